@@ -1,0 +1,58 @@
+"""How picture, features and canvas lie on one another.
+
+With "same" padding a picture of `k * stride + 1` pixels puts feature `i` exactly on pixel
+`stride * i`. So pictures are padded to such a size, the canvas is read with aligned corners, which
+is the same geometry backwards, and what was padded is cut off again.
+"""
+
+import tensorflow as tf
+
+
+def canvas_size(size: int, stride: int) -> int:
+    """How many canvas pixels `size` picture pixels need at an output stride; tensors work too."""
+    return (size - 1 + stride - 1) // stride + 1
+
+
+def pad_to_grid(images, stride: int, value: float) -> tf.Tensor:
+    """Pads at the bottom and the right to `k * stride + 1` pixels.
+
+    Args:
+      images: `(batch, H, W, 3)`, float.
+      stride: output stride, in pixels.
+      value: what to pad with.
+
+    Returns:
+      Padded images of the same dtype.
+    """
+    height, width = _size(images)
+    bottom = (canvas_size(height, stride) - 1) * stride + 1 - height
+    right = (canvas_size(width, stride) - 1) * stride + 1 - width
+    return tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=value)
+
+
+def upsample(canvas, size, stride: int) -> tf.Tensor:
+    """Bilinear interpolation of the canvas at every pixel of the picture, corners aligned.
+
+    Args:
+      canvas: float32 logits, `(batch, h, w, classes)`.
+      size: the picture's `(height, width)`, numbers or tensors, at most `stride * (h - 1) + 1`.
+      stride: output stride, in pixels.
+
+    Returns:
+      Logits, `(batch, height, width, classes)`.
+    """
+    height, width = _size(canvas)
+    # tf.image.resize has no aligned corners; the operator below it has, and so has LiteRT's.
+    logits = tf.raw_ops.ResizeBilinear(
+        images=canvas,
+        size=[(height - 1) * stride + 1, (width - 1) * stride + 1],
+        align_corners=True,
+        half_pixel_centers=False,
+    )
+    return logits[:, : size[0], : size[1]]
+
+
+def _size(images):
+    """Height and width: numbers where the trace knows them, tensors elsewhere."""
+    dynamic = tf.shape(images)
+    return [images.shape[axis] or dynamic[axis] for axis in (1, 2)]

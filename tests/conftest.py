@@ -1,0 +1,14 @@
+import os
+import pathlib
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real pictures, masks and weights; tests skip where it is absent."""
+    beside = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = pathlib.Path(os.environ.get("RNNSEG_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"needs the real test data in {folder} (set RNNSEG_TEST_DATA)")
+    return folder

@@ -1,0 +1,61 @@
+"""The recurrence written a second time, in NumPy, straight from its equations."""
+
+import numpy as np
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def convolve(x, kernel, bias=None, dilation=1):
+    """A "same" convolution of stride 1: x (b, h, w, c), kernel (k, k, c, f)."""
+    side = kernel.shape[0]
+    reach = dilation * (side - 1)
+    around = (reach // 2, reach - reach // 2)
+    padded = np.pad(x, [(0, 0), around, around, (0, 0)])
+    height, width = x.shape[1:3]
+    out = 0.0
+    for row in range(side):
+        for column in range(side):
+            top, left = row * dilation, column * dilation
+            out = out + padded[:, top : top + height, left : left + width] @ kernel[row, column]
+    return out if bias is None else out + bias
+
+
+def refine(stack, features, iterations, canvas=None, dilation=1):
+    """Every canvas, with the features' kernel and the rest as one kernel over [features, canvas,
+    h].
+
+    Args:
+      stack: a built ConvLSTMStack, only its weights are used.
+      features: (b, h, w, c).
+      iterations: how many.
+      canvas: to start from; None: zeros.
+      dilation: of the kernels.
+
+    Returns:
+      (iterations, b, h, w, classes), float64.
+    """
+    weights = {weight.path.split("/", 1)[1]: np.float64(weight) for weight in stack.weights}
+    place = features.shape[:3]
+    states = [(np.zeros((*place, width)), np.zeros((*place, width))) for width in stack.widths]
+    canvas = np.zeros((*place, stack.num_classes)) if canvas is None else np.float64(canvas)
+    every = []
+    for _ in range(iterations):
+        x = np.concatenate([features, canvas], -1)
+        for layer, (h, c) in enumerate(states):
+            kernel = weights[f"cell_{layer}/gates/kernel"]
+            if layer == 0:
+                kernel = np.concatenate([weights["feature_gates/kernel"], kernel], 2)
+                bias = weights["feature_gates/bias"]
+            else:
+                bias = weights[f"cell_{layer}/gates/bias"]
+            gates = convolve(np.concatenate([x, h], -1), kernel, bias, dilation)
+            i, f, g, o = np.split(gates, 4, -1)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            states[layer] = (h, c)
+            x = h
+        canvas = canvas + x
+        every.append(canvas)
+    return np.stack(every)

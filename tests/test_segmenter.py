@@ -1,0 +1,241 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnnseg
+from tests import reference
+
+
+def make_model(**options):
+    keras.utils.set_random_seed(5)
+    options = {
+        "num_classes": 4,
+        "encoder": "small_cnn",
+        "encoder_weights": None,
+        "output_stride": 8,
+        "hidden_channels": (6, 5),
+    } | options
+    return rnnseg.RecurrentSegmenter(**options)
+
+
+def pictures(height=33, width=41, batch=2, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("seeded", [False, True])
+def test_refine_is_the_reference(kernel_size, seeded):
+    model = make_model(kernel_size=kernel_size)
+    features = np.random.default_rng(1).normal(size=(2, 5, 6, model.encoder.channels))
+    features = features.astype(np.float32)
+    canvas = np.float32(np.random.default_rng(2).normal(size=(2, 5, 6, 4))) if seeded else None
+    expected = reference.refine(model.stack, features, 12, canvas)
+    prepared = model.prepare(features)
+    for iterations in (1, 2, 6, 12):
+        refined, _ = model.refine(prepared, iterations, canvas=canvas)
+        np.testing.assert_allclose(refined, expected[iterations - 1], atol=1e-5)
+
+
+def test_one_trace_serves_every_number_of_iterations():
+    model = make_model()
+    traces = []
+
+    @tf.function
+    def refine(prepared, iterations):
+        traces.append(iterations)
+        return model.refine(prepared, iterations)[0]
+
+    prepared = model.prepare(model.encode(pictures()))
+    for iterations in (1, 2, 6, 12):
+        expected, _ = model.refine(prepared, iterations)
+        np.testing.assert_allclose(refine(prepared, tf.constant(iterations)), expected, atol=1e-6)
+    assert len(traces) == 1
+
+
+def test_refining_in_parts_is_refining_at_once():
+    model = make_model(kernel_size=3)
+    prepared = model.prepare(model.encode(pictures()))
+    canvas, state = model.refine(prepared, 2)
+    canvas, _ = model.refine(prepared, 4, canvas, state)
+    np.testing.assert_allclose(canvas, model.refine(prepared, 6)[0], atol=1e-6)
+
+
+def test_trace_holds_the_canvas_of_every_iteration():
+    model = make_model()
+    images = pictures()
+    trace = model.trace(images, 3).numpy()
+    assert trace.shape == (3, 2, 5, 6, 4)
+    for iterations in (1, 2, 3):
+        logits = model(images, iterations=iterations)
+        assert logits.shape == (2, 33, 41, 4) and logits.dtype == tf.float32
+        np.testing.assert_allclose(model.logits(trace[iterations - 1], (33, 41)), logits, atol=1e-6)
+
+
+def test_call_runs_the_trained_iterations_and_takes_a_canvas():
+    model = make_model(iterations=3)
+    images = pictures()
+    np.testing.assert_array_equal(model(images), model(images, iterations=3))
+    canvas = np.float32(np.random.default_rng(0).normal(size=(2, 5, 6, 4)))
+    seeded = model(images, iterations=2, canvas=canvas)
+    expected, _ = model.refine(model.prepare(model.encode(images)), 2, canvas)
+    np.testing.assert_allclose(seeded, model.logits(expected, (33, 41)), atol=1e-6)
+    assert not np.allclose(seeded, model(images, iterations=2))
+
+
+def test_read_is_the_argmax_at_the_picture_s_size():
+    model = make_model()
+    images = pictures(40, 50)
+    canvas = model.trace(images, 2)[-1]
+    class_map = model.read(canvas, (40, 50))
+    assert class_map.dtype == tf.int32 and class_map.shape == (2, 40, 50)
+    np.testing.assert_array_equal(class_map, np.argmax(model(images, iterations=2), -1))
+
+
+def test_float_pictures_are_uint8_pictures():
+    model = make_model()
+    images = pictures()
+    np.testing.assert_array_equal(model(images), model(images.astype(np.float32)))
+
+
+def fit(model, epochs=2):
+    images = pictures(batch=4) // 2
+    images[:, :, 20:] += 128  # what there is to learn: dark and bright halves
+    labels = np.zeros(images.shape[:3], np.uint8)
+    labels[:, :, 20:] = 1
+    labels[:, :3] = 255
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255),
+        optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
+    )
+    return model.fit(images, labels, batch_size=2, epochs=epochs, verbose=0).history, images, labels
+
+
+def test_fit_learns_and_ignores_255():
+    history, _, _ = fit(make_model(), epochs=15)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+
+def test_iteration_weights_are_the_weighted_mean_of_the_losses():
+    model = make_model(iterations=3, iteration_weights=(1, 0, 3), l2=1e-3)
+    _, images, labels = fit(model, epochs=1)
+    weighted = model.train_on_batch(images, labels)
+    model = make_model(iterations=3, iteration_weights=(1, 0, 3), l2=1e-3)
+    fit(model, epochs=1)
+    # Batch norm in training mode, as in the step above.
+    logits = model(images, training=True)
+    assert len(logits) == 2
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    expected = 0.25 * loss(labels, logits[0]) + 0.75 * loss(labels, logits[1]) + sum(model.losses)
+    np.testing.assert_allclose(weighted, expected, rtol=1e-4)
+
+
+def test_l2_is_the_penalty_on_kernels():
+    model = make_model(l2=0.01)
+    kernels = [w for w in model.trainable_weights if w.path.endswith("kernel")]
+    expected = 0.01 * sum(float(tf.reduce_sum(kernel**2)) for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_training_may_change():
+    def trainable(**options):
+        return {weight.path for weight in make_model(**options).trainable_weights}
+
+    everything = trainable()
+    stack_alone = {path for path in everything if path.startswith("stack/")}
+    batch_norm = {path for path in everything if "_bn/" in path}
+    assert len(stack_alone) == 7 and len(batch_norm) == 12 and len(everything) == 7 + 12 + 6
+    assert trainable(train_encoder=False) == stack_alone
+    assert trainable(freeze_batch_norm=True) == everything - batch_norm
+    model = make_model(freeze_batch_norm=True)
+    before = [w.numpy() for w in model.encoder.weights if "moving" in w.path]
+    fit(model)
+    after = [w.numpy() for w in model.encoder.weights if "moving" in w.path]
+    np.testing.assert_equal(before, after)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_with_float32_logits(policy):
+    model = make_model(dtype=policy)
+    history, images, _ = fit(model, epochs=1)
+    logits = model(images)
+    assert logits.dtype == tf.float32 and np.all(np.isfinite(logits))
+    assert np.isfinite(history["loss"]).all()
+    exact = make_model()
+    exact.set_weights(model.get_weights())
+    assert float(tf.reduce_max(tf.abs(exact(images) - logits))) < 0.1
+
+
+def small_custom_encoder():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(5, 7, strides=8, padding="same", activation="relu")(x)
+    return keras.Model(inputs, x, name="mine")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "learned_start": True, "class_names": list("abcd")},
+        {"dtype": "mixed_bfloat16", "iteration_weights": (0, 1, 2), "iterations": 3, "l2": 1e-4},
+        {"encoder": small_custom_encoder},
+    ],
+)
+def test_saved_and_loaded_in_a_fresh_process_it_is_the_same_to_the_last_bit(tmp_path, options):
+    if callable(options.get("encoder")):
+        options = options | {"encoder": options["encoder"]()}
+    model = make_model(**options)
+    fit(model, epochs=1)
+    images = pictures(50, 39)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "expected.npz", images=images, logits=model(images, iterations=4))
+    code = f"""
+import rnnseg, keras, numpy as np
+expected = np.load({str(tmp_path / "expected.npz")!r})
+model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
+np.testing.assert_array_equal(model(expected["images"], iterations=4), expected["logits"])
+assert model.optimizer.iterations == 2
+print(type(model).__name__, model.class_names, model.compute_dtype)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "RecurrentSegmenter" in done.stdout
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for before, after in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert loaded.count_params() == model.count_params()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"encoder": "vgg"}, "unknown encoder 'vgg'; expected one of resnet50"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"num_classes": 0}, "num_classes=0"),
+        ({"kernel_size": 1.5}, "kernel_size=1.5"),
+        ({"hidden_channels": (8, 0)}, "hidden_channels=0"),
+        ({"output_stride": 12}, "output stride 12"),
+        ({"iteration_weights": (1, 1)}, "expected 6 numbers"),
+        ({"class_names": ["a"]}, "class_names: 1 given for 4 classes"),
+        ({"encoder_layer": "nowhere"}, "no layer 'nowhere'"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(rnnseg.UserError, match=message.replace("(", r"\(")):
+        make_model(**options)
+
+
+def test_wrong_inputs_are_named():
+    model = make_model()
+    with pytest.raises(rnnseg.UserError, match="smaller than one output stride"):
+        model(pictures(7, 40))
+    with pytest.raises(rnnseg.UserError, match="expected .batch, height, width, 3."):
+        model(pictures()[0])
+    for iterations in (0, -1):
+        with pytest.raises(rnnseg.UserError, match="expected a whole number of at least 1"):
+            model(pictures(), iterations=iterations)
+    with pytest.raises(rnnseg.UserError, match="canvas of shape"):
+        model(pictures(), canvas=np.zeros((2, 5, 6, 7)))
