@@ -1,0 +1,136 @@
+"""Looks through a split: sizes, labels, and what is wrong with them."""
+
+import collections
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from rnnseg.data.pipeline import decode
+from rnnseg.data.source import IGNORE_LABEL, Source
+from rnnseg.errors import UserError
+
+_SHOWN = 5  # faults named in a message
+
+
+@dataclasses.dataclass
+class SplitScan:
+    """What a split holds.
+
+    Attributes:
+      split: its name.
+      sizes: number of pictures of each (height, width).
+      label_pixels: int64 `(256,)`, number of pixels of each label value.
+      label_pictures: int64 `(256,)`, number of pictures in which each label value occurs.
+      faults: one line a fault: name, value, what was expected.
+    """
+
+    split: str
+    sizes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    label_pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
+    label_pictures: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
+    faults: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures that could be read."""
+        return sum(self.sizes.values())
+
+    @property
+    def ignored_share(self) -> float:
+        """Share of the pixels that no score counts, 0-1."""
+        return float(self.label_pixels[IGNORE_LABEL] / max(self.label_pixels.sum(), 1))
+
+    def raise_if_bad(self, source: Source) -> None:
+        """Raises one UserError that names the first faults, if there are any."""
+        if not self.faults:
+            return
+        more = len(self.faults) - _SHOWN
+        raise UserError(
+            f"{source.name}, split {self.split!r}: "
+            + "; ".join(self.faults[:_SHOWN])
+            + (f"; and {more} more" if more > 0 else "")
+        )
+
+
+def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
+    """Reads every picture and label of a split, with a progress bar.
+
+    Args:
+      source: the data set.
+      split: its split.
+      smallest_side: smaller pictures, in pixels a side, are faults.
+
+    Returns:
+      What was found.
+
+    Raises:
+      UserError: no such split, or an empty one.
+    """
+    pictures = source.require_split(split)
+    scan = SplitScan(split)
+
+    def look(example):
+        image, label = decode(example)
+        counts = tf.math.bincount(tf.cast(tf.reshape(label, [-1]), tf.int32), minlength=256)
+        return tf.shape(image)[:2], tf.shape(label), counts
+
+    def look_or_fault(example):
+        # A picture that cannot be decoded would end the whole pass without saying which it was.
+        values = tf.numpy_function(
+            lambda image, label: _try(look, {"image": image, "label": label}),
+            [example["image"], example["label"]],
+            [tf.int64, tf.int64, tf.int64, tf.string],
+        )
+        return example["name"], *values
+
+    found = source.read(split).map(look_or_fault, num_parallel_calls=tf.data.AUTOTUNE)
+    bar = tqdm(
+        found.as_numpy_iterator(),
+        total=pictures,
+        desc=f"check {split}",
+        unit="picture",
+        leave=False,
+    )
+    for name, image_size, label_size, counts, error in bar:
+        _add(scan, source, name.decode(), image_size, label_size, counts, error, smallest_side)
+    return scan
+
+
+def _try(look, example):
+    nothing = np.zeros(2, np.int64)
+    try:
+        image_size, label_size, counts = (np.asarray(each, np.int64) for each in look(example))
+        return image_size, label_size, counts, b""
+    except tf.errors.OpError as error:
+        return nothing, nothing, np.zeros(256, np.int64), error.message.splitlines()[0].encode()
+
+
+def _add(scan, source, name, image_size, label_size, counts, error, smallest_side):
+    if error:
+        scan.faults.append(f"{name} cannot be decoded ({error.decode()})")
+        return
+    if tuple(image_size) != tuple(label_size):
+        scan.faults.append(
+            f"{name}: picture of {image_size[1]}x{image_size[0]} and label of "
+            f"{label_size[1]}x{label_size[0]} pixels; expected the same size"
+        )
+    if min(image_size) < smallest_side:
+        scan.faults.append(
+            f"{name}: picture of {image_size[1]}x{image_size[0]} pixels; expected at least "
+            f"{smallest_side} (one output stride) a side"
+        )
+    wrong = [
+        int(value)
+        for value in np.flatnonzero(counts)
+        if value >= source.num_classes and value != IGNORE_LABEL
+    ]
+    if wrong:
+        scan.faults.append(
+            f"{name}: label {', '.join(map(str, wrong))}; expected 0-{source.num_classes - 1} or "
+            f"{IGNORE_LABEL} (ignore)"
+        )
+    scan.sizes[tuple(int(side) for side in image_size)] += 1
+    scan.label_pixels += counts
+    scan.label_pictures += counts > 0

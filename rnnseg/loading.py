@@ -1,0 +1,96 @@
+"""Models from files, and pictures from files."""
+
+import glob
+import os
+import pathlib
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rnnseg.errors import UserError
+from rnnseg.segmenter import RecurrentSegmenter
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def load_model(path: str | os.PathLike) -> RecurrentSegmenter:
+    """Loads a trained segmenter.
+
+    Args:
+      path: a `.keras` file, or the folder of a run, whose best model is taken.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: nothing there, or no segmenter in it.
+    """
+    path = pathlib.Path(path)
+    file = path
+    if path.is_dir():
+        found = [path / name for name in ("best.keras", "last.keras") if (path / name).is_file()]
+        if not found:
+            raise UserError(f"{path} holds no model: expected a run's folder with best.keras in it")
+        file = found[0]
+    if not file.is_file():
+        raise UserError(f"{file}: no such model; expected a .keras file or the folder of a run")
+    try:
+        model = keras.saving.load_model(file, compile=False)
+    except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
+    if not isinstance(model, RecurrentSegmenter):
+        raise UserError(f"{file} holds a {type(model).__name__}; expected a RecurrentSegmenter")
+    return model
+
+
+def find_pictures(arguments: Iterable[str]) -> list[pathlib.Path]:
+    """The picture files that files, folders and patterns name, each once.
+
+    Args:
+      arguments: files, folders (all pictures directly in them) or patterns such as "in/*.jpg".
+
+    Returns:
+      Paths, in the order of the arguments and by name within each.
+
+    Raises:
+      UserError: an argument names no picture.
+    """
+    found = {}
+    for argument in arguments:
+        path = pathlib.Path(argument)
+        if path.is_dir():
+            files = sorted(
+                each for each in path.iterdir() if each.suffix.lower() in PICTURE_ENDINGS
+            )
+        elif path.is_file():
+            files = [path]
+        else:
+            files = sorted(map(pathlib.Path, glob.glob(argument, recursive=True)))
+            files = [each for each in files if each.suffix.lower() in PICTURE_ENDINGS]
+        if not files:
+            raise UserError(
+                f"{argument}: no picture there; expected a file, a folder or a pattern of "
+                + ", ".join(PICTURE_ENDINGS)
+            )
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def read_picture(path: str | os.PathLike) -> np.ndarray:
+    """Reads a picture upright, as uint8 RGB `(h, w, 3)`.
+
+    Raises:
+      UserError: the file is no readable picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I;16") or picture.mode == "I":
+                # Pillow would clip 16 bits at 255.
+                picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+            return np.asarray(picture.convert("RGB"))
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} cannot be read as a picture: {error}") from error

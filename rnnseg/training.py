@@ -1,0 +1,252 @@
+"""Training runs: what a run is made of, and a folder that can go on after any interruption."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import pathlib
+
+import keras
+
+from rnnseg import budgets
+from rnnseg.config import TrainingConfig
+from rnnseg.data import open_source
+from rnnseg.data.pipeline import Augmentation, training_batches
+from rnnseg.data.scan import scan_split
+from rnnseg.data.source import IGNORE_LABEL, Source
+from rnnseg.errors import UserError
+from rnnseg.evaluation import Evaluator, check_classes
+from rnnseg.files import atomic_path
+from rnnseg.segmenter import RecurrentSegmenter
+
+
+def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> RecurrentSegmenter:
+    """The compiled, untrained model of a run."""
+    model = RecurrentSegmenter(
+        num_classes=source.num_classes,
+        encoder=config.encoder,
+        encoder_weights=config.encoder_weights,
+        output_stride=config.output_stride,
+        encoder_layer=config.encoder_layer,
+        hidden_channels=config.hidden_channels,
+        kernel_size=config.kernel_size,
+        dilation_rate=config.dilation_rate,
+        iterations=config.iterations,
+        iteration_weights=config.iteration_weights,
+        learned_start=config.learned_start,
+        train_encoder=config.train_encoder,
+        freeze_batch_norm=config.freeze_batch_norm,
+        l2=config.l2,
+        class_names=source.class_names,
+        class_colors=source.class_colors,
+        dtype=config.precision,
+    )
+    rate = poly_schedule(config.learning_rate, config.epochs * steps_per_epoch)
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4)
+    model.compile(optimizer=optimizer, loss=segmentation_loss())
+    return model
+
+
+def poly_schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.PolynomialDecay:
+    """`learning_rate * (1 - step / steps) ** 0.9`, as in DeepLab and the paper."""
+    return keras.optimizers.schedules.PolynomialDecay(
+        learning_rate, steps, end_learning_rate=0.0, power=0.9
+    )
+
+
+def segmentation_loss() -> keras.losses.Loss:
+    """Softmax cross-entropy, the mean over all pixels that are not `IGNORE_LABEL`."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORE_LABEL)
+
+
+class Run:
+    """The folder of one training run.
+
+    `config.json` is what was asked for; `last.keras` the model after the last whole epoch with its
+    optimizer; `best.keras` the one with the best validation mIoU; `history.csv` one line an epoch;
+    `logs/` is for TensorBoard.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = pathlib.Path(folder)
+        self.config = self.folder / "config.json"
+        self.last = self.folder / "last.keras"
+        self.best = self.folder / "best.keras"
+        self.history = self.folder / "history.csv"
+        self.logs = self.folder / "logs"
+
+    def claim(self, config: TrainingConfig, resume: bool) -> None:
+        """Takes the folder for a run, or makes sure that it holds this one.
+
+        Raises:
+          UserError: the folder holds something else, or another run.
+        """
+        values = json.loads(json.dumps(dataclasses.asdict(config)))
+        if self.config.is_file():
+            held = json.loads(self.config.read_text())
+            if not resume:
+                raise UserError(
+                    f"{self.folder} holds a run already: choose another --out, or go on with it by "
+                    "--resume"
+                )
+            different = [key for key in values | held if values.get(key) != held.get(key)]
+            if different:
+                raise UserError(
+                    f"{self.folder} holds another run: "
+                    + ", ".join(
+                        f"{key} is {held.get(key)} there, not {values.get(key)}"
+                        for key in different
+                    )
+                )
+            return
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise UserError(f"{self.folder} is not empty and holds no run: choose another --out")
+        with atomic_path(self.config) as path:
+            path.write_text(json.dumps(values, indent=2) + "\n")
+
+    def read_history(self, epochs: int) -> list[dict[str, str]]:
+        """The lines of `history.csv` up to an epoch."""
+        if not self.history.is_file():
+            return []
+        with open(self.history, newline="") as file:
+            return [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
+
+
+class _RunFiles(keras.callbacks.Callback):
+    """Validates, and keeps the run's files, at the end of every epoch."""
+
+    def __init__(self, run: Run, source: Source, config: TrainingConfig, first_epoch: int):
+        super().__init__()
+        self._run, self._source, self._config = run, source, config
+        self._rows = run.read_history(first_epoch)
+        self._best = max(
+            (float(row["val_miou"]) for row in self._rows if row["val_miou"]), default=-1
+        )
+        self._evaluate = None
+
+    def on_train_begin(self, logs=None):
+        self._evaluate = Evaluator(self.model, (1, self._config.iterations))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"the loss became {logs['loss']} in epoch {epoch + 1}: try a lower learning rate; "
+                f"{self._run.folder} holds the epochs before"
+            )
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        scores = {"val_miou_1_iteration": "", "val_miou": ""}
+        last = epoch + 1 == self._config.epochs
+        if last or (epoch + 1) % self._config.validate_every == 0:
+            miou = self._evaluate(self._source, self._config.val_split, progress=False).miou
+            scores = {"val_miou_1_iteration": float(miou[0]), "val_miou": float(miou[-1])}
+            logs |= scores
+            if scores["val_miou"] > self._best:
+                self._best = scores["val_miou"]
+                self._save(self._run.best)
+        self._rows.append(
+            {"epoch": epoch + 1, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
+            | scores
+        )
+        with atomic_path(self._run.history) as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, self._rows[0].keys())
+            writer.writeheader()
+            writer.writerows(self._rows)
+        # Last, so that a run killed before it does this epoch again and writes all of it anew.
+        self._save(self._run.last)
+
+    def _save(self, path):
+        with atomic_path(path) as temporary:
+            self.model.save(temporary)
+
+
+def check_data(source: Source, *splits: str, output_stride: int) -> None:
+    """Looks at every picture and label, so that bad data ends a run before it starts.
+
+    Raises:
+      UserError: no such split or an empty one, a label outside the classes, a label of another size
+        than its picture, an unreadable or too small picture.
+    """
+    for split in dict.fromkeys(splits):
+        scan_split(source, split, smallest_side=output_stride).raise_if_bad(source)
+
+
+def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) -> Run:
+    """Trains a segmenter, and prints first what it will do.
+
+    Args:
+      config: what to train.
+      out: the run's folder; it must be new or empty.
+      resume: go on with the run that `out` holds, from its last whole epoch; the configuration must
+        be the same. With nothing there yet it starts.
+
+    Returns:
+      The run's folder.
+
+    Raises:
+      UserError: anything about configuration, data or folder that cannot be used. Nothing is
+        overwritten then.
+    """
+    run = Run(out)
+    source = open_source(config.data)
+    augmentation = Augmentation(config.crop, config.scale, config.flip)
+    if config.seed is not None:
+        keras.utils.set_random_seed(config.seed)
+    steps = source.require_split(config.train_split) // config.batch_size
+    model, first_epoch = None, 0
+    if resume and run.last.is_file():
+        run.claim(config, resume)
+        model = keras.saving.load_model(run.last)
+        check_classes(model, source)
+        first_epoch = int(model.optimizer.iterations) // steps
+    batches, steps = training_batches(
+        source,
+        config.train_split,
+        config.batch_size,
+        augmentation,
+        config.epochs,
+        first_epoch,
+        config.seed,
+    )
+    model = model or build_model(config, source, steps)
+    check_data(source, config.train_split, config.val_split, output_stride=config.output_stride)
+    run.claim(config, resume)
+    _describe(config, source, model, first_epoch, steps, run)
+    if first_epoch < config.epochs:
+        model.fit(
+            batches,
+            epochs=config.epochs,
+            initial_epoch=first_epoch,
+            steps_per_epoch=steps,
+            callbacks=[
+                _RunFiles(run, source, config, first_epoch),
+                keras.callbacks.TensorBoard(run.logs, write_graph=False),
+            ],
+            shuffle=False,  # the data set shuffles
+            verbose=1 if os.isatty(1) else 2,
+        )
+    return run
+
+
+def _describe(config, source, model, first_epoch, steps, run):
+    costs = budgets.stage_costs(model, *config.crop)
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    print(
+        f"data        {source.name}: {source.split_sizes[config.train_split]} pictures to train "
+        "on, "
+        f"{source.split_sizes[config.val_split]} to validate, {source.num_classes} classes\n"
+        f"model       {config.encoder} at output stride {config.output_stride}, ConvLSTM layers "
+        f"{model.stack.widths}, {trainable / 1e6:.2f} M trainable parameters of "
+        f"{model.count_params() / 1e6:.2f} M\n"
+        f"cost        at {config.crop[0]}x{config.crop[1]}: {costs.encode / 1e9:.3f} G "
+        "multiply-adds "
+        f"to encode, {costs.prepare / 1e9:.3f} G to prepare, {costs.refine / 1e9:.3f} G an "
+        "iteration\n"
+        f"training    epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
+        f"{config.batch_size} pictures each, {config.iterations} iterations\n"
+        f"run         {run.folder}",
+        flush=True,
+    )
