@@ -195,6 +195,7 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
     augmentation = Augmentation(config.crop, config.scale, config.flip)
     if config.seed is not None:
         keras.utils.set_random_seed(config.seed)
+    source.require_split(config.val_split)
     steps = source.require_split(config.train_split) // config.batch_size
     model, first_epoch = None, 0
     if resume and run.last.is_file():

@@ -8,18 +8,7 @@ import tensorflow as tf
 
 import rnnseg
 from tests import reference
-
-
-def make_model(**options):
-    keras.utils.set_random_seed(5)
-    options = {
-        "num_classes": 4,
-        "encoder": "small_cnn",
-        "encoder_weights": None,
-        "output_stride": 8,
-        "hidden_channels": (6, 5),
-    } | options
-    return rnnseg.RecurrentSegmenter(**options)
+from tests.models import make_model
 
 
 def pictures(height=33, width=41, batch=2, seed=0):

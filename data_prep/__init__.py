@@ -1,0 +1,5 @@
+"""Commands that turn labelled pictures on disk into records that `rnnseg` reads.
+
+`python -m data_prep.voc` takes the PASCAL VOC development kit, `python -m data_prep.folder` takes
+anyone's own pictures and masks.
+"""

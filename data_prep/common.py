@@ -1,0 +1,153 @@
+"""What the builders share: pairs of picture and mask, checked pictures, one way to fail."""
+
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import click
+from PIL import Image
+
+from rnnseg.errors import UserError
+
+# What the readers of the records decode alike. MPO is what Pillow calls a JPEG file with a preview
+# or a second view behind the picture, as many cameras write; decoders read the picture itself.
+_JPEG_FORMATS = ("JPEG", "MPO")
+_PICTURE_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L", "P", "1")}
+# The last bytes of every whole PNG. Pillow reads files without them, TensorFlow does not.
+_PNG_END = b"IEND\xaeB`\x82"
+
+
+# The type of all options that are files or folders.
+PATH = click.Path(path_type=pathlib.Path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One labelled picture.
+
+    Attributes:
+      name: what it is called in the records, unique in its split.
+      image: the picture's file.
+      mask: the file with its labels.
+    """
+
+    name: str
+    image: pathlib.Path
+    mask: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a build writes, settled before anything is written.
+
+    Attributes:
+      class_names: one name a class.
+      class_colors: one (red, green, blue) of 0-255 a class.
+      splits: the pairs of every split.
+      arguments: what the user asked for, as JSON can hold it.
+    """
+
+    class_names: tuple[str, ...]
+    class_colors: tuple[tuple[int, int, int], ...]
+    splits: Mapping[str, tuple[Pair, ...]]
+    arguments: Mapping[str, Any]
+
+
+def some(items: Collection[str], count: int = 3) -> str:
+    """The first few of `items` and how many more there are."""
+    rest = len(items) - count
+    return ", ".join(list(items)[:count]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def read_picture(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
+    """Reads a picture and makes sure that it can be decoded to its last row.
+
+    Args:
+      path: a JPEG or PNG file: RGB, grey or palette, 8 bits or fewer a channel.
+
+    Returns:
+      The file's bytes, and the picture's (width, height).
+
+    Raises:
+      UserError: the file is unreadable or truncated, or no such picture.
+    """
+    data, picture = decode_file(path)
+    kind = "JPEG" if picture.format in _JPEG_FORMATS else picture.format
+    if kind not in _PICTURE_MODES:
+        raise UserError(f"{path}: a {kind} picture, expected JPEG or PNG; convert it")
+    if picture.mode not in _PICTURE_MODES[kind] or (kind == "PNG" and png_bits(data) == 16):
+        bits = f" of {png_bits(data)} bits" if kind == "PNG" else ""
+        raise UserError(
+            f"{path}: a {kind} picture in mode {picture.mode}{bits}, expected RGB, grey or palette "
+            "with 8 bits a channel and no transparency; convert it to RGB"
+        )
+    return data, picture.size
+
+
+def decode_file(path: pathlib.Path) -> tuple[bytes, Image.Image]:
+    """Reads and wholly decodes a picture file.
+
+    Returns:
+      The file's bytes and the decoded picture.
+
+    Raises:
+      UserError: the file is missing, truncated, or no picture that Pillow knows.
+    """
+    try:
+        data = path.read_bytes()
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    # Pillow's decoders raise all of these on damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        unknown = isinstance(error, Image.UnidentifiedImageError)
+        reason = "no picture format that is known" if unknown else error
+        raise UserError(f"{path}: cannot be read ({reason}); replace the file") from error
+    if picture.format == "PNG" and _PNG_END not in data:
+        raise UserError(f"{path}: truncated PNG, its end is missing; replace the file")
+    return data, picture
+
+
+def png_bits(data: bytes) -> int:
+    """Bits a channel of a PNG file, 1 to 16; Pillow's mode does not tell them apart."""
+    return data[24]
+
+
+def absolute(path: str | os.PathLike) -> pathlib.Path:
+    """The path as it is stored with a build: independent of the working folder."""
+    return pathlib.Path(os.path.abspath(path))
+
+
+def load_builders():
+    """The module of the builders, which needs tensorflow-datasets.
+
+    Raises:
+      UserError: that is not installed.
+    """
+    # For TensorFlow, which TFDS loads when it first writes: errors come as exceptions anyway.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        from data_prep import builders
+    except ImportError as error:
+        raise UserError(
+            f"building records needs tensorflow-datasets: pip install rnnseg[data] ({error})"
+        ) from error
+    return builders
+
+
+def report(plan: Plan, folder: pathlib.Path, written: bool) -> None:
+    """Prints what is in `folder` now and what to do with it.
+
+    Args:
+      plan: what was built.
+      folder: the version's folder, in `--out`/name.
+      written: whether it was built now, or was there already.
+    """
+    out = folder.parents[1]
+    click.echo(f"{'Built' if written else 'Already built, nothing to do:'} {folder}")
+    click.echo(f"  {len(plan.class_names)} classes: {some(plan.class_names, 8)}")
+    for split, pairs in plan.splits.items():
+        click.echo(f"  {split}: {len(pairs)} pictures")
+    click.echo(f"Next:\n  rnnseg inspect {out}\n  rnnseg train --data {out} --out runs/{out.name}")

@@ -1,0 +1,116 @@
+"""Records that a `data_prep` command built, as a `Source`."""
+
+import os
+import pathlib
+
+from rnnseg.data.source import Source
+from rnnseg.errors import UserError
+
+# A build lies in OUT/name/version, or OUT/name/config/version.
+_LEVELS = 3
+
+
+def open_records(folder: str | os.PathLike) -> Source:
+    """Opens the one data set that TFDS built in or below a folder.
+
+    Args:
+      folder: the `--out` of a `data_prep` command, or the version's folder below it.
+
+    Returns:
+      The data set, called after the `--out` folder. It reads every split in the order of its
+      records, without decoding pictures and labels.
+
+    Raises:
+      UserError: there is no finished data set or more than one, it is damaged or no segmentation
+        data set, or tensorflow-datasets is not installed.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; expected the --out of a data_prep command")
+    builds = find_builds(folder)
+    if len(builds) > 1:
+        listed = ", ".join(str(build) for build in builds)
+        raise UserError(f"{folder} holds several data sets, give one of them: {listed}")
+    if not builds:
+        unfinished = unfinished_builds(folder)
+        if unfinished:
+            raise UserError(f"{unfinished[0]}: unfinished; run the same data_prep command again")
+        raise UserError(
+            f"{folder}: no data set there; build one with python -m data_prep.folder (or .voc)"
+        )
+    builder = load_build(builds[0])
+    for split in builder.info.splits.values():
+        for path in split.filepaths:
+            if not path.exists():
+                raise UserError(
+                    f"{path}: missing, a part of split {split.name!r}; remove {builds[0]} and "
+                    "build it again"
+                )
+    metadata = builder.info.metadata
+
+    def read(split):
+        import tensorflow_datasets as tfds
+
+        return builder.as_dataset(
+            split=split,
+            shuffle_files=False,
+            decoders={"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()},
+            # TFDS would keep a small data set in memory; the system's file cache does that already.
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+
+    return Source(
+        name=builds[0].resolve().parents[1].name,
+        class_names=tuple(metadata["class_names"]),
+        class_colors=tuple(tuple(color) for color in metadata["class_colors"]),
+        split_sizes={name: split.num_examples for name, split in builder.info.splits.items()},
+        read=read,
+    )
+
+
+def load_build(folder: pathlib.Path):
+    """The `tfds.core.DatasetBuilder` of a finished build.
+
+    Args:
+      folder: one that `find_builds` gave.
+
+    Raises:
+      UserError: it is damaged or no segmentation data set, or tensorflow-datasets is not installed.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"reading {folder} needs tensorflow-datasets: pip install rnnseg[data] ({error})"
+        ) from error
+    try:
+        builder = tfds.builder_from_directory(folder)
+        metadata = builder.info.metadata or {}
+        named = "class_names" in metadata and "class_colors" in metadata
+    except Exception as error:  # TFDS has no common class for what it says about damaged files
+        raise UserError(f"{folder}: damaged ({error}); remove it and build it again") from error
+    if not named:
+        raise UserError(
+            f"{folder}: no class names in its metadata; expected what a data_prep command built"
+        )
+    return builder
+
+
+def find_builds(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of all finished data sets in or below `folder`, in the order of their names."""
+    folders = [path.parent for path in _find(folder, "dataset_info.json")]
+    return [path for path in folders if not _unfinished(path)]
+
+
+def unfinished_builds(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders that TFDS left below `folder` when it was killed."""
+    return [path for path in _find(folder, "incomplete.*")]
+
+
+def _find(folder, name):
+    return sorted(path for level in range(_LEVELS + 1) for path in folder.glob("*/" * level + name))
+
+
+def _unfinished(path: pathlib.Path) -> bool:
+    """Whether the name is one of those under which TFDS writes: `incomplete.<id>_<version>`."""
+    return path.name.startswith("incomplete.")

@@ -1,0 +1,53 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnseg import UserError
+from rnnseg.data.scan import scan_split
+from tests.sources import halves, make_source
+
+
+def test_counts_are_those_of_the_labels():
+    examples = halves(3) + halves(2, 33, 57, seed=5)
+    scan = scan_split(make_source({"train": examples}), "train")
+    labels = [label for _, label in examples]
+    counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
+    np.testing.assert_array_equal(scan.label_pixels, counts)
+    assert scan.label_pictures[2] == 5 and scan.label_pictures[3] == 0
+    assert scan.sizes == {(40, 48): 3, (33, 57): 2} and scan.pictures == 5
+    assert scan.ignored_share == pytest.approx(counts[255] / counts.sum())
+    assert not scan.faults
+    scan.raise_if_bad(make_source({}))
+
+
+def test_faults_name_picture_value_and_expectation():
+    good, other, outside, small = halves(4)
+    other = (other[0][:-1], other[1])
+    outside[1][3, 4] = 7
+    small = (small[0][:5], small[1][:5])
+    source = make_source({"val": [good, other, outside, small]})
+    read = source.read
+
+    def read_with_one_broken(split):
+        def change(example):
+            image = tf.where(example["name"] == "val_0", "no picture", example["image"])
+            return example | {"image": image}
+
+        return read(split).map(change)
+
+    source = dataclasses.replace(source, read=read_with_one_broken)
+    scan = scan_split(source, "val", smallest_side=16)
+    assert len(scan.faults) == 4
+    with pytest.raises(UserError) as caught:
+        scan.raise_if_bad(source)
+    message = str(caught.value)
+    for part in (
+        "split 'val'",
+        "val_0 cannot be decoded",
+        "val_1: picture of 48x39 and label of 48x40 pixels; expected the same size",
+        "val_2: label 7; expected 0-2 or 255 (ignore)",
+        "val_3: picture of 48x5 pixels; expected at least 16",
+    ):
+        assert part in message

@@ -1,0 +1,77 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.common import read_picture, some
+from rnnseg.errors import UserError
+
+RGB = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+def _encode(mode, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).convert(mode).save(buffer, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("1", "PNG")],
+)
+def test_pictures_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, kind):
+    import tensorflow as tf
+
+    path = tmp_path / "picture"
+    path.write_bytes(_encode(mode, format=kind))
+    data, size = read_picture(path)
+    assert data == path.read_bytes()
+    assert size == (50, 40)
+    decoded = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    # The two JPEG decoders may round and interpolate colour differently.
+    tolerance = 40 if kind == "JPEG" else 0
+    assert np.abs(decoded.astype(int) - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (_encode("CMYK", format="JPEG"), "JPEG picture in mode CMYK"),
+        (_encode("RGBA", format="PNG"), "PNG picture in mode RGBA of 8 bits"),
+        (_encode("RGB", format="BMP"), "a BMP picture, expected JPEG or PNG"),
+        (_encode("RGB", format="GIF"), "a GIF picture, expected JPEG or PNG"),
+        (b"", "no picture format that is known"),
+        (b"hello", "no picture format that is known"),
+        (_encode("RGB", format="JPEG")[:-20], "truncated"),
+        (_encode("RGB", format="JPEG")[:900], "truncated"),
+        (_encode("RGB", format="PNG")[:-2], "truncated"),
+        (_encode("RGB", format="PNG")[:-12], "truncated"),
+        (_encode("RGB", format="PNG")[:2000], "truncated"),
+    ],
+)
+def test_pictures_that_cannot_be_used(tmp_path, data, message):
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as error:
+        read_picture(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+
+
+def test_sixteen_bit_pictures_are_refused(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(RGB[..., 0].astype(np.uint16)).save(path)
+    with pytest.raises(UserError, match="of 16 bits, expected RGB, grey or palette with 8 bits"):
+        read_picture(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        read_picture(tmp_path / "missing.jpg")
+
+
+def test_some():
+    assert some(["a", "b"]) == "a, b"
+    assert some(list("abcde"), 2) == "a, b and 3 more"

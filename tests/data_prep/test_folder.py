@@ -1,0 +1,360 @@
+import io
+import os
+import pathlib
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from data_prep.folder import join_pairs, main, parse_ignored
+from rnnseg.data.records import find_builds, open_records, unfinished_builds
+from rnnseg.errors import UserError
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+CLASSES = ["sky", "road", "car"]
+
+
+@pytest.fixture
+def data(tmp_path, save_picture, save_mask):
+    """Pictures and masks of train and val, and a file of classes; gives the command's arguments."""
+    generator = np.random.default_rng(1)
+    for name in ("town/a", "town/b", "c.left"):
+        save_picture(tmp_path / "images" / f"{name}.jpg")
+        save_mask(tmp_path / "masks" / f"{name}.png", generator.integers(0, 3, (9, 12)))
+    save_picture(tmp_path / "val_images" / "d.png", (7, 5))
+    save_mask(tmp_path / "val_masks" / "d.png", generator.integers(0, 3, (5, 7)))
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    names = ("images", "masks", "val_images", "val_masks", "classes", "out")
+    arguments = {f"--{name.replace('_', '-')}": str(tmp_path / name) for name in names}
+    arguments["--classes"] += ".txt"
+    return arguments
+
+
+def _run(arguments, *more):
+    return CliRunner().invoke(
+        main, [text for pair in arguments.items() for text in pair] + list(more)
+    )
+
+
+def _fails(arguments, *more):
+    """Runs the command and gives its one line of error; nothing that looks finished is left."""
+    result = _run(arguments, *more)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    last = result.stderr.splitlines()[-1].split("\r")[-1]
+    assert last.startswith("error: ")
+    out = pathlib.Path(arguments["--out"])
+    assert find_builds(out) == [] and unfinished_builds(out) == []
+    return last
+
+
+def _decode(png):
+    picture = Image.open(io.BytesIO(png))
+    assert (picture.format, picture.mode) == ("PNG", "L")
+    return np.asarray(picture)
+
+
+def test_records_hold_the_files_and_their_labels(tmp_path, data, read_records):
+    result = _run(data)
+    assert result.exit_code == 0, result.output
+    assert "train: 3 pictures" in result.stdout and "val: 1 pictures" in result.stdout
+    assert f"rnnseg inspect {tmp_path / 'out'}" in result.stdout
+    assert f"rnnseg train --data {tmp_path / 'out'}" in result.stdout
+    for split, images, masks, names in (
+        ("train", "images", "masks", {"town/a", "town/b", "c.left"}),
+        ("val", "val_images", "val_masks", {"d"}),
+    ):
+        records = read_records(tmp_path / "out", split)
+        assert set(records) == names
+        for name, (image, label) in records.items():
+            (file,) = (tmp_path / images).glob(f"{name}.*")
+            assert image == file.read_bytes()
+            mask = np.asarray(Image.open(tmp_path / masks / f"{name}.png"))
+            np.testing.assert_array_equal(_decode(label), mask)
+
+
+def test_palette_masks_keep_their_indices(tmp_path, data, save_mask, read_records):
+    labels = np.arange(12 * 9).reshape(9, 12) % 3
+    labels[0, 0] = 255
+    palette = [value for index in range(256) for value in (255 - index, 0, index)]
+    save_mask(tmp_path / "masks" / "town" / "a.png", labels, palette)
+    assert _run(data, "--ignore", "255").exit_code == 0
+    label = read_records(tmp_path / "out", "train")["town/a"][1]
+    np.testing.assert_array_equal(_decode(label), labels)
+
+
+def test_color_masks_suffix_and_links(tmp_path, save_picture, read_records):
+    save_picture(tmp_path / "elsewhere" / "x.png", (3, 1))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "Thumbs.db").write_bytes(b"no picture")
+    (tmp_path / "images" / "._x.png").write_bytes(b"no picture")
+    (tmp_path / "masks" / "linked").mkdir(parents=True)
+    colors = np.array([[[1, 2, 3], [40, 50, 60], [9, 9, 9]]], np.uint8)
+    Image.fromarray(colors).save(tmp_path / "masks" / "linked" / "x_L.png")
+    (tmp_path / "masks" / "linked" / "x_instances.png").write_bytes(b"something else")
+    (tmp_path / "classes.txt").write_text("car 40 50 60\n1 2 3 road\n")
+    arguments = {
+        "--images": str(tmp_path / "images"),
+        "--masks": str(tmp_path / "masks"),
+        "--classes": str(tmp_path / "classes.txt"),
+        "--mask-suffix": "_L",
+        "--out": str(tmp_path / "out"),
+    }
+    assert "colour 9 9 9 (first at column 2, row 0)" in _fails(arguments)
+    result = _run(arguments, "--ignore", "9,9,9")
+    assert result.exit_code == 0, result.output
+    label = read_records(tmp_path / "out", "train")["linked/x"][1]
+    np.testing.assert_array_equal(_decode(label), [[1, 0, 255]])
+    source = open_records(tmp_path / "out")
+    assert source.class_names == ("car", "road")
+    assert source.class_colors == ((40, 50, 60), (1, 2, 3))
+    assert source.split_sizes == {"train": 1}
+
+
+def test_a_value_outside_the_classes(tmp_path, data, save_mask):
+    labels = np.zeros((9, 12))
+    labels[4, 5] = 255
+    save_mask(tmp_path / "masks" / "town" / "b.png", labels)
+    message = _fails(data)
+    assert (
+        f"{tmp_path / 'masks' / 'town' / 'b.png'}: value 255 (first at column 5, row 4)" in message
+    )
+    assert "3 classes, expected 0 to 2" in message
+    assert "--ignore 255" in message and "--mask-encoding color" in message
+
+
+def test_sizes_that_differ(tmp_path, data, save_mask):
+    save_mask(tmp_path / "val_masks" / "d.png", np.zeros((7, 5)))
+    message = _fails(data)
+    assert f"{tmp_path / 'val_masks' / 'd.png'}: a mask of 5x7 pixels, expected 7x5" in message
+
+
+def test_files_without_their_other_half(tmp_path, data):
+    (tmp_path / "masks" / "town" / "a.png").unlink()
+    message = _fails(data)
+    assert f"1 of 3 pictures without mask: {tmp_path / 'images' / 'town' / 'a.jpg'}" in message
+    (tmp_path / "images" / "town" / "a.jpg").unlink()
+    (tmp_path / "images" / "town" / "b.jpg").unlink()
+    message = _fails(data)
+    assert f"1 of 2 masks without picture: {tmp_path / 'masks' / 'town' / 'b.png'}" in message
+    assert not (tmp_path / "out").exists()  # found before anything is written
+
+
+@pytest.mark.parametrize("file", ["images/town/b.jpg", "val_images/d.png", "masks/town/b.png"])
+def test_truncated_files(tmp_path, data, file):
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes()[:-6])
+    message = _fails(data)
+    assert str(path) in message and "truncated" in message
+
+
+def test_broken_links(tmp_path, data):
+    path = tmp_path / "images" / "town" / "a.jpg"
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere.jpg")
+    assert f"{path}: cannot be read (No such file" in _fails(data)
+
+
+def test_pictures_in_other_formats(tmp_path, data):
+    (tmp_path / "images" / "town" / "a.jpg").unlink()
+    Image.new("RGB", (12, 9)).save(tmp_path / "images" / "town" / "a.bmp")
+    assert "a.bmp: a BMP picture, expected JPEG or PNG" in _fails(data)
+
+
+def test_two_pictures_of_one_name(tmp_path, data, save_picture):
+    save_picture(tmp_path / "images" / "town" / "a.png")
+    assert "two files of one name" in _fails(data)
+
+
+def test_folders_that_cannot_be_used(tmp_path, data):
+    (tmp_path / "empty").mkdir()
+    assert f"{tmp_path / 'empty'}: empty" in _fails({**data, "--images": str(tmp_path / "empty")})
+    assert "no such folder" in _fails({**data, "--masks": str(tmp_path / "missing")})
+    assert "_L.png" in _fails(data, "--mask-suffix", "_L")
+    assert "expected a folder" in _fails({**data, "--out": data["--classes"]})
+    del data["--val-masks"]
+    assert "--val-images and --val-masks" in _fails(data)
+
+
+def test_options_that_do_not_fit(data):
+    assert "--ignore none: expected an index" in _fails(data, "--ignore", "none")
+    assert "name R G B" in _fails(data, "--ignore", "1,2,3")
+    assert "name R G B" in _fails(data, "--mask-encoding", "color")
+    classes = pathlib.Path(data["--classes"])
+    classes.write_text("sky 0 0 255\nroad 0 0 0\ncar 255 0 0\n")
+    color = _fails(data, "--mask-encoding", "color", "--ignore", "7")
+    assert "--ignore 7: expected R,G,B with --mask-encoding color" in color
+    index = _fails(data, "--mask-encoding", "index", "--ignore", "1,2,3")
+    assert "--ignore 1,2,3: expected an index with --mask-encoding index" in index
+
+
+def test_join_pairs_counts_what_is_missing():
+    images = {name: pathlib.Path(f"i/{name}.jpg") for name in "abcdef"}
+    masks = {name: pathlib.Path(f"m/{name}.png") for name in "fg"}
+    with pytest.raises(UserError) as error:
+        join_pairs(images, masks, "something else")
+    assert str(error.value) == (
+        "5 of 6 pictures without mask: i/a.jpg, i/b.jpg, i/c.jpg and 2 more; "
+        "1 of 2 masks without picture: m/g.png; expected something else"
+    )
+    pairs = join_pairs(images, {name: pathlib.Path(name) for name in "fedcba"}, "")
+    assert [pair.name for pair in pairs] == list("abcdef")
+
+
+def test_parse_ignored():
+    assert parse_ignored(["255", "1,2,3", "4 5 6", "65535"]) == (
+        [255, 65535],
+        [(1, 2, 3), (4, 5, 6)],
+    )
+    for value in ("", "-1", "65536", "1,2", "1,2,256", "1,2,3,4", "red"):
+        with pytest.raises(UserError, match="expected an index"):
+            parse_ignored([value])
+
+
+def test_building_again(tmp_path, data, monkeypatch):
+    assert _run(data).exit_code == 0
+    info = tmp_path / "out" / "segmentation_folder" / "1.0.0" / "dataset_info.json"
+    before = info.stat().st_mtime_ns
+
+    again = _run(data)
+    assert again.exit_code == 0 and "Already built" in again.stdout
+
+    monkeypatch.chdir(tmp_path)
+    relative = {key: os.path.relpath(value) for key, value in data.items()}
+    again = _run(relative)
+    assert again.exit_code == 0 and "Already built" in again.stdout
+
+    other = _run(data, "--ignore", "255")
+    assert other.exit_code == 2
+    assert "built with other arguments is there already; choose another --out" in other.stderr
+
+    (tmp_path / "classes.txt").write_text("sky\nroad\nbus\n")
+    other = _run(data)
+    assert other.exit_code == 2 and "built with other class_names" in other.stderr
+
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
+    os.utime(tmp_path / "images" / "town" / "a.jpg", (1, 1))
+    other = _run(data)
+    assert other.exit_code == 2 and "built with other or changed files" in other.stderr
+
+    assert info.stat().st_mtime_ns == before
+
+
+def test_another_data_set_in_the_same_place(tmp_path, data):
+    other = tmp_path / "out" / "other" / "1.0.0"
+    other.mkdir(parents=True)
+    (other / "dataset_info.json").write_text("{}")
+    result = _run(data)
+    assert result.exit_code == 2 and f"{other}: another data set is there" in result.stderr
+    (other / "dataset_info.json").unlink()
+    # TFDS would take any folder of the right name for a finished build.
+    (tmp_path / "out" / "segmentation_folder" / "1.0.0").mkdir(parents=True)
+    assert "no data set, but in its place" in _fails(data)
+
+
+def test_a_full_disk(tmp_path, data, save_picture):
+    save_picture(tmp_path / "val_images" / "e.png", (200, 200))
+    Image.new("L", (200, 200)).save(tmp_path / "val_masks" / "e.png")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        message = _fails(data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"{tmp_path / 'out'}: cannot write the records there" in message
+
+
+def test_works_without_a_network(data, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert _run(data).exit_code == 0
+
+
+def test_a_killed_build_is_no_data_set(tmp_path, data):
+    # Reading a pipe that nobody writes to holds the command up after it has begun to build.
+    pipe = tmp_path / "images" / "town" / "b.jpg"
+    picture = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep.folder",
+        *(t for pair in data.items() for t in pair),
+    ]
+    out = tmp_path / "out"
+    with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not unfinished_builds(out) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    assert len(unfinished_builds(out)) == 1
+    with pytest.raises(UserError, match="unfinished; run the same"):
+        open_records(out)
+
+    pipe.unlink()
+    pipe.write_bytes(picture)
+    assert _run(data).exit_code == 0
+    assert unfinished_builds(out) == []
+    assert open_records(out).split_sizes == {"train": 3, "val": 1}
+
+
+def test_as_a_module_of_its_own(tmp_path, data):
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep.folder",
+        *(t for pair in data.items() for t in pair),
+    ]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"Built {tmp_path / 'out' / 'segmentation_folder' / '1.0.0'}\n")
+    # On the other stream: TFDS's progress bars, and no word of TensorFlow's.
+    noise = [line for line in result.stderr.replace("\r", "\n").split("\n") if "|" not in line]
+    assert not "".join(noise).replace("\x1b[A", "").strip(), noise
+    (tmp_path / "masks" / "c.left.png").write_bytes(b"")
+    command[-1] = str(tmp_path / "other")
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 2 and "error: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_camvid(tmp_path, real_data, read_records):
+    camvid = real_data / "camvid"
+    arguments = {
+        "--images": str(camvid / "train"),
+        "--masks": str(camvid / "trainannot"),
+        "--val-images": str(camvid / "val"),
+        "--val-masks": str(camvid / "valannot"),
+        "--classes": str(CHECKOUT / "experiments" / "camvid_classes.txt"),
+        "--ignore": "11",
+        "--out": str(tmp_path / "camvid"),
+    }
+    result = _run(arguments)
+    assert result.exit_code == 0, result.output
+    source = open_records(tmp_path / "camvid")
+    assert source.split_sizes == {"train": 367, "val": 101}
+    assert source.num_classes == 11 and source.class_names[0] == "Sky"
+    for split, size in source.split_sizes.items():
+        records = read_records(tmp_path / "camvid", split)
+        assert len(records) == size
+        for name in sorted(records)[::20]:
+            image, label = records[name]
+            assert image == (camvid / split / f"{name}.jpg").read_bytes()
+            mask = np.array(Image.open(camvid / f"{split}annot" / f"{name}.png"))
+            mask[mask == 11] = 255
+            np.testing.assert_array_equal(_decode(label), mask)

@@ -1,0 +1,51 @@
+import dataclasses
+import importlib
+import pathlib
+
+import pytest
+
+import experiments
+from rnnseg import UserError
+from rnnseg.config import TrainingConfig, load_recipe
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochs": 0}, "epochs=0: expected at least 1"),
+        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"l2": -1}, "l2=-1"),
+        ({"optimizer": "adam"}, "optimizer='adam': expected one of sgd, adamw"),
+        ({"precision": "half"}, "precision='half'"),
+        ({"encoder_weights": None}, "random weights must be trained"),
+    ],
+)
+def test_wrong_values_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        TrainingConfig(data="shapes", **options)
+
+
+def test_every_recipe_of_the_package_makes_a_config():
+    folder = pathlib.Path(experiments.__file__).parent
+    recipes = [
+        path.stem
+        for path in folder.glob("*.py")
+        if hasattr(importlib.import_module(f"experiments.{path.stem}"), "RECIPE")
+    ]
+    assert {"camvid", "voc"} <= set(recipes)
+    for recipe in recipes:
+        TrainingConfig(data="somewhere", **load_recipe(recipe))
+
+
+def test_a_recipe_file_of_one_s_own(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("RECIPE = dict(epochs=3, crop=(64, 64))")
+    assert dataclasses.asdict(TrainingConfig(data="x", **load_recipe(str(path))))["epochs"] == 3
+    path.write_text("RECIPE = dict(epoch=3)")
+    with pytest.raises(UserError, match="mine.py: unknown epoch; expected some of batch_size"):
+        load_recipe(str(path))
+    path.write_text("config = 3")
+    with pytest.raises(UserError, match="expected it to set RECIPE"):
+        load_recipe(str(path))
+    with pytest.raises(UserError, match="recipe 'nothing': no such file"):
+        load_recipe("nothing")

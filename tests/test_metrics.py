@@ -1,0 +1,46 @@
+import keras
+import numpy as np
+import pytest
+
+from rnnseg import UserError, metrics
+
+
+def maps(seed=0, classes=5):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, (40, 30)).astype(np.uint8)
+    predictions = np.where(rng.random((40, 30)) < 0.6, labels, rng.integers(0, classes, (40, 30)))
+    labels[rng.random((40, 30)) < 0.1] = 255
+    return labels, predictions.astype(np.int32)
+
+
+def test_confusion_counts_pixels_one_by_one():
+    labels, predictions = maps()
+    expected = np.zeros((5, 5), int)
+    for label, prediction in zip(labels.ravel(), predictions.ravel(), strict=True):
+        if label != 255:
+            expected[label, prediction] += 1
+    np.testing.assert_array_equal(metrics.confusion_matrix(labels, predictions, 5), expected)
+
+
+def test_mean_iou_is_keras_own():
+    metric = keras.metrics.MeanIoU(6, ignore_class=255)  # class 5 never occurs
+    confusion = np.zeros((6, 6), int)
+    for seed in range(3):
+        labels, predictions = maps(seed)
+        metric.update_state(labels.astype(np.int32), predictions)
+        confusion += metrics.confusion_matrix(labels, predictions, 6)
+    assert metrics.mean_iou(confusion) == pytest.approx(float(metric.result()), abs=1e-6)
+    assert np.isnan(metrics.class_iou(confusion)[5])
+
+
+def test_scores_by_hand():
+    confusion = np.array([[[3, 1], [2, 4]], [[5, 0], [0, 0]]])
+    np.testing.assert_allclose(metrics.class_iou(confusion), [[3 / 6, 4 / 7], [1, np.nan]])
+    np.testing.assert_allclose(metrics.mean_iou(confusion), [(3 / 6 + 4 / 7) / 2, 1])
+    np.testing.assert_allclose(metrics.pixel_accuracy(confusion), [0.7, 1])
+
+
+def test_a_label_outside_the_classes_is_an_error():
+    labels, predictions = maps()
+    with pytest.raises(UserError, match="label 4 found; expected 0-3"):
+        metrics.confusion_matrix(labels, np.minimum(predictions, 3), 4)

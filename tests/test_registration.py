@@ -1,0 +1,18 @@
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("imports", ["import rnnseg; import keras", "import keras; import rnnseg"])
+def test_keras_knows_the_segmenter_whichever_is_imported_first(imports):
+    code = f"{imports}; print(keras.saving.get_registered_object('rnnseg>RecurrentSegmenter'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "<class 'rnnseg.segmenter.RecurrentSegmenter'>", done.stderr
+
+
+def test_keras_keeps_its_own_loader():
+    code = "import rnnseg, keras; print(type(keras.__loader__).__name__, keras.__spec__.loader)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.startswith("SourceFileLoader"), done.stderr
+    assert "_AfterKeras" not in done.stdout
