@@ -102,6 +102,8 @@ class Run:
                         for key in different
                     )
                 )
+            for path in self.folder.glob(".*.keras"):
+                path.unlink()  # what a kill in the middle of saving left
             return
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UserError(f"{self.folder} is not empty and holds no run: choose another --out")

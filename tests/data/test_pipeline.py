@@ -50,7 +50,7 @@ def test_scaled_labels_lie_on_scaled_pictures(factor):
         crop, crop_label = augmented(image, label, seed, crop=(24, 24), scale=scale, flip=False)
         rows, columns = crop[..., 0].astype(float), crop[..., 1].astype(float)
         assert np.ptp(columns) == pytest.approx(24 / factor, abs=2)
-        # The label names blocks of 4x4 pixels: it must be the block of where the picture says it is.
+        # The label names blocks of 4x4 pixels: it must name where the picture says it is.
         inside = (np.abs(rows % 4 - 1.5) < 0.9) & (np.abs(columns % 4 - 1.5) < 0.9)
         expected = (rows // 4 * 16 + columns // 4)[inside]
         assert np.mean(crop_label[inside] == expected) > 0.97

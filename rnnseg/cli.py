@@ -1,0 +1,234 @@
+"""The `rnnseg` command. Everything heavy is imported where it is used, so that help is quick."""
+
+import dataclasses
+import os
+import pathlib
+import re
+
+import click
+
+from rnnseg import config as configuration
+from rnnseg.commands import Group
+from rnnseg.errors import UserError
+
+
+class _IterationNumbers(click.ParamType):
+    name = "N-M"
+
+    def convert(self, value, param, ctx):
+        numbers = []
+        for part in str(value).split(","):
+            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+            if not match:
+                self.fail(f"{value!r}: expected numbers such as 6, 1-12 or 1,2,6", param, ctx)
+            first, last = int(match[1]), int(match[2] or match[1])
+            if not 1 <= first <= last:
+                self.fail(f"{value!r}: expected numbers from 1 up", param, ctx)
+            numbers += range(first, last + 1)
+        return tuple(sorted(set(numbers)))
+
+
+class _Numbers(click.ParamType):
+    """A fixed or free number of numbers, separated by `x`, `-` or `,`."""
+
+    def __init__(self, name, kind, separator, length=None):
+        self.name, self._kind, self._separator, self._length = name, kind, separator, length
+
+    def convert(self, value, param, ctx):
+        try:
+            numbers = tuple(self._kind(part) for part in str(value).split(self._separator))
+        except ValueError:
+            self.fail(f"{value!r}: expected {self.name}", param, ctx)
+        if self._length == 2 and len(numbers) == 1:
+            numbers *= 2
+        if self._length not in (None, len(numbers)):
+            self.fail(f"{value!r}: expected {self.name}", param, ctx)
+        return numbers
+
+
+_SIZE = _Numbers("HEIGHTxWIDTH", int, "x", 2)
+_RANGE = _Numbers("LEAST-MOST", float, "-", 2)
+_WIDTHS = _Numbers("N,N,...", int, ",")
+_WEIGHTS = _Numbers("W,W,...", float, ",")
+
+# TrainingConfig field, option, type, what it is; the defaults are the fields' own.
+_TRAINING_OPTIONS = (
+    ("data", "--data", str, 'Folder that a data_prep command built, or "shapes".'),
+    ("train_split", "--train-split", str, "Split to train on."),
+    ("val_split", "--val-split", str, "Split to validate on."),
+    ("encoder", "--encoder", str, "Encoder, such as mobilenet_v2_0.5 or resnet101."),
+    ("encoder_weights", "--weights", str, 'Encoder weights: "imagenet", a file, or "none".'),
+    ("encoder_layer", "--encoder-layer", str, "Layer whose output are the features."),
+    ("output_stride", "--output-stride", int, "Pixels of the picture a pixel of the features."),
+    ("hidden_channels", "--hidden", _WIDTHS, "Widths of the ConvLSTM layers before the last."),
+    ("kernel_size", "--kernel-size", int, "Side of the ConvLSTM kernels."),
+    ("dilation_rate", "--dilation-rate", int, "Spacing of the ConvLSTM kernels' taps."),
+    ("iterations", "--iterations", int, "Iterations in training."),
+    ("iteration_weights", "--iteration-weights", _WEIGHTS, "Loss weight of every iteration."),
+    ("learned_start", "--learned-start/--zero-start", bool, "Train the initial canvas and state."),
+    ("train_encoder", "--train-encoder/--freeze-encoder", bool, "Train the encoder too."),
+    ("freeze_batch_norm", "--freeze-batch-norm/--train-batch-norm", bool, "Keep batch norm fixed."),
+    ("l2", "--l2", float, "L2 penalty on convolution kernels."),
+    ("precision", "--precision", str, "float32, mixed_bfloat16 or mixed_float16."),
+    ("crop", "--crop", _SIZE, "Size of training pictures."),
+    ("scale", "--scale", _RANGE, "Random scaling."),
+    ("flip", "--flip/--no-flip", bool, "Mirror half of the training pictures."),
+    ("batch_size", "--batch", int, "Pictures a step."),
+    ("epochs", "--epochs", int, "Passes through the training data."),
+    ("optimizer", "--optimizer", str, "sgd or adamw."),
+    ("learning_rate", "--learning-rate", float, "At the start; falls to zero."),
+    ("validate_every", "--validate-every", int, "Epochs between validations."),
+    ("seed", "--seed", int, "Makes runs repeatable."),
+)
+
+
+def _training_options(command):
+    defaults = {
+        field.name: field.default for field in dataclasses.fields(configuration.TrainingConfig)
+    }
+    for field, option, kind, help_text in reversed(_TRAINING_OPTIONS):
+        default = defaults[field]
+        if default is not dataclasses.MISSING and default is not None:
+            shown = {"freeze_batch_norm": "freeze"}.get(field, default)
+            if isinstance(default, tuple):
+                shown = getattr(kind, "_separator", ",").join(f"{each:g}" for each in default)
+            elif isinstance(default, bool):
+                shown = option.split("/")[0 if default else 1].lstrip("-")
+            help_text += f"  [default: {shown}]"
+        command = click.option(option, field, type=kind, default=None, help=help_text)(command)
+    return command
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rnnseg")
+def main():
+    """Semantic segmentation for any computational budget.
+
+    Train once, then run as many iterations as the moment allows: each one adds to a canvas of class
+    logits, and the answer can be read after any of them.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build
+
+
+@main.command()
+@click.option("--out", required=True, type=click.Path(), help="Folder of the run.")
+@click.option("--recipe", help="Defaults of a data set: camvid, voc, or a Python file.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@_training_options
+def train(out, recipe, resume, **options):
+    r"""Train a segmenter.
+
+    \b
+    rnnseg train --recipe camvid --data data/camvid --out runs/camvid
+    rnnseg train --recipe camvid --data data/camvid --out runs/camvid --resume
+    """
+    values = configuration.load_recipe(recipe) if recipe else {}
+    values |= {field: value for field, value in options.items() if value is not None}
+    if "data" not in values:
+        raise UserError(
+            '--data is missing: give a folder that a data_prep command built, or "shapes"'
+        )
+    if values.get("encoder_weights") == "none":
+        values["encoder_weights"] = None
+    config = configuration.TrainingConfig(**values)
+
+    from rnnseg import training
+
+    run = training.train(config, out, resume)
+    click.echo(
+        f"\nnext: rnnseg evaluate {run.folder} --data {config.data} --split {config.val_split}"
+    )
+
+
+@main.command()
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.option("--data", required=True, help='Folder that a data_prep command built, or "shapes".')
+@click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
+@click.option(
+    "--iterations", type=_IterationNumbers(), default="1-12", show_default=True,
+    help="Numbers of iterations, such as 6, 1-12 or 1,2,6.",
+)  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(), help="Write all scores to this file.")
+@click.option(
+    "--curve", type=click.Path(), help="Picture of the curve.  [default: curve_SPLIT.png beside "
+    "the model]"
+)  # fmt: skip
+def evaluate(model, data, split, iterations, json_file, curve):
+    r"""Score a model at many numbers of iterations, in one pass.
+
+    \b
+    rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
+    """
+    from rnnseg import evaluation, loading, report
+    from rnnseg.data import open_source
+
+    source = open_source(data)
+    source.require_split(split)
+    segmenter = loading.load_model(model)
+    result = evaluation.Evaluator(segmenter, iterations)(source, split)
+    click.echo(report.table(result))
+    if json_file:
+        report.save_json(json_file, result)
+        click.echo(f"wrote {json_file}")
+    path = pathlib.Path(model)
+    folder = path if path.is_dir() else path.parent
+    curve = pathlib.Path(curve or folder / f"curve_{split}.png")
+    report.save_curve(curve, path.stem, result, segmenter.iterations)
+    click.echo(f"wrote {curve}")
+
+
+@main.command()
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True)
+@click.option(
+    "--iterations", type=click.IntRange(min=1), help="How many.  [default: as in training]"
+)
+@click.option("--every-iteration", is_flag=True, help="Also write a strip of all iterations.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
+def segment(model, pictures, iterations, every_iteration, overwrite, out):
+    r"""Segment pictures, folders of pictures, or patterns.
+
+    \b
+    rnnseg segment runs/camvid street.jpg --iterations 6 --out segmented
+    rnnseg segment runs/camvid 'photos/*.jpg' --every-iteration --out segmented
+    """
+    from rnnseg import loading, segmentation
+
+    files = loading.find_pictures(pictures)
+    segmenter = loading.load_model(model)
+    written = segmentation.segment_files(
+        segmenter, files, out, iterations or segmenter.iterations, every_iteration, overwrite
+    )
+    click.echo(f"wrote {len(written)} files to {out}, such as {written[-1].name}")
+
+
+@main.command()
+@click.argument("data")
+@click.option("--split", "splits", multiple=True, help="Look at this split only; may be repeated.")
+@click.option("--sheet", type=click.Path(), default="inspect.png", show_default=True,
+              help="Picture of overlays to write.")  # fmt: skip
+def inspect(data, splits, sheet):
+    r"""Look through a data set before training: sizes, labels, and what is wrong with them.
+
+    \b
+    rnnseg inspect data/camvid
+    """
+    from rnnseg import inspection
+    from rnnseg.data import open_source
+
+    inspection.inspect(open_source(data), splits, sheet)
+
+
+@main.command()
+@click.option("--out", type=click.Path(), default="runs/demo", show_default=True,
+              help="Folder to write to; an earlier demo there is replaced.")  # fmt: skip
+def demo(out):
+    """Train, evaluate and look at a small segmenter on drawn shapes, in some five minutes."""
+    from rnnseg import demo as demonstration
+
+    demonstration.run(out)
+
+
+if __name__ == "__main__":
+    main()

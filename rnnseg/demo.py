@@ -1,0 +1,93 @@
+"""The main job from end to end on drawn data: train, evaluate, look."""
+
+import itertools
+import json
+import os
+import pathlib
+import shutil
+
+import rnnseg
+from rnnseg import loading, report, visualize
+from rnnseg.config import TrainingConfig
+from rnnseg.data import open_source
+from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.errors import UserError
+from rnnseg.evaluation import Evaluator
+from rnnseg.files import atomic_path
+from rnnseg.segmentation import PictureSegmenter, iteration_titles
+from rnnseg.training import train
+
+# The class of a shape shows in its outline alone, many pixels away from its middle. Kernels of 3x3
+# in the stack carry that from pixel to pixel, a step an iteration: more iterations see further.
+CONFIG = TrainingConfig(
+    data="shapes",
+    encoder="small_cnn",
+    encoder_weights=None,
+    output_stride=8,
+    hidden_channels=(64, 32),
+    kernel_size=3,
+    freeze_batch_norm=False,
+    l2=0.0,
+    crop=(96, 96),
+    scale=(0.8, 1.25),
+    batch_size=16,
+    epochs=30,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    validate_every=5,
+    seed=1,
+)
+_PICTURE = 3  # of the validation split, for the strip: several shapes, some covered
+
+
+def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
+    """Trains a small segmenter on the embedded data, scores it, and prints what to do next.
+
+    Args:
+      out: folder to write to; an earlier demo there is replaced.
+      config: what to train.
+
+    Raises:
+      UserError: `out` holds something that is no demo.
+    """
+    out = pathlib.Path(out)
+    marker = out / "demo.json"
+    if out.exists() and not marker.is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty and holds no earlier demo: choose another --out")
+    if marker.is_file():
+        shutil.rmtree(out)
+    with atomic_path(marker) as path:
+        path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
+
+    folder = train(config, out / "run").folder
+    model = loading.load_model(folder)
+    source = open_source(config.data)
+    result = Evaluator(model, range(1, 2 * config.iterations + 1))(source, config.val_split)
+    print("\n" + report.table(result) + "\n")
+    report.save_json(out / "scores.json", result)
+    report.save_curve(out / "curve.png", "demo", result, config.iterations)
+    pictures = evaluation_pictures(source, config.val_split).as_numpy_iterator()
+    image, label, _ = next(itertools.islice(pictures, _PICTURE, None))
+    maps = list(PictureSegmenter(model).every_iteration(image, config.iterations))
+    visualize.save_strip(
+        out / "iterations.png",
+        image,
+        maps,
+        source.class_colors,
+        source.class_names,
+        iteration_titles(model, image, config.iterations),
+        truth=label,
+    )
+    print(
+        f"wrote {out / 'curve.png'}       mIoU against cost, for 1 to {result.iterations[-1]} "
+        "iterations\n"
+        f"wrote {out / 'iterations.png'}  one picture after every iteration\n"
+        f"wrote {folder / 'logs'}        for: tensorboard --logdir {folder / 'logs'}\n\n"
+        "next, with your own pictures and masks:\n"
+        "  python -m data_prep.folder --images PICTURES --masks MASKS --val-images PICTURES "
+        "--val-masks MASKS --classes classes.txt --out data/mine\n"
+        "  rnnseg inspect data/mine\n"
+        "  rnnseg train --data data/mine --out runs/mine\n"
+        "  rnnseg evaluate runs/mine --data data/mine\n"
+        "  rnnseg segment runs/mine PICTURE --every-iteration --out segmented"
+    )

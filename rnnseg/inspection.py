@@ -1,0 +1,105 @@
+"""A look at a data set before anything is trained on it."""
+
+import itertools
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnseg import visualize
+from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.scan import SplitScan, scan_split
+from rnnseg.data.source import IGNORE_LABEL, Source
+from rnnseg.errors import UserError
+
+_SHEET_PICTURES = 12
+_MUCH_IGNORED = 0.5
+
+
+def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> None:
+    """Prints what a data set holds and writes a sheet of overlays.
+
+    Args:
+      source: the data set.
+      splits: splits to look at; none: all.
+      sheet: PNG file for the overlays of the first split's pictures.
+
+    Raises:
+      UserError: no such split; or, after everything is printed, faults that training would meet.
+    """
+    splits = list(splits) or [name for name, size in source.split_sizes.items() if size]
+    if not splits:
+        raise UserError(f"{source.name} has no pictures in any split")
+    print(f"{source.name}: {source.num_classes} classes")
+    scans = [scan_split(source, split) for split in splits]
+    for scan in scans:
+        _print_split(scan)
+    _print_histogram(source, scans)
+    for line in _suspicions(source, scans):
+        print(f"look: {line}")
+    if not any(scan.faults for scan in scans):
+        _save_sheet(source, splits[0], scans[0].pictures, sheet)
+        print(f"wrote {sheet}: do the colours lie on what they name?")
+    for scan in scans:
+        scan.raise_if_bad(source)
+
+
+def _print_split(scan: SplitScan) -> None:
+    (height, width), count = scan.sizes.most_common(1)[0] if scan.sizes else ((0, 0), 0)
+    heights, widths = zip(*(scan.sizes or [(0, 0)]), strict=True)
+    sizes = f"{width}x{height}"
+    if len(scan.sizes) > 1:
+        sizes = (
+            f"{min(widths)}-{max(widths)} wide, {min(heights)}-{max(heights)} high, most often "
+            f"{sizes} ({count})"
+        )
+    print(
+        f"  {scan.split}: {scan.pictures} pictures, {sizes}; "
+        f"{100 * scan.ignored_share:.1f} % of the pixels ignored"
+    )
+
+
+def _print_histogram(source: Source, scans: Sequence[SplitScan]) -> None:
+    width = max(len(name) for name in source.class_names)
+    print(f"\n{'':5s}{'class':{width}s}" + "".join(f"{scan.split:>20s}" for scan in scans))
+    print(f"{'':5s}{'':{width}s}" + f"{'pixels':>10s}{'pictures':>10s}" * len(scans))
+    for label, name in enumerate(source.class_names):
+        cells = ""
+        for scan in scans:
+            share = scan.label_pixels[label] / max(scan.label_pixels[:IGNORE_LABEL].sum(), 1)
+            cells += f"{100 * share:8.2f} %{scan.label_pictures[label]:10d}"
+        print(f"{label:3d}  {name:{width}s}{cells}")
+    print()
+
+
+def _suspicions(source: Source, scans: Sequence[SplitScan]) -> list[str]:
+    lines = []
+    for scan in scans:
+        missing = [
+            name for label, name in enumerate(source.class_names) if not scan.label_pixels[label]
+        ]
+        if missing:
+            lines.append(f"split {scan.split!r} has no pixel of {', '.join(missing)}")
+        if scan.ignored_share > _MUCH_IGNORED:
+            lines.append(
+                f"{100 * scan.ignored_share:.0f} % of the pixels in split {scan.split!r} are "
+                "ignored; "
+                "is the ignore value one of the classes?"
+            )
+    return lines
+
+
+def _save_sheet(source, split, pictures, path) -> None:
+    step = max(1, pictures // _SHEET_PICTURES)
+    chosen = itertools.islice(
+        evaluation_pictures(source, split).as_numpy_iterator(), 0, step * _SHEET_PICTURES, step
+    )
+    images, labels, names = zip(*chosen, strict=True)
+    visualize.save_sheet(
+        path,
+        images,
+        [label.astype(np.int64) for label in labels],
+        [name.decode() for name in names],
+        source.class_colors,
+        source.class_names,
+    )

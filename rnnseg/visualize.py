@@ -1,0 +1,231 @@
+"""Pictures of predictions and of what they cost."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.files import atomic_path
+
+_IGNORE_COLOR = (224, 224, 224)
+_MOST_COLUMNS = 7
+_DOTS_PER_INCH = 150
+# Okabe and Ito's colours: they can be told apart with any colour vision.
+_LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The speed-accuracy curve of one model; all sequences have one entry a number of iterations.
+
+    Attributes:
+      name: what the legend calls it.
+      iterations: numbers of iterations, rising.
+      miou: mean IoU, 0-1.
+      multiply_adds: of one prediction.
+      milliseconds: of one prediction.
+      trained_iterations: the number of training, which gets a mark.
+    """
+
+    name: str
+    iterations: Sequence[int]
+    miou: Sequence[float]
+    multiply_adds: Sequence[int]
+    milliseconds: Sequence[float]
+    trained_iterations: int
+
+
+def colorize(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> np.ndarray:
+    """The class colours of a map.
+
+    Args:
+      labels: class indices or `IGNORE_LABEL`, `(h, w)`.
+      colors: (red, green, blue) of 0-255 a class.
+
+    Returns:
+      uint8 `(h, w, 3)`; ignored pixels are light grey.
+    """
+    return _table(colors)[labels]
+
+
+def overlay(
+    image: np.ndarray, labels: np.ndarray, colors: Sequence[Sequence[int]], opacity: float = 0.5
+) -> np.ndarray:
+    """The class colours laid over the picture.
+
+    Args:
+      image: uint8 RGB, `(h, w, 3)`.
+      labels: class indices or `IGNORE_LABEL`, `(h, w)`.
+      colors: (red, green, blue) of 0-255 a class.
+      opacity: of the colours, 0-1.
+
+    Returns:
+      uint8 `(h, w, 3)`; where labels are ignored it is the picture.
+    """
+    mixed = (1 - opacity) * image + opacity * colorize(labels, colors)
+    counted = (labels != IGNORE_LABEL)[..., np.newaxis]
+    return np.where(counted, np.rint(mixed).astype(np.uint8), image)
+
+
+def save_class_map(
+    path: str | os.PathLike, labels: np.ndarray, colors: Sequence[Sequence[int]]
+) -> None:
+    """Writes a palette PNG: the index of a pixel is its class, the palette has the colours."""
+    picture = Image.fromarray(labels.astype(np.uint8)).convert("L")
+    picture.putpalette(_table(colors).tobytes())
+    with atomic_path(path) as temporary:
+        picture.save(temporary)
+
+
+def save_strip(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    maps: Sequence[np.ndarray],
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+    titles: Sequence[str],
+    truth: np.ndarray | None = None,
+) -> None:
+    """Draws a picture and its class map after every iteration, in rows.
+
+    Args:
+      path: PNG file.
+      image: uint8 RGB, `(h, w, 3)`.
+      maps: class maps, `(h, w)` each.
+      colors: (red, green, blue) of 0-255 a class.
+      class_names: one name a class.
+      titles: what stands over each map.
+      truth: the label, drawn last, or None.
+    """
+    panels = [("picture", image)]
+    panels += [
+        (title, colorize(labels, colors)) for title, labels in zip(titles, maps, strict=True)
+    ]
+    if truth is not None:
+        panels.append(("ground truth", colorize(truth, colors)))
+    drawn = maps if truth is None else [*maps, truth]
+    shown = np.unique(np.concatenate([np.unique(each) for each in drawn]))
+    _save_panels(path, panels, colors, class_names, shown, columns=min(len(panels), _MOST_COLUMNS))
+
+
+def save_sheet(
+    path: str | os.PathLike,
+    images: Sequence[np.ndarray],
+    label_maps: Sequence[np.ndarray],
+    names: Sequence[str],
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+) -> None:
+    """Draws pictures, each beside its overlay.
+
+    Args:
+      path: PNG file.
+      images: uint8 RGB, `(h, w, 3)` each; sizes may differ.
+      label_maps: class indices or `IGNORE_LABEL`, `(h, w)` each.
+      names: of the pictures.
+      colors: (red, green, blue) of 0-255 a class.
+      class_names: one name a class.
+    """
+    panels = []
+    for image, labels, name in zip(images, label_maps, names, strict=True):
+        panels += [(name, image), ("", overlay(image, labels, colors, opacity=0.65))]
+    shown = np.unique(np.concatenate([np.unique(each) for each in label_maps]))
+    _save_panels(path, panels, colors, class_names, shown, columns=6)
+
+
+def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
+    """Draws mIoU against multiply-adds and against milliseconds, a dot an iteration.
+
+    Args:
+      path: PNG file.
+      curves: one a model.
+    """
+    figure = _new_figure((11, 4.6))
+    in_giga = max(max(curve.multiply_adds) for curve in curves) >= 1e9
+    unit, factor = ("G", 1e-9) if in_giga else ("M", 1e-6)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, label, costs in (
+        (panels[0], f"multiply-adds a picture ({unit})",
+         [[factor * value for value in curve.multiply_adds] for curve in curves]),
+        (panels[1], "time a picture (ms)", [curve.milliseconds for curve in curves]),
+    ):  # fmt: skip
+        for index, (curve, cost) in enumerate(zip(curves, costs, strict=True)):
+            color = _LINE_COLORS[index % len(_LINE_COLORS)]
+            miou = [100 * value for value in curve.miou]
+            axes.plot(cost, miou, "-o", color=color, markersize=5, label=curve.name)
+            for position, iterations in enumerate(curve.iterations):
+                if iterations == curve.trained_iterations:
+                    axes.plot(
+                        cost[position], miou[position], "o", markersize=12, markerfacecolor="none",
+                        markeredgecolor=color, markeredgewidth=1.5,
+                        label="iterations in training" if index == 0 else None,
+                    )  # fmt: skip
+            for position in _labelled(curve):
+                axes.annotate(
+                    str(curve.iterations[position]), (cost[position], miou[position]),
+                    xytext=(0, -15), textcoords="offset points", ha="center", fontsize=9,
+                )  # fmt: skip
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.3)
+        axes.margins(x=0.05, y=0.12)
+    panels[0].set_ylabel("mIoU (%)")
+    panels[1].legend(loc="lower right", frameon=False)
+    figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)
+    _save(figure, path)
+
+
+def _labelled(curve: Curve) -> list[int]:
+    """Positions of the iterations that get their number written: few enough to stay apart."""
+    wanted = {1, 2, 3, curve.trained_iterations, curve.iterations[-1]}
+    return [index for index, number in enumerate(curve.iterations) if number in wanted]
+
+
+def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
+    from matplotlib.patches import Patch
+
+    rows = math.ceil(len(panels) / columns)
+    height, width = np.median([picture.shape[:2] for _, picture in panels], axis=0)
+    side = min(2.4, 16 / columns)
+    legend_rows = math.ceil(len(shown) / 8)
+    size = (side * columns, (side * height / width + 0.5) * rows + 0.3 * legend_rows)
+    figure = _new_figure(size)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (title, picture) in zip(grid.flat, panels, strict=False):
+        axes.imshow(picture, interpolation="nearest" if picture.shape[0] < 300 else "antialiased")
+        axes.set_title(title, fontsize=8)
+    entries = [
+        Patch(
+            facecolor=_table(colors)[label] / 255,
+            edgecolor="0.4",
+            label="ignored" if label == IGNORE_LABEL else class_names[label],
+        )
+        for label in shown
+    ]
+    figure.legend(handles=entries, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def _new_figure(size):
+    # Not pyplot, which would keep every figure and choose a window system.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _save(figure, path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+
+
+def _table(colors: Sequence[Sequence[int]]) -> np.ndarray:
+    """uint8 `(256, 3)`: the colour of every label value."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colors)] = colors
+    table[IGNORE_LABEL] = _IGNORE_COLOR
+    return table

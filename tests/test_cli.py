@@ -1,0 +1,185 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from rnnseg import cli, data
+from tests.models import make_model
+from tests.sources import halves, make_source, tiny_source
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(cli.main, [str(each) for each in arguments])
+    assert result.exit_code == status, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture
+def source(monkeypatch):
+    source = tiny_source()
+    monkeypatch.setattr(data, "open_source", lambda name: source)
+    return source
+
+
+@pytest.fixture
+def model_file(tmp_path, source):
+    model = make_model(
+        num_classes=3, class_names=source.class_names, class_colors=source.class_colors
+    )
+    model.save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def write_pictures(folder, count=2):
+    folder.mkdir()
+    for index, (image, _) in enumerate(halves(count)):
+        Image.fromarray(image).save(folder / f"photo_{index}.png")
+    return folder
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "demo", "inspect"])
+def test_help_needs_no_tensorflow(command):
+    code = (
+        "import sys; from rnnseg import cli\n"
+        f"sys.argv = ['rnnseg', {command!r}, '--help']\n"
+        "try: cli.main()\n"
+        "except SystemExit: print('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.startswith("Usage: rnnseg " + command), done.stderr
+    assert done.stdout.strip().endswith("False")
+
+
+def test_a_mistake_ends_with_one_line_and_status_2(tmp_path):
+    arguments = ["evaluate", "nowhere.keras", "--data", str(tmp_path / "nothing")]
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnseg.cli", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line.startswith("error: ") and "no such folder" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_train_evaluate_segment(tmp_path, monkeypatch):
+    """The way of a user, on the embedded data made small."""
+    from rnnseg import training
+
+    source = tiny_source()
+    monkeypatch.setattr(data, "open_source", lambda name: source)
+    monkeypatch.setattr(training, "open_source", lambda name: source)
+    out = tmp_path / "run"
+    options = ["--data", "shapes", "--encoder", "small_cnn", "--weights", "none", "--output-stride",
+               8, "--hidden", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2,
+               "--iterations", 2, "--learning-rate", 0.05, "--scale", "0.8-1.2"]  # fmt: skip
+    printed = run("train", *options, "--epochs", 2, "--out", out)
+    assert "8 pictures to train on" in printed
+    assert f"next: rnnseg evaluate {out} --data shapes --split val" in printed
+    config = json.loads((out / "config.json").read_text())
+    assert config["crop"] == [32, 40] and config["encoder_weights"] is None
+    before = (out / "last.keras").read_bytes()
+    assert "holds a run already" in run("train", *options, "--epochs", 2, "--out", out, status=2)
+    assert (out / "last.keras").read_bytes() == before
+
+    printed = run("evaluate", out, "--data", "shapes", "--iterations", "1-3", "--json",
+                  tmp_path / "scores.json")  # fmt: skip
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert [row["iterations"] for row in scores["results"]] == [1, 2, 3]
+    for row in scores["results"]:
+        assert f"{100 * row['miou']:.2f}" in printed
+    assert (out / "curve_val.png").is_file()
+
+    pictures = write_pictures(tmp_path / "photos")
+    printed = run("segment", out, pictures, "--every-iteration", "--out", tmp_path / "segmented")
+    assert "wrote 6 files" in printed
+    names = {path.name for path in (tmp_path / "segmented").iterdir()}
+    assert names == {
+        f"photo_{index}_{kind}.png"
+        for index in (0, 1)
+        for kind in ("classes", "overlay", "iterations")
+    }
+
+
+def test_segment_writes_what_the_model_says(tmp_path, model_file):
+    pictures = write_pictures(tmp_path / "photos")
+    run("segment", model_file, f"{pictures}/*_1.png", "--iterations", 3, "--out", tmp_path / "out")
+    image = np.asarray(Image.open(pictures / "photo_1.png"))
+    from rnnseg.loading import load_model
+
+    expected = np.argmax(load_model(model_file)(image[None], iterations=3)[0], -1)
+    found = Image.open(tmp_path / "out" / "photo_1_classes.png")
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    assert found.getpalette()[:9] == [
+        value for color in tiny_source().class_colors for value in color
+    ]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_segment_refuses(tmp_path, model_file):
+    pictures = write_pictures(tmp_path / "photos")
+    out = tmp_path / "out"
+    run("segment", model_file, pictures, "--out", out)
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    printed = run("segment", model_file, pictures, "--out", out, status=2)
+    assert "is there already: choose another --out" in printed
+    assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    run("segment", model_file, pictures, "--out", out, "--overwrite")
+    other = write_pictures(tmp_path / "more")
+    printed = run("segment", model_file, pictures, other, "--out", tmp_path / "new", status=2)
+    assert "have one name" in printed and not (tmp_path / "new").exists()
+    Image.new("RGB", (5, 50)).save(tmp_path / "thin.png")
+    printed = run("segment", model_file, tmp_path / "thin.png", "--out", tmp_path / "new", status=2)
+    assert "thin.png has 5x50 pixels; expected at least 8" in printed
+    assert "0 is not in the range" in run(
+        "segment", model_file, pictures, "--iterations", 0, "--out", out, status=2
+    )
+
+
+def test_evaluate_refuses_other_classes(tmp_path, model_file, monkeypatch):
+    other = make_source({"val": halves(1)}, ("left", "right", "bottom"), name="other")
+    monkeypatch.setattr(data, "open_source", lambda name: other)
+    printed = run("evaluate", model_file, "--data", "other", status=2)
+    assert "class 2 is 'top' in the model but 'bottom' in other" in printed
+    assert list(pathlib.Path(tmp_path).iterdir()) == [model_file]
+
+
+@pytest.mark.parametrize("value", ["0", "3-1", "a", "1-"])
+def test_wrong_iteration_numbers(value, model_file):
+    assert "expected numbers" in run(
+        "evaluate", model_file, "--data", "x", "--iterations", value, status=2
+    )
+
+
+def test_iteration_numbers():
+    convert = cli._IterationNumbers().convert
+    assert convert("1-3,6,2", None, None) == (1, 2, 3, 6)
+
+
+def test_inspect_prints_and_draws(tmp_path, source):
+    printed = run("inspect", "tiny", "--sheet", tmp_path / "sheet.png")
+    assert "train: 8 pictures, 48x40" in printed and "left" in printed
+    assert Image.open(tmp_path / "sheet.png").width > 1000
+
+
+def test_inspect_finds_wrong_labels(tmp_path, monkeypatch):
+    train = halves(2)
+    train[1][1][0, 0] = 9
+    source = make_source({"train": train}, ("left", "right", "top", "never"))
+    monkeypatch.setattr(data, "open_source", lambda name: source)
+    printed = run("inspect", "tiny", "--sheet", tmp_path / "sheet.png", status=2)
+    assert "train_1: label 9; expected 0-3 or 255" in printed
+    assert "look: split 'train' has no pixel of never" in printed
+
+
+def test_every_training_option_is_a_field_and_every_field_an_option():
+    import dataclasses
+
+    from rnnseg.config import TrainingConfig
+
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    assert {field for field, *_ in cli._TRAINING_OPTIONS} == fields

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnnseg import visualize
+from rnnseg.palette import default_colors
+
+COLORS = ((0, 0, 0), (200, 10, 10), (10, 200, 10))
+
+
+def labels_like(height=20, width=30):
+    labels = np.zeros((height, width), np.int64)
+    labels[5:12] = 1
+    labels[12:18] = 2
+    labels[18:] = 255
+    return labels
+
+
+def test_voc_colors_are_the_published_ones():
+    assert default_colors(256)[:3] == [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+    assert default_colors(21)[15] == (192, 128, 128)  # person
+    assert len(set(default_colors(256))) == 256
+
+
+def test_class_map_keeps_indices_and_shows_colors(tmp_path):
+    labels = labels_like()
+    visualize.save_class_map(tmp_path / "map.png", labels, COLORS)
+    picture = Image.open(tmp_path / "map.png")
+    assert picture.mode == "P"
+    np.testing.assert_array_equal(np.asarray(picture), labels)
+    shown = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(shown[labels == 1][0], COLORS[1])
+    assert shown[labels == 255].min() > 200
+
+
+def test_overlay_mixes_and_leaves_ignored_pixels():
+    image = np.full((20, 30, 3), 100, np.uint8)
+    mixed = visualize.overlay(image, labels_like(), COLORS, opacity=0.25)
+    assert mixed.dtype == np.uint8
+    np.testing.assert_array_equal(mixed[6, 0], [125, 78, 78])
+    np.testing.assert_array_equal(mixed[19, 0], [100, 100, 100])
+
+
+@pytest.mark.parametrize("count", [1, 6, 12])
+def test_strip_has_all_maps(tmp_path, count):
+    labels = labels_like()
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    maps = [labels.clip(max=2)] * count
+    titles = [f"n = {n}" for n in range(count)]
+    path = tmp_path / "strip.png"
+    visualize.save_strip(path, image, maps, COLORS, "abc", titles, truth=labels)
+    pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)
+    red = np.all(pixels == COLORS[1], axis=1).sum()
+    visualize.save_strip(path, image, maps[:-1] + [0 * labels], COLORS, "abc", titles, truth=labels)
+    pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)
+    fewer = np.all(pixels == COLORS[1], axis=1).sum()
+    # One of count + 1 maps has no red left; the legend's patch is the same in both.
+    assert 0.6 / (count + 1) < 1 - fewer / red < 1.2 / (count + 1)
+
+
+def test_sheet_takes_pictures_of_different_sizes(tmp_path):
+    images = [np.zeros((20, 30, 3), np.uint8), np.zeros((31, 17, 3), np.uint8)]
+    maps = [labels_like(), labels_like(31, 17)]
+    visualize.save_sheet(tmp_path / "sheet.png", images, maps, ["a", "b"], COLORS, "abc")
+    assert Image.open(tmp_path / "sheet.png").width > 1000
+
+
+def test_curve_is_drawn_where_the_scores_are(tmp_path):
+    def draw(miou):
+        curve = visualize.Curve("mine", (1, 2, 6), miou, (2e9, 3e9, 7e9), (10, 11, 15), 6)
+        visualize.save_curve(tmp_path / "curve.png", [curve])
+        picture = Image.open(tmp_path / "curve.png").convert("RGB")
+        blue = np.all(np.asarray(picture) == (0, 114, 178), axis=-1)
+        return [
+            np.argwhere(blue[:, part])[:, 0].mean() for part in (slice(0, 400), slice(500, 800))
+        ]
+
+    left, right = draw((0.3, 0.5, 0.6))
+    assert left > right  # rows count downwards: the curve rises
+    left, right = draw((0.6, 0.5, 0.3))
+    assert left < right
