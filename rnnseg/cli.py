@@ -107,7 +107,8 @@ def main():
     Train once, then run as many iterations as the moment allows: each one adds to a canvas of class
     logits, and the answer can be read after any of them.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build
+    # TensorFlow's notes on its own build; what goes wrong comes as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @main.command()

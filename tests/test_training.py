@@ -139,6 +139,20 @@ def test_a_diverging_run_says_so_and_keeps_what_was(source, tmp_path):
         training.train(config, tmp_path / "run")
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_runs_go_on_too(source, tmp_path, monkeypatch, precision):
+    config = dataclasses.replace(CONFIG, precision=precision, epochs=2)
+    with monkeypatch.context() as patch:
+        kill_in_epoch(patch, 2)
+        with pytest.raises(Killed):
+            training.train(config, tmp_path / "run")
+    run = training.train(config, tmp_path / "run", resume=True)
+    rows = history(run)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["learning_rate"]) == 0
+    assert load_model(run.folder).compute_dtype == precision.removeprefix("mixed_")
+
+
 def test_poly_schedule_by_its_formula():
     schedule = training.poly_schedule(0.007, 100)
     for step in (0, 30, 99):

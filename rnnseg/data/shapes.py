@@ -255,7 +255,8 @@ def signed_distance(kind: str, x: np.ndarray, y: np.ndarray, radius: float) -> n
       kind: one of `CLASS_NAMES` but "background".
       x: coordinates in pixels, any shape.
       y: coordinates in pixels, of the same shape.
-      radius: of the circle around the shape, in pixels. Shapes with corners have one at (radius, 0).
+      radius: of the circle around the shape, in pixels; a shape with corners has one at
+        (radius, 0).
 
     Returns:
       Pixels to the outline, negative inside. Exact along the sides; past a corner that of the sides
@@ -274,10 +275,9 @@ def signed_distance(kind: str, x: np.ndarray, y: np.ndarray, radius: float) -> n
     angle = np.abs((np.arctan2(y, x) + wedge) % (2 * wedge) - wedge)
     along = np.array([notch * np.cos(wedge) - 1, notch * np.sin(wedge)])
     normal = (np.array([along[1], -along[0]]) / np.linalg.norm(along)).astype(np.float32)
-    return (
-        (from_center * np.cos(angle) - np.float32(radius)) * normal[0]
-        + from_center * np.sin(angle) * normal[1]
-    )
+    return (from_center * np.cos(angle) - np.float32(radius)) * normal[0] + from_center * np.sin(
+        angle
+    ) * normal[1]
 
 
 def _paint(texture: _Texture, x: np.ndarray, y: np.ndarray, reach: float, size: int) -> np.ndarray:
