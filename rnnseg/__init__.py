@@ -15,10 +15,11 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "RecurrentSegmenter": "rnnseg.segmenter",
+    "SegmentationLoss": "rnnseg.losses",
     "UserError": "rnnseg.errors",
 }
 _MODULES = (
-    "budgets config conv_lstm data encoders errors evaluation geometry loading metrics palette "
+    "budgets config conv_lstm data encoders errors evaluation geometry loading losses metrics palette "
     "report segmentation segmenter training visualize"
 ).split()
 

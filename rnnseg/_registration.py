@@ -1,9 +1,10 @@
-"""Makes `keras.saving.load_model` know the segmenter wherever `rnnseg` was imported.
+"""Makes `keras.saving.load_model` know segmenter and loss wherever `rnnseg` was imported.
 
 Keras finds a class only after the module that registers it was imported, and that module needs
 Keras
 and TensorFlow: seconds that `import rnnseg` must not cost who only wants the command's help or the
-device runtime. So the module is imported together with Keras, whichever of the two comes first.
+device runtime. So these modules are imported together with Keras, whichever of the two comes
+first.
 """
 
 import importlib
@@ -11,11 +12,11 @@ import importlib.abc
 import importlib.util
 import sys
 
-_REGISTERING = "rnnseg.segmenter"
+_REGISTERING = ("rnnseg.segmenter", "rnnseg.losses")
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Stands in for the loader of Keras once, to import the registering module right after it."""
+    """Stands in for the loader of Keras once, to import what registers right after it."""
 
     def __init__(self):
         self._loader = None
@@ -36,12 +37,17 @@ class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         # From here on Keras has its own loader and this one is gone.
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        importlib.import_module(_REGISTERING)
+        _import_registering()
 
 
 def register_with_keras() -> None:
-    """Registers the segmenter now where Keras is there already, else as soon as it is."""
+    """Registers segmenter and loss now where Keras is there already, else as soon as it is."""
     if "keras" in sys.modules:
-        importlib.import_module(_REGISTERING)
+        _import_registering()
     else:
         sys.meta_path.insert(0, _AfterKeras())
+
+
+def _import_registering():
+    for name in _REGISTERING:
+        importlib.import_module(name)

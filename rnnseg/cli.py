@@ -69,6 +69,7 @@ _TRAINING_OPTIONS = (
     ("train_encoder", "--train-encoder/--freeze-encoder", bool, "Train the encoder too."),
     ("freeze_batch_norm", "--freeze-batch-norm/--train-batch-norm", bool, "Keep batch norm fixed."),
     ("l2", "--l2", float, "L2 penalty on convolution kernels."),
+    ("label_smoothing", "--label-smoothing", float, "Share of the target on all classes alike."),
     ("precision", "--precision", str, "float32, mixed_bfloat16 or mixed_float16."),
     ("crop", "--crop", _SIZE, "Size of training pictures."),
     ("scale", "--scale", _RANGE, "Random scaling."),

@@ -23,6 +23,7 @@ class TrainingConfig:
       encoder, encoder_weights, encoder_layer, output_stride, hidden_channels, kernel_size,
         dilation_rate, iterations, iteration_weights, learned_start, train_encoder,
         freeze_batch_norm, l2: as in `RecurrentSegmenter`.
+      label_smoothing: as in `rnnseg.losses.SegmentationLoss`.
       precision: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
       crop: (height, width) of training pictures, in pixels.
       scale: smallest and largest factor of the random scaling.
@@ -51,6 +52,7 @@ class TrainingConfig:
     train_encoder: bool = True
     freeze_batch_norm: bool = True
     l2: float = 4e-5
+    label_smoothing: float = 0.0
     precision: str = "float32"
     crop: tuple[int, int] = (513, 513)
     scale: tuple[float, float] = (0.5, 2.0)
@@ -70,6 +72,8 @@ class TrainingConfig:
             raise UserError(f"learning_rate={self.learning_rate}: expected more than 0")
         if self.l2 < 0:
             raise UserError(f"l2={self.l2}: expected at least 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"label_smoothing={self.label_smoothing}: expected 0 to 1")
         if self.encoder_weights is None and (self.freeze_batch_norm or not self.train_encoder):
             raise UserError(
                 "an encoder with random weights must be trained, batch norm too: give "

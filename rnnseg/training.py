@@ -14,10 +14,11 @@ from rnnseg.config import TrainingConfig
 from rnnseg.data import open_source
 from rnnseg.data.pipeline import Augmentation, training_batches
 from rnnseg.data.scan import scan_split
-from rnnseg.data.source import IGNORE_LABEL, Source
+from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import Evaluator, check_classes
 from rnnseg.files import atomic_path
+from rnnseg.losses import SegmentationLoss
 from rnnseg.segmenter import RecurrentSegmenter
 
 
@@ -47,7 +48,7 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
         optimizer = keras.optimizers.SGD(rate, momentum=0.9)
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4)
-    model.compile(optimizer=optimizer, loss=segmentation_loss())
+    model.compile(optimizer=optimizer, loss=SegmentationLoss(config.label_smoothing))
     return model
 
 
@@ -56,11 +57,6 @@ def poly_schedule(learning_rate: float, steps: int) -> keras.optimizers.schedule
     return keras.optimizers.schedules.PolynomialDecay(
         learning_rate, steps, end_learning_rate=0.0, power=0.9
     )
-
-
-def segmentation_loss() -> keras.losses.Loss:
-    """Softmax cross-entropy, the mean over all pixels that are not `IGNORE_LABEL`."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=IGNORE_LABEL)
 
 
 class Run:

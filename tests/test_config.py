@@ -15,6 +15,7 @@ from rnnseg.config import TrainingConfig, load_recipe
         ({"epochs": 0}, "epochs=0: expected at least 1"),
         ({"learning_rate": 0}, "learning_rate=0"),
         ({"l2": -1}, "l2=-1"),
+        ({"label_smoothing": 1}, "label_smoothing=1: expected 0 to 1"),
         ({"optimizer": "adam"}, "optimizer='adam': expected one of sgd, adamw"),
         ({"precision": "half"}, "precision='half'"),
         ({"encoder_weights": None}, "random weights must be trained"),

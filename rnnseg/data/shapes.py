@@ -70,7 +70,7 @@ class _Scene:
 
 
 def draw_picture(seed: int | Sequence[int], size: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one picture of two to five shapes.
+    """Draws one picture of two or three shapes.
 
     Args:
       seed: what determines the picture: anything `numpy.random.default_rng` takes as a seed.
@@ -109,7 +109,7 @@ def draw_clip(
     return images, labels
 
 
-def source(train: int = 800, val: int = 100, seed: int = 0, size: int = 96) -> Source:
+def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> Source:
     """The embedded data set.
 
     Picture `i` of a split is `draw_picture((seed, 1, i))` for "train" and `draw_picture((seed, 2,
@@ -159,10 +159,10 @@ def _compose(rng: np.random.Generator) -> _Scene:
     background = _draw_texture(rng, [])
     textures = [background]
     shapes = []
-    for _ in range(rng.integers(2, 6)):
+    for _ in range(rng.integers(2, 4)):
         texture = _draw_texture(rng, textures)
         textures.append(texture)
-        radius = rng.uniform(0.11, 0.25)
+        radius = rng.uniform(0.15, 0.28)
         heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.01, 0.03)
         shapes.append(
             _Shape(
