@@ -16,6 +16,7 @@ from rnnseg.errors import UserError
 # or a second view behind the picture, as many cameras write; decoders read the picture itself.
 _JPEG_FORMATS = ("JPEG", "MPO")
 _PICTURE_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L", "P", "1")}
+_EXIF_ORIENTATION = 0x0112
 # The last bytes of every whole PNG. Pillow reads files without them, TensorFlow does not.
 _PNG_END = b"IEND\xaeB`\x82"
 
@@ -83,6 +84,12 @@ def read_picture(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
         raise UserError(
             f"{path}: a {kind} picture in mode {picture.mode}{bits}, expected RGB, grey or palette "
             "with 8 bits a channel and no transparency; convert it to RGB"
+        )
+    orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation != 1:
+        raise UserError(
+            f"{path}: stored turned or mirrored (EXIF orientation {orientation}), which readers of "
+            "the records do not undo; save picture and mask upright"
         )
     return data, picture.size
 

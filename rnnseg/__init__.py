@@ -19,8 +19,9 @@ _NAMES = {
     "UserError": "rnnseg.errors",
 }
 _MODULES = (
-    "budgets config conv_lstm data encoders errors evaluation geometry loading losses metrics palette "
-    "report segmentation segmenter training visualize"
+    "budgets config conv_lstm data demo encoders errors evaluation files geometry inspection "
+    "loading "
+    "losses metrics palette report segmentation segmenter training visualize"
 ).split()
 
 

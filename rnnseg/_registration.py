@@ -1,10 +1,8 @@
 """Makes `keras.saving.load_model` know segmenter and loss wherever `rnnseg` was imported.
 
-Keras finds a class only after the module that registers it was imported, and that module needs
-Keras
+Keras finds a class only after the module that registers it was imported. Such a module needs Keras
 and TensorFlow: seconds that `import rnnseg` must not cost who only wants the command's help or the
-device runtime. So these modules are imported together with Keras, whichever of the two comes
-first.
+device runtime. So these modules are imported together with Keras, whichever of the two comes first.
 """
 
 import importlib
@@ -15,27 +13,40 @@ import sys
 _REGISTERING = ("rnnseg.segmenter", "rnnseg.losses")
 
 
-class _AfterKeras(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Stands in for the loader of Keras once, to import what registers right after it."""
+class _KerasFinder(importlib.abc.MetaPathFinder):
+    """Finds Keras as the other finders do, and hands it to `_KerasLoader`."""
 
     def __init__(self):
-        self._loader = None
+        self._searching = False
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras":
+        if fullname != "keras" or self._searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec("keras")
+        finally:
+            self._searching = False
+        # Many only look whether Keras is there: nothing may change before it is really loaded.
         if spec is not None:
-            self._loader, spec.loader = spec.loader, self
+            spec.loader = _KerasLoader(spec.loader, self)
         return spec
+
+
+class _KerasLoader(importlib.abc.Loader):
+    """Loads Keras with its own loader, then what registers with it."""
+
+    def __init__(self, loader, finder):
+        self._loader, self._finder = loader, finder
 
     def create_module(self, spec):
         return self._loader.create_module(spec)
 
     def exec_module(self, module):
-        # From here on Keras has its own loader and this one is gone.
+        # From here on Keras has its own loader and these two are gone.
         module.__loader__ = module.__spec__.loader = self._loader
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
         self._loader.exec_module(module)
         _import_registering()
 
@@ -45,7 +56,7 @@ def register_with_keras() -> None:
     if "keras" in sys.modules:
         _import_registering()
     else:
-        sys.meta_path.insert(0, _AfterKeras())
+        sys.meta_path.insert(0, _KerasFinder())
 
 
 def _import_registering():

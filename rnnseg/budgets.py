@@ -64,6 +64,9 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
 def count_multiply_adds(function, *specs: tf.TensorSpec) -> int:
     """Multiply-adds of the convolutions and matrix products in a function.
 
+    Counted are two-dimensional convolutions, plain, depthwise and transposed, and products of
+    matrices; not what runs inside a nested function, such as the signature of a SavedModel.
+
     Args:
       function: takes one tensor for each spec.
       *specs: with all sizes known.
@@ -71,7 +74,7 @@ def count_multiply_adds(function, *specs: tf.TensorSpec) -> int:
     Returns:
       The number for one call.
     """
-    graph = tf.function(function).get_concrete_function(*specs).graph
+    graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
 
 
@@ -82,9 +85,15 @@ def _multiply_adds(operation: tf.Operation) -> int:
     elif operation.type == "DepthwiseConv2dNative":
         height, width, _, _ = operation.inputs[1].shape
         per_output = height * width
+    elif operation.type == "Conv2DBackpropInput":  # a transposed convolution
+        height, width, channels, _ = operation.inputs[1].shape
+        return height * width * channels * operation.inputs[2].shape.num_elements()
     elif operation.type == "MatMul":
         rows, columns = operation.inputs[0].shape
         per_output = rows if operation.get_attr("transpose_a") else columns
+    elif operation.type == "BatchMatMulV2":
+        *_, rows, columns = operation.inputs[0].shape
+        per_output = rows if operation.get_attr("adj_x") else columns
     else:
         return 0
     output = operation.outputs[0]

@@ -4,12 +4,15 @@ import dataclasses
 import os
 import pathlib
 import re
+import shlex
 
 import click
 
 from rnnseg import config as configuration
 from rnnseg.commands import Group
 from rnnseg.errors import UserError
+
+_MOST_ITERATIONS = 1000  # far beyond where any canvas has settled
 
 
 class _IterationNumbers(click.ParamType):
@@ -22,8 +25,8 @@ class _IterationNumbers(click.ParamType):
             if not match:
                 self.fail(f"{value!r}: expected numbers such as 6, 1-12 or 1,2,6", param, ctx)
             first, last = int(match[1]), int(match[2] or match[1])
-            if not 1 <= first <= last:
-                self.fail(f"{value!r}: expected numbers from 1 up", param, ctx)
+            if not 1 <= first <= last <= _MOST_ITERATIONS:
+                self.fail(f"{value!r}: expected numbers from 1 to {_MOST_ITERATIONS}", param, ctx)
             numbers += range(first, last + 1)
         return tuple(sorted(set(numbers)))
 
@@ -137,9 +140,8 @@ def train(out, recipe, resume, **options):
     from rnnseg import training
 
     run = training.train(config, out, resume)
-    click.echo(
-        f"\nnext: rnnseg evaluate {run.folder} --data {config.data} --split {config.val_split}"
-    )
+    following = ["rnnseg", "evaluate", run.folder, "--data", config.data]
+    click.echo(f"\nnext: {shlex.join([*map(str, following), '--split', config.val_split])}")
 
 
 @main.command()
@@ -161,21 +163,23 @@ def evaluate(model, data, split, iterations, json_file, curve):
     \b
     rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
     """
-    from rnnseg import evaluation, loading, report
+    from rnnseg import evaluation, files, loading, report
     from rnnseg.data import open_source
 
     source = open_source(data)
     source.require_split(split)
     segmenter = loading.load_model(model)
+    path = pathlib.Path(model)
+    curve = curve or (path if path.is_dir() else path.parent) / f"curve_{split}.png"
+    files.check_writable(curve, ".png")
+    if json_file:
+        files.check_writable(json_file)
     result = evaluation.Evaluator(segmenter, iterations)(source, split)
     click.echo(report.table(result))
     if json_file:
         report.save_json(json_file, result)
         click.echo(f"wrote {json_file}")
-    path = pathlib.Path(model)
-    folder = path if path.is_dir() else path.parent
-    curve = pathlib.Path(curve or folder / f"curve_{split}.png")
-    report.save_curve(curve, path.stem, result, segmenter.iterations)
+    report.save_curve(curve, path.resolve().name, result, segmenter.iterations)
     click.echo(f"wrote {curve}")
 
 

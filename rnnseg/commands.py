@@ -1,5 +1,6 @@
-"""How all commands end when the user made a mistake: one line, status 2, no traceback."""
+"""How all commands end when something is wrong that the user can mend: one line, status 2."""
 
+import sys
 from typing import Any
 
 import click
@@ -7,19 +8,38 @@ import click
 from rnnseg.errors import UserError
 
 
-class Command(click.Command):
-    """A command that reports a `UserError` as one line, with exit status 2."""
+class _OneLine:
+    """Prints `error: …` and no traceback for mistakes in the command line, the data or a path."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
+    def main(self, *args, **kwargs) -> Any:
+        """Runs the command and ends the process with its status."""
+        kwargs["standalone_mode"] = False  # click would print its own errors in several lines
         try:
-            return super().invoke(ctx)
+            status = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(2)
+        except click.Abort:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        except click.ClickException as error:
+            _fail(error.format_message())
         except UserError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(2)
+            _fail(str(error))
+        except OSError as error:
+            # A full disk, a folder that cannot be written, a file in the place of a folder.
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(status if isinstance(status, int) else 0)
 
 
-class Group(click.Group):
-    """A command with subcommands that all report so."""
+def _fail(message: str):
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)
 
-    command_class = Command
+
+class Command(_OneLine, click.Command):
+    """A command of its own."""
+
+
+class Group(_OneLine, click.Group):
+    """A command with subcommands."""

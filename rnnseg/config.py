@@ -2,12 +2,22 @@
 
 import dataclasses
 import importlib.util
+import math
 import pathlib
 import runpy
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 from rnnseg.errors import UserError
+
+_KINDS = {
+    int: "a whole number",
+    float: "a finite number",
+    str: "a text",
+    bool: "True or False",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,20 +75,28 @@ class TrainingConfig:
     seed: int | None = None
 
     def __post_init__(self):
-        for option, least in (("epochs", 1), ("batch_size", 1), ("validate_every", 1)):
-            if getattr(self, option) < least:
-                raise UserError(f"{option}={getattr(self, option)}: expected at least {least}")
+        for field in dataclasses.fields(self):
+            _check_type(field.name, getattr(self, field.name), field.type)
+        for option in ("epochs", "batch_size", "validate_every"):
+            if getattr(self, option) < 1:
+                raise UserError(f"{option}={getattr(self, option)}: expected at least 1")
         if not self.learning_rate > 0:
             raise UserError(f"learning_rate={self.learning_rate}: expected more than 0")
         if self.l2 < 0:
             raise UserError(f"l2={self.l2}: expected at least 0")
         if not 0 <= self.label_smoothing < 1:
             raise UserError(f"label_smoothing={self.label_smoothing}: expected 0 to 1")
+        if self.seed is not None and not 0 <= self.seed < 2**31:
+            raise UserError(f"seed={self.seed}: expected 0 to {2**31 - 1}")
+        if min(self.crop) < self.output_stride:
+            raise UserError(
+                f"crop={self.crop[0]}x{self.crop[1]}: expected at least {self.output_stride} (one "
+                "output stride) a side"
+            )
         if self.encoder_weights is None and (self.freeze_batch_norm or not self.train_encoder):
             raise UserError(
-                "an encoder with random weights must be trained, batch norm too: give "
-                "encoder_weights, "
-                "or set train_encoder and unset freeze_batch_norm"
+                "an encoder with random weights gives no features unless it is trained, batch norm "
+                "too: give encoder weights (--weights), or --train-encoder --train-batch-norm"
             )
         for option, choices in (
             ("optimizer", ("sgd", "adamw")),
@@ -98,6 +116,28 @@ class TrainingConfig:
                 for key, value in values.items()
             }
         )
+
+
+def _check_type(option: str, value, kind) -> None:
+    """Raises a UserError unless `value` is of the type that a field's annotation names."""
+    if value is None and type(None) in typing.get_args(kind):
+        return
+    kinds = [each for each in typing.get_args(kind) or [kind] if each is not type(None)]
+    kind = kinds[0] if isinstance(kind, types.UnionType) else kind
+    values, element = (value,), kind
+    if typing.get_origin(kind) is tuple:
+        elements = typing.get_args(kind)
+        element = elements[0]
+        length = None if elements[-1] is Ellipsis else len(elements)
+        if not isinstance(value, (tuple, list)) or length not in (None, len(value)):
+            how_many = "some" if length is None else length
+            raise UserError(f"{option}={value!r}: expected {how_many} numbers in a tuple")
+        values = value
+    accepted = (int, float) if element is float else element
+    for each in values:
+        right = isinstance(each, accepted) and (element is bool or not isinstance(each, bool))
+        if not right or (element is float and not math.isfinite(each)):
+            raise UserError(f"{option}={value!r}: expected {_KINDS[element]}")
 
 
 def load_recipe(recipe: str) -> dict[str, Any]:
@@ -123,7 +163,10 @@ def load_recipe(recipe: str) -> dict[str, Any]:
                 f"recipe {recipe!r}: no such file, and no recipe of that name in experiments/"
             )
         path = pathlib.Path(module.origin)
-    values = runpy.run_path(str(path)).get("RECIPE")
+    try:
+        values = runpy.run_path(str(path)).get("RECIPE")
+    except Exception as error:  # whatever somebody's file does
+        raise UserError(f"recipe {path} cannot be run: {type(error).__name__}: {error}") from error
     if not isinstance(values, Mapping):
         raise UserError(
             f"recipe {path}: expected it to set RECIPE, a dictionary of training options"

@@ -4,7 +4,9 @@ import itertools
 import json
 import os
 import pathlib
+import shlex
 import shutil
+import tempfile
 
 import rnnseg
 from rnnseg import loading, report, visualize
@@ -50,12 +52,15 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     Raises:
       UserError: `out` holds something that is no demo.
     """
-    out = pathlib.Path(out)
+    out = pathlib.Path(os.path.realpath(out)) if os.path.islink(out) else pathlib.Path(out)
     marker = out / "demo.json"
     if out.exists() and not marker.is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty and holds no earlier demo: choose another --out")
     if marker.is_file():
-        shutil.rmtree(out)
+        # Aside first: interrupted in the middle, what is left would be no demo and no empty folder.
+        aside = tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)
+        os.replace(out, aside)
+        shutil.rmtree(aside)
     with atomic_path(marker) as path:
         path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
 
@@ -75,14 +80,15 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
         maps,
         source.class_colors,
         source.class_names,
-        iteration_titles(model, image, config.iterations),
+        iteration_titles(model, image.shape[:2], config.iterations),
         truth=label,
     )
     print(
         f"wrote {out / 'curve.png'}       mIoU against cost, for 1 to {result.iterations[-1]} "
         "iterations\n"
         f"wrote {out / 'iterations.png'}  one picture after every iteration\n"
-        f"wrote {folder / 'logs'}        for: tensorboard --logdir {folder / 'logs'}\n\n"
+        f"wrote {folder / 'logs'}        for: tensorboard --logdir "
+        f"{shlex.quote(str(folder / 'logs'))}\n\n"
         "next, with your own pictures and masks:\n"
         "  python -m data_prep.folder --images PICTURES --masks MASKS --val-images PICTURES "
         "--val-masks MASKS --classes classes.txt --out data/mine\n"

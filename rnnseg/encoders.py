@@ -7,6 +7,7 @@ sees exactly what it saw before, and the weights stay as they are (Chen et al., 
 
 import dataclasses
 import os
+import re
 import warnings
 from typing import Any
 
@@ -96,7 +97,13 @@ class Encoder(keras.layers.Layer):
         self.output_stride = output_stride
         self.mean, self.std, self.bgr = mean, std, bgr
         side = 8 * output_stride + 1
-        shape = network.compute_output_shape((1, side, side, 3))
+        try:
+            shape = network.compute_output_shape((1, side, side, 3))
+        except ValueError as error:
+            raise UserError(
+                f"encoder {network.name} does not take pictures of every size "
+                f"({_first_line(error)}); expected an input of keras.Input((None, None, 3))"
+            ) from error
         if len(shape) != 4 or shape[3] is None:
             raise UserError(
                 f"encoder {network.name} gives an output of shape {shape}; "
@@ -189,10 +196,9 @@ def _look_up(name) -> tuple[_Network, float | None]:
     stem, _, width = str(name).rpartition("_")
     family = _NETWORKS.get(stem)
     if family is not None and family.has_alpha:
-        try:
-            return family, float(width)
-        except ValueError:
-            pass
+        alpha = float(width) if re.fullmatch(r"\d+(\.\d+)?", width) else 0.0
+        if alpha > 0:
+            return family, alpha
     raise UserError(f"unknown encoder {name!r}; expected one of {', '.join(names())}, or a model")
 
 
@@ -201,7 +207,10 @@ def _construct(name, family: _Network, options, weights) -> keras.Model:
     arguments = dict(include_top=False, input_shape=(None, None, 3), **options)
     if weights == "imagenet":
         try:
-            return constructor(weights="imagenet", **arguments)
+            with warnings.catch_warnings():
+                # That the weights were trained at 224x224: any size will do here.
+                warnings.filterwarnings("ignore", message="`input_shape` is undefined")
+                return constructor(weights="imagenet", **arguments)
         except Exception as error:
             raise UserError(
                 f"the ImageNet weights of {name} could not be had ({_first_line(error)}); give a "
@@ -223,7 +232,7 @@ def _load(network: keras.Model, weights, name: str) -> None:
     try:
         with warnings.catch_warnings():
             # Keras only warns of layers that the file does not have and leaves them random.
-            warnings.simplefilter("error")
+            warnings.filterwarnings("error", message="Skipping")
             network.load_weights(path)
     except Exception as error:  # h5py, Keras and zipfile each have errors of their own
         raise UserError(

@@ -101,14 +101,15 @@ class Evaluator:
             raise UserError(f"iterations {list(iterations)}: expected numbers of at least 1")
         # Sizes are left open, so that one trace serves every picture.
         image = tf.TensorSpec((None, None, 3), tf.uint8)
-        self._begin = tf.function(
-            lambda image: model.prepare(model.encode(image[tf.newaxis])), input_signature=[image]
-        )
-        self._start = tf.function(model.stack.start)
-        self._refine = tf.function(model.refine, reduce_retracing=True)
+        self._begin = tf.function(self._prepare, input_signature=[image], autograph=False)
+        self._refine = tf.function(model.refine, reduce_retracing=True, autograph=False)
         self._read = tf.function(
-            lambda canvas, size: model.read(canvas, size)[0], reduce_retracing=True
+            lambda canvas, size: model.read(canvas, size)[0], reduce_retracing=True, autograph=False
         )
+
+    def _prepare(self, image):
+        prepared = self.model.prepare(self.model.encode(image[tf.newaxis]))
+        return prepared, *self.model.stack.start(prepared)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Runs over one split.
@@ -143,6 +144,11 @@ class Evaluator:
                     f"{name.decode()}: picture of {image.shape[:2]} and label of {label.shape} "
                     "pixels"
                 )
+            if min(label.shape) < self.model.output_stride:
+                raise UserError(
+                    f"{name.decode()}: picture of {label.shape[1]}x{label.shape[0]} pixels; "
+                    f"expected at least {self.model.output_stride} (one output stride) a side"
+                )
             if not seconds:
                 self._segment(image)  # traces, so that no picture's time holds the compiling
             maps, times = self._segment(image)
@@ -171,13 +177,14 @@ class Evaluator:
         """The class map after each number of iterations, and the time that it alone would take."""
         size = tf.constant(image.shape[:2])
         begin = time.perf_counter()
-        prepared = self._begin(image)
-        canvas, state = self._start(prepared)
+        prepared, canvas, state = self._begin(image)
+        tf.test.experimental.sync_devices()  # a GPU may still be at work
         spent = time.perf_counter() - begin
         maps, times, done = [], [], 0
         for iterations in self.iterations:
             begin = time.perf_counter()
             canvas, state = self._refine(prepared, tf.constant(iterations - done), canvas, state)
+            tf.test.experimental.sync_devices()
             spent += time.perf_counter() - begin
             begin = time.perf_counter()
             maps.append(self._read(canvas, size).numpy())

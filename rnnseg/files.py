@@ -6,6 +6,8 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+from rnnseg.errors import UserError
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -34,3 +36,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:
+    """Makes sure that `path` can be written, before the work whose result goes there.
+
+    Args:
+      path: the file.
+      ending: what its name must end in, such as ".png"; None: anything.
+
+    Raises:
+      UserError: another ending, a folder, or its own folder cannot be made or written.
+    """
+    path = pathlib.Path(path)
+    if ending is not None and path.suffix.lower() != ending:
+        raise UserError(f"{path}: expected a file name that ends in {ending}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; expected a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error

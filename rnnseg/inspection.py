@@ -11,6 +11,7 @@ from rnnseg.data.pipeline import evaluation_pictures
 from rnnseg.data.scan import SplitScan, scan_split
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
+from rnnseg.files import check_writable
 
 _SHEET_PICTURES = 12
 _MUCH_IGNORED = 0.5
@@ -27,6 +28,7 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
     Raises:
       UserError: no such split; or, after everything is printed, faults that training would meet.
     """
+    check_writable(sheet, ".png")
     splits = list(splits) or [name for name, size in source.split_sizes.items() if size]
     if not splits:
         raise UserError(f"{source.name} has no pictures in any split")

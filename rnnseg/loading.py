@@ -15,11 +15,12 @@ from rnnseg.segmenter import RecurrentSegmenter
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def load_model(path: str | os.PathLike) -> RecurrentSegmenter:
+def load_model(path: str | os.PathLike, compile: bool = False) -> RecurrentSegmenter:
     """Loads a trained segmenter.
 
     Args:
       path: a `.keras` file, or the folder of a run, whose best model is taken.
+      compile: whether it comes with its loss and optimizer, to be trained on.
 
     Returns:
       The model.
@@ -37,7 +38,7 @@ def load_model(path: str | os.PathLike) -> RecurrentSegmenter:
     if not file.is_file():
         raise UserError(f"{file}: no such model; expected a .keras file or the folder of a run")
     try:
-        model = keras.saving.load_model(file, compile=False)
+        model = keras.saving.load_model(file, compile=compile)
     except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
@@ -61,7 +62,7 @@ def find_pictures(arguments: Iterable[str]) -> list[pathlib.Path]:
     found = {}
     for argument in arguments:
         path = pathlib.Path(argument)
-        if path.is_dir():
+        if argument and path.is_dir():
             files = sorted(
                 each for each in path.iterdir() if each.suffix.lower() in PICTURE_ENDINGS
             )
@@ -88,9 +89,20 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I;16") or picture.mode == "I":
+            if picture.mode.startswith("I"):
                 # Pillow would clip 16 bits at 255.
-                picture = Image.fromarray((np.asarray(picture) // 257).astype(np.uint8))
+                values = np.asarray(picture)
+                if values.min() < 0 or values.max() > 65535:
+                    raise UserError(f"{path}: values of 32 bits; expected 8 or 16 bits a channel")
+                picture = Image.fromarray((values // 257).astype(np.uint8))
+            if picture.mode == "F":
+                raise UserError(
+                    f"{path}: a floating-point picture; expected 8 or 16 bits a channel"
+                )
+            if picture.has_transparency_data:
+                # What lies behind transparent pixels is not what anybody sees.
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.asarray(picture.convert("RGB"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} cannot be read as a picture: {error}") from error

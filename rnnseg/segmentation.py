@@ -1,6 +1,7 @@
 """Segments picture files: class map, overlay and a strip of all iterations."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -36,19 +37,21 @@ class PictureSegmenter:
     """
 
     def __init__(self, model):
-        self.model = model
-        self._every_canvas = tf.function(
-            lambda image, iterations: model.trace(image[tf.newaxis], iterations),
+        options = dict(
             input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)],
+            autograph=False,
+        )
+        self._every_canvas = tf.function(
+            lambda image, iterations: model.trace(image[tf.newaxis], iterations), **options
         )
         self._last_canvas = tf.function(
             lambda image, iterations: model.refine(
                 model.prepare(model.encode(image[tf.newaxis])), iterations
             )[0],
-            input_signature=[tf.TensorSpec((None, None, 3), tf.uint8), tf.TensorSpec((), tf.int32)],
+            **options,
         )
         self._read = tf.function(
-            lambda canvas, size: model.read(canvas, size)[0], reduce_retracing=True
+            lambda canvas, size: model.read(canvas, size)[0], reduce_retracing=True, autograph=False
         )
 
     def __call__(self, image: np.ndarray, iterations: int) -> np.ndarray:
@@ -84,8 +87,8 @@ def segment_files(
       The files written.
 
     Raises:
-      UserError: two pictures of one name, an output that is there already, an unreadable or too
-        small picture.
+      UserError: two pictures of one name, or an output that is there already: before anything is
+        written. Unreadable or too small pictures: after all others are written.
     """
     if iterations < 1:
         raise UserError(f"iterations {iterations}: expected at least 1")
@@ -93,38 +96,52 @@ def segment_files(
     colors = model.class_colors or default_colors(model.num_classes)
     names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
     segmenter = PictureSegmenter(model)
-    written = []
+    titles = functools.cache(lambda size: iteration_titles(model, size, iterations))
+    written, failures = [], []
     for picture, outputs in tqdm(planned.items(), desc="segment", unit="picture"):
-        image = read_picture(picture)
-        if min(image.shape[:2]) < model.output_stride:
-            raise UserError(
-                f"{picture} has {image.shape[1]}x{image.shape[0]} pixels; expected at least "
-                f"{model.output_stride} (one output stride) a side"
-            )
+        try:
+            image = _read_checked(picture, model.output_stride)
+        except UserError as error:
+            failures.append(str(error))
+            continue
         if outputs.strip is None:
             class_map = segmenter(image, iterations)
         else:
             maps = list(segmenter.every_iteration(image, iterations))
             class_map = maps[-1]
-            visualize.save_strip(
-                outputs.strip,
-                image,
-                maps,
-                colors,
-                names,
-                iteration_titles(model, image, iterations),
-            )
+            visualize.save_strip(outputs.strip, image, maps, colors, names, titles(image.shape[:2]))
         visualize.save_class_map(outputs.class_map, class_map, colors)
         with atomic_path(outputs.overlay) as path:
             Image.fromarray(visualize.overlay(image, class_map, colors)).save(path)
         written += outputs.all
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {len(planned)} pictures left out, the others are in {out}: "
+            + "; ".join(failures)
+        )
     return written
 
 
-def iteration_titles(model, image: np.ndarray, iterations: int) -> list[str]:
-    """What stands under the map of each iteration: its number and what it has cost so far."""
-    costs = budgets.stage_costs(model, *image.shape[:2])
+def iteration_titles(model, size: tuple[int, int], iterations: int) -> list[str]:
+    """What stands over the map of each iteration: its number and what it has cost so far.
+
+    Args:
+      model: a `RecurrentSegmenter`.
+      size: the picture's (height, width), in pixels.
+      iterations: how many.
+    """
+    costs = budgets.stage_costs(model, *size)
     return [f"n = {n}\n{costs.total(n) / 1e9:.2f} G" for n in range(1, iterations + 1)]
+
+
+def _read_checked(picture, output_stride) -> np.ndarray:
+    image = read_picture(picture)
+    if min(image.shape[:2]) < output_stride:
+        raise UserError(
+            f"{picture} has {image.shape[1]}x{image.shape[0]} pixels; expected at least "
+            f"{output_stride} (one output stride) a side"
+        )
+    return image
 
 
 def _plan(pictures, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outputs]:
@@ -133,8 +150,7 @@ def _plan(pictures, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outp
         if picture.stem in owners:
             raise UserError(
                 f"{owners[picture.stem]} and {picture} have one name and would write the same "
-                "files: "
-                "segment them to different folders"
+                "files: segment them to different folders"
             )
         owners[picture.stem] = picture
         planned[picture] = _Outputs(
@@ -142,6 +158,10 @@ def _plan(pictures, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outp
             out / f"{picture.stem}_overlay.png",
             out / f"{picture.stem}_iterations.png" if every_iteration else None,
         )
+    inputs = {picture.resolve() for picture in pictures}
+    for path in (path for outputs in planned.values() for path in outputs.all):
+        if path.resolve() in inputs:
+            raise UserError(f"{path} is one of the pictures: choose another --out")
     there = [path for outputs in planned.values() for path in outputs.all if path.exists()]
     if there and not overwrite:
         raise UserError(

@@ -1,5 +1,6 @@
 """The recurrent segmenter: encode, prepare, refine, read."""
 
+import numbers
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,7 +40,8 @@ class RecurrentSegmenter(keras.Model):
       train_encoder: whether training changes the encoder.
       freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
         training, as it should with fewer than 16 pictures a batch.
-      l2: weight of the L2 penalty (l2 times the sum of squares) on convolution kernels.
+      l2: weight decay of convolution kernels by a penalty in the loss: l2 / 2 times the sum of
+        squares, whose gradient is l2 times the kernel, as in DeepLab.
       class_names: one name a class; the model carries them for the commands' sake.
       class_colors: one (red, green, blue) of 0-255 a class, likewise.
       name: of the model.
@@ -86,9 +88,9 @@ class RecurrentSegmenter(keras.Model):
         self.num_classes = num_classes
         self.output_stride = output_stride
         self.iterations = iterations
-        self.iteration_weights = iteration_weights and tuple(iteration_weights)
-        self.class_names = class_names and tuple(class_names)
-        self.class_colors = class_colors and tuple(tuple(color) for color in class_colors)
+        self.iteration_weights = _tuple(iteration_weights)
+        self.class_names = _tuple(class_names)
+        self.class_colors = _tuple(class_colors, lambda color: tuple(int(each) for each in color))
         self._options = dict(
             encoder=encoder,
             encoder_layer=encoder_layer,
@@ -100,7 +102,7 @@ class RecurrentSegmenter(keras.Model):
             freeze_batch_norm=freeze_batch_norm,
             l2=l2,
         )
-        regularizer = keras.regularizers.L2(l2) if l2 else None
+        regularizer = keras.regularizers.L2(l2 / 2) if l2 else None
         self.encoder = encoders.build_encoder(
             encoder, encoder_weights, output_stride, encoder_layer, regularizer, self.dtype_policy
         )
@@ -185,6 +187,8 @@ class RecurrentSegmenter(keras.Model):
         Returns:
           Logits, float32, `(batch, height, width, classes)`.
         """
+        if not tf.is_tensor(size):
+            self._check_size(size, canvas)
         return geometry.upsample(canvas, size, self.output_stride)
 
     def read(self, canvas, size) -> tf.Tensor:
@@ -218,6 +222,10 @@ class RecurrentSegmenter(keras.Model):
         iterations = self.iterations if iterations is None else iterations
         size = tf.shape(images)[1:3]
         weighted = training and self._weighted_iterations()
+        if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
+            raise UserError(
+                f"iterations={iterations}: iteration_weights are for {self.iterations} in training"
+            )
         canvas, _, every = self._iterate(prepared, iterations, canvas, None, keep=bool(weighted))
         if weighted:
             return tuple(self._sized_logits(every[n - 1], images, size) for n in weighted)
@@ -265,6 +273,14 @@ class RecurrentSegmenter(keras.Model):
             parallel_iterations=1,
         )
         return canvas, state, every.stack() if keep else None
+
+    def _check_size(self, size, canvas):
+        for side, cells in zip(size, canvas.shape[1:3], strict=True):
+            if cells and not tf.is_tensor(side) and side > self.output_stride * (cells - 1) + 1:
+                raise UserError(
+                    f"size {tuple(size)}: a canvas of {canvas.shape[1]}x{canvas.shape[2]} reaches "
+                    f"{self.output_stride * (cells - 1) + 1} pixels at most"
+                )
 
     def _check_canvas(self, canvas, zero_canvas):
         canvas = tf.cast(canvas, tf.float32)
@@ -329,8 +345,12 @@ class RecurrentSegmenter(keras.Model):
         return cls(**config)
 
 
+def _tuple(values, convert=lambda value: value):
+    return None if values is None else tuple(convert(value) for value in values)
+
+
 def _check_positive(option: str, value) -> None:
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise UserError(f"{option}={value}: expected a whole number of at least 1")
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+from typing import Any
 
 import keras
 
@@ -17,13 +18,20 @@ from rnnseg.data.scan import scan_split
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import Evaluator, check_classes
-from rnnseg.files import atomic_path
+from rnnseg.files import atomic_path, check_writable
+from rnnseg.loading import load_model
 from rnnseg.losses import SegmentationLoss
 from rnnseg.segmenter import RecurrentSegmenter
 
 
 def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> RecurrentSegmenter:
-    """The compiled, untrained model of a run."""
+    """The compiled, untrained model of a run.
+
+    Args:
+      config: of the run.
+      source: whose classes the model gets.
+      steps_per_epoch: from which the schedule's length follows.
+    """
     model = RecurrentSegmenter(
         num_classes=source.num_classes,
         encoder=config.encoder,
@@ -75,52 +83,70 @@ class Run:
         self.history = self.folder / "history.csv"
         self.logs = self.folder / "logs"
 
-    def claim(self, config: TrainingConfig, resume: bool) -> None:
-        """Takes the folder for a run, or makes sure that it holds this one.
+    def check(self, config: TrainingConfig, resume: bool) -> None:
+        """Makes sure that the folder is free for a run, or holds this one and `resume` is wanted.
 
         Raises:
           UserError: the folder holds something else, or another run.
         """
-        values = json.loads(json.dumps(dataclasses.asdict(config)))
-        if self.config.is_file():
-            held = json.loads(self.config.read_text())
-            if not resume:
+        if not self.config.is_file():
+            if self.folder.exists() and (not self.folder.is_dir() or self._visible_files()):
                 raise UserError(
-                    f"{self.folder} holds a run already: choose another --out, or go on with it by "
-                    "--resume"
+                    f"{self.folder} is not empty and holds no run: choose another --out"
                 )
-            different = [key for key in values | held if values.get(key) != held.get(key)]
-            if different:
-                raise UserError(
-                    f"{self.folder} holds another run: "
-                    + ", ".join(
-                        f"{key} is {held.get(key)} there, not {values.get(key)}"
-                        for key in different
-                    )
-                )
-            for path in self.folder.glob(".*.keras"):
-                path.unlink()  # what a kill in the middle of saving left
             return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise UserError(f"{self.folder} is not empty and holds no run: choose another --out")
-        with atomic_path(self.config) as path:
-            path.write_text(json.dumps(values, indent=2) + "\n")
+        if not resume:
+            raise UserError(
+                f"{self.folder} holds a run already: choose another --out, or go on with it by "
+                "--resume"
+            )
+        try:
+            held = dict(json.loads(self.config.read_text()))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{self.config} is damaged: choose another --out") from error
+        asked = _as_json(config)
+        different = [key for key in asked | held if asked.get(key) != held.get(key)]
+        if different:
+            raise UserError(
+                f"{self.folder} holds another run: "
+                + ", ".join(
+                    f"{key} is {held.get(key)!r} there, not {asked.get(key)!r}" for key in different
+                )
+            )
 
-    def read_history(self, epochs: int) -> list[dict[str, str]]:
-        """The lines of `history.csv` up to an epoch."""
+    def begin(self, config: TrainingConfig) -> None:
+        """Writes `config.json`, and removes what a kill in the middle of writing left."""
+        if self.folder.is_dir():
+            for file in (self.config, self.last, self.best, self.history):
+                for path in self.folder.glob(f".{file.stem}.*"):
+                    path.unlink()
+        if not self.config.is_file():
+            with atomic_path(self.config) as path:
+                path.write_text(json.dumps(_as_json(config), indent=2) + "\n")
+
+    def read_history(self) -> list[dict[str, str]]:
+        """The lines of `history.csv`, one an epoch, from the first."""
         if not self.history.is_file():
             return []
         with open(self.history, newline="") as file:
-            return [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs]
+            return list(csv.DictReader(file))
+
+    def _visible_files(self) -> bool:
+        return any(not path.name.startswith(".") for path in self.folder.iterdir())
+
+
+def _as_json(config: TrainingConfig) -> dict[str, Any]:
+    """The fields as JSON gives them back: tuples as lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 class _RunFiles(keras.callbacks.Callback):
     """Validates, and keeps the run's files, at the end of every epoch."""
 
-    def __init__(self, run: Run, source: Source, config: TrainingConfig, first_epoch: int):
+    def __init__(self, run: Run, source: Source, config: TrainingConfig, rows):
         super().__init__()
         self._run, self._source, self._config = run, source, config
-        self._rows = run.read_history(first_epoch)
+        self._rows = rows
         self._best = max(
             (float(row["val_miou"]) for row in self._rows if row["val_miou"]), default=-1
         )
@@ -132,8 +158,8 @@ class _RunFiles(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise UserError(
-                f"the loss became {logs['loss']} in epoch {epoch + 1}: try a lower learning rate; "
-                f"{self._run.folder} holds the epochs before"
+                f"the loss became {logs['loss']} in epoch {epoch + 1}: try a lower --learning-rate "
+                "with another --out"
             )
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         scores = {"val_miou_1_iteration": "", "val_miou": ""}
@@ -146,7 +172,12 @@ class _RunFiles(keras.callbacks.Callback):
                 self._best = scores["val_miou"]
                 self._save(self._run.best)
         self._rows.append(
-            {"epoch": epoch + 1, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
+            {
+                "epoch": epoch + 1,
+                "step": int(self.model.optimizer.iterations),
+                "loss": logs["loss"],
+                "learning_rate": logs["learning_rate"],
+            }
             | scores
         )
         with atomic_path(self._run.history) as path, open(path, "w", newline="") as file:
@@ -188,46 +219,71 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
       UserError: anything about configuration, data or folder that cannot be used. Nothing is
         overwritten then.
     """
-    run = Run(out)
+    run, config = Run(out), _with_absolute_paths(config)
+    run.check(config, resume)
+    check_writable(run.config)
     source = open_source(config.data)
+    source.require_split(config.val_split)
     augmentation = Augmentation(config.crop, config.scale, config.flip)
     if config.seed is not None:
         keras.utils.set_random_seed(config.seed)
-    source.require_split(config.val_split)
-    steps = source.require_split(config.train_split) // config.batch_size
-    model, first_epoch = None, 0
+    model, rows = None, []
     if resume and run.last.is_file():
-        run.claim(config, resume)
-        model = keras.saving.load_model(run.last)
+        model = load_model(run.last, compile=True)
         check_classes(model, source)
-        first_epoch = int(model.optimizer.iterations) // steps
+        rows = _rows_until(run, int(model.optimizer.iterations))
     batches, steps = training_batches(
         source,
         config.train_split,
         config.batch_size,
         augmentation,
         config.epochs,
-        first_epoch,
+        len(rows),
         config.seed,
     )
     model = model or build_model(config, source, steps)
     check_data(source, config.train_split, config.val_split, output_stride=config.output_stride)
-    run.claim(config, resume)
-    _describe(config, source, model, first_epoch, steps, run)
-    if first_epoch < config.epochs:
+    _describe(config, source, model, len(rows), steps, run)
+    run.begin(config)
+    if len(rows) < config.epochs:
         model.fit(
             batches,
             epochs=config.epochs,
-            initial_epoch=first_epoch,
+            initial_epoch=len(rows),
             steps_per_epoch=steps,
             callbacks=[
-                _RunFiles(run, source, config, first_epoch),
+                _RunFiles(run, source, config, rows),
                 keras.callbacks.TensorBoard(run.logs, write_graph=False),
             ],
             shuffle=False,  # the data set shuffles
             verbose=1 if os.isatty(1) else 2,
         )
     return run
+
+
+def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
+    """So that a run goes on from any working folder."""
+    paths = {
+        option: os.path.abspath(value)
+        for option in ("data", "encoder_weights")
+        if (value := getattr(config, option)) not in (None, "shapes", "imagenet")
+    }
+    return dataclasses.replace(config, **paths)
+
+
+def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
+    """The history up to the epoch that `last.keras` holds.
+
+    Not the optimizer's step over the steps of an epoch: with float16 it skips some.
+    """
+    rows = run.read_history()
+    ends = [index for index, row in enumerate(rows, start=1) if int(row["step"]) == step]
+    if not ends:
+        raise UserError(
+            f"{run.history} has no line for step {step}, where {run.last} stands: it is damaged; "
+            "choose another --out"
+        )
+    return rows[: ends[-1]]
 
 
 def _describe(config, source, model, first_epoch, steps, run):

@@ -198,16 +198,22 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
         axes.set_axis_off()
     for axes, (title, picture) in zip(grid.flat, panels, strict=False):
         axes.imshow(picture, interpolation="nearest" if picture.shape[0] < 300 else "antialiased")
-        axes.set_title(title, fontsize=8)
+        # A $ in a file's name is no formula.
+        axes.set_title(title, fontsize=8, parse_math=False)
     entries = [
         Patch(
             facecolor=_table(colors)[label] / 255,
             edgecolor="0.4",
-            label="ignored" if label == IGNORE_LABEL else class_names[label],
+            # Matplotlib leaves out labels that begin with an underscore.
+            label="ignored" if label == IGNORE_LABEL else f" {class_names[label]}",
         )
         for label in shown
     ]
-    figure.legend(handles=entries, loc="outside lower center", ncols=8, fontsize=8, frameon=False)
+    legend = figure.legend(
+        handles=entries, loc="outside lower center", ncols=8, fontsize=8, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     _save(figure, path)
 
 

@@ -42,19 +42,6 @@ def write_pictures(folder, count=2):
     return folder
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "segment", "demo", "inspect"])
-def test_help_needs_no_tensorflow(command):
-    code = (
-        "import sys; from rnnseg import cli\n"
-        f"sys.argv = ['rnnseg', {command!r}, '--help']\n"
-        "try: cli.main()\n"
-        "except SystemExit: print('tensorflow' in sys.modules or 'keras' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.startswith("Usage: rnnseg " + command), done.stderr
-    assert done.stdout.strip().endswith("False")
-
-
 def test_a_mistake_ends_with_one_line_and_status_2(tmp_path):
     arguments = ["evaluate", "nowhere.keras", "--data", str(tmp_path / "nothing")]
     done = subprocess.run(
@@ -135,6 +122,16 @@ def test_segment_refuses(tmp_path, model_file):
     Image.new("RGB", (5, 50)).save(tmp_path / "thin.png")
     printed = run("segment", model_file, tmp_path / "thin.png", "--out", tmp_path / "new", status=2)
     assert "thin.png has 5x50 pixels; expected at least 8" in printed
+    written = write_pictures(tmp_path / "good")
+    (written / "broken.png").write_text("no picture")
+    printed = run("segment", model_file, written, "--out", tmp_path / "new", status=2)
+    assert "1 of 3 pictures left out, the others are in" in printed and "broken.png" in printed
+    assert len(list((tmp_path / "new").iterdir())) == 4
+    Image.new("RGB", (50, 50)).save(tmp_path / "a_classes.png")
+    Image.new("RGB", (50, 50)).save(tmp_path / "a.png")
+    files = [tmp_path / "a.png", tmp_path / "a_classes.png"]
+    printed = run("segment", model_file, *files, "--out", tmp_path, "--overwrite", status=2)
+    assert "a_classes.png is one of the pictures" in printed
     assert "0 is not in the range" in run(
         "segment", model_file, pictures, "--iterations", 0, "--out", out, status=2
     )
@@ -146,6 +143,23 @@ def test_evaluate_refuses_other_classes(tmp_path, model_file, monkeypatch):
     printed = run("evaluate", model_file, "--data", "other", status=2)
     assert "class 2 is 'top' in the model but 'bottom' in other" in printed
     assert list(pathlib.Path(tmp_path).iterdir()) == [model_file]
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path, model_file, source):
+    evaluate = ["evaluate", model_file, "--data", "tiny"]
+    assert "is a folder; expected a file" in run(*evaluate, "--json", tmp_path, status=2)
+    below_file = model_file / "x.json"
+    assert "cannot be written" in run(*evaluate, "--json", below_file, status=2)
+    assert "ends in .png" in run(*evaluate, "--curve", tmp_path / "curve.pdf", status=2)
+    pictures = write_pictures(tmp_path / "photos")
+    printed = run("segment", model_file, pictures, "--out", model_file / "x", status=2)
+    assert printed.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["segment"], ["train", "--epochs", "many"]])
+def test_click_s_own_errors_are_one_line_too(arguments):
+    printed = run(*arguments, status=2)
+    assert printed.startswith("error: ") and len(printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize("value", ["0", "3-1", "a", "1-"])

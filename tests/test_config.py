@@ -18,7 +18,14 @@ from rnnseg.config import TrainingConfig, load_recipe
         ({"label_smoothing": 1}, "label_smoothing=1: expected 0 to 1"),
         ({"optimizer": "adam"}, "optimizer='adam': expected one of sgd, adamw"),
         ({"precision": "half"}, "precision='half'"),
-        ({"encoder_weights": None}, "random weights must be trained"),
+        ({"encoder_weights": None}, "gives no features unless it is trained"),
+        ({"epochs": "3"}, "epochs='3': expected a whole number"),
+        ({"crop": 64}, "crop=64: expected 2 numbers in a tuple"),
+        ({"crop": (8, 64)}, "crop=8x64: expected at least 16"),
+        ({"hidden_channels": (8, 2.5)}, "hidden_channels=.8, 2.5.: expected a whole number"),
+        ({"l2": float("nan")}, "l2=nan: expected a finite number"),
+        ({"flip": 1}, "flip=1: expected True or False"),
+        ({"seed": -1}, "seed=-1: expected 0 to"),
     ],
 )
 def test_wrong_values_are_named(options, message):
@@ -44,6 +51,9 @@ def test_a_recipe_file_of_one_s_own(tmp_path):
     assert dataclasses.asdict(TrainingConfig(data="x", **load_recipe(str(path))))["epochs"] == 3
     path.write_text("RECIPE = dict(epoch=3)")
     with pytest.raises(UserError, match="mine.py: unknown epoch; expected some of batch_size"):
+        load_recipe(str(path))
+    path.write_text("RECIPE = dict(")
+    with pytest.raises(UserError, match="mine.py cannot be run: SyntaxError"):
         load_recipe(str(path))
     path.write_text("config = 3")
     with pytest.raises(UserError, match="expected it to set RECIPE"):

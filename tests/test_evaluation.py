@@ -64,6 +64,23 @@ def test_other_classes_are_refused():
         Evaluator(model, (0, 1))
 
 
+def test_a_picture_below_one_output_stride_is_named():
+    image, label = halves(1)[0]
+    source = make_source({"val": [(image, label), (image[:7], label[:7])]})
+    with pytest.raises(UserError, match="val_1: picture of 48x7 pixels; expected at least 8"):
+        Evaluator(make_model(num_classes=3), (1,))(source, "val", progress=False)
+
+
+def test_one_trace_serves_all_sizes():
+    source = make_source({"val": [*halves(1), *halves(1, 33, 57), *halves(1, 64, 48)]})
+    evaluator = Evaluator(make_model(num_classes=3), (1, 2))
+    evaluator(source, "val", progress=False)
+    # The second one of the last two is for sizes left open.
+    assert evaluator._begin.experimental_get_tracing_count() == 1
+    assert evaluator._refine.experimental_get_tracing_count() <= 2
+    assert evaluator._read.experimental_get_tracing_count() <= 2
+
+
 def test_a_wrong_label_names_its_picture():
     image, label = halves(1)[0]
     label[0, 0] = 9

@@ -59,8 +59,11 @@ def test_pictures_are_read_upright_as_rgb(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), np.rot90(pixels, -1))
     picture.convert("L").save(tmp_path / "grey.png")
     assert read_picture(tmp_path / "grey.png").shape == (6, 9, 3)
-    picture.convert("RGBA").save(tmp_path / "alpha.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "alpha.png"), pixels)
+    hidden = picture.convert("RGBA")
+    hidden.putalpha(Image.fromarray(np.uint8(255 * (np.arange(54).reshape(6, 9) > 20))))
+    hidden.save(tmp_path / "alpha.png")
+    shown = np.where(np.arange(54).reshape(6, 9, 1) > 20, pixels, 255)
+    np.testing.assert_array_equal(read_picture(tmp_path / "alpha.png"), shown)
     deep = (np.arange(54).reshape(6, 9) * 1000).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(read_picture(tmp_path / "deep.png")[..., 0], deep // 257)
@@ -74,3 +77,6 @@ def test_unreadable_pictures_are_named(tmp_path):
     for name in ("text.jpg", "cut.jpg", "missing.jpg"):
         with pytest.raises(UserError, match=f"{name} cannot be read as a picture"):
             read_picture(tmp_path / name)
+    Image.fromarray(np.ones((9, 9), np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(UserError, match="float.tiff: a floating-point picture"):
+        read_picture(tmp_path / "float.tiff")

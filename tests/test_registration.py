@@ -16,3 +16,14 @@ def test_keras_keeps_its_own_loader():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.startswith("SourceFileLoader"), done.stderr
     assert "_AfterKeras" not in done.stdout
+
+
+def test_looking_for_keras_changes_nothing():
+    """TensorFlow, like many others, looks whether Keras is there before it is imported."""
+    code = (
+        "import rnnseg, importlib.util; assert importlib.util.find_spec('keras')\n"
+        "import tensorflow, keras\n"
+        "print(keras.saving.get_registered_object('rnnseg>SegmentationLoss'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "<class 'rnnseg.losses.SegmentationLoss'>", done.stderr

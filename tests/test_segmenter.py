@@ -126,7 +126,7 @@ def test_iteration_weights_are_the_weighted_mean_of_the_losses():
 def test_l2_is_the_penalty_on_kernels():
     model = make_model(l2=0.01)
     kernels = [w for w in model.trainable_weights if w.path.endswith("kernel")]
-    expected = 0.01 * sum(float(tf.reduce_sum(kernel**2)) for kernel in kernels)
+    expected = 0.01 / 2 * sum(float(tf.reduce_sum(kernel**2)) for kernel in kernels)
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -229,3 +229,9 @@ def test_wrong_inputs_are_named():
             model(pictures(), iterations=iterations)
     with pytest.raises(rnnseg.UserError, match="canvas of shape"):
         model(pictures(), canvas=np.zeros((2, 5, 6, 7)))
+    canvas = model.trace(pictures(), 1)[0]
+    with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 reaches 33 pixels at most"):
+        model.read(canvas, (40, 41))
+    weighted = make_model(iterations=2, iteration_weights=(1, 1))
+    with pytest.raises(rnnseg.UserError, match="iteration_weights are for 2 in training"):
+        weighted(pictures(), iterations=3, training=True)

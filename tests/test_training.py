@@ -56,18 +56,13 @@ def kill_in_epoch(monkeypatch, epoch):
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_begin", begin_batch)
 
 
-def history(run):
-    with open(run.history, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_run_leaves_its_files(source, tmp_path, capsys):
     run = training.train(CONFIG, tmp_path / "run")
     printed = capsys.readouterr().out
     for part in ("8 pictures to train on, 3 to validate, 3 classes", "parameters", "an iteration"):
         assert part in printed
     assert TrainingConfig.from_json(json.loads(run.config.read_text())) == CONFIG
-    rows = history(run)
+    rows = run.read_history()
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert float(rows[-1]["learning_rate"]) == 0
@@ -85,11 +80,11 @@ def test_killed_and_resumed_it_ends_as_if_never_killed(source, tmp_path, monkeyp
         with pytest.raises(Killed):
             training.train(CONFIG, tmp_path / "killed")
     killed = training.train(CONFIG, tmp_path / "killed", resume=True)
-    assert [row["epoch"] for row in history(killed)] == ["1", "2", "3", "4"]
+    assert [row["epoch"] for row in killed.read_history()] == ["1", "2", "3", "4"]
     for column in ("loss", "val_miou", "learning_rate"):
         np.testing.assert_allclose(
-            [float(row[column]) for row in history(killed)],
-            [float(row[column]) for row in history(whole)],
+            [float(row[column]) for row in killed.read_history()],
+            [float(row[column]) for row in whole.read_history()],
             rtol=1e-3,
         )
     models = [keras.saving.load_model(run.last) for run in (whole, killed)]
@@ -133,10 +128,47 @@ def test_bad_data_ends_a_run_before_it_starts(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_is_left_of_a_run_is_named(source, tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=1)
+    run = training.train(config, tmp_path / "run")
+    run.history.write_text("epoch,step\n1,3\n")
+    with pytest.raises(UserError, match="history.csv has no line for step 4"):
+        training.train(config, run.folder, resume=True)
+    run.last.write_text("cut off")
+    with pytest.raises(UserError, match="last.keras cannot be loaded as a model"):
+        training.train(config, run.folder, resume=True)
+    run.config.write_text("{")
+    with pytest.raises(UserError, match="config.json is damaged"):
+        training.train(config, run.folder, resume=True)
+
+
+def test_what_a_kill_while_writing_left_is_removed(source, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (".config.abc.json", ".last.abc.keras"):
+        (folder / name).write_text("half")
+    training.train(dataclasses.replace(CONFIG, epochs=1), folder, resume=True)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_steps_that_float16_skips_do_not_confuse_resuming(source, tmp_path):
+    """An overflow leaves the optimizer's step behind; the epoch is the history's all the same."""
+    run = training.train(dataclasses.replace(CONFIG, epochs=2), tmp_path / "run")
+    rows = run.read_history()
+    for row, step in zip(rows, (2, 7), strict=True):
+        row["step"] = step
+    with open(run.history, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    assert len(training._rows_until(run, 2)) == 1 and len(training._rows_until(run, 7)) == 2
+
+
 def test_a_diverging_run_says_so_and_keeps_what_was(source, tmp_path):
     config = dataclasses.replace(CONFIG, learning_rate=1e30)
     with pytest.raises(UserError, match="the loss became (nan|inf) in epoch 1: try a lower"):
         training.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "last.keras").exists()
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
@@ -147,7 +179,7 @@ def test_mixed_precision_runs_go_on_too(source, tmp_path, monkeypatch, precision
         with pytest.raises(Killed):
             training.train(config, tmp_path / "run")
     run = training.train(config, tmp_path / "run", resume=True)
-    rows = history(run)
+    rows = run.read_history()
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[1]["learning_rate"]) == 0
     assert load_model(run.folder).compute_dtype == precision.removeprefix("mixed_")
@@ -173,5 +205,5 @@ def test_adamw_iteration_weights_and_frozen_encoder_train_too(source, tmp_path):
     run = training.train(config, tmp_path / "run")
     model = load_model(run.folder)
     assert not model.encoder.trainable_weights
-    with pytest.raises(UserError, match="random weights must be trained"):
+    with pytest.raises(UserError, match="gives no features unless it is trained"):
         dataclasses.replace(config, encoder_weights=None)

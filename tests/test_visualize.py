@@ -61,7 +61,9 @@ def test_strip_has_all_maps(tmp_path, count):
 def test_sheet_takes_pictures_of_different_sizes(tmp_path):
     images = [np.zeros((20, 30, 3), np.uint8), np.zeros((31, 17, 3), np.uint8)]
     maps = [labels_like(), labels_like(31, 17)]
-    visualize.save_sheet(tmp_path / "sheet.png", images, maps, ["a", "b"], COLORS, "abc")
+    visualize.save_sheet(
+        tmp_path / "sheet.png", images, maps, ["$a_{", "b"], COLORS, ["_a", "$b$", "c"]
+    )
     assert Image.open(tmp_path / "sheet.png").width > 1000
 
 
