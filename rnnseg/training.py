@@ -18,7 +18,7 @@ from rnnseg.data.scan import scan_split
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import Evaluator, check_classes
-from rnnseg.files import atomic_path, check_writable
+from rnnseg.files import atomic_path
 from rnnseg.loading import load_model
 from rnnseg.losses import SegmentationLoss
 from rnnseg.segmenter import RecurrentSegmenter
@@ -221,7 +221,6 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
     """
     run, config = Run(out), _with_absolute_paths(config)
     run.check(config, resume)
-    check_writable(run.config)
     source = open_source(config.data)
     source.require_split(config.val_split)
     augmentation = Augmentation(config.crop, config.scale, config.flip)

@@ -13,7 +13,7 @@ from rnnseg.loading import load_model
 from tests.sources import halves, make_source, tiny_source
 
 CONFIG = TrainingConfig(
-    data="tiny",
+    data="shapes",
     encoder="small_cnn",
     encoder_weights=None,
     output_stride=8,
