@@ -8,7 +8,13 @@ from rnnseg import UserError, demo, training
 from tests.sources import tiny_source
 
 SMALL = dataclasses.replace(
-    demo.CONFIG, hidden_channels=(6, 5), crop=(24, 24), batch_size=4, epochs=1, iterations=2
+    demo.CONFIG,
+    hidden_channels=(6, 5),
+    crop=(24, 24),
+    batch_size=4,
+    epochs=1,
+    iterations=2,
+    iteration_weights=(1.0, 3.0),
 )
 
 
