@@ -136,7 +136,8 @@ class Evaluator:
             total=pictures,
             desc=f"evaluate {split}",
             unit="picture",
-            disable=not progress,
+            # None: no bar where the output goes to a file.
+            disable=None if progress else True,
         )
         for image, label, name in bar:
             if image.shape[:2] != label.shape:

@@ -98,7 +98,7 @@ def segment_files(
     segmenter = PictureSegmenter(model)
     titles = functools.cache(lambda size: iteration_titles(model, size, iterations))
     written, failures = [], []
-    for picture, outputs in tqdm(planned.items(), desc="segment", unit="picture"):
+    for picture, outputs in tqdm(planned.items(), desc="segment", unit="picture", disable=None):
         try:
             image = _read_checked(picture, model.output_stride)
         except UserError as error:

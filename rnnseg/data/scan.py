@@ -92,6 +92,7 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
         desc=f"check {split}",
         unit="picture",
         leave=False,
+        disable=None,
     )
     for name, image_size, label_size, counts, error in bar:
         _add(scan, source, name.decode(), image_size, label_size, counts, error, smallest_side)

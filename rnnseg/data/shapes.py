@@ -129,7 +129,9 @@ def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> 
     def draw(split):
         columns = {"image": [], "label": [], "name": []}
         # The bar shows only where drawing takes longer than a second.
-        for index in tqdm(range(sizes[split]), f"drawing {split}", unit="picture", delay=1):
+        for index in tqdm(
+            range(sizes[split]), f"drawing {split}", unit="picture", delay=1, disable=None
+        ):
             picture, label = draw_picture((seed, _SPLITS[split], index), size)
             columns["image"].append(_encode(picture))
             columns["label"].append(_encode(label))
