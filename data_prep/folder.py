@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import click
 
 from data_prep.classes import Color, read_classes
-from data_prep.common import PATH, Pair, Plan, absolute, load_builders, report, some
+from data_prep.common import PATH, Pair, Plan, absolute, some
 from data_prep.masks import ENCODINGS, MaskReader
+from data_prep.run import run
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
@@ -125,8 +126,7 @@ def main(
         f"every class its colour in {classes} and add --mask-encoding color",
         color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is no class",
     )
-    builders = load_builders()
-    report(plan, *builders.build(builders.SegmentationFolder, plan, reader, out))
+    run("SegmentationFolder", plan, reader, out)
 
 
 def find_pairs(

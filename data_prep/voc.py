@@ -5,8 +5,9 @@ import pathlib
 
 import click
 
-from data_prep.common import PATH, Pair, Plan, absolute, load_builders, report, some
+from data_prep.common import PATH, Pair, Plan, absolute, some
 from data_prep.masks import MaskReader
+from data_prep.run import run
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
@@ -47,8 +48,7 @@ def main(devkit: pathlib.Path, out: pathlib.Path) -> None:
         encoding="index",
         index_way_out=f" or {_VOID}; replace the file by the development kit's own",
     )
-    builders = load_builders()
-    report(plan, *builders.build(builders.VocSegmentation, plan, masks, out))
+    run("VocSegmentation", plan, masks, out)
 
 
 def plan_voc(devkit: pathlib.Path) -> Plan:
