@@ -12,7 +12,7 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.files import atomic_path
 
 _IGNORE_COLOR = (224, 224, 224)
-_MOST_COLUMNS = 7
+_MOST_COLUMNS = 8
 _DOTS_PER_INCH = 150
 # Okabe and Ito's colours: they can be told apart with any colour vision.
 _LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
