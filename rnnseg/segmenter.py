@@ -122,7 +122,7 @@ class RecurrentSegmenter(keras.Model):
             name="stack",
         )
         self.stack.build((None, None, None, self.encoder.channels))
-        # XLA on a CPU has no multi-threaded convolution gradient worth its compile time.
+        # XLA has no gradient of a loop whose number of iterations is a tensor.
         self.supports_jit = False
         self.built = True
 
@@ -147,7 +147,8 @@ class RecurrentSegmenter(keras.Model):
                     f"a picture of {images.shape[1]}x{images.shape[2]} pixels is smaller than one "
                     f"output stride ({self.output_stride}): expected at least that on each side"
                 )
-        return self.encoder(images, training=training)
+        # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
+        return self.encoder(images, training=training and self.encoder.trainable)
 
     def prepare(self, features) -> tf.Tensor:
         """The features' share of the first layer's gates, computed once a picture.
