@@ -21,7 +21,7 @@ from rnnseg.training import train
 
 # The class of a shape shows in its outline alone, many pixels away from its middle. Kernels of 3x3
 # in the stack carry that from pixel to pixel, a step an iteration: more iterations see further.
-# A share of the loss at the first iteration shortens the way of the gradient, so that few epochs do.
+# A share of the loss at the first iteration shortens the gradient's way, so that few epochs do.
 CONFIG = TrainingConfig(
     data="shapes",
     encoder="small_cnn",
