@@ -173,7 +173,7 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
         axes.grid(alpha=0.3)
         axes.margins(x=0.05, y=0.12)
     panels[0].set_ylabel("mIoU (%)")
-    panels[1].legend(loc="lower right", frameon=False)
+    panels[1].legend(loc="best", frameon=False)
     figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)
     _save(figure, path)
 
