@@ -230,7 +230,7 @@ def inspect(data, splits, sheet):
 @click.option("--out", type=click.Path(), default="runs/demo", show_default=True,
               help="Folder to write to; an earlier demo there is replaced.")  # fmt: skip
 def demo(out):
-    """Train, evaluate and look at a small segmenter on drawn shapes, in some five minutes."""
+    """Train, evaluate and look at a small segmenter on drawn shapes, in a few minutes."""
     from rnnseg import demo as demonstration
 
     demonstration.run(out)
