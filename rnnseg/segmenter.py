@@ -358,7 +358,6 @@ def _check_positive(option: str, value) -> None:
 def _check_iteration_weights(weights: Sequence[float], iterations: int) -> None:
     if len(weights) != iterations or min(weights) < 0 or not weights[-1]:
         raise UserError(
-            f"iteration_weights={list(weights)}: expected {iterations} numbers of at least 0, "
-            "one an "
-            "iteration, the last one above 0"
+            f"iteration_weights={list(weights)}: expected {iterations} numbers of at least 0, one "
+            "an iteration, the last one above 0"
         )

@@ -288,19 +288,19 @@ def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
 def _describe(config, source, model, first_epoch, steps, run):
     costs = budgets.stage_costs(model, *config.crop)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    print(
-        f"data        {source.name}: {source.split_sizes[config.train_split]} pictures to train "
-        "on, "
-        f"{source.split_sizes[config.val_split]} to validate, {source.num_classes} classes\n"
-        f"model       {config.encoder} at output stride {config.output_stride}, ConvLSTM layers "
+    sizes, crop = source.split_sizes, f"{config.crop[0]}x{config.crop[1]}"
+    rows = {
+        "data": f"{source.name}: {sizes[config.train_split]} pictures to train on, "
+        f"{sizes[config.val_split]} to validate, {source.num_classes} classes",
+        "model": f"{config.encoder} at output stride {config.output_stride}, ConvLSTM layers "
         f"{model.stack.widths}, {trainable / 1e6:.2f} M trainable parameters of "
-        f"{model.count_params() / 1e6:.2f} M\n"
-        f"cost        at {config.crop[0]}x{config.crop[1]}: {costs.encode / 1e9:.3g} G "
-        "multiply-adds "
-        f"to encode, {costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G an "
-        "iteration\n"
-        f"training    epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
-        f"{config.batch_size} pictures each, {config.iterations} iterations\n"
-        f"run         {run.folder}",
-        flush=True,
-    )
+        f"{model.count_params() / 1e6:.2f} M",
+        "cost": f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
+        f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G an iteration",
+        "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
+        f"{config.batch_size} pictures each, {config.iterations} iterations"
+        if first_epoch < config.epochs
+        else f"all {config.epochs} epochs are done",
+        "run": run.folder,
+    }
+    print("\n".join(f"{name:12s}{text}" for name, text in rows.items()), flush=True)

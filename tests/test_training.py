@@ -93,12 +93,14 @@ def test_killed_and_resumed_it_ends_as_if_never_killed(source, tmp_path, monkeyp
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_resuming_a_finished_or_a_new_run(source, tmp_path):
+def test_resuming_a_finished_or_a_new_run(source, tmp_path, capsys):
     config = dataclasses.replace(CONFIG, epochs=1)
     run = training.train(config, tmp_path / "run", resume=True)
     before = run.last.read_bytes()
+    capsys.readouterr()
     training.train(config, tmp_path / "run", resume=True)
     assert run.last.read_bytes() == before
+    assert "all 1 epochs are done" in capsys.readouterr().out
 
 
 def test_a_folder_that_holds_something_is_left_alone(source, tmp_path):
