@@ -20,8 +20,7 @@ _NAMES = {
 }
 _MODULES = (
     "budgets config conv_lstm data demo encoders errors evaluation files geometry inspection "
-    "loading "
-    "losses metrics palette report segmentation segmenter training visualize"
+    "loading losses metrics palette report segmentation segmenter training visualize"
 ).split()
 
 
