@@ -1,109 +1,48 @@
-"""The TFDS builders, and the one function that runs them."""
+"""The TFDS builders.
 
-import contextlib
-import hashlib
-import io
-import json
+Importing this module makes them known to TFDS: `tfds.load("voc_segmentation/augmented")`.
+"""
+
+import os
 import pathlib
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep.common import Pair, Plan, absolute, read_picture
-from data_prep.masks import MaskReader, encode_label
-from rnnseg.data.records import find_builds, load_build, unfinished_builds
-from rnnseg.data.source import IGNORE_LABEL
+from data_prep import cityscapes
+from data_prep.building import SegmentationBuilder, find_source
+from data_prep.coco import plan_coco
+from data_prep.common import Plan
+from data_prep.folder import plan_folder
+from data_prep.voc import plan_voc
 from rnnseg.errors import UserError
 
-_ELSEWHERE = "choose another --out, or remove it first"
-
-
-class Examples:
-    """The records of one split. Has a length, which gives TFDS's progress bar its total."""
-
-    def __init__(self, pairs: Sequence[Pair], masks: MaskReader):
-        self._pairs = pairs
-        self._masks = masks
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields (key, example) of every pair.
-
-        Raises:
-          UserError: a picture or a mask cannot be used.
-        """
-        for pair in self._pairs:
-            picture, (width, height) = read_picture(pair.image)
-            labels = self._masks.read(pair.mask)
-            if labels.shape != (height, width):
-                raise UserError(
-                    f"{pair.mask}: a mask of {labels.shape[1]}x{labels.shape[0]} pixels, expected "
-                    f"{width}x{height} as its picture {pair.image} has"
-                )
-            yield (
-                pair.name,
-                {"image": picture, "label": encode_label(labels), "name": pair.name},
-            )
-
-
-class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the builders share: features, metadata and splits, as a `Plan` has them."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    # Nothing is downloaded; TFDS would look for a file of checksums beside the code.
-    url_infos = {}
-    DESCRIPTION = ""
-    HOMEPAGE = None
-    CITATION = None
-
-    def __init__(self, *, plan: Plan, masks: MaskReader, **kwargs):
-        """Keeps what to build.
-
-        Args:
-          plan: classes, pairs and arguments.
-          masks: reads the masks of all pairs.
-          **kwargs: those of every TFDS builder, `data_dir` first of all.
-        """
-        self._plan = plan
-        self._masks = masks
-        super().__init__(**kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=self.DESCRIPTION,
-            homepage=self.HOMEPAGE,
-            citation=self.CITATION,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(None, None, 3)),
-                    "label": tfds.features.Image(
-                        shape=(None, None, 1), encoding_format="png", use_colormap=True
-                    ),
-                    "name": tfds.features.Text(),
-                }
-            ),
-            metadata=tfds.core.MetadataDict(_metadata(self._plan)),
-        )
-
-    def _split_generators(self, dl_manager) -> dict[str, Examples]:
-        return {split: self._generate_examples(pairs) for split, pairs in self._plan.splits.items()}
-
-    def _generate_examples(self, pairs: Sequence[Pair]) -> Examples:
-        return Examples(pairs, self._masks)
+_VOC_TAR = "VOCtrainval_11-May-2012.tar"
+_VOC_URL = f"http://host.robots.ox.ac.uk/pascal/VOC/voc2012/{_VOC_TAR}"
+_SBD_TAR = "benchmark.tgz"
+_SBD_URL = (
+    "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
+    + _SBD_TAR
+)
+_COCO_URL = "http://images.cocodataset.org/"
 
 
 class VocSegmentation(SegmentationBuilder):
     """PASCAL VOC 2012 with its masks, which TFDS's own `voc` leaves out."""
 
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(
+            name="segmentation", description="The splits of the development kit."
+        ),
+        tfds.core.BuilderConfig(
+            name="augmented",
+            description="Those and train_aug, with the masks of the Semantic Boundaries Dataset.",
+        ),
+    ]
     DESCRIPTION = (
-        "PASCAL VOC 2012 semantic segmentation: 20 classes and the background, with the augmented "
-        "training set where its masks are there."
+        "PASCAL VOC 2012 semantic segmentation: 20 classes and the background; with the augmented "
+        "training set of 10,582 pictures."
     )
     HOMEPAGE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
     CITATION = """\
@@ -116,115 +55,201 @@ class VocSegmentation(SegmentationBuilder):
   number={2},
   pages={303--338},
   year={2010}
+}
+@inproceedings{hariharan2011semantic,
+  title={Semantic contours from inverse detectors},
+  author={Hariharan, Bharath and Arbel{\\'a}ez, Pablo and Bourdev, Lubomir and Maji, Subhransu and
+          Malik, Jitendra},
+  booktitle={International Conference on Computer Vision},
+  year={2011}
 }"""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"{_VOC_TAR} or VOCdevkit, and {_SBD_TAR} for augmented."
+
+    def __init__(
+        self,
+        *,
+        devkit: str | os.PathLike | None = None,
+        sbd: str | os.PathLike | None = None,
+        **kwargs,
+    ):
+        """Keeps where the files are.
+
+        Args:
+          devkit: as in `data_prep.voc.plan_voc`; None: found or downloaded by TFDS.
+          sbd: as there, for the config "augmented"; None: found or downloaded by TFDS.
+          **kwargs: as in `SegmentationBuilder`.
+        """
+        self._devkit = devkit
+        self._sbd = sbd
+        super().__init__(**kwargs)
+
+    @property
+    def is_published(self) -> bool:
+        """As in `SegmentationBuilder`."""
+        return self._devkit is None and self._sbd is None
+
+    def _make_plan(self, dl_manager) -> Plan:
+        devkit = self._devkit or find_source(
+            dl_manager, [_VOC_TAR, "VOCdevkit", "VOC2012"], _VOC_URL
+        )
+        sbd = None
+        if self.builder_config.name == "augmented":
+            sbd = self._sbd or find_source(
+                dl_manager, [_SBD_TAR, "benchmark_RELEASE", "dataset"], _SBD_URL
+            )
+        return plan_voc(pathlib.Path(devkit), None if sbd is None else pathlib.Path(sbd))
 
 
 class SegmentationFolder(SegmentationBuilder):
     """Anyone's own pictures and masks."""
 
     DESCRIPTION = "Pictures and masks from folders."
+    HOMEPAGE = None
+    CITATION = None
+
+    def __init__(self, *, folders: dict[str, Any], **kwargs):
+        """Keeps what to build from.
+
+        Args:
+          folders: the arguments of `data_prep.folder.plan_folder`.
+          **kwargs: as in `SegmentationBuilder`.
+        """
+        self._folders = folders
+        super().__init__(**kwargs)
+
+    @property
+    def is_published(self) -> bool:
+        """As in `SegmentationBuilder`: never."""
+        return False
+
+    def _make_plan(self, dl_manager) -> Plan:
+        return plan_folder(**self._folders)
 
 
-def build(
-    builder_class: type[SegmentationBuilder], plan: Plan, masks: MaskReader, out: pathlib.Path
-) -> tuple[pathlib.Path, bool]:
-    """Builds what the plan says, unless that is there already.
+class CityscapesSegmentation(SegmentationBuilder):
+    """Cityscapes with the labels that are trained on, and those that the official scores need."""
 
-    Nothing that looks finished is there before everything is written and checked: TFDS writes into
-    a folder of another name and renames it at the end.
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name="fine", description="Cityscapes' splits, finely labelled."),
+        tfds.core.BuilderConfig(
+            name="coarse",
+            description="Coarse labels of train and train_extra to train on, and all public fine "
+            "ones, those of train and val, to test on.",
+        ),
+        tfds.core.BuilderConfig(
+            name="both",
+            description="Fine labels of train and coarse ones of train_extra to train on, and fine "
+            "ones of val to test on.",
+        ),
+    ]
+    DESCRIPTION = (
+        "Cityscapes: street scenes of 50 cities, 2048 x 1024 pixels. label has the 19 classes that "
+        "are trained on, label_ids and instance_ids are the published masks as they are."
+    )
+    HOMEPAGE = "https://www.cityscapes-dataset.com/"
+    CITATION = """\
+@inproceedings{cordts2016cityscapes,
+  title={The Cityscapes Dataset for Semantic Urban Scene Understanding},
+  author={Cordts, Marius and Omran, Mohamed and Ramos, Sebastian and Rehfeld, Timo and
+          Enzweiler, Markus and Benenson, Rodrigo and Franke, Uwe and Roth, Stefan and
+          Schiele, Bernt},
+  booktitle={IEEE Conference on Computer Vision and Pattern Recognition},
+  pages={3213--3223},
+  year={2016}
+}"""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and for coarse and both "
+        f"leftImg8bit_trainextra.zip and gtCoarse.zip, all from {cityscapes.DOWNLOADS}"
+    )
 
-    Args:
-      builder_class: decides the data set's name.
-      plan: what to build.
-      masks: reads the masks of all pairs.
-      out: the folder to build below, made where it is missing.
+    def __init__(self, *, root: str | os.PathLike | None = None, **kwargs):
+        """Keeps where the files are.
 
-    Returns:
-      The folder of the finished build, and whether it was written now.
+        Args:
+          root: as in `data_prep.cityscapes.plan_cityscapes`; None: found by TFDS.
+          **kwargs: as in `SegmentationBuilder`.
+        """
+        self._root = root
+        super().__init__(**kwargs)
 
-    Raises:
-      UserError: a file cannot be used, or `out` holds another data set or cannot be written.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: a file, expected a folder to write to")
-    folder = out / builder_class.name / str(builder_class.VERSION)
-    builds = find_builds(out)
-    if builds:
-        _require_same(builds, folder, plan)
-        return folder, False
-    if folder.exists():
-        raise UserError(f"{folder}: no data set, but in its place; {_ELSEWHERE}")
-    try:
-        builder = builder_class(plan=plan, masks=masks, data_dir=absolute(out))
-        # TFDS announces an unknown download size on the standard output; its bars are on the other.
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            tempfile.TemporaryDirectory() as no_downloads,
-        ):
-            builder.download_and_prepare(
-                download_dir=no_downloads,
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+    @property
+    def is_published(self) -> bool:
+        """As in `SegmentationBuilder`."""
+        return self._root is None
+
+    def _features(self) -> dict[str, tfds.features.FeatureConnector]:
+        mask = (None, None, 1)
+        return {
+            **super()._features(),
+            "label_ids": tfds.features.Image(shape=mask, encoding_format="png"),
+            "instance_ids": tfds.features.Image(shape=mask, dtype=np.uint16, encoding_format="png"),
+        }
+
+    def _make_plan(self, dl_manager) -> Plan:
+        root = self._root or self._find_root(dl_manager)
+        return cityscapes.plan_cityscapes(pathlib.Path(root), self.builder_config.name)
+
+    def _find_root(self, dl_manager) -> pathlib.Path:
+        names = ["leftImg8bit_trainvaltest.zip", "leftImg8bit"]
+        try:
+            return find_source(dl_manager, names).parent
+        except UserError as error:
+            raise UserError(f"{error}, from {cityscapes.DOWNLOADS}") from error
+
+
+class CocoSegmentation(SegmentationBuilder):
+    """COCO's instances with the classes of PASCAL VOC, to train encoders on."""
+
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name="2017", description="The pictures as split in 2017."),
+        tfds.core.BuilderConfig(name="2014", description="The pictures as split in 2014."),
+    ]
+    DESCRIPTION = (
+        "COCO's instances as semantic segmentation with the 20 classes of PASCAL VOC and the "
+        "background: the pictures with more than 1000 pixels of these classes. Crowds are ignored; "
+        "where instances overlap, the smaller one is on top."
+    )
+    HOMEPAGE = "https://cocodataset.org"
+    CITATION = """\
+@inproceedings{lin2014microsoft,
+  title={Microsoft COCO: Common Objects in Context},
+  author={Lin, Tsung-Yi and Maire, Michael and Belongie, Serge and Hays, James and Perona, Pietro
+          and Ramanan, Deva and Doll{\\'a}r, Piotr and Zitnick, C. Lawrence},
+  booktitle={European Conference on Computer Vision},
+  pages={740--755},
+  year={2014}
+}"""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "annotations_trainval2017.zip, train2017.zip and val2017.zip, or what they unpack to; with "
+        "2014 for the other config."
+    )
+
+    def __init__(self, *, root: str | os.PathLike | None = None, **kwargs):
+        """Keeps where the files are.
+
+        Args:
+          root: the folder of the published archives, or of what they unpack to; None: found or
+            downloaded by TFDS.
+          **kwargs: as in `SegmentationBuilder`.
+        """
+        self._root = root
+        super().__init__(**kwargs)
+
+    @property
+    def is_published(self) -> bool:
+        """As in `SegmentationBuilder`."""
+        return self._root is None
+
+    def _make_plan(self, dl_manager) -> Plan:
+        year = self.builder_config.name
+        if self._root is not None:
+            return plan_coco([pathlib.Path(self._root)], year)
+        sources = [
+            find_source(dl_manager, [f"{name}.zip", folder], f"{_COCO_URL}{place}/{name}.zip")
+            for place, name, folder in (
+                ("annotations", f"annotations_trainval{year}", "annotations"),
+                ("zips", f"train{year}", f"train{year}"),
+                ("zips", f"val{year}", f"val{year}"),
             )
-    except UserError:
-        raise
-    except Exception as error:
-        cause = _failed_write(error)
-        if cause is None:
-            raise
-        raise UserError(f"{out}: cannot write the records there ({cause})") from error
-    for path in unfinished_builds(folder.parent):
-        shutil.rmtree(path, ignore_errors=True)  # what a killed run left
-    return folder, True
-
-
-def _failed_write(error: Exception) -> Exception | None:
-    """What the system said if `error` comes from writing files; TFDS wraps it in others."""
-    import tensorflow as tf
-
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error if isinstance(error, (OSError, tf.errors.OpError)) else None
-
-
-def _metadata(plan: Plan) -> dict[str, Any]:
-    """What is stored with the records, as JSON gives it back."""
-    metadata = {
-        "class_names": plan.class_names,
-        "class_colors": plan.class_colors,
-        "ignore_label": IGNORE_LABEL,
-        "arguments": plan.arguments,
-        "sources": _fingerprint(plan),
-    }
-    return json.loads(json.dumps(metadata))
-
-
-def _fingerprint(plan: Plan) -> str:
-    """A hash of all files' names, sizes and times, by which a rebuild sees that one has changed.
-
-    Folders are left out: they are among the arguments, and may be given relative to any folder.
-
-    Raises:
-      UserError: a file is missing, such as behind a broken link.
-    """
-    digest = hashlib.sha256()
-    for split, pairs in sorted(plan.splits.items()):
-        for pair in pairs:
-            for path in (pair.image, pair.mask):
-                try:
-                    status = path.stat()
-                except OSError as error:
-                    raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-                entry = (split, pair.name, path.name, status.st_size, status.st_mtime_ns)
-                digest.update(json.dumps(entry).encode())
-    return digest.hexdigest()
-
-
-def _require_same(builds: Sequence[pathlib.Path], folder: pathlib.Path, plan: Plan):
-    """Raises a UserError unless the only build is the one in `folder`, made from the same plan."""
-    if [build.resolve() for build in builds] != [folder.resolve()]:
-        raise UserError(f"{builds[0]}: another data set is there already; {_ELSEWHERE}")
-    metadata = load_build(folder).info.metadata
-    for key, value in _metadata(plan).items():
-        if metadata.get(key) != value:
-            how = "with other " + ("or changed files" if key == "sources" else key)
-            raise UserError(f"{folder}: a data set built {how} is there already; {_ELSEWHERE}")
+        ]
+        return plan_coco(sources, year)

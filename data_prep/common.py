@@ -1,15 +1,17 @@
-"""What the builders share: pairs of picture and mask, checked pictures, one way to fail."""
+"""What the builders share: plans of what to build, checked pictures, one way to fail."""
 
 import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import click
 from PIL import Image
 
+from data_prep.archives import File
 from rnnseg.errors import UserError
 
 # What the readers of the records decode alike. MPO is what Pillow calls a JPEG file with a preview
@@ -36,8 +38,13 @@ class Pair:
     """
 
     name: str
-    image: pathlib.Path
-    mask: pathlib.Path
+    image: File
+    mask: File
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All files that its record is made from."""
+        return self.image, self.mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +54,21 @@ class Plan:
     Attributes:
       class_names: one name a class.
       class_colors: one (red, green, blue) of 0-255 a class.
-      splits: the pairs of every split.
+      splits: the labelled pictures of every split.
       arguments: what the user asked for, as JSON can hold it.
+      make_example: makes the values of one labelled picture's record: its name, and files as
+        bytes. Can be sent to another process.
+      full_sizes: number of pictures in the splits of the full data set, where that is known.
+      missing: names of the pictures that a split has in the full data set, and that are not there.
     """
 
     class_names: tuple[str, ...]
     class_colors: tuple[tuple[int, int, int], ...]
     splits: Mapping[str, tuple[Pair, ...]]
     arguments: Mapping[str, Any]
+    make_example: Callable[[Pair], dict[str, bytes | str]]
+    full_sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    missing: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def some(items: Collection[str], count: int = 3) -> str:
@@ -63,11 +77,13 @@ def some(items: Collection[str], count: int = 3) -> str:
     return ", ".join(list(items)[:count]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def read_picture(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
+def read_picture(path: File, as_stored: bool = False) -> tuple[bytes, tuple[int, int]]:
     """Reads a picture and makes sure that it can be decoded to its last row.
 
     Args:
       path: a JPEG or PNG file: RGB, grey or palette, 8 bits or fewer a channel.
+      as_stored: whether the labels are known to be of the picture as it is stored, so that it does
+        not matter if its EXIF data turn it.
 
     Returns:
       The file's bytes, and the picture's (width, height).
@@ -86,7 +102,7 @@ def read_picture(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
             "with 8 bits a channel and no transparency; convert it to RGB"
         )
     orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation != 1:
+    if orientation != 1 and not as_stored:
         raise UserError(
             f"{path}: stored turned or mirrored (EXIF orientation {orientation}), which readers of "
             "the records do not undo; save picture and mask upright"
@@ -94,7 +110,7 @@ def read_picture(path: pathlib.Path) -> tuple[bytes, tuple[int, int]]:
     return data, picture.size
 
 
-def decode_file(path: pathlib.Path) -> tuple[bytes, Image.Image]:
+def decode_file(path: File) -> tuple[bytes, Image.Image]:
     """Reads and wholly decodes a picture file.
 
     Returns:
@@ -105,10 +121,20 @@ def decode_file(path: pathlib.Path) -> tuple[bytes, Image.Image]:
     """
     try:
         data = path.read_bytes()
-        picture = Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            # Pillow warns of pictures of half the size that it refuses.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data))
         picture.load()
+    except UserError:
+        raise  # of an archive, which is a ValueError as well
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{path}: too large a picture, expected at most {2 * Image.MAX_IMAGE_PIXELS} pixels; "
+            "cut it into tiles"
+        ) from error
     # Pillow's decoders raise all of these on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         unknown = isinstance(error, Image.UnidentifiedImageError)
         reason = "no picture format that is known" if unknown else error
         raise UserError(f"{path}: cannot be read ({reason}); replace the file") from error

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from data_prep.classes import Color, read_classes
+from data_prep.archives import list_files
 from data_prep.common import PATH, Pair, Plan, absolute, some
+from data_prep.examples import MakePairExample
 from data_prep.masks import ENCODINGS, MaskReader
-from data_prep.run import run
+from data_prep.remapping import remap_table
+from data_prep.run import build_options, run
+from data_prep.splits import REST, parse_splits, require_disjoint, split_names
 from rnnseg.commands import Command
+from rnnseg.data.classes import read_classes
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
 
@@ -27,7 +31,7 @@ _PICTURE_ENDINGS = (
     epilog="""\b
     Examples:
       python -m data_prep.folder --images photos --masks labels \\
-        --classes classes.txt --out data/mine
+        --classes class_dict.csv --split val=0.2 --out data/mine
       python -m data_prep.folder --images camvid/train --masks camvid/trainannot \\
         --val-images camvid/val --val-masks camvid/valannot \\
         --classes experiments/camvid_classes.txt --ignore 11 --out data/camvid
@@ -38,7 +42,8 @@ _PICTURE_ENDINGS = (
     required=True,
     type=PATH,
     metavar="DIR",
-    help="Pictures of the split train, JPEG or PNG; folders below it count.",
+    help="Pictures, JPEG or PNG; folders below it count. The split train, unless --split says "
+    "otherwise.",
 )
 @click.option(
     "--masks",
@@ -50,12 +55,21 @@ _PICTURE_ENDINGS = (
 @click.option("--val-images", type=PATH, metavar="DIR", help="Pictures of the split val.")
 @click.option("--val-masks", type=PATH, metavar="DIR", help="Masks of the split val.")
 @click.option(
+    "--split",
+    multiple=True,
+    metavar="NAME=WHAT",
+    help="Takes a split out of --images: WHAT is a ratio such as 0.2, or a text file that lists "
+    "pictures, one a line. What is left is train, unless train has a list too. Can be given "
+    "several times.",
+)
+@click.option(
     "--classes",
     required=True,
     type=PATH,
     metavar="FILE",
     help="A text file with one class a line, in the order of the labels: name, name R G B or "
-    "R G B name; # starts a comment.",
+    "R G B name; # starts a comment. Or a table, .csv with a header line or .json, with name and, "
+    "if need be, index, r, g, b.",
 )
 @click.option(
     "--ignore",
@@ -63,6 +77,13 @@ _PICTURE_ENDINGS = (
     metavar="VALUE",
     help="What stands for no class in the masks: an index, or R,G,B in colour masks. Can be given "
     "several times.",
+)
+@click.option(
+    "--remap",
+    multiple=True,
+    metavar="VALUE=CLASS",
+    help="Makes an index, or R,G,B in colour masks, stand for the class of that name, or for no "
+    "class: ignore. Can be given several times.",
 )
 @click.option(
     "--mask-suffix",
@@ -78,60 +99,93 @@ _PICTURE_ENDINGS = (
     help="index: masks hold class indices (grey, or a palette's indices). color: they hold the "
     "classes' colours, as grey or RGB. auto: colours if RGB, else indices.",
 )
-@click.option("--out", required=True, type=PATH, metavar="DIR", help="Where the records go.")
-def main(
-    images, masks, val_images, val_masks, classes, ignore, mask_suffix, mask_encoding, out
-) -> None:
+@build_options
+def main(out, processes, beam_options, skip_bad, **folders) -> None:
     """Turns pictures and masks from folders into records.
 
-    Nothing is ignored unless --ignore says so: any other value or colour in the masks has to be one
-    of the classes.
+    Nothing is ignored unless --ignore or the table says so: any other value or colour in the masks
+    has to be one of the classes.
     """
-    folders = {"train": (images, masks)}
+    run(
+        "SegmentationFolder",
+        out=out,
+        processes=processes,
+        beam_options=beam_options,
+        skip_bad=skip_bad,
+        folders=folders,
+    )
+
+
+def plan_folder(
+    *,
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    classes: str | os.PathLike,
+    val_images: str | os.PathLike | None = None,
+    val_masks: str | os.PathLike | None = None,
+    split: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    remap: Sequence[str] = (),
+    mask_suffix: str = "",
+    mask_encoding: str = "auto",
+) -> Plan:
+    """Settles what the command builds; the arguments are its options.
+
+    Raises:
+      UserError: options contradict each other, a file or folder is missing or cannot be used, or a
+        picture is in two splits.
+    """
     if (val_images is None) != (val_masks is None):
         raise UserError("--val-images and --val-masks: one of them is missing, give both or none")
-    if val_images is not None:
-        folders["val"] = (val_images, val_masks)
-    names, colors = read_classes(classes)
-    ignore_indices, ignore_colors = parse_ignored(ignore)
-    if colors is None and (mask_encoding == "color" or ignore_colors):
+    if split and val_images is not None:
+        raise UserError(f"--split {split[0]}: not together with --val-images, drop one of them")
+    table = read_classes(pathlib.Path(classes))
+    if mask_encoding == "color" and table.color_values is None:
         raise UserError(
             f"{classes}: colour masks need the colour of every class, expected lines: name R G B"
         )
-    if mask_encoding == "color" and ignore_indices:
-        raise UserError(f"--ignore {ignore_indices[0]}: expected R,G,B with --mask-encoding color")
-    if mask_encoding == "index" and ignore_colors:
-        color = ",".join(str(value) for value in ignore_colors[0])
-        raise UserError(f"--ignore {color}: expected an index with --mask-encoding index")
-    plan = Plan(
-        class_names=names,
-        class_colors=colors or tuple(default_colors(len(names))),
-        splits={split: find_pairs(*pair, mask_suffix) for split, pair in folders.items()},
-        arguments={
-            "folders": {
-                split: [str(absolute(path)) for path in pair] for split, pair in folders.items()
-            },
-            "ignore": [sorted(ignore_indices), sorted(ignore_colors)],
-            "mask_suffix": mask_suffix,
-            "mask_encoding": mask_encoding,
-        },
-    )
+    table = remap_table(table, remap, ignore, mask_encoding)
+    wanted = parse_splits(split)
+    folders = {REST: (pathlib.Path(images), pathlib.Path(masks))}
+    splits = find_splits(*folders[REST], mask_suffix, wanted)
+    if val_images is not None:
+        folders["val"] = (pathlib.Path(val_images), pathlib.Path(val_masks))
+        splits["val"] = find_splits(*folders["val"], mask_suffix)[REST]
+    require_disjoint(splits)
     reader = MaskReader(
-        len(names),
-        ignore_indices,
-        colors,
-        ignore_colors,
+        table,
         mask_encoding,
         index_way_out="; if it is no class, add --ignore {value}; if it is a grey colour, give "
         f"every class its colour in {classes} and add --mask-encoding color",
         color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is no class",
     )
-    run("SegmentationFolder", plan, reader, out)
+    return Plan(
+        class_names=table.names,
+        class_colors=table.colors or tuple(default_colors(len(table.names))),
+        splits=splits,
+        arguments={
+            "folders": {
+                name: [str(absolute(path)) for path in pair] for name, pair in folders.items()
+            },
+            "splits": [
+                [name, what if isinstance(what, float) else str(absolute(what))]
+                for name, what in wanted.items()
+            ],
+            "values": sorted(table.values.items()),
+            "color_values": sorted((table.color_values or {}).items()),
+            "mask_suffix": mask_suffix,
+            "mask_encoding": mask_encoding,
+        },
+        make_example=MakePairExample(reader),
+    )
 
 
-def find_pairs(
-    images: pathlib.Path, masks: pathlib.Path, mask_suffix: str = ""
-) -> tuple[Pair, ...]:
+def find_splits(
+    images: pathlib.Path,
+    masks: pathlib.Path,
+    mask_suffix: str = "",
+    splits: Mapping[str, float | pathlib.Path] | None = None,
+) -> dict[str, tuple[Pair, ...]]:
     """Pairs pictures and masks by their paths below the two folders, without ending.
 
     Args:
@@ -139,15 +193,33 @@ def find_pairs(
       masks: the masks' folder.
       mask_suffix: what the masks' names have more, before the ending; files without it are left
         out.
+      splits: what to divide the pictures into, from `parse_splits`; all others are `train`.
+
+    Returns:
+      The pairs of every split, in the order of their names.
 
     Raises:
-      UserError: a folder is missing or has no pictures, two files share a name, or one of a pair is
-        missing.
+      UserError: a folder is missing or has no pictures, two files share a name, one of a pair is
+        missing, or as `split_names`.
     """
     found_images = _find_pictures(images)
     found_masks = _find_pictures(masks, mask_suffix)
+    names = split_names(found_images, images, splits or {})
+    left_out = found_images.keys() - set().union(*names.values())
+    if left_out:
+        # On the stream of messages: this is asked for from inside a build too.
+        click.echo(
+            f"{len(left_out)} of {len(found_images)} pictures are in no list and left out", err=True
+        )
+        # They may lack a mask: lists are a way to name those that have one.
+        found_images, found_masks = (
+            {name: file for name, file in files.items() if name not in left_out}
+            for files in (found_images, found_masks)
+        )
     name, image = next(iter(found_images.items()))
-    return join_pairs(found_images, found_masks, f"{masks / name}{mask_suffix}.png for {image}")
+    expected = f"{masks / name}{mask_suffix}.png for {image}"
+    pairs = {pair.name: pair for pair in join_pairs(found_images, found_masks, expected)}
+    return {split: tuple(pairs[name] for name in sorted(names[split])) for split in names}
 
 
 def join_pairs(
@@ -178,49 +250,19 @@ def join_pairs(
     return tuple(Pair(name, images[name], masks[name]) for name in sorted(images))
 
 
-def parse_ignored(values: Sequence[str]) -> tuple[list[int], list[Color]]:
-    """Sorts the values of `--ignore` into indices and colours.
-
-    Raises:
-      UserError: a value is neither.
-    """
-    indices, colors = [], []
-    for value in values:
-        parts = value.replace(",", " ").split()
-        numbers = [int(part) for part in parts if part.isdecimal()]
-        if len(numbers) == len(parts) == 1 and numbers[0] < 1 << 16:
-            indices.append(numbers[0])
-        elif len(numbers) == len(parts) == 3 and max(numbers) < 256:
-            colors.append(tuple(numbers))
-        else:
-            raise UserError(
-                f"--ignore {value}: expected an index, 0 to 65535, or R,G,B, each 0 to 255"
-            )
-    return indices, colors
-
-
 def _find_pictures(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
     """The picture files below `folder`, by their relative paths without suffix and ending."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     found = {}
-    # Not rglob, which does not follow links to folders, and data often lies behind such links.
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        # Hidden files are what file managers and editors leave behind.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for file in sorted(files):
-            path = pathlib.Path(parent, file)
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if (
-                file.startswith(".")
-                or path.suffix.lower() not in _PICTURE_ENDINGS
-                or not name.endswith(suffix)
-            ):
-                continue
-            name = name.removesuffix(suffix)
-            if name in found:
-                raise UserError(f"{found[name]} and {path}: two files of one name, expected one")
-            found[name] = path
+    for path in list_files(folder).values():
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() not in _PICTURE_ENDINGS or not name.endswith(suffix):
+            continue
+        name = name.removesuffix(suffix)
+        if name in found:
+            raise UserError(f"{found[name]} and {path}: two files of one name, expected one")
+        found[name] = path
     if not found:
         named = f" named …{suffix}.png" if suffix else ""
         raise UserError(f"{folder}: empty, expected picture files{named} there")

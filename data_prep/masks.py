@@ -1,14 +1,15 @@
 """From mask files to labels: class indices as they are, through a palette, or by colour."""
 
+import functools
 import io
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import numpy as np
 from PIL import Image
 
+from data_prep.archives import File
 from data_prep.common import decode_file, png_bits, some
-from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.data.classes import ClassTable
 from rnnseg.errors import UserError
 
 ENCODINGS = ("auto", "index", "color")
@@ -21,53 +22,42 @@ _GREY_STEP = {2: 85, 4: 17}
 class MaskReader:
     """Turns mask files into labels.
 
-    An index mask (grey of 1 to 16 bits, or palette) holds the class of every pixel; a palette is
-    only how it looks, and is never applied. A colour mask holds the class's colour.
+    An index mask (grey of 1 to 16 bits, or palette) holds a value that stands for each pixel's
+    class; a palette is only how it looks, and is never applied. A colour mask holds a colour that
+    stands for it.
     """
 
     def __init__(
         self,
-        num_classes: int,
-        ignore_indices: Sequence[int] = (),
-        colors: Sequence[tuple[int, int, int]] | None = None,
-        ignore_colors: Sequence[tuple[int, int, int]] = (),
+        table: ClassTable,
         encoding: str = "auto",
         index_way_out: str = "",
         color_way_out: str = "",
     ):
-        """Makes the tables.
+        """Keeps what the masks hold.
 
         Args:
-          num_classes: 1 to 255.
-          ignore_indices: values of index masks that become `IGNORE_LABEL`, 0 to 65535. They come
-            before the classes, so that a class can be ignored too.
-          colors: the classes' (red, green, blue), for colour masks.
-          ignore_colors: colours of colour masks that become `IGNORE_LABEL`.
+          table: the classes, and which values and colours stand for them.
           encoding: `"index"` or `"color"` for all masks, or `"auto"`: RGB is colour, all other
             index.
           index_way_out: how a message about an unknown value goes on after the values expected;
             `{value}` stands for the one found.
           color_way_out: how a message about an unknown colour goes on.
         """
-        self.num_classes = num_classes
+        self._table = table
         self._encoding = encoding
         self._index_way_out = index_way_out
         self._color_way_out = color_way_out
-        self._index_table = np.full(1 << 16, _UNKNOWN, np.uint16)
-        self._index_table[:num_classes] = np.arange(num_classes)
-        self._index_table[list(ignore_indices)] = IGNORE_LABEL
-        self._color_table = None
-        if colors is not None:
-            self._color_table = np.full(1 << 24, _UNKNOWN, np.uint16)
-            self._color_table[_color_codes(colors)] = np.arange(num_classes)
-            if ignore_colors:
-                self._color_table[_color_codes(ignore_colors)] = IGNORE_LABEL
 
-    def read(self, path: pathlib.Path) -> np.ndarray:
+    def __reduce__(self):
+        # Other processes make their own lookup tables, which are large.
+        return MaskReader, (self._table, self._encoding, self._index_way_out, self._color_way_out)
+
+    def read(self, file: File) -> np.ndarray:
         """Reads one mask.
 
         Args:
-          path: a PNG file.
+          file: a PNG.
 
         Returns:
           Labels, uint8 `(h, w)`: class indices, or `IGNORE_LABEL`.
@@ -76,20 +66,45 @@ class MaskReader:
           UserError: the file is unreadable or no mask of the expected kind, or a value or colour
             in it is neither a class nor ignored.
         """
-        data, mask = decode_file(path)
+        return self._read(file)[1]
+
+    def read_label(self, file: File) -> tuple[bytes, tuple[int, int]]:
+        """Reads one mask as it goes into a record.
+
+        Args:
+          file: a PNG.
+
+        Returns:
+          The labels as an 8-bit grey PNG, which is the file itself if it holds nothing else, and
+          their (width, height).
+
+        Raises:
+          UserError: as `read`.
+        """
+        data, labels, unchanged = self._read(file)
+        return data if unchanged else encode_label(labels), labels.shape[::-1]
+
+    def _read(self, file: File) -> tuple[bytes, np.ndarray, bool]:
+        """The file's bytes, its labels, and whether it is an 8-bit grey PNG of just these."""
+        data, mask = decode_file(file)
         if mask.format != "PNG":
-            raise UserError(f"{path}: a {mask.format} mask, expected PNG, which keeps every value")
+            raise UserError(f"{file}: a {mask.format} mask, expected PNG, which keeps every value")
+        bits = png_bits(data)
         by_color = self._encoding == "color" or (
             self._encoding == "auto" and mask.mode in ("RGB", "RGBA")
         )
         if by_color:
-            return self._labels_from_colors(path, mask, png_bits(data))
-        return self._labels_from_indices(path, mask, png_bits(data))
+            labels = self._labels_from_colors(file, mask, bits)
+        else:
+            labels = self._labels_from_indices(file, mask, bits)
+        # Some decoders turn a grey value that is declared transparent into a channel of its own.
+        is_plain = mask.mode == "L" and bits == 8 and "transparency" not in mask.info
+        return data, labels, is_plain and np.array_equal(labels, np.asarray(mask))
 
-    def _labels_from_indices(self, path, mask, bits):
+    def _labels_from_indices(self, file, mask, bits):
         if mask.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
             raise UserError(
-                f"{path}: a mask in mode {mask.mode}, expected class indices, grey or palette"
+                f"{file}: a mask in mode {mask.mode}, expected class indices, grey or palette"
             )
         values = np.asarray(mask).astype(np.uint16)
         if mask.mode == "L":
@@ -100,22 +115,22 @@ class MaskReader:
             found = [str(value) for value in np.unique(values[unknown])]
             row, column = np.argwhere(unknown)[0]
             raise UserError(
-                f"{path}: value {some(found)} (first at column {column}, row {row}) with "
-                f"{self.num_classes} classes, expected 0 to {self.num_classes - 1}"
+                f"{file}: value {some(found)} (first at column {column}, row {row}) with "
+                f"{len(self._table.names)} classes, expected {_ranges(self._table.values)}"
                 + self._index_way_out.replace("{value}", found[0])
             )
         return labels.astype(np.uint8)
 
-    def _labels_from_colors(self, path, mask, bits):
-        if self._color_table is None:
+    def _labels_from_colors(self, file, mask, bits):
+        if self._table.color_values is None:
             raise UserError(
-                f"{path}: a colour mask ({mask.mode}), but the classes have no colours; give every "
+                f"{file}: a colour mask ({mask.mode}), but the classes have no colours; give every "
                 "class its colour in the classes file: name R G B"
             )
         opaque = mask.mode != "RGBA" or mask.getextrema()[3] == (255, 255)
         if mask.mode not in ("1", "L", "P", "RGB", "RGBA") or bits == 16 or not opaque:
             raise UserError(
-                f"{path}: a mask in mode {mask.mode} of {bits} bits, expected colours of 8 bits a "
+                f"{file}: a mask in mode {mask.mode} of {bits} bits, expected colours of 8 bits a "
                 "channel without transparency"
             )
         colors = np.asarray(mask.convert("RGB"))
@@ -125,11 +140,26 @@ class MaskReader:
             row, column = np.argwhere(unknown)[0]
             color = " ".join(str(value) for value in colors[row, column])
             raise UserError(
-                f"{path}: colour {color} (first at column {column}, row {row}) is none of the "
-                f"{self.num_classes} classes' colours"
+                f"{file}: colour {color} (first at column {column}, row {row}) is none of the "
+                f"{len(self._table.names)} classes' colours"
                 + self._color_way_out.replace("{value}", color.replace(" ", ","))
             )
         return labels.astype(np.uint8)
+
+    @functools.cached_property
+    def _index_table(self) -> np.ndarray:
+        """Labels, or `_UNKNOWN`, by value: `(2^16,)`."""
+        table = np.full(1 << 16, _UNKNOWN, np.uint16)
+        table[list(self._table.values)] = list(self._table.values.values())
+        return table
+
+    @functools.cached_property
+    def _color_table(self) -> np.ndarray:
+        """Labels, or `_UNKNOWN`, by colour code: `(2^24,)`, 32 MB."""
+        table = np.full(1 << 24, _UNKNOWN, np.uint16)
+        colors = self._table.color_values
+        table[_color_codes(list(colors))] = list(colors.values())
+        return table
 
 
 def encode_label(labels: np.ndarray) -> bytes:
@@ -143,3 +173,14 @@ def _color_codes(colors) -> np.ndarray:
     """One integer a colour: `(…, 3)` of 0-255 to `(…)` of 0 to 2^24 - 1."""
     red, green, blue = np.moveaxis(np.asarray(colors, np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
+
+
+def _ranges(values: Collection[int]) -> str:
+    """The values, with those that follow each other drawn together: `0 to 10, 255`."""
+    ranges = []
+    for value in sorted(values):
+        if ranges and value == ranges[-1][1] + 1:
+            ranges[-1][1] = value
+        else:
+            ranges.append([value, value])
+    return some([f"{low} to {high}" if low < high else str(low) for low, high in ranges], 8)

@@ -1,110 +1,252 @@
-"""PASCAL VOC 2012 from its development kit: `python -m data_prep.voc --devkit DIR --out DIR`."""
+"""PASCAL VOC 2012: `python -m data_prep.voc --devkit PATH --out DIR`."""
 
 import collections
+import io
 import pathlib
+from collections.abc import Mapping
 
 import click
+import numpy as np
 
+from data_prep.archives import File, list_files
 from data_prep.common import PATH, Pair, Plan, absolute, some
-from data_prep.masks import MaskReader
-from data_prep.run import run
+from data_prep.examples import MakePairExample
+from data_prep.masks import MaskReader, encode_label
+from data_prep.run import build_options, download_option, run
 from rnnseg.commands import Command
+from rnnseg.data.classes import ClassTable
+from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
 
-CLASS_NAMES = tuple(
+_NAMES = tuple(
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
     "motorbike person pottedplant sheep sofa train tvmonitor".split()
 )
-# What marks object borders and difficult objects in the kit's masks.
-_VOID = 255
+CLASSES = ClassTable(
+    names=_NAMES,
+    colors=tuple(default_colors(len(_NAMES))),
+    # 255 marks object borders and difficult objects in the kit's masks.
+    values={**{index: index for index in range(len(_NAMES))}, 255: IGNORE_LABEL},
+    color_values=None,
+)
+
+# Of the full data sets; see the paper of DeepLab for the last one.
+_FULL_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}
+_LISTS = "ImageSets/Segmentation/"
+_KIT_FILES = rf"(^|/)(JPEGImages|SegmentationClass(Aug)?|{_LISTS[:-1]})/"
+_SBD_FILES = r"(^|/)(cls/[^/]+\.mat|(train|val)\.txt)$"
 
 
 @click.command(
     cls=Command,
     epilog="""\b
-    Example:
+    Examples:
       python -m data_prep.voc --devkit VOCdevkit --out data/voc
+      python -m data_prep.voc --devkit VOCtrainval_11-May-2012.tar \\
+        --sbd benchmark.tgz --out data/voc_augmented
+      python -m data_prep.voc --config augmented --out data/voc_augmented
     """,
 )
 @click.option(
     "--devkit",
-    required=True,
     type=PATH,
-    metavar="DIR",
-    help="The VOC2012 folder, or the VOCdevkit folder above it.",
+    metavar="PATH",
+    help="VOCtrainval_11-May-2012.tar, or what it unpacks to: the VOC2012 folder or VOCdevkit "
+    "above it. Not given: looked for in --download-dir, or downloaded to it (2 GB).",
 )
-@click.option("--out", required=True, type=PATH, metavar="DIR", help="Where the records go.")
-def main(devkit: pathlib.Path, out: pathlib.Path) -> None:
+@click.option(
+    "--sbd",
+    type=PATH,
+    metavar="PATH",
+    help="benchmark.tgz of the Semantic Boundaries Dataset, or what it unpacks to, for the split "
+    "train_aug. Not given, with --config augmented: as --devkit (1.4 GB).",
+)
+@click.option(
+    "--config",
+    type=click.Choice(["segmentation", "augmented"]),
+    help="segmentation: the kit's own splits. augmented: train_aug too, with the masks of SBD. "
+    "Default: augmented if --sbd is given.",
+)
+@download_option
+@build_options
+def main(devkit, sbd, config, **options) -> None:
     """Turns PASCAL VOC 2012 into records.
 
-    Splits: train, val, trainval; and train_aug, if the kit has SegmentationClassAug and
-    ImageSets/Segmentation/train_aug.txt.
+    Splits: train, val, trainval; and train_aug, with --config augmented, or if the kit comes with
+    SegmentationClassAug and ImageSets/Segmentation/train_aug.txt.
     """
-    plan = plan_voc(devkit)
-    masks = MaskReader(
-        len(CLASS_NAMES),
-        ignore_indices=[_VOID],
-        encoding="index",
-        index_way_out=f" or {_VOID}; replace the file by the development kit's own",
-    )
-    run("VocSegmentation", plan, masks, out)
+    if sbd is not None and config == "segmentation":
+        raise UserError("--sbd: of use only with --config augmented")
+    config = config or ("segmentation" if sbd is None else "augmented")
+    run("VocSegmentation", config=config, devkit=devkit, sbd=sbd, **options)
 
 
-def plan_voc(devkit: pathlib.Path) -> Plan:
+def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> Plan:
     """Lists the pairs of all splits.
 
     Args:
-      devkit: the `VOC2012` folder, or the `VOCdevkit` folder above it.
+      devkit: the tar of the development kit, the `VOC2012` folder, or a folder above it.
+      sbd: the archive of the Semantic Boundaries Dataset, or the folder it was unpacked to; None:
+        the split `train_aug` is only there if the kit has both its list and its masks.
 
     Returns:
-      The plan; with the split `train_aug` if both its list and its masks are there.
+      The plan.
 
     Raises:
       UserError: a part of the kit, a picture or a mask is missing, or a list is empty or has a name
-        twice.
+        twice. In the split `train_aug` made with `sbd`, what is missing is left out.
     """
-    root = devkit / "VOC2012" if (devkit / "VOC2012").is_dir() else devkit
-    lists = root / "ImageSets" / "Segmentation"
-    mask_folders = dict.fromkeys(("train", "val", "trainval"), root / "SegmentationClass")
-    needed = [root / "JPEGImages", root / "SegmentationClass"]
-    for path in [*needed, *(lists / f"{split}.txt" for split in mask_folders)]:
-        if not path.exists():
-            raise UserError(
-                f"{path}: missing; expected {devkit} to be the kit's VOC2012 folder, with "
-                "JPEGImages, SegmentationClass and ImageSets/Segmentation, or the folder above it"
-            )
-    if (lists / "train_aug.txt").exists() and (root / "SegmentationClassAug").is_dir():
-        mask_folders["train_aug"] = root / "SegmentationClassAug"
-    splits = {}
-    for split, masks in mask_folders.items():
-        names = _read_names(lists / f"{split}.txt")
-        pairs = tuple(
-            Pair(name, root / "JPEGImages" / f"{name}.jpg", masks / f"{name}.png") for name in names
-        )
-        files = [path for pair in pairs for path in (pair.image, pair.mask)]
-        missing = [str(path) for path in files if not path.exists()]
-        if missing:
-            raise UserError(
-                f"{len(missing)} files are missing of the {len(files)} that {lists / split}.txt "
-                f"names: {some(missing)}"
-            )
-        splits[split] = pairs
+    kit = _Kit(devkit)
+    splits = {
+        split: kit.pairs(split, "SegmentationClass") for split in ("train", "val", "trainval")
+    }
+    missing = {}
+    if sbd is not None:
+        splits["train_aug"], missing["train_aug"] = _augment(kit, splits, sbd)
+    elif kit.has("SegmentationClassAug", "train_aug"):
+        splits["train_aug"] = kit.pairs("train_aug", "SegmentationClassAug")
     return Plan(
-        class_names=CLASS_NAMES,
-        class_colors=tuple(default_colors(len(CLASS_NAMES))),
+        class_names=CLASSES.names,
+        class_colors=CLASSES.colors,
         splits=splits,
-        arguments={"devkit": str(absolute(root))},
+        arguments={
+            "devkit": str(absolute(devkit)),
+            "sbd": None if sbd is None else str(absolute(sbd)),
+        },
+        make_example=MakePairExample(_VocMasks(), as_stored=True),
+        full_sizes={split: _FULL_SIZES[split] for split in splits},
+        missing={split: names for split, names in missing.items() if names},
     )
 
 
-def _read_names(path: pathlib.Path) -> list[str]:
-    names = path.read_text().split()
+class _Kit:
+    """The files of the development kit."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._files = list_files(path, _KIT_FILES)
+        lists = [name for name in self._files if name.endswith(f"{_LISTS}train.txt")]
+        if len(lists) > 1:  # a VOCdevkit folder with several years
+            lists = [name for name in lists if f"VOC2012/{_LISTS}" in f"/{name}"]
+        if len(lists) != 1:
+            raise self._incomplete(f"VOC2012/{_LISTS}train.txt")
+        self._root = lists[0].removesuffix(f"{_LISTS}train.txt")
+        for folder in ("JPEGImages", "SegmentationClass"):
+            if not self._has_folder(folder):
+                raise self._incomplete(self._root + folder)
+
+    def _incomplete(self, part: str) -> UserError:
+        return UserError(
+            f"{self._path / part}: missing; expected {self._path} to be the kit's VOC2012 folder, "
+            "with JPEGImages, SegmentationClass and ImageSets/Segmentation, a folder above it, or "
+            "VOCtrainval_11-May-2012.tar"
+        )
+
+    def _has_folder(self, name: str) -> bool:
+        return any(each.startswith(f"{self._root}{name}/") for each in self._files)
+
+    def has(self, masks: str, split: str) -> bool:
+        """Whether there is a list of the split, and a folder of masks."""
+        return self.get(f"{_LISTS}{split}.txt") is not None and self._has_folder(masks)
+
+    def get(self, name: str) -> File | None:
+        """The file of that name below VOC2012."""
+        return self._files.get(self._root + name)
+
+    def pairs(self, split: str, masks: str) -> tuple[Pair, ...]:
+        """The pairs that a split's list names."""
+        file = self.get(f"{_LISTS}{split}.txt")
+        if file is None:
+            raise self._incomplete(f"{self._root}{_LISTS}{split}.txt")
+        names = _read_names(file)
+        wanted = [(f"JPEGImages/{name}.jpg", f"{masks}/{name}.png") for name in names]
+        missing = [each for pair in wanted for each in pair if self.get(each) is None]
+        if missing:
+            raise UserError(
+                f"{len(missing)} files are missing of the {2 * len(names)} that {file} names: "
+                + some([str(self._path / self._root / each) for each in missing])
+            )
+        return tuple(
+            Pair(name, self.get(image), self.get(mask))
+            for name, (image, mask) in zip(names, wanted, strict=True)
+        )
+
+
+def _augment(
+    kit: _Kit, splits: Mapping[str, tuple[Pair, ...]], sbd: pathlib.Path
+) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The split `train_aug`, and what it lacks.
+
+    (VOC train + SBD train + SBD val) - VOC val, as DeepLab trains on, with the kit's own masks
+    where it has one: they are finer, and mark the borders.
+    """
+    files = {
+        pathlib.PurePosixPath(name).name: file for name, file in list_files(sbd, _SBD_FILES).items()
+    }
+    names = {pair.name: pair for pair in splits["train"]}
+    for split in ("train.txt", "val.txt"):
+        if split not in files:
+            raise UserError(
+                f"{sbd}: {split} is missing; expected benchmark.tgz of the Semantic Boundaries "
+                "Dataset, or its folder dataset, with cls, train.txt and val.txt"
+            )
+        for name in _read_names(files[split]):
+            names.setdefault(name, None)
+    pairs, missing = [], []
+    for name in sorted(names.keys() - {pair.name for pair in splits["val"]}):
+        image, mask = kit.get(f"JPEGImages/{name}.jpg"), files.get(f"{name}.mat")
+        if names[name] is not None:
+            pairs.append(names[name])
+        elif image is not None and mask is not None:
+            pairs.append(Pair(name, image, mask))
+        else:
+            missing.append(name)
+    return tuple(pairs), tuple(missing)
+
+
+class _VocMasks:
+    """Reads the kit's masks and those of SBD."""
+
+    def __init__(self):
+        self._masks = MaskReader(
+            CLASSES,
+            encoding="index",
+            index_way_out="; replace the file by the development kit's own",
+        )
+
+    def read_label(self, file: File) -> tuple[bytes, tuple[int, int]]:
+        """As `MaskReader.read_label`; SBD's masks are MATLAB files, `GTcls.Segmentation`."""
+        if not str(file).endswith(".mat"):
+            return self._masks.read_label(file)
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+
+        data = file.read_bytes()
+        try:
+            labels = loadmat(io.BytesIO(data))["GTcls"][0, 0]["Segmentation"]
+        # scipy has no common class for what it says about damaged files.
+        except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError) as error:
+            raise UserError(
+                f"{file}: cannot be read as a mask of the Semantic Boundaries Dataset ({error}); "
+                "replace the file"
+            ) from error
+        labels = np.ascontiguousarray(labels)
+        if labels.dtype != np.uint8 or labels.ndim != 2 or labels.max() >= len(CLASSES.names):
+            raise UserError(
+                f"{file}: {labels.dtype} of shape {labels.shape}, up to {labels.max()}; expected "
+                f"uint8 of two dimensions, 0 to {len(CLASSES.names) - 1}"
+            )
+        return encode_label(labels), labels.shape[::-1]
+
+
+def _read_names(file: File) -> list[str]:
+    names = file.read_bytes().decode().split()
     if not names:
-        raise UserError(f"{path}: empty, expected the name of a picture on every line")
+        raise UserError(f"{file}: empty, expected the name of a picture on every line")
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: more than once: {some(twice)}")
+        raise UserError(f"{file}: more than once: {some(twice)}")
     return names
 
 

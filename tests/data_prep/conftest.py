@@ -11,7 +11,7 @@ def read_records():
     import tensorflow as tf
 
     def read(out: pathlib.Path, split: str) -> dict[str, tuple[bytes, bytes]]:
-        files = sorted(str(path) for path in out.glob(f"*/1.0.0/*-{split}.tfrecord-*"))
+        files = sorted(str(path) for path in out.rglob(f"1.0.0/*-{split}.tfrecord-*"))
         records = {}
         for record in tf.data.TFRecordDataset(files):
             values = tf.train.Example.FromString(record.numpy()).features.feature

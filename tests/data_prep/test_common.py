@@ -75,3 +75,31 @@ def test_missing_file(tmp_path):
 def test_some():
     assert some(["a", "b"]) == "a, b"
     assert some(list("abcde"), 2) == "a, b and 3 more"
+
+
+def test_pictures_that_exif_turns(tmp_path):
+    path = tmp_path / "picture.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right
+    path.write_bytes(_encode("RGB", format="JPEG", exif=exif))
+    with pytest.raises(UserError, match="EXIF orientation 6"):
+        read_picture(path)
+    assert read_picture(path, as_stored=True) == (path.read_bytes(), (50, 40))
+
+
+def test_pictures_that_are_too_large(tmp_path):
+    # A line of a compressed picture of one colour takes a few bytes: the file is small.
+    path = tmp_path / "huge.png"
+    Image.new("1", (20_000, 20_000)).save(path)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(UserError) as error:
+        read_picture(path)
+    assert str(error.value).startswith(f"{path}: too large a picture, expected at most ")
+    assert "cut it into tiles" in str(error.value)
+
+
+def test_large_pictures_that_are_not_too_large_are_read_without_a_warning(tmp_path, recwarn):
+    path = tmp_path / "large.png"
+    Image.new("1", (10_000, 10_000)).save(path)
+    assert read_picture(path)[1] == (10_000, 10_000)
+    assert not recwarn.list

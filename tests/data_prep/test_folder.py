@@ -1,7 +1,9 @@
 import io
+import json
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from data_prep.folder import join_pairs, main, parse_ignored
+from data_prep.folder import join_pairs, main, plan_folder
 from rnnseg.data.records import find_builds, open_records, unfinished_builds
 from rnnseg.errors import UserError
 
@@ -192,6 +194,8 @@ def test_options_that_do_not_fit(data):
     classes.write_text("sky 0 0 255\nroad 0 0 0\ncar 255 0 0\n")
     color = _fails(data, "--mask-encoding", "color", "--ignore", "7")
     assert "--ignore 7: expected R,G,B with --mask-encoding color" in color
+    assert "--remap 7=bus: no class 'bus'" in _fails(data, "--remap", "7=bus")
+    assert "--split val=0.5: not together with --val-images" in _fails(data, "--split", "val=0.5")
     index = _fails(data, "--mask-encoding", "index", "--ignore", "1,2,3")
     assert "--ignore 1,2,3: expected an index with --mask-encoding index" in index
 
@@ -209,14 +213,108 @@ def test_join_pairs_counts_what_is_missing():
     assert [pair.name for pair in pairs] == list("abcdef")
 
 
-def test_parse_ignored():
-    assert parse_ignored(["255", "1,2,3", "4 5 6", "65535"]) == (
-        [255, 65535],
-        [(1, 2, 3), (4, 5, 6)],
-    )
-    for value in ("", "-1", "65536", "1,2", "1,2,256", "1,2,3,4", "red"):
-        with pytest.raises(UserError, match="expected an index"):
-            parse_ignored([value])
+def test_tables_and_remapping(tmp_path, data, save_mask, read_records):
+    labels = np.array([[7, 9, 300], [0, 11, 9]], np.uint16)
+    expected = [[1, 0, 1], [255, 255, 0]]
+    for file in ("town/a", "town/b", "c.left"):
+        Image.fromarray(labels).save(tmp_path / "masks" / f"{file}.png")
+        Image.new("RGB", (3, 2), len(file)).save(tmp_path / "images" / f"{file}.jpg")
+    save_mask(tmp_path / "val_masks" / "d.png", np.full((5, 7), 9))
+    table = "id;name;red;green;blue\n9;sky;1;2;3\n7;road;4;5;6\n0;ignore;0;0;0\n"
+    (tmp_path / "classes.csv").write_text(table)
+    data["--classes"] = str(tmp_path / "classes.csv")
+    assert "value 11, 300" in _fails(data) and "expected 0, 7, 9; if it is no class" in _fails(data)
+    result = _run(data, "--remap", "300=road", "--ignore", "11")
+    assert result.exit_code == 0, result.output
+    for _, label in read_records(tmp_path / "out", "train").values():
+        np.testing.assert_array_equal(_decode(label), expected)
+    source = open_records(tmp_path / "out")
+    assert source.class_names == ("sky", "road")
+    assert source.class_colors == ((1, 2, 3), (4, 5, 6))
+    # The same names and colours, but other labels.
+    (tmp_path / "classes.csv").write_text(table.replace("0;ignore", "1;ignore"))
+    again = _run(data, "--remap", "300=road", "--ignore", "11")
+    assert again.exit_code == 2 and "built with other arguments is there already" in again.stderr
+
+
+def test_splits_of_one_folder(tmp_path, data, save_picture, save_mask, read_records):
+    for number in range(6):
+        save_picture(tmp_path / "images" / f"{number}.png")
+        save_mask(tmp_path / "masks" / f"{number}.png", np.zeros((9, 12)))
+    (tmp_path / "test.txt").write_text("town/a.jpg\n4\n")
+    del data["--val-images"], data["--val-masks"]
+    result = _run(data, "--split", "val=0.4", "--split", f"test={tmp_path / 'test.txt'}")
+    assert result.exit_code == 0, result.output
+    assert open_records(tmp_path / "out").split_sizes == {"train": 4, "val": 3, "test": 2}
+    names = [set(read_records(tmp_path / "out", split)) for split in ("train", "val", "test")]
+    assert names[2] == {"town/a", "4"}
+    assert set.union(*names) == {*"012345", "town/a", "town/b", "c.left"}
+
+
+def _plan(data, **options):
+    """What the command would build, with options changed."""
+    arguments = {name[2:].replace("-", "_"): value for name, value in data.items()}
+    del arguments["out"]
+    return plan_folder(**arguments | options)
+
+
+NO_VAL = {"val_images": None, "val_masks": None}
+
+
+def test_pictures_in_no_list_need_no_mask(tmp_path, data, capsys):
+    (tmp_path / "masks" / "town" / "b.png").unlink()
+    lists = {"train": "town/a", "val": "c.left"}
+    for split, name in lists.items():
+        (tmp_path / f"{split}.txt").write_text(name)
+    plan = _plan(data, split=[f"{split}={tmp_path / split}.txt" for split in lists], **NO_VAL)
+    found = {split: [pair.name for pair in pairs] for split, pairs in plan.splits.items()}
+    assert found == {split: [name] for split, name in lists.items()}
+    assert capsys.readouterr().err == "1 of 3 pictures are in no list and left out\n"
+    with pytest.raises(UserError, match="1 of 3 pictures without mask"):
+        _plan(data, split=[f"val={tmp_path / 'val.txt'}"], **NO_VAL)
+
+
+def test_a_picture_in_two_splits(tmp_path, data):
+    shutil.copy(tmp_path / "images" / "town" / "a.jpg", tmp_path / "images" / "copy.jpg")
+    shutil.copy(tmp_path / "masks" / "town" / "a.png", tmp_path / "masks" / "copy.png")
+    (tmp_path / "val.txt").write_text("copy")
+    with pytest.raises(UserError) as error:
+        _plan(data, split=[f"val={tmp_path / 'val.txt'}"], **NO_VAL)
+    for name in ("town/a.jpg", "copy.jpg"):
+        assert str(tmp_path / "images" / name) in str(error.value)
+    (tmp_path / "val.txt").write_text("copy\ntown/a")
+    assert len(_plan(data, split=[f"val={tmp_path / 'val.txt'}"], **NO_VAL).splits["val"]) == 2
+    # So it is with folders of their own.
+    shutil.copy(tmp_path / "images" / "town" / "b.jpg", tmp_path / "val_images" / "d.jpg")
+    (tmp_path / "val_images" / "d.png").unlink()
+    with pytest.raises(UserError, match="d.jpg: the same picture in the splits train and val"):
+        _plan(data)
+
+
+def test_all_that_decides_is_among_the_arguments(tmp_path, data):
+    classes = tmp_path / "classes.json"
+    rows = [{"name": "sky", "color": [1, 1, 1]}, {"name": "road", "color": [2, 2, 2]}]
+    classes.write_text(json.dumps(rows))
+    data = {**data, "--classes": str(classes)}
+    (tmp_path / "val.txt").write_text("c.left")
+    changes = [
+        {},
+        {"remap": ("7=road",)},
+        {"remap": ("7=sky",)},
+        {"ignore": ("7",)},
+        {"ignore": ("7,7,7",)},
+        {"mask_encoding": "color"},
+        {"split": ("val=0.3",), **NO_VAL},
+        {"split": ("val=0.34",), **NO_VAL},
+        {"split": (f"val={tmp_path / 'val.txt'}",), **NO_VAL},
+        NO_VAL,
+    ]
+    arguments = [json.dumps(_plan(data, **change).arguments) for change in changes]
+    assert len(set(arguments)) == len(changes)
+    # Two ways to say the same.
+    assert json.dumps(_plan(data, remap=("7=ignore",)).arguments) == arguments[3]
+    paths = {name: pathlib.Path(data[f"--{name}"]) for name in ("images", "masks", "classes")}
+    assert json.dumps(_plan(data, **paths).arguments) == arguments[0]
 
 
 def test_building_again(tmp_path, data, monkeypatch):

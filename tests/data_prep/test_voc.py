@@ -1,13 +1,18 @@
 import io
+import os
 import pathlib
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from scipy.io import savemat
 
-from data_prep.voc import CLASS_NAMES, main
+from data_prep.voc import CLASSES, main, plan_voc
 from rnnseg.data.records import find_builds, open_records
+from rnnseg.errors import UserError
 
 PALETTE = [value for index in range(256) for value in (255 - index, 3, index)]
 
@@ -34,12 +39,38 @@ def devkit(tmp_path, save_picture, save_mask):
     return root
 
 
-def _run(devkit, out):
-    return CliRunner().invoke(main, ["--devkit", str(devkit), "--out", str(out)])
+@pytest.fixture
+def sbd(tmp_path, devkit):
+    """The other data set: it names b and d to h, has no mask of f and no picture of g and h."""
+    root = tmp_path / "benchmark_RELEASE" / "dataset"
+    (root / "cls").mkdir(parents=True)
+    (root / "train.txt").write_text("b\nd\ne\n")
+    (root / "val.txt").write_text("c\nf\ng\n")
+    for name in "bcdeg":
+        _save_mat(root / "cls" / f"{name}.mat", np.full((9, 12), ord(name) - ord("a"), np.uint8))
+    (root / "img").mkdir()
+    (root / "img" / "d.jpg").write_bytes(b"of no use")
+    shutil.copy(devkit / "JPEGImages" / "a.jpg", devkit / "JPEGImages" / "f.jpg")
+    return root.parent
 
 
-def _fails(devkit, out):
-    result = _run(devkit, out)
+def _save_mat(path, labels):
+    fields = {"Boundaries": labels, "Segmentation": labels, "CategoriesPresent": np.unique(labels)}
+    savemat(path, {"GTcls": fields})
+
+
+def _pack(folder, path, mode):
+    with tarfile.open(path, mode) as archive:
+        archive.add(folder, folder.name)
+    return path
+
+
+def _run(devkit, out, *more):
+    return CliRunner().invoke(main, ["--devkit", str(devkit), "--out", str(out), *map(str, more)])
+
+
+def _fails(devkit, out, *more):
+    result = _run(devkit, out, *more)
     assert result.exit_code == 2, result.output
     assert find_builds(out) == []
     last = result.stderr.splitlines()[-1].split("\r")[-1]
@@ -68,7 +99,7 @@ def test_all_splits(tmp_path, devkit, folder, read_records):
 def test_classes(tmp_path, devkit):
     assert _run(devkit, tmp_path / "out").exit_code == 0
     source = open_records(tmp_path / "out")
-    assert source.class_names == CLASS_NAMES and len(CLASS_NAMES) == 21
+    assert source.class_names == CLASSES.names and len(CLASSES.names) == 21
     colors = dict(zip(source.class_names, source.class_colors, strict=True))
     # From the development kit's own table.
     assert colors["background"] == (0, 0, 0)
@@ -89,7 +120,8 @@ def test_without_the_augmented_split(tmp_path, devkit, part):
 )
 def test_missing_parts(tmp_path, devkit, part):
     (devkit / part).resolve().rename(tmp_path / "away")
-    assert "missing; expected" in _fails(devkit, tmp_path / "out")
+    message = _fails(devkit, tmp_path / "out")
+    assert ("no such file or folder" if part == "." else "missing; expected") in message
 
 
 def test_missing_files(tmp_path, devkit):
@@ -117,13 +149,146 @@ def test_a_value_that_is_no_class(tmp_path, devkit, save_mask):
     save_mask(path, np.full((9, 12), 21), PALETTE)
     message = _fails(devkit, tmp_path / "out")
     assert f"{path}: value 21 (first at column 0, row 0) with 21 classes" in message
-    assert "expected 0 to 20 or 255" in message and "--ignore" not in message
+    assert "expected 0 to 20, 255" in message and "--ignore" not in message
 
 
 def test_decoded_masks_are_refused(tmp_path, devkit):
     path = devkit / "SegmentationClass" / "a.png"
     Image.open(path).convert("RGB").save(path)
     assert f"{path}: a mask in mode RGB" in _fails(devkit, tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_augmented_split(tmp_path, devkit, sbd, read_records, packed):
+    kit, other = devkit.parent, sbd
+    if packed:
+        kit = _pack(kit, tmp_path / "VOCtrainval_11-May-2012.tar", "w")
+        other = _pack(other, tmp_path / "benchmark.tgz", "w:gz")
+    result = _run(kit, tmp_path / "out", "--sbd", other)
+    assert result.exit_code == 0, result.output
+    # train and both lists of SBD without val, which is c; f has no mask there, g no picture.
+    assert "train_aug: 4 pictures, of 10582 in the full data set" in result.stdout
+    assert "train_aug: 2 pictures are missing" in result.stdout and "f, g" in result.stdout
+    (build,) = find_builds(tmp_path / "out")
+    assert (build / "missing-train_aug.txt").read_text() == "f\ng\n"
+    records = read_records(tmp_path / "out", "train_aug")
+    assert set(records) == {"a", "b", "d", "e"}
+    for name, (image, label) in records.items():
+        assert image == (devkit / "JPEGImages" / f"{name}.jpg").read_bytes()
+        if name in "ab":  # the kit's own come first
+            expected = np.asarray(Image.open(devkit / "SegmentationClass" / f"{name}.png"))
+        else:
+            expected = np.full((9, 12), ord(name) - ord("a"))
+        np.testing.assert_array_equal(_labels(label), expected)
+    assert set(read_records(tmp_path / "out", "val")) == {"c"}
+
+
+def test_the_rule_gives_the_number_of_the_full_data(tmp_path):
+    # Lists as long as the published ones, which overlap as those do.
+    numbers = np.random.default_rng(0).permutation(20000)
+    train, val = numbers[:1464], numbers[1464:2913]
+    both = numbers[:2913]
+    sbd = np.concatenate([both[: 11355 - 9118], numbers[2913 : 2913 + 9118]])
+    kit, other = tmp_path / "kit", tmp_path / "dataset"
+    for folder in ("ImageSets/Segmentation", "JPEGImages", "SegmentationClass"):
+        (kit / folder).mkdir(parents=True)
+    (other / "cls").mkdir(parents=True)
+    for split, names in (("train", train), ("val", val), ("trainval", both)):
+        path = kit / "ImageSets" / "Segmentation" / f"{split}.txt"
+        path.write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            (kit / "SegmentationClass" / f"{name}.png").touch()
+    for split, names in (("train", sbd[:8498]), ("val", sbd[8498:])):
+        (other / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            (other / "cls" / f"{name}.mat").touch()
+    for name in {*both, *sbd}:
+        (kit / "JPEGImages" / f"{name}.jpg").touch()
+    plan = plan_voc(kit, other)
+    assert len(plan.splits["train_aug"]) == plan.full_sizes["train_aug"] == 10582
+    assert plan.missing == {}
+    assert {pair.name for pair in plan.splits["train_aug"]} == set(
+        map(str, {*train, *sbd} - {*val})
+    )
+
+
+def test_parts_of_the_other_data_set(tmp_path, devkit, sbd):
+    out = tmp_path / "out"
+    (sbd / "dataset" / "val.txt").rename(tmp_path / "val.txt")
+    assert "val.txt is missing; expected benchmark.tgz" in _fails(devkit, out, "--sbd", sbd)
+    (tmp_path / "val.txt").rename(sbd / "dataset" / "val.txt")
+    path = sbd / "dataset" / "cls" / "d.mat"
+    whole = path.read_bytes()
+    for data in (whole[:150], b"", b"hello" * 100):
+        path.write_bytes(data)
+        assert f"{path}: cannot be read as a mask" in _fails(devkit, out, "--sbd", sbd)
+    _save_mat(path, np.full((9, 12), 21, np.uint8))
+    assert f"{path}: uint8 of shape (9, 12), up to 21; expected" in _fails(
+        devkit, out, "--sbd", sbd
+    )
+    _save_mat(path, np.zeros((9, 11), np.uint8))
+    assert f"{path}: a mask of 11x9 pixels, expected 12x9" in _fails(devkit, out, "--sbd", sbd)
+    result = _run(devkit, out, "--sbd", sbd, "--skip-bad")
+    assert result.exit_code == 0 and "train_aug: 1 pictures left out" in result.stdout
+    assert open_records(out).split_sizes["train_aug"] == 3
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5])
+def test_truncated_archives(tmp_path, devkit, sbd, kept):
+    kit = _pack(devkit.parent, tmp_path / "kit.tar", "w")
+    other = _pack(sbd, tmp_path / "benchmark.tgz", "w:gz")
+    for path in (other, kit):
+        os.truncate(path, int(path.stat().st_size * kept))
+        message = _fails(kit, tmp_path / "out", "--sbd", other)
+        assert f"{path}: truncated or damaged" in message and "download it again" in message
+
+
+def test_published_files_by_their_names(tmp_path, devkit, sbd, read_records):
+    import tensorflow_datasets as tfds
+
+    import data_prep.builders  # noqa: F401 - makes the builder known
+
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    _pack(devkit.parent, downloads / "VOCtrainval_11-May-2012.tar", "w")
+    (downloads / "manual").mkdir()
+    _pack(sbd, downloads / "manual" / "benchmark.tgz", "w:gz")
+    arguments = ["--config", "augmented", "--download-dir", str(downloads)]
+    result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    sizes = {"train": 2, "val": 1, "trainval": 3, "train_aug": 4}
+    assert open_records(tmp_path / "out").split_sizes == sizes
+
+    splits, info = tfds.load(
+        "voc_segmentation/augmented",
+        data_dir=tmp_path / "tfds",
+        with_info=True,
+        download_and_prepare_kwargs={
+            "download_dir": downloads,
+            "download_config": tfds.download.DownloadConfig(try_download_gcs=False),
+        },
+    )
+    assert {split: len(each) for split, each in splits.items()} == sizes
+    assert info.metadata["class_names"] == list(CLASSES.names)
+    assert "everingham" in info.citation and info.homepage.startswith("http") and info.description
+    for split in sizes:
+        records = read_records(tmp_path / "out", split)
+        assert read_records(tmp_path / "tfds", split) == records
+        for example in splits[split].as_numpy_iterator():
+            expected = _labels(records[example["name"].decode()][1])
+            np.testing.assert_array_equal(example["label"][..., 0], expected)
+
+    # Again, without the archives: they are of no more use.
+    shutil.rmtree(downloads)
+    result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0 and "Already built" in result.stdout
+
+
+def test_options_that_do_not_fit(tmp_path, devkit, sbd):
+    message = _fails(devkit, tmp_path / "out", "--sbd", sbd, "--config", "segmentation")
+    assert "--sbd: of use only with --config augmented" in message
+    with pytest.raises(UserError, match="no such file"):
+        plan_voc(tmp_path / "missing")
 
 
 @pytest.mark.slow

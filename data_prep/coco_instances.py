@@ -1,0 +1,285 @@
+"""COCO's files `instances_*.json`: what they say, and the labels that it comes to."""
+
+import array
+import collections
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+
+from data_prep.archives import File
+from data_prep.common import some
+from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.errors import UserError
+
+_EXPECTED = "expected one of COCO's files instances_*.json"
+
+
+class Region(NamedTuple):
+    """What is needed of an annotation.
+
+    Attributes:
+      id: for messages.
+      label: index of the class, or `IGNORE_LABEL` for a crowd.
+      segmentation: as in the file, with numbers in arrays, and not checked yet. A list of polygons,
+        each `x, y, x, y, …` in pixels from the picture's top left corner; or a run-length encoding
+        `{"size": [height, width], "counts": …}`.
+    """
+
+    id: int
+    label: int
+    segmentation: Any
+
+
+@dataclass(frozen=True)
+class PictureRegions:
+    """What is needed of a picture.
+
+    Attributes:
+      file_name: without a folder.
+      size: (width, height).
+      regions: those of the wanted categories, in the file's order.
+      area: pixels in those that are no crowds, as the file says.
+    """
+
+    file_name: str
+    size: tuple[int, int]
+    regions: tuple[Region, ...]
+    area: float
+
+
+class _Image(NamedTuple):
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class _Annotation(NamedTuple):
+    id: int
+    image_id: int
+    category_id: int
+    area: float
+    iscrowd: int | None
+    segmentation: Any
+
+
+def read_instances(file: File, labels: Mapping[str, int]) -> list[PictureRegions]:
+    """Reads the annotations of a split.
+
+    Args:
+      file: the JSON file. That of COCO's training pictures, of 450 MB, takes about 2 GB of memory
+        while it is read.
+      labels: class indices by the names of the categories that are wanted.
+
+    Returns:
+      All pictures, in the file's order.
+
+    Raises:
+      UserError: the file is damaged, lacks a category that is wanted, or contradicts itself.
+    """
+    content = _load(file)
+    images = _index_images(content["images"], file)
+    names = {category.get("id"): category.get("name") for category in content["categories"]}
+    absent = sorted(labels.keys() - names.values())
+    if absent:
+        raise UserError(f"{file}: no category called {some(absent)}; {_EXPECTED}")
+    regions, areas = collections.defaultdict(list), collections.Counter()
+    for each in content["annotations"]:
+        fault = None
+        if each.image_id not in images:
+            fault = f"its picture {each.image_id} is not in the file"
+        elif each.category_id not in names:
+            fault = f"its category {each.category_id} is not in the file"
+        elif not isinstance(each.area, (int, float)):
+            fault = f"its area is {each.area!r}, expected a number of pixels"
+        if fault is not None:
+            raise UserError(f"{file}, annotation {each.id}: {fault}; download the file again")
+        label = labels.get(names[each.category_id])
+        if label is None:
+            continue
+        if each.iscrowd:
+            label = IGNORE_LABEL
+        else:
+            areas[each.image_id] += each.area
+        regions[each.image_id].append(Region(each.id, label, each.segmentation))
+    return [
+        PictureRegions(
+            image.file_name, (image.width, image.height), tuple(regions[image.id]), areas[image.id]
+        )
+        for image in images.values()
+    ]
+
+
+def _load(file: File) -> dict[str, list]:
+    """Loads the file, with `_compact` members of its three lists."""
+    data = file.read_bytes()
+    click.echo(f"reading {file} ({len(data) / 1e6:.0f} MB)", err=True)
+    try:
+        content = json.loads(data, object_hook=_compact)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: no valid JSON ({error}); unpack or download it again") from error
+    for key, kind in (("images", _Image), ("annotations", _Annotation), ("categories", dict)):
+        members = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(members, list) or not all(isinstance(each, kind) for each in members):
+            raise UserError(f"{file}: has not the list of {key}; {_EXPECTED}")
+    return content
+
+
+def _compact(values: dict[str, Any]) -> Any:
+    """What is kept of an object in the file, as soon as it is read: else all would fill the memory.
+
+    Arrays take a quarter of the memory of lists. What is no list of numbers stays as it is, until
+    it is used and the message can say where it is.
+    """
+    if "file_name" in values:
+        return _Image(*map(values.get, _Image._fields))
+    with contextlib.suppress(TypeError, OverflowError):
+        if isinstance(values.get("counts"), list):
+            values["counts"] = array.array("I", values["counts"])
+        elif isinstance(values.get("segmentation"), list):
+            polygons = values["segmentation"]
+            # Not "f": rounded coordinates would come to other pixels than COCO's own code finds.
+            values["segmentation"] = [array.array("d", polygon) for polygon in polygons]
+    if "segmentation" in values:
+        return _Annotation(*map(values.get, _Annotation._fields))
+    return values
+
+
+def _index_images(images: Sequence[_Image], file: File) -> dict[int, _Image]:
+    for image in images:
+        numbers = (image.id, image.width, image.height)
+        if not isinstance(image.file_name, str) or not all(isinstance(n, int) for n in numbers):
+            raise UserError(
+                f"{file}: the image with the id {image.id} and the file_name {image.file_name!r} "
+                f"is {image.width}x{image.height}, expected all of these; {_EXPECTED}"
+            )
+    for key in ("id", "file_name"):
+        twice = _more_than_once(getattr(image, key) for image in images)
+        if twice:
+            raise UserError(f"{file}: several images with the {key} {some(twice)}; {_EXPECTED}")
+    return {image.id: image for image in images}
+
+
+def _more_than_once(values: Iterable) -> list[str]:
+    return [str(value) for value, count in collections.Counter(values).items() if count > 1]
+
+
+def draw_labels(regions: Sequence[Region], size: tuple[int, int], where: str) -> np.ndarray:
+    """Draws the regions of a picture: crowds below instances, larger instances below smaller ones.
+
+    Args:
+      regions: the picture's.
+      size: its (width, height).
+      where: the file of the regions, for messages.
+
+    Returns:
+      Labels, uint8 `(h, w)`: 0 where there is no region.
+
+    Raises:
+      UserError: a segmentation is none.
+    """
+    masks = [(region.label, _draw(region, size, where)) for region in regions]
+    masks.sort(key=lambda each: (each[0] != IGNORE_LABEL, -np.count_nonzero(each[1])))
+    # Column by column in memory, as masks and their encodings are.
+    labels = np.zeros(size, np.uint8).T
+    for label, mask in masks:
+        np.copyto(labels, label, where=mask)
+    return np.ascontiguousarray(labels)
+
+
+def _draw(region: Region, size: tuple[int, int], where: str) -> np.ndarray:
+    """The region's pixels, bool `(h, w)`."""
+    segmentation = region.segmentation
+    try:
+        if isinstance(segmentation, dict):
+            return _draw_runs(segmentation, size)
+        return _draw_polygons(segmentation, size)
+    except ValueError as error:
+        raise UserError(
+            f"{where}, annotation {region.id}: {error}; correct it, or leave its picture out with "
+            "--skip-bad"
+        ) from error
+
+
+def _draw_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
+    """All that one of the polygons encloses.
+
+    Raises:
+      ValueError: they are no polygons.
+    """
+    from pycocotools import mask as coco_masks
+
+    width, height = size
+    most = 2 * max(size)
+    if not isinstance(polygons, list) or not all(isinstance(p, array.array) for p in polygons):
+        raise ValueError("its segmentation is neither polygons nor a run-length encoding")
+    for polygon in polygons:
+        if len(polygon) % 2:
+            raise ValueError(f"a polygon of {len(polygon)} numbers, expected pairs of x and y")
+        # Memory goes with the length of the outline. Written so that NaN fails, too.
+        if not all(abs(value) <= most for value in polygon):
+            raise ValueError(f"a polygon far outside of its picture of {width}x{height} pixels")
+    # COCO's code takes four numbers for a box; two points enclose nothing.
+    polygons = [polygon for polygon in polygons if len(polygon) >= 6]
+    if not polygons:
+        return np.zeros((height, width), bool)
+    runs = coco_masks.merge(coco_masks.frPyObjects(polygons, height, width))
+    return coco_masks.decode(runs).astype(bool)
+
+
+def _draw_runs(encoding: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """Draws a run-length encoding: runs outside and inside by turns, down one column after another.
+
+    Not by COCO's own code, which reads and writes past the end where the runs are damaged, and
+    leaves memory as it is where they end early.
+
+    Raises:
+      ValueError: they are no runs, or not as many pixels as the picture has.
+    """
+    width, height = size
+    if encoding.get("size") != [height, width]:
+        raise ValueError(f"a size of {encoding.get('size')}, expected {[height, width]}")
+    runs = encoding.get("counts")
+    if isinstance(runs, str):
+        runs = _decompress(runs)
+    if not isinstance(runs, (list, array.array)) or not all(isinstance(n, int) for n in runs):
+        raise ValueError("its run-length encoding has no counts")
+    if sum(runs) != width * height:
+        raise ValueError(f"runs of {sum(runs)} pixels, expected {width * height}")
+    if min(runs) < 0:
+        raise ValueError(f"a run of {min(runs)} pixels")
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(width, height).T
+
+
+def _decompress(text: str) -> list[int]:
+    """Reads compressed runs.
+
+    A number is a sequence of characters, each 48 and 5 of its bits, the lowest first, and 32 where
+    it goes on; the highest bit is its sign. The first three are runs, the others what a run is
+    longer than the one before the last.
+
+    Raises:
+      ValueError: they are none.
+    """
+    runs, value, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{character!r} in its compressed counts")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value, shift = 0, 0
+    if shift:
+        raise ValueError("its compressed counts end within a number")
+    return runs

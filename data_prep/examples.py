@@ -1,0 +1,212 @@
+"""From labelled pictures to the values of their records, on one process or several."""
+
+import collections
+import concurrent.futures.process
+import functools
+import multiprocessing.connection
+import os
+import pathlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from data_prep.common import Pair, read_picture
+from data_prep.masks import MaskReader
+from rnnseg.errors import UserError
+
+Example = dict[str, bytes | str]
+MakeExample = Callable[[Pair], Example]
+
+# Labelled pictures that a process gets at a time: enough to make the exchange cheap, few enough
+# that all processes end at about the same time.
+_CHUNK = 8
+# Chunks handed out or finished a process: bounds the memory where writing is the slower part.
+_AHEAD = 3
+
+
+class MakePairExample:
+    """Makes the record of a picture whose labels are in a file of masks."""
+
+    def __init__(self, masks: MaskReader, as_stored: bool = False):
+        """Keeps how to read.
+
+        Args:
+          masks: the reader of all masks.
+          as_stored: as in `read_picture`.
+        """
+        self._masks = masks
+        self._as_stored = as_stored
+
+    def __call__(self, pair: Pair) -> Example:
+        """The values of the record, from the two files.
+
+        Raises:
+          UserError: one of them cannot be used.
+        """
+        image, size = read_picture(pair.image, self._as_stored)
+        label, label_size = self._masks.read_label(pair.mask)
+        require_same_size(pair, size, label_size)
+        return {"image": image, "label": label, "name": pair.name}
+
+
+def require_same_size(pair: Pair, size: tuple[int, int], label_size: tuple[int, int]) -> None:
+    """Raises a UserError if the mask has not its picture's (width, height)."""
+    if label_size != size:
+        raise UserError(
+            f"{pair.mask}: a mask of {label_size[0]}x{label_size[1]} pixels, expected "
+            f"{size[0]}x{size[1]} as its picture {pair.image} has"
+        )
+
+
+class Examples:
+    """The records of one split. Has a length, which gives TFDS's progress bar its total."""
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        make_example: MakeExample,
+        processes: int = 1,
+        left_out: pathlib.Path | None = None,
+    ):
+        """Keeps what to make and how.
+
+        Args:
+          pairs: the labelled pictures.
+          make_example: makes the values of one.
+          processes: how many to work on; 1: the calling one.
+          left_out: the file to list the pictures in that cannot be used; None: the first such
+            picture is an error.
+        """
+        self._pairs = pairs
+        self._make_example = make_example
+        self._processes = processes
+        self._left_out = left_out
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[tuple[str, Example]]:
+        """Yields (key, values) of every picture, in their order.
+
+        Raises:
+          UserError: a picture or its labels cannot be used, or none of them can.
+        """
+        faults = []
+        for result in self._results():
+            if isinstance(result, UserError):
+                if self._left_out is None:
+                    raise result
+                faults.append(str(result))
+            else:
+                yield result["name"], result
+        if faults:
+            if len(faults) == len(self._pairs):
+                raise UserError(f"no picture is left of {len(faults)}: {faults[0]}")
+            self._left_out.write_text("".join(f"{fault}\n" for fault in faults))
+
+    def _results(self) -> Iterator[Example | UserError]:
+        # A process takes as long to start as a few dozen pictures take.
+        processes = min(self._processes, len(self._pairs) // (4 * _CHUNK))
+        if processes <= 1:
+            yield from (example_or_fault(self._make_example, pair) for pair in self._pairs)
+            return
+        chunks = iter(
+            self._pairs[start : start + _CHUNK] for start in range(0, len(self._pairs), _CHUNK)
+        )
+        pending = collections.deque()
+        # Not forked: TensorFlow's threads would not live on in the new processes, its locks would.
+        with concurrent.futures.ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_Worker.start,
+            initargs=(self._make_example,),
+        ) as pool:
+            try:
+                for chunk in chunks:
+                    pending.append(pool.submit(_Worker.run, chunk))
+                    if len(pending) >= _AHEAD * processes:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            except concurrent.futures.process.BrokenProcessPool as error:
+                raise UserError(
+                    "a process ended unexpectedly, perhaps for want of memory; use fewer with "
+                    "--processes"
+                ) from error
+            finally:
+                for future in pending:
+                    future.cancel()
+
+
+class _Worker:
+    """What a process of its own does. It gets the maker once, since that can be large."""
+
+    make_example: MakeExample
+
+    @classmethod
+    def start(cls, make_example: MakeExample) -> None:
+        cls.make_example = make_example
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    @classmethod
+    def run(cls, pairs: Sequence[Pair]) -> list[Example | UserError]:
+        return [example_or_fault(cls.make_example, pair) for pair in pairs]
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, which a killed one cannot do."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def example_or_fault(make_example: MakeExample, pair: Pair) -> Example | UserError:
+    """The values of a picture's record, or what is wrong with it."""
+    try:
+        return make_example(pair)
+    except UserError as error:
+        return error
+
+
+def beam_examples(
+    pairs: Sequence[Pair], make_example: MakeExample, left_out: pathlib.Path | None = None
+):
+    """The same records as those of `Examples`, as an Apache Beam transform.
+
+    Args:
+      pairs: the labelled pictures.
+      make_example: makes the values of one.
+      left_out: as in `Examples`; written by Beam, so that it may be on any file system.
+
+    Returns:
+      A `beam.PTransform` from a pipeline to (key, values).
+    """
+    import apache_beam as beam
+
+    @beam.ptransform_fn
+    def transform(pipeline):
+        results = (
+            pipeline
+            | beam.Create(pairs)
+            | beam.Reshuffle()  # Create gives one worker all of them
+            | beam.Map(functools.partial(example_or_fault, make_example))
+        )
+        if left_out is None:
+            return results | beam.Map(_key_or_raise)
+        _ = (
+            results
+            | "Faults" >> beam.Filter(lambda result: isinstance(result, UserError))
+            | beam.Map(str)
+            | beam.io.WriteToText(str(left_out), shard_name_template="", skip_if_empty=True)
+        )
+        return (
+            results
+            | "Examples" >> beam.Filter(lambda result: not isinstance(result, UserError))
+            | beam.Map(lambda example: (example["name"], example))
+        )
+
+    return transform()
+
+
+def _key_or_raise(result: Example | UserError) -> tuple[str, Example]:
+    if isinstance(result, UserError):
+        raise result
+    return result["name"], result

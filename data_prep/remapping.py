@@ -1,0 +1,78 @@
+"""What `--remap` and `--ignore` change in a table of classes."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from rnnseg.data.classes import IGNORE, MOST_VALUE, ClassTable, Color
+from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.errors import UserError
+
+
+def remap_table(
+    table: ClassTable, remap: Sequence[str] = (), ignore: Sequence[str] = (), encoding: str = "auto"
+) -> ClassTable:
+    """Lets values and colours of masks stand for other classes, or for none.
+
+    Args:
+      table: what stands for the classes so far. Names, drawing colours and labels stay, also of a
+        class that nothing stands for any more.
+      remap: each is FROM=TO: an index or R,G,B as it stands in the masks, and a class's name or
+        `ignore`.
+      ignore: each is a FROM that becomes `ignore`.
+      encoding: of the masks, as in `MaskReader`.
+
+    Raises:
+      UserError: an option has another form, does not fit the encoding or names no class, two of
+        them contradict each other, or colours are given for classes without.
+    """
+    changes = [(f"--ignore {value}", value, IGNORE) for value in ignore]
+    changes += [(f"--remap {text}", *_parse_remap(text)) for text in remap]
+    values, color_values = {}, {}
+    for option, source, target in changes:
+        key = _parse_source(option, source)
+        if isinstance(key, int) and encoding == "color":
+            raise UserError(f"{option}: expected R,G,B with --mask-encoding color")
+        if not isinstance(key, int) and encoding == "index":
+            raise UserError(f"{option}: expected an index with --mask-encoding index")
+        if not isinstance(key, int) and table.color_values is None:
+            raise UserError(
+                f"{option}: colour masks need the colour of every class, expected lines in the "
+                "classes file: name R G B"
+            )
+        label = _find_label(option, target, table.names)
+        labels = values if isinstance(key, int) else color_values
+        if labels.setdefault(key, label) != label:
+            raise UserError(f"{option}: another option gives {source} to another class; drop one")
+    return dataclasses.replace(
+        table,
+        values={**table.values, **values},
+        color_values=table.color_values and {**table.color_values, **color_values},
+    )
+
+
+def _parse_remap(text: str) -> tuple[str, str]:
+    source, equals, target = text.partition("=")
+    if not equals:
+        raise UserError(f"--remap {text}: expected VALUE=CLASS, such as 7=road or 7={IGNORE}")
+    return source, target
+
+
+def _parse_source(option: str, source: str) -> int | Color:
+    parts = source.replace(",", " ").split()
+    numbers = tuple(int(part) for part in parts if part.isdecimal())
+    if len(numbers) == len(parts) == 1 and numbers[0] <= MOST_VALUE:
+        return numbers[0]
+    if len(numbers) == len(parts) == 3 and max(numbers) < 256:
+        return numbers
+    raise UserError(f"{option}: expected an index, 0 to {MOST_VALUE}, or R,G,B, each 0 to 255")
+
+
+def _find_label(option: str, target: str, names: Sequence[str]) -> int:
+    target = target.strip()
+    if target.lower() == IGNORE:
+        return IGNORE_LABEL
+    if target not in names:
+        raise UserError(
+            f"{option}: no class {target!r}, expected {IGNORE} or one of {', '.join(names)}"
+        )
+    return names.index(target)

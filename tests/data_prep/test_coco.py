@@ -1,0 +1,348 @@
+import io
+import json
+import os
+import pickle
+import shutil
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from data_prep.coco import main, make_example, plan_coco
+from rnnseg.data.records import find_builds, open_records
+from rnnseg.errors import UserError
+
+SIZE = (60, 40)
+# In COCO's order, which is not that of the ids, with the name of VOC's class behind a colon.
+CATEGORIES = """
+person:person bicycle:bicycle car:car motorcycle:motorbike airplane:aeroplane bus:bus train:train
+truck boat:boat traffic_light fire_hydrant stop_sign parking_meter bench bird:bird cat:cat dog:dog
+horse:horse sheep:sheep cow:cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase
+frisbee skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard
+tennis_racket bottle:bottle wine_glass cup fork knife spoon bowl banana apple sandwich orange
+broccoli carrot hot_dog pizza donut cake chair:chair couch:sofa potted_plant:pottedplant bed
+dining_table:diningtable toilet tv:tvmonitor laptop mouse remote keyboard cell_phone microwave oven
+toaster sink refrigerator book clock vase scissors teddy_bear hair_drier toothbrush
+"""
+VOC = [
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair"),
+    *("cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+]
+NAMES = {}
+for number, entry in enumerate(CATEGORIES.split()):
+    coco, _, voc = entry.replace("_", " ").partition(":")
+    NAMES[coco] = (number + number // 11 + 1, voc)  # ids with gaps, as COCO's
+
+
+def _rectangle(left, top, right, bottom):
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def _annotation(name, box, **more):
+    left, top, right, bottom = box
+    return {
+        "category_id": NAMES[name][0],
+        "area": (right - left) * (bottom - top),
+        "iscrowd": 0,
+        "segmentation": _rectangle(*box),
+        **more,
+    }
+
+
+def _crowd(name, column):
+    """A crowd in all pixels from a column on."""
+    before = column * SIZE[1]
+    counts = [before, SIZE[0] * SIZE[1] - before]
+    box = (column, 0, *SIZE)
+    segmentation = {"size": [SIZE[1], SIZE[0]], "counts": counts}
+    return _annotation(name, box, iscrowd=1, segmentation=segmentation)
+
+
+# The annotations of every picture, and the boxes and labels expected, later ones on top.
+LARGE = (0, 0, 50, 30)
+PICTURES = {
+    "train": {
+        "000000000001": (
+            [
+                _annotation("bottle", (30, 10, 36, 20)),
+                _annotation("dining table", LARGE),
+                _annotation("pizza", (0, 0, 9, 9)),
+                _crowd("person", 25),
+            ],
+            [((25, 0, *SIZE), 255), (LARGE, 11), ((30, 10, 36, 20), 5)],
+        ),
+        "000000000002": ([_annotation("couch", LARGE)], [(LARGE, 18)]),
+        "000000000003": ([_annotation("person", (0, 0, 40, 25))], None),  # 1000 pixels
+        "000000000004": ([_annotation("pizza", LARGE)], None),
+        "000000000005": ([_crowd("person", 0)], None),
+        "000000000006": ([], None),
+    },
+    "val": {
+        "000000000007": (
+            [_annotation("tv", (0, 0, 40, 25)), _annotation("cat", (50, 30, 51, 31))],
+            [((0, 0, 40, 25), 20), ((50, 30, 51, 31), 8)],
+        ),
+    },
+}
+KEPT = {"train": ["000000000001", "000000000002"], "val": ["000000000007"]}
+
+
+def _labels(boxes):
+    labels = np.zeros(SIZE[::-1], np.uint8)
+    for (left, top, right, bottom), label in boxes:
+        labels[top:bottom, left:right] = label
+    return labels
+
+
+def _save_json(path, pictures, change=lambda content: None):
+    annotations = [
+        {"id": 100 * number + place, "image_id": number, "bbox": [], **annotation}
+        for number, (of, _) in enumerate(pictures.values())
+        for place, annotation in enumerate(of)
+    ]
+    content = {
+        "info": {},
+        "licenses": [{"id": 1, "name": "none"}],
+        "images": [
+            {"id": number, "file_name": f"{name}.jpg", "width": SIZE[0], "height": SIZE[1]}
+            for number, name in enumerate(pictures)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, (number, _) in NAMES.items()],
+    }
+    change(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def _save(root, save_picture, year="2017"):
+    for split, pictures in PICTURES.items():
+        _save_json(root / "annotations" / f"instances_{split}{year}.json", pictures)
+        for name in pictures:
+            save_picture(root / f"{split}{year}" / f"{name}.jpg", SIZE)
+    # Also in the archive.
+    (root / "annotations" / f"captions_train{year}.json").write_text("{}")
+    return root
+
+
+@pytest.fixture
+def root(tmp_path, save_picture):
+    """What the archives unpack to, with few pictures."""
+    return _save(tmp_path / "coco", save_picture)
+
+
+def _pack(root, folder, archive):
+    with zipfile.ZipFile(root / archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted((root / folder).iterdir()):
+            file.write(path, f"{folder}/{path.name}")
+    shutil.rmtree(root / folder)
+
+
+ARCHIVES = {
+    "annotations": "annotations_trainval2017.zip",
+    "train2017": "train2017.zip",
+    "val2017": "val2017.zip",
+}
+
+
+def _run(out, *arguments):
+    arguments = ["--out", str(out), "--processes", "1", *map(str, arguments)]
+    return CliRunner().invoke(main, arguments)
+
+
+def _decode(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def _check(plan):
+    """Compares all records of a plan with what is expected."""
+    assert {split: [pair.name for pair in pairs] for split, pairs in plan.splits.items()} == KEPT
+    for split, pairs in plan.splits.items():
+        for pair in pickle.loads(pickle.dumps(pairs)):
+            example = pickle.loads(pickle.dumps(plan.make_example))(pair)
+            assert example["name"] == pair.name
+            assert example["image"] == pair.image.read_bytes()
+            expected = _labels(PICTURES[split][pair.name][1])
+            np.testing.assert_array_equal(_decode(example["label"]), expected)
+
+
+@pytest.mark.parametrize(
+    "packed", [[], ["annotations"], ["train2017"], ["annotations", "val2017"], list(ARCHIVES)]
+)
+def test_unpacked_packed_and_mixed(root, packed):
+    for folder in packed:
+        _pack(root, folder, ARCHIVES[folder])
+    _check(plan_coco([root], "2017"))
+    parts = [root / (ARCHIVES[name] if name in packed else name) for name in ARCHIVES]
+    _check(plan_coco(parts, "2017"))
+
+
+def test_other_arrangements(tmp_path, root, monkeypatch):
+    (root / "images").mkdir()
+    for split in KEPT:
+        (root / f"{split}2017").rename(root / "images" / f"{split}2017")
+    _check(plan_coco([root], "2017"))
+    monkeypatch.chdir(root)
+    _check(plan_coco([type(root)(".")], "2017"))
+
+
+def test_what_is_unpacked_replaces_what_is_packed(root, save_picture):
+    for folder, archive in ARCHIVES.items():
+        _pack(root, folder, archive)
+    picture = root / "train2017" / "000000000002.jpg"
+    save_picture(picture, SIZE)
+    plan = plan_coco([root], "2017")
+    _check(plan)
+    assert plan.splits["train"][1].image == picture
+
+
+def test_years(tmp_path, root, save_picture):
+    _save(root, save_picture, "2014")
+    shutil.rmtree(root / "val2017")
+    _check(plan_coco([root], "2014"))
+
+
+def test_the_command(tmp_path, root, read_records):
+    result = _run(tmp_path / "out", "--root", root)
+    assert result.exit_code == 0, result.output
+    assert "train2017: 2 of 6 pictures kept, with more than 1000 labelled pixels; 4 left out" in (
+        result.stderr
+    )
+    assert "val2017: 1 of 1 pictures kept" in result.stderr
+    source = open_records(tmp_path / "out")
+    assert source.split_sizes == {"train": 2, "val": 1}
+    assert list(source.class_names) == VOC
+    for split, names in KEPT.items():
+        records = read_records(tmp_path / "out", split)
+        assert sorted(records) == names
+        for name, (image, label) in records.items():
+            assert image == (root / f"{split}2017" / f"{name}.jpg").read_bytes()
+            expected = _labels(PICTURES[split][name][1])
+            np.testing.assert_array_equal(_decode(label), expected)
+    again = _run(tmp_path / "out", "--root", root)
+    assert again.exit_code == 0 and "Already built" in again.stdout
+    os.utime(root / "annotations" / "instances_val2017.json", (0, 0))
+    changed = _run(tmp_path / "out", "--root", root)
+    assert changed.exit_code == 2 and "changed files" in changed.stderr
+
+
+def test_found_among_the_downloads(tmp_path, root):
+    _pack(root, "annotations", ARCHIVES["annotations"])
+    downloads = tmp_path / "downloads"
+    (downloads / "manual").mkdir(parents=True)
+    (root / ARCHIVES["annotations"]).rename(downloads / ARCHIVES["annotations"])
+    for folder in ("train2017", "val2017"):
+        (root / folder).rename(downloads / "manual" / folder)
+    result = _run(tmp_path / "out", "--download-dir", downloads)
+    assert result.exit_code == 0, result.output
+    assert open_records(tmp_path / "out").split_sizes == {"train": 2, "val": 1}
+
+
+def test_all_names(root):
+    assert len(NAMES) == 80 and sorted(voc for _, voc in NAMES.values() if voc) == sorted(VOC[1:])
+    pictures = {
+        f"{number:012d}": ([_annotation("bird", (0, 10, 60, 40)), _annotation(name, (0, 0, 9, 9))],)
+        for name, (number, _) in NAMES.items()
+    }
+    pictures = {name: (of, None) for name, (of,) in pictures.items()}
+    _save_json(root / "annotations" / "instances_train2017.json", pictures)
+    template = (root / "train2017" / "000000000001.jpg").read_bytes()
+    for name in pictures:
+        (root / "train2017" / f"{name}.jpg").write_bytes(template)
+    pairs = plan_coco([root], "2017").splits["train"]
+    assert len(pairs) == 80
+    for pair, (_, voc) in zip(pairs, NAMES.values(), strict=True):
+        label = _decode(make_example(pair)["label"])
+        assert VOC[label[4, 4]] == (voc or "background") and VOC[label[20, 20]] == "bird"
+
+
+def _plan_fails(root):
+    with pytest.raises(UserError) as error:
+        plan_coco([root], "2017")
+    return str(error.value)
+
+
+def test_missing_parts(tmp_path, root):
+    (root / "annotations").rename(tmp_path / "away")
+    assert f"{root}: instances_train2017.json is missing; expected annotations_trainval2017" in (
+        _plan_fails(root)
+    )
+    (tmp_path / "away").rename(root / "annotations")
+    (root / "train2017" / "000000000001.jpg").unlink()
+    (root / "train2017" / "000000000003.jpg").unlink()  # not needed
+    assert "1 pictures are missing of the 2 needed: train2017/000000000001.jpg; expected" in (
+        _plan_fails(root)
+    )
+    shutil.rmtree(root / "train2017")
+    assert "2 pictures are missing of the 2 needed: train2017/000000000001.jpg, train" in (
+        _plan_fails(root)
+    )
+
+
+def test_no_picture_is_left(root):
+    path = root / "annotations" / "instances_val2017.json"
+    _save_json(path, {"000000000007": ([_annotation("kite", LARGE)], None)})
+    assert _plan_fails(root) == f"{path}: no picture has more than 1000 labelled pixels"
+
+
+def test_other_annotations(root):
+    path = root / "annotations" / "instances_train2017.json"
+    keypoints = [{"id": 1, "name": "person"}]
+    _save_json(path, {}, lambda content: content.update(categories=keypoints))
+    assert f"{path}: no category called airplane, bicycle, bird and 16 more" in _plan_fails(root)
+
+
+@pytest.mark.parametrize("part", ARCHIVES)
+def test_truncated_archives(root, part):
+    _pack(root, part, ARCHIVES[part])
+    archive = root / ARCHIVES[part]
+    os.truncate(archive, archive.stat().st_size // 2)
+    assert f"{archive}: truncated or damaged" in _plan_fails(root)
+
+
+def test_damaged_json(root):
+    path = root / "annotations" / "instances_train2017.json"
+    os.truncate(path, path.stat().st_size // 2)
+    assert f"{path}: no valid JSON" in _plan_fails(root)
+
+
+def test_without_pycocotools(root, monkeypatch):
+    for name in ("pycocotools", "pycocotools.mask"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert "pip install rnnseg[data]" in _plan_fails(root)
+
+
+def test_pictures_that_cannot_be_used(tmp_path, root, save_picture):
+    pictures = dict(PICTURES["train"])
+    for number in range(10, 13):
+        pictures[f"{number:012d}"] = PICTURES["train"]["000000000002"]
+        save_picture(root / "train2017" / f"{number:012d}.jpg", SIZE)
+    wrong_size = root / "train2017" / "000000000010.jpg"
+    save_picture(wrong_size, SIZE[::-1])
+    truncated = root / "train2017" / "000000000011.jpg"
+    os.truncate(truncated, 700)
+    broken = _annotation("cat", LARGE, id=777, segmentation=[[1, 2, 3, 4, 5, 6, 7]])
+    pictures["000000000012"] = ([broken], None)
+    annotations = root / "annotations" / "instances_train2017.json"
+    _save_json(annotations, pictures)
+    faults = [
+        f"{wrong_size}: 40x60 pixels, expected 60x40 as in {annotations}; replace the picture",
+        f"{truncated}: cannot be read",
+        f"{annotations}, annotation 777: a polygon of 7 numbers",
+    ]
+    pairs = plan_coco([root], "2017").splits["train"]
+    for pair, fault in zip(pairs[2:], faults, strict=True):
+        with pytest.raises(UserError) as error:
+            make_example(pair)
+        assert str(error.value).startswith(fault)
+    result = _run(tmp_path / "out", "--root", root)
+    assert result.exit_code == 2 and f"error: {faults[0]}" in result.stderr
+    assert find_builds(tmp_path / "out") == []
+    result = _run(tmp_path / "out", "--root", root, "--skip-bad")
+    assert result.exit_code == 0 and "3 pictures left out" in result.stdout
+    assert all(fault in result.stdout for fault in faults)
+    assert open_records(tmp_path / "out").split_sizes == {"train": 2, "val": 1}
