@@ -49,6 +49,10 @@ class _Numbers(click.ParamType):
         return numbers
 
 
+_DATA_HELP = (
+    "Folder that a data_prep command built or of Model Garden's or DeepLab's records, tfds:NAME, a "
+    '.json file that describes one of them, or "shapes".'
+)
 _SIZE = _Numbers("HEIGHTxWIDTH", int, "x", 2)
 _RANGE = _Numbers("LEAST-MOST", float, "-", 2)
 _WIDTHS = _Numbers("N,N,...", int, ",")
@@ -56,7 +60,7 @@ _WEIGHTS = _Numbers("W,W,...", float, ",")
 
 # TrainingConfig field, option, type, what it is; the defaults are the fields' own.
 _TRAINING_OPTIONS = (
-    ("data", "--data", str, 'Folder that a data_prep command built, or "shapes".'),
+    ("data", "--data", str, _DATA_HELP),
     ("train_split", "--train-split", str, "Split to train on."),
     ("val_split", "--val-split", str, "Split to validate on."),
     ("encoder", "--encoder", str, "Encoder, such as mobilenet_v2_0.5 or resnet101."),
@@ -131,7 +135,8 @@ def train(out, recipe, resume, **options):
     values |= {field: value for field, value in options.items() if value is not None}
     if "data" not in values:
         raise UserError(
-            '--data is missing: give a folder that a data_prep command built, or "shapes"'
+            "--data is missing: give a folder that a data_prep command built, tfds:NAME, or "
+            '"shapes"'
         )
     if values.get("encoder_weights") == "none":
         values["encoder_weights"] = None
@@ -146,7 +151,7 @@ def train(out, recipe, resume, **options):
 
 @main.command()
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help='Folder that a data_prep command built, or "shapes".')
+@click.option("--data", required=True, help=_DATA_HELP)
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
     "--iterations", type=_IterationNumbers(), default="1-12", show_default=True,

@@ -12,7 +12,7 @@ import keras
 
 from rnnseg import budgets
 from rnnseg.config import TrainingConfig
-from rnnseg.data import open_source
+from rnnseg.data import absolute_data, open_source
 from rnnseg.data.pipeline import Augmentation, training_batches
 from rnnseg.data.scan import scan_split
 from rnnseg.data.source import Source
@@ -262,12 +262,10 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
 
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     """So that a run goes on from any working folder."""
-    paths = {
-        option: os.path.abspath(value)
-        for option in ("data", "encoder_weights")
-        if (value := getattr(config, option)) not in (None, "shapes", "imagenet")
-    }
-    return dataclasses.replace(config, **paths)
+    weights = config.encoder_weights
+    if weights not in (None, "imagenet"):
+        weights = os.path.abspath(weights)
+    return dataclasses.replace(config, data=absolute_data(config.data), encoder_weights=weights)
 
 
 def _rows_until(run: Run, step: int) -> list[dict[str, str]]:

@@ -1,26 +1,57 @@
 """Labelled data: where it comes from and how it becomes batches."""
 
+import os
+import pathlib
+
+from rnnseg.data.selection import TFDS_PREFIX, Selection
 from rnnseg.data.source import IGNORE_LABEL, Source
 
-__all__ = ["IGNORE_LABEL", "Source", "open_source"]
+__all__ = ["IGNORE_LABEL", "Source", "absolute_data", "open_source"]
+
+_SHAPES = "shapes"
+_DESCRIPTION_ENDING = ".json"
 
 
 def open_source(data: str) -> Source:
     """Opens a data set by what a user calls it.
 
     Args:
-      data: `"shapes"`, the embedded drawn data set, or a folder that a `data_prep` command built.
+      data: one of
+        `"shapes"`: the embedded drawn data set;
+        a folder that a `data_prep` command built (`rnnseg.data.records`);
+        a folder of records of DeepLab or of TensorFlow's Model Garden, with a list of its classes
+        (`rnnseg.data.garden`);
+        `"tfds:NAME"`, `"tfds:NAME/CONFIG:VERSION"`: a data set of TFDS with pictures and index
+        masks (`rnnseg.data.tfds_source`);
+        a `.json` file that names one of the last three and says which keys, classes and splits are
+        read (`rnnseg.data.description`).
 
     Returns:
       The data set.
 
     Raises:
-      UserError: there is no data set of that name or in that folder.
+      UserError: there is no such data set, or it cannot be read.
     """
-    if data == "shapes":
+    if data == _SHAPES:
         from rnnseg.data import shapes
 
         return shapes.source()
-    from rnnseg.data import records
+    selection = Selection()
+    if data.lower().endswith(_DESCRIPTION_ENDING):
+        from rnnseg.data import description
 
-    return records.open_records(data)
+        data, selection = description.read_description(pathlib.Path(data))
+    if data.startswith(TFDS_PREFIX):
+        from rnnseg.data import tfds_source
+
+        return tfds_source.open_tfds(data.removeprefix(TFDS_PREFIX), selection)
+    from rnnseg.data import garden, records
+
+    if garden.has_garden_records(data):
+        return garden.open_garden(data, selection)
+    return records.open_records(data, selection)
+
+
+def absolute_data(data: str) -> str:
+    """What `open_source` takes for the same data set in any working folder."""
+    return data if data == _SHAPES or data.startswith(TFDS_PREFIX) else os.path.abspath(data)

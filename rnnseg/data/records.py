@@ -1,20 +1,26 @@
 """Records that a `data_prep` command built, as a `Source`."""
 
+import dataclasses
 import os
 import pathlib
 
+from rnnseg.data.classes import ClassTable
+from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 
 # A build lies in OUT/name/version, or OUT/name/config/version.
 _LEVELS = 3
+# What the builders call the features that are trained on; records may hold others beside them.
+_IMAGE_KEY, _LABEL_KEY = "image", "label"
 
 
-def open_records(folder: str | os.PathLike) -> Source:
+def open_records(folder: str | os.PathLike, selection: Selection | None = None) -> Source:
     """Opens the one data set that TFDS built in or below a folder.
 
     Args:
       folder: the `--out` of a `data_prep` command, or the version's folder below it.
+      selection: another label, classes or splits than those of the build.
 
     Returns:
       The data set, called after the `--out` folder. It reads every split in the order of its
@@ -22,7 +28,7 @@ def open_records(folder: str | os.PathLike) -> Source:
 
     Raises:
       UserError: there is no finished data set or more than one, it is damaged or no segmentation
-        data set, or tensorflow-datasets is not installed.
+        data set, `selection` does not fit it, or tensorflow-datasets is not installed.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -38,33 +44,33 @@ def open_records(folder: str | os.PathLike) -> Source:
         raise UserError(
             f"{folder}: no data set there; build one with python -m data_prep.folder (or .voc)"
         )
+    # It loads TensorFlow, which those who only look for builds do without.
+    from rnnseg.data.tfds_source import source_from_builder
+
     builder = load_build(builds[0])
-    for split in builder.info.splits.values():
-        for path in split.filepaths:
-            if not path.exists():
-                raise UserError(
-                    f"{path}: missing, a part of split {split.name!r}; remove {builds[0]} and "
-                    "build it again"
-                )
-    metadata = builder.info.metadata
+    name = builds[0].resolve().parents[2 if builder.info.config_name else 1].name
+    return source_from_builder(
+        builder, str(folder), name, _complete(selection or Selection(), builder)
+    )
 
-    def read(split):
-        import tensorflow_datasets as tfds
 
-        return builder.as_dataset(
-            split=split,
-            shuffle_files=False,
-            decoders={"image": tfds.decode.SkipDecoding(), "label": tfds.decode.SkipDecoding()},
-            # TFDS would keep a small data set in memory; the system's file cache does that already.
-            read_config=tfds.ReadConfig(try_autocache=False),
+def _complete(selection: Selection, builder) -> Selection:
+    """Adds what the build says itself: its classes are those of its own label."""
+    classes = selection.classes
+    if classes is None and selection.label in (None, _LABEL_KEY):
+        metadata = builder.info.metadata
+        names = tuple(metadata["class_names"])
+        classes = ClassTable(
+            names=names,
+            colors=tuple(tuple(color) for color in metadata["class_colors"]),
+            values={index: index for index in range(len(names))},
+            color_values=None,
         )
-
-    return Source(
-        name=builds[0].resolve().parents[1].name,
-        class_names=tuple(metadata["class_names"]),
-        class_colors=tuple(tuple(color) for color in metadata["class_colors"]),
-        split_sizes={name: split.num_examples for name, split in builder.info.splits.items()},
-        read=read,
+    return dataclasses.replace(
+        selection,
+        image=selection.image or _IMAGE_KEY,
+        label=selection.label or _LABEL_KEY,
+        classes=classes,
     )
 
 
@@ -77,12 +83,9 @@ def load_build(folder: pathlib.Path):
     Raises:
       UserError: it is damaged or no segmentation data set, or tensorflow-datasets is not installed.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(
-            f"reading {folder} needs tensorflow-datasets: pip install rnnseg[data] ({error})"
-        ) from error
+    from rnnseg.data.tfds_source import import_tfds
+
+    tfds = import_tfds(str(folder))
     try:
         builder = tfds.builder_from_directory(folder)
         metadata = builder.info.metadata or {}

@@ -66,7 +66,7 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
       What was found.
 
     Raises:
-      UserError: no such split, or an empty one.
+      UserError: no such split, an empty one, or its files are damaged.
     """
     pictures = source.require_split(split)
     scan = SplitScan(split)
@@ -94,8 +94,14 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
         leave=False,
         disable=None,
     )
-    for name, image_size, label_size, counts, error in bar:
-        _add(scan, source, name.decode(), image_size, label_size, counts, error, smallest_side)
+    try:
+        for name, image_size, label_size, counts, error in bar:
+            _add(scan, source, name.decode(), image_size, label_size, counts, error, smallest_side)
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"{source.name}, split {split!r}: damaged after {scan.pictures} pictures "
+            f"({error.message.splitlines()[0]}); copy or build its files again"
+        ) from error
     return scan
 
 

@@ -8,7 +8,10 @@ from PIL import Image
 
 from data_prep.folder import main
 from rnnseg.data import open_source
+from rnnseg.data.classes import table_from_rows
+from rnnseg.data.pipeline import decode
 from rnnseg.data.records import open_records
+from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
 
@@ -131,3 +134,45 @@ def test_without_tensorflow_datasets(built, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(UserError, match=r"pip install rnnseg\[data\]"):
         open_records(built)
+
+
+def test_builds_with_more_features_and_configs(tmp_path):
+    """Only what is asked for is read; another label comes with classes of its own."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    label = np.arange(48, dtype=np.uint8).reshape(6, 8, 1) % 2
+    values = {"image": np.zeros((6, 8, 3), np.uint8), "label": label, "label_ids": label + 7}
+    mask = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
+    features = {"image": tfds.features.Image(), "label": mask, "label_ids": mask}
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name = "many"
+        BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="fine", version="1.0.0")]
+        url_infos = {}
+
+        def _info(self):
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict({**features, "name": tfds.features.Text()}),
+                metadata=tfds.core.MetadataDict(
+                    class_names=["a", "b"], class_colors=[[0, 0, 0], [1, 2, 3]]
+                ),
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            yield 0, {**values, "name": "street.jpg"}
+
+    Builder(data_dir=tmp_path / "mine").download_and_prepare()
+    source = open_records(tmp_path / "mine")
+    assert (source.name, source.class_names) == ("mine", ("a", "b"))
+    (element,) = source.read("train").as_numpy_iterator()
+    assert set(element) == {"image", "label", "name"} and element["name"] == b"street.jpg"
+    np.testing.assert_array_equal(decode(element)[1], label[..., 0])
+    classes = table_from_rows([{"name": "c", "index": 8}, {"name": "d", "index": 7}], "here")
+    source = open_records(tmp_path / "mine", Selection(label="label_ids", classes=classes))
+    (element,) = source.read("train").as_numpy_iterator()
+    np.testing.assert_array_equal(decode(element)[1], 1 - label[..., 0])
+    with pytest.raises(UserError, match="classes are not known"):
+        open_records(tmp_path / "mine", Selection(label="label_ids"))

@@ -51,3 +51,22 @@ def test_faults_name_picture_value_and_expectation():
         "val_3: picture of 48x5 pixels; expected at least 16",
     ):
         assert part in message
+
+
+def test_files_that_are_damaged(tmp_path):
+    path = tmp_path / "records"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for _ in range(3):
+            writer.write(b"x" * 100)
+    data = bytearray(path.read_bytes())
+    data[-50] ^= 1  # in the last record
+    path.write_bytes(data)
+    source = make_source({"val": halves(3)})
+    read = source.read
+
+    def read_from_file(split):
+        records = tf.data.TFRecordDataset(str(path))
+        return tf.data.Dataset.zip(records, read(split)).map(lambda record, example: example)
+
+    with pytest.raises(UserError, match="split 'val': damaged after 2 pictures .*; copy or build"):
+        scan_split(dataclasses.replace(source, read=read_from_file), "val")

@@ -1,0 +1,100 @@
+"""The JSON file in which a user says what of a data set is read."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from rnnseg.data.classes import ClassTable, read_classes, table_from_rows
+from rnnseg.data.selection import TFDS_PREFIX, Selection
+from rnnseg.data.tables import TABLES
+from rnnseg.errors import UserError
+
+_KEYS = ("data", "image", "label", "classes", "splits")
+
+
+def read_description(path: pathlib.Path) -> tuple[str, Selection]:
+    r"""Reads a file such as this one, of which only `data` has to be there.
+
+        {"data": "tfds:oxford_iiit_pet",
+         "image": "image",
+         "label": "segmentation_mask",
+         "classes": [{"name": "pet", "index": 1}, {"name": "background", "index": 2},
+                     {"name": "ignore", "index": 3}],
+         "splits": {"train": "train[:90%]", "val": "train[90%:]"}}
+
+    `data` is what `rnnseg.data.open_source` takes, but for "shapes" and another such file; folders
+    are relative to the file's own. `image` and `label` are keys of the records. `classes` is a list
+    of names or of rows as in `rnnseg.data.classes.table_from_rows`, a file with them, relative
+    likewise, or the name of a table in `rnnseg.data.tables`. `splits` are parts of the data set's
+    own, as TFDS writes them.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The data, and what of it is read.
+
+    Raises:
+      UserError: the file cannot be read, or a key or value in it is none of the above.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path}: no valid JSON ({error})") from error
+    if not isinstance(content, dict) or "data" not in content:
+        raise UserError(f'{path}: no description of data, expected {{"data": …}}')
+    unknown = [key for key in content if key not in _KEYS]
+    if unknown:
+        raise UserError(f"{path}: unknown key {unknown[0]!r}, expected {', '.join(_KEYS)}")
+    for key in ("data", "image", "label"):
+        if key in content and not (isinstance(content[key], str) and content[key]):
+            raise UserError(f"{path}: {key} is {content[key]!r}, expected a text")
+    selection = Selection(
+        image=content.get("image"),
+        label=content.get("label"),
+        classes=_read_table(content["classes"], path) if "classes" in content else None,
+        splits=_read_splits(content["splits"], path) if "splits" in content else None,
+    )
+    return _find_data(content["data"], path), selection
+
+
+def _find_data(data: str, path: pathlib.Path) -> str:
+    if data.startswith(TFDS_PREFIX):
+        return data
+    folder = path.parent / data
+    if not folder.is_dir():
+        raise UserError(f"{path}: data is {data!r}, expected a folder or {TFDS_PREFIX}NAME")
+    return str(folder)
+
+
+def _read_table(classes: Any, path: pathlib.Path) -> ClassTable:
+    if isinstance(classes, str):
+        if classes in TABLES:
+            return TABLES[classes]
+        file = path.parent / classes
+        if not file.is_file():
+            raise UserError(
+                f"{path}: classes is {classes!r}, expected a file, a list, or one of "
+                f"{', '.join(TABLES)}"
+            )
+        return read_classes(file)
+    if not isinstance(classes, list):
+        raise UserError(f"{path}: classes is {classes!r}, expected a list or the name of a file")
+    rows = [{"name": row} if isinstance(row, str) else row for row in classes]
+    return table_from_rows(rows, f"{path}, classes")
+
+
+def _read_splits(splits: Any, path: pathlib.Path) -> Mapping[str, str]:
+    if (
+        not isinstance(splits, dict)
+        or not splits
+        or not all(isinstance(spec, str) for spec in splits.values())
+    ):
+        raise UserError(
+            f"{path}: splits is {splits!r}, expected parts of splits by name, such as "
+            '{"train": "train[:90%]", "val": "train[90%:]"}'
+        )
+    return splits

@@ -1,0 +1,237 @@
+"""Records of DeepLab and of TensorFlow's Model Garden, as a `Source`."""
+
+import collections
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from rnnseg.data.classes import ClassTable, read_classes
+from rnnseg.data.convert import encode_labels, is_identity, lookup_table, picture_name
+from rnnseg.data.selection import Selection
+from rnnseg.data.source import Source
+from rnnseg.data.tfds_source import import_tfds
+from rnnseg.errors import UserError
+from rnnseg.palette import default_colors
+
+IMAGE_KEY = "image/encoded"
+LABEL_KEY = "image/segmentation/class/encoded"
+NAME_KEY = "image/filename"
+
+CLASS_FILES = ("classes.csv", "classes.json", "classes.txt")
+"""What the list of classes beside the records may be called."""
+
+_SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})\.tfrecord")
+# Before and after the bytes of a record: their number and its checksum, and their checksum.
+_HEADER, _FOOTER = 12, 4
+_LENGTH = 8
+# Where a PNG file says how it stores pixels: bits a channel, and 0 for grey.
+_PNG_SIGNATURE, _PNG_BITS, _PNG_COLOR_TYPE = b"\x89PNG\r\n\x1a\n", 24, 25
+
+
+def has_garden_records(folder: str | os.PathLike) -> bool:
+    """Whether there is a file in `folder` that is called as these records are."""
+    folder = pathlib.Path(folder)
+    return folder.is_dir() and any(_SHARD.fullmatch(path.name) for path in folder.iterdir())
+
+
+def open_garden(folder: str | os.PathLike, selection: Selection) -> Source:
+    """Opens the records in a folder as they are.
+
+    They lie in files `<split>-<number>-of-<count>.tfrecord`, five digits each, and hold
+    `image/encoded`, `image/segmentation/class/encoded` and, if pictures are to have names,
+    `image/filename`. Masks are 8-bit grey PNGs.
+
+    Args:
+      folder: where the files are, with the classes beside them in `classes.txt`, `.csv` or `.json`.
+      selection: other keys, classes or splits.
+
+    Returns:
+      The data set, called after the folder. It reads every split in the order of its files and of
+      the records in them.
+
+    Raises:
+      UserError: a file is missing, damaged or holds something else, the classes are not given, or a
+        split is none.
+    """
+    folder = pathlib.Path(folder)
+    classes = selection.classes or _read_class_file(folder)
+    image_key, label_key = selection.image or IMAGE_KEY, selection.label or LABEL_KEY
+    shards = find_shards(folder)
+    sizes = _count_all(shards)
+    for split, files in shards.items():
+        if sizes[split]:
+            _check_first_record(files, image_key, label_key)
+    parts = {split: [(split, 0, size)] for split, size in sizes.items()}
+    if selection.splits is not None:
+        parts = {
+            split: _find_parts(spec, sizes, folder) for split, spec in selection.splits.items()
+        }
+    table = None if is_identity(classes) else lookup_table(classes, str(folder))
+
+    def read(split):
+        records = None
+        for own_split, start, end in parts[split]:
+            files = tf.data.TFRecordDataset([str(file) for file in shards[own_split]])
+            part = files.skip(start).take(end - start)
+            records = part if records is None else records.concatenate(part)
+        return records.enumerate().map(
+            lambda number, record: parse(split, number, record),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def parse(split, number, record):
+        values = tf.io.parse_single_example(
+            record,
+            {
+                image_key: tf.io.FixedLenFeature([], tf.string),
+                label_key: tf.io.FixedLenFeature([], tf.string),
+                NAME_KEY: tf.io.FixedLenFeature([], tf.string, default_value=""),
+            },
+        )
+        label = values[label_key]
+        if table is not None:
+            label = encode_labels(tf.io.decode_png(label, channels=1), table)
+        return {
+            "image": values[image_key],
+            "label": label,
+            "name": picture_name(values[NAME_KEY], split, number),
+        }
+
+    return Source(
+        name=folder.resolve().name,
+        class_names=classes.names,
+        class_colors=classes.colors or tuple(default_colors(len(classes.names))),
+        split_sizes={
+            split: sum(end - start for _, start, end in part) for split, part in parts.items()
+        },
+        read=read,
+    )
+
+
+def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """The files of all splits, in the order of their numbers.
+
+    Raises:
+      UserError: files of a split are missing, or say different counts.
+    """
+    found = collections.defaultdict(dict)
+    for path in sorted(folder.iterdir()):
+        match = _SHARD.fullmatch(path.name)
+        if match:
+            found[match["split"]][int(match["count"]), int(match["number"])] = path
+    shards = {}
+    for split, files in found.items():
+        counts = sorted({count for count, _ in files})
+        if len(counts) > 1:
+            listed = " and ".join(map(str, counts))
+            raise UserError(
+                f"{folder}: split {split!r} in {listed} files; expected one of them, remove the "
+                "others"
+            )
+        names = (f"{split}-{number:05d}-of-{counts[0]:05d}.tfrecord" for number in range(counts[0]))
+        missing = [name for name in names if not (folder / name).exists()]
+        if missing:
+            raise UserError(
+                f"{folder}: {len(missing)} of {counts[0]} files of split {split!r} are missing: "
+                + ", ".join(missing[:3])
+                + (" …" if len(missing) > 3 else "")
+            )
+        shards[split] = [files[key] for key in sorted(files)]
+    return shards
+
+
+def count_records(path: pathlib.Path) -> int:
+    """The number of records in a TFRecord file, from their lengths alone.
+
+    Raises:
+      UserError: the lengths do not add up to the file's.
+    """
+    end = path.stat().st_size
+    count = position = 0
+    with path.open("rb", buffering=0) as file:  # a buffer would be filled anew after every seek
+        while position < end:
+            file.seek(position)
+            length = int.from_bytes(file.read(_HEADER)[:_LENGTH], "little")
+            position += _HEADER + length + _FOOTER
+            if position > end:
+                raise UserError(
+                    f"{path}: damaged, its record {count} ends after the file does; copy or write "
+                    "it again"
+                )
+            count += 1
+    return count
+
+
+def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
+    total = sum(len(files) for files in shards.values())
+    # The bar shows only where counting takes longer than a second.
+    with tqdm(total=total, desc="count", unit="file", delay=1, leave=False, disable=None) as bar:
+        sizes = dict.fromkeys(shards, 0)
+        for split, files in shards.items():
+            for file in files:
+                sizes[split] += count_records(file)
+                bar.update()
+    return sizes
+
+
+def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: str) -> None:
+    """Raises a UserError unless the first record of these files is one of a labelled picture."""
+    file = next(file for file in files if file.stat().st_size)
+    try:
+        record = next(tf.data.TFRecordDataset(str(file)).take(1).as_numpy_iterator())
+        values = tf.train.Example.FromString(record).features.feature
+    except Exception as error:  # protobuf has no public name for what it raises
+        raise UserError(f"{file}: damaged, its first record cannot be read ({error})") from error
+    for key in (image_key, label_key):
+        if not values[key].bytes_list.value:
+            raise UserError(
+                f"{file}: no {key} in its first record, which holds {', '.join(sorted(values))}"
+            )
+    label = values[label_key].bytes_list.value[0]
+    if (
+        not label.startswith(_PNG_SIGNATURE)
+        or label[_PNG_BITS : _PNG_BITS + 1] != b"\x08"
+        or label[_PNG_COLOR_TYPE : _PNG_COLOR_TYPE + 1] != b"\x00"
+    ):
+        raise UserError(
+            f"{file}: the first mask is no 8-bit grey PNG; expected one whose values are the class "
+            "indices, without a palette"
+        )
+
+
+def _read_class_file(folder: pathlib.Path) -> ClassTable:
+    found = [folder / name for name in CLASS_FILES if (folder / name).exists()]
+    if not found:
+        raise UserError(
+            f"{folder}: the records do not name their classes; write {folder / 'classes.txt'}, one "
+            "class a line in the order of the labels"
+        )
+    if len(found) > 1:
+        raise UserError(f"{' and '.join(map(str, found))}: expected one of them, remove the others")
+    return read_classes(found[0])
+
+
+def _find_parts(
+    spec: str, sizes: Mapping[str, int], folder: pathlib.Path
+) -> list[tuple[str, int, int]]:
+    """The (split, first record, record after the last) of what a split is put together from."""
+    tfds = import_tfds(f"splits of {folder}")
+    infos = {
+        split: tfds.core.SplitInfo(name=split, shard_lengths=[size], num_bytes=0)
+        for split, size in sizes.items()
+    }
+    try:
+        parts = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
+    except Exception as error:  # TFDS raises whatever its parser runs into
+        raise UserError(
+            f"{folder}: no split {spec!r}, expected parts of {', '.join(sizes)}, such as "
+            f"{next(iter(sizes))}[:90%]"
+        ) from error
+    return [
+        (part.splitname, part.from_ or 0, sizes[part.splitname] if part.to is None else part.to)
+        for part in parts
+    ]

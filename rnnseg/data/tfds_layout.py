@@ -1,0 +1,199 @@
+"""Where a TFDS data set has its pictures, masks and names."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from rnnseg.data.classes import ClassTable, table_from_rows
+from rnnseg.data.convert import encode_labels, is_identity, lookup_table, picture_name
+from rnnseg.data.selection import Selection
+from rnnseg.errors import UserError
+
+# Of texts that name a picture the first that there is counts. File names lose their ending.
+_FILE_NAME_KEYS = ("file_name", "filename")
+_NAME_KEYS = ("name", "image_id", *_FILE_NAME_KEYS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What TFDS does not say about one of its data sets.
+
+    Attributes:
+      label: key of its masks, which may have several channels: the first holds the values.
+      classes: what the values stand for.
+    """
+
+    label: str
+    classes: ClassTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where a TFDS data set has what is read of it.
+
+    Attributes:
+      image: key of the pictures, which are read encoded.
+      label: key of the masks.
+      name: key of the pictures' names; None: there are none.
+      classes: what the values of the masks stand for.
+      label_feature: the TFDS feature of the masks.
+      table: from the masks' values to labels; None: they are read encoded and kept as they are.
+    """
+
+    image: str
+    label: str
+    name: str | None
+    classes: ClassTable
+    label_feature: Any
+    table: np.ndarray | None
+
+    @classmethod
+    def choose(cls, features, where: str, selection: Selection, known: Known | None) -> "Layout":
+        """Settles what is read of a data set.
+
+        Args:
+          features: the `tfds.features.FeaturesDict` of its records.
+          where: what messages call it.
+          selection: what the user says.
+          known: what is taken where the user does not say it.
+
+        Raises:
+          UserError: there are no pictures or no masks, or it is not clear which of several are
+            meant or what the classes are.
+        """
+        features = dict(features.items())
+        if known is not None and selection.label not in (None, known.label):
+            known = None
+        label = selection.label or (known.label if known else None)
+        # A known mask may have as many channels as a picture.
+        label = _choose_key(features, "label", label, _is_image if known else _is_mask, where)
+        others = {key: feature for key, feature in features.items() if key != label}
+        image = _choose_key(others, "image", selection.image, _is_picture, where)
+        classes = selection.classes or (known.classes if known else None)
+        classes = classes or _named_classes(features[label], where)
+        as_it_is = _is_image(features[label]) and features[label].shape[-1] == 1
+        as_it_is = as_it_is and is_identity(classes)
+        return cls(
+            image=image,
+            label=label,
+            name=next((key for key in _NAME_KEYS if _is_text(features.get(key))), None),
+            classes=classes,
+            label_feature=features[label],
+            table=None if as_it_is else lookup_table(classes, where),
+        )
+
+    @property
+    def keys(self) -> list[str]:
+        """All that is read."""
+        return [key for key in (self.image, self.label, self.name) if key is not None]
+
+    @property
+    def encoded_keys(self) -> list[str]:
+        """What is read as the bytes of a file."""
+        return [self.image, self.label] if _is_encoded(self.label_feature) else [self.image]
+
+    def convert(
+        self, example: Mapping[str, tf.Tensor], split: str, number: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Makes an element of a `Source`.
+
+        Args:
+          example: what TFDS reads for `keys`, without decoding `encoded_keys`.
+          split: the name of the split.
+          number: of the example in it, from 0.
+        """
+        name = tf.constant("") if self.name is None else example[self.name]
+        if self.name is None or self.name in _FILE_NAME_KEYS:
+            name = picture_name(name, split, number)
+        label = example[self.label]
+        if self.table is not None:
+            label = encode_labels(self._decode(label), self.table)
+        return {"image": example[self.image], "label": label, "name": name}
+
+    def _decode(self, label: tf.Tensor) -> tf.Tensor:
+        """The values of a mask, `(h, w, 1)`."""
+        feature = self.label_feature
+        if _is_encoded(feature):
+            mask = tf.io.decode_png(label, channels=feature.shape[-1], dtype=feature.tf_dtype)
+            return mask[..., :1]
+        return label if len(feature.shape) == 3 else label[..., tf.newaxis]
+
+
+def _choose_key(
+    features: Mapping[str, Any],
+    kind: str,
+    given: str | None,
+    fits: Callable[[Any], bool],
+    where: str,
+) -> str:
+    """The key that is given, if it can be used, or the only one that can."""
+    fitting = [key for key, feature in features.items() if fits(feature)]
+    if given in fitting:
+        return given
+    if given is None and len(fitting) == 1:
+        return fitting[0]
+    if given is not None:
+        problem = f"{given!r} is no {kind}"
+    elif fitting:
+        problem = f"{' or '.join(fitting)} could be the {kind}"
+    else:
+        problem = f"no feature can be the {kind}"
+    listed = ", ".join(f"{key} ({_describe(feature)})" for key, feature in features.items())
+    expected = {
+        "image": "an Image of 3 channels",
+        "label": "an Image or Tensor of integers with 1 channel",
+    }[kind]
+    raise UserError(
+        f"{where}: {problem}, of {listed}; expected {expected}; to name one, give as data a .json "
+        f'file with {{"data": "{where}", "{kind}": KEY}}'
+    )
+
+
+def _is_encoded(feature) -> bool:
+    """Whether the records hold it as the bytes of a picture file."""
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.Image)
+
+
+def _is_image(feature) -> bool:
+    return _is_encoded(feature) and feature.tf_dtype == tf.uint8
+
+
+def _is_picture(feature) -> bool:
+    return _is_image(feature) and feature.shape[-1] == 3
+
+
+def _is_mask(feature) -> bool:
+    import tensorflow_datasets as tfds
+
+    return (
+        isinstance(feature, (tfds.features.Image, tfds.features.Tensor))
+        and feature.tf_dtype.is_integer
+        and (len(feature.shape) == 2 or (len(feature.shape) == 3 and feature.shape[-1] == 1))
+    )
+
+
+def _is_text(feature) -> bool:
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.Text)
+
+
+def _describe(feature) -> str:
+    kind = type(feature).__name__
+    return f"{kind} {feature.shape}" if isinstance(feature.shape, tuple) else kind
+
+
+def _named_classes(feature, where: str) -> ClassTable:
+    """The classes that a feature brings itself."""
+    names = getattr(feature, "names", None)
+    if not names:
+        raise UserError(
+            f"{where}: its classes are not known; to name them, give as data a .json file with "
+            f'{{"data": "{where}", "classes": [NAME, …]}}'
+        )
+    return table_from_rows([{"name": name} for name in names], where)

@@ -1,0 +1,158 @@
+"""Any data set of TFDS that has pictures and index masks, as a `Source`."""
+
+import textwrap
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from rnnseg.data.selection import TFDS_PREFIX, Selection
+from rnnseg.data.source import Source
+from rnnseg.data.tables import ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET
+from rnnseg.data.tfds_layout import Known, Layout
+from rnnseg.errors import UserError
+from rnnseg.palette import default_colors
+
+_LONGEST_REASON = 600  # characters: room for TFDS's instructions what to download by hand
+
+_KNOWN = {
+    "cityscapes": Known("segmentation_label", CITYSCAPES),
+    "oxford_iiit_pet": Known("segmentation_mask", OXFORD_IIIT_PET),
+    # Despite the name, TFDS takes the masks of the instance segmentation benchmark: red is the
+    # class of an object, green tells the objects apart.
+    "scene_parse150": Known("annotation", ADE20K_OBJECTS),
+}
+
+
+def open_tfds(name: str, selection: Selection) -> Source:
+    """Opens a data set of TFDS, and has TFDS download and prepare it where that is not done yet.
+
+    Args:
+      name: as `tfds.load` takes it, such as `cityscapes/semantic_segmentation:1.0.0`.
+      selection: keys, classes and splits. Keys are found where there is but one choice; classes are
+        built in for `cityscapes`, `oxford_iiit_pet` and `scene_parse150`.
+
+    Returns:
+      The data set, called as in TFDS.
+
+    Raises:
+      UserError: there is no such data set, it cannot be prepared, or as `source_from_builder`.
+    """
+    where = TFDS_PREFIX + name
+    tfds = import_tfds(where)
+    try:
+        builder = tfds.builder(name)
+    except Exception as error:  # TFDS has no common class for what is wrong with a name
+        # The lines after the first list all names that there are.
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{where}: no such data set ({reason})") from error
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # nor for what goes wrong on the way
+        raise UserError(
+            f"{where}: cannot be prepared in {builder.data_dir} ({_one_line(error)})"
+        ) from error
+    return source_from_builder(builder, where, builder.name, selection, _KNOWN.get(builder.name))
+
+
+def import_tfds(where: str):
+    """The module `tensorflow_datasets`.
+
+    Raises:
+      UserError: it is not installed, and reading `where` needs it.
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"reading {where} needs tensorflow-datasets: pip install rnnseg[data] ({error})"
+        ) from error
+    return tfds
+
+
+def source_from_builder(
+    builder, where: str, name: str, selection: Selection, known: Known | None = None
+) -> Source:
+    """Opens what a TFDS builder has prepared.
+
+    Args:
+      builder: a `tfds.core.DatasetBuilder`.
+      where: what messages call the data set.
+      name: what reports call it.
+      selection: keys, classes and splits.
+      known: what is taken where `selection` does not say it.
+
+    Returns:
+      The data set. It reads every split in the order of its records.
+
+    Raises:
+      UserError: the data set has no pictures or no masks, it is not clear which of several are
+        meant or what the classes are, a split is none, a file of the data set is missing, or
+        tensorflow-datasets is not installed.
+    """
+    _require_files(builder)
+    layout = Layout.choose(builder.info.features, where, selection, known)
+    splits = selection.splits or {split: split for split in builder.info.splits}
+    sizes = {split: _split_size(builder, spec, where) for split, spec in splits.items()}
+    classes = layout.classes
+
+    def read(split):
+        import tensorflow_datasets as tfds
+
+        examples = builder.as_dataset(
+            split=splits[split],
+            shuffle_files=False,
+            decoders=_only(layout.keys, layout.encoded_keys),
+            # TFDS would keep a small data set in memory; the system's file cache does that already.
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+        return examples.enumerate().map(
+            lambda number, example: layout.convert(example, split, number),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    return Source(
+        name=name,
+        class_names=classes.names,
+        class_colors=classes.colors or tuple(default_colors(len(classes.names))),
+        split_sizes=sizes,
+        read=read,
+    )
+
+
+def _only(keys: Sequence[str], encoded_keys: Sequence[str]):
+    """What has TFDS parse some features of its records and leave some of these encoded."""
+    import tensorflow_datasets as tfds
+
+    class Only(tfds.decode.PartialDecoding):
+        # TFDS's own would compare the features' types, and warn of its own way to do so.
+        def extract_features(self, features):
+            return tfds.features.FeaturesDict({key: features[key] for key in keys})
+
+    decoders = {key: tfds.decode.SkipDecoding() for key in encoded_keys}
+    return Only(dict.fromkeys(keys, True), decoders)
+
+
+def _split_size(builder, spec: str, where: str) -> int:
+    try:
+        return builder.info.splits[spec].num_examples
+    except Exception as error:  # TFDS raises whatever its parser runs into
+        raise UserError(
+            f"{where}: no split {spec!r}; expected one of {', '.join(builder.info.splits)}, or a "
+            "part such as train[:90%]"
+        ) from error
+
+
+def _require_files(builder) -> None:
+    """Raises a UserError if a file is gone, which TFDS would only find on reading."""
+    for split in builder.info.splits.values():
+        for path in split.filepaths:
+            if not path.exists():
+                raise UserError(
+                    f"{path}: missing, a part of split {split.name!r}; remove {builder.data_dir} "
+                    "and build it again"
+                )
+
+
+def _one_line(error: BaseException) -> str:
+    """What an error says, without the examples and logs that may follow."""
+    return textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" …") or type(error).__name__
