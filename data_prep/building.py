@@ -161,7 +161,7 @@ def build(
     out: pathlib.Path,
     download_dir: pathlib.Path | None = None,
     beam_options: str | None = None,
-) -> tuple[pathlib.Path, Plan | None]:
+) -> tuple[pathlib.Path, bool]:
     """Builds a data set, unless it is there already.
 
     Nothing that looks finished is there before everything is written and checked: TFDS writes into
@@ -175,7 +175,7 @@ def build(
       beam_options: those of the Apache Beam pipeline, as on its command line; None: without Beam.
 
     Returns:
-      The folder of the finished build, and what was built now, or None if it was there already.
+      The folder of the finished build, and whether it was written now.
 
     Raises:
       UserError: a file cannot be used, or `out` holds another data set or cannot be written.
@@ -199,10 +199,10 @@ def build(
         builds = find_builds(out)
         if builds:
             _require_same(builds, folder, builder, dl_manager)
-            return folder, None
+            return folder, False
         if folder.exists():
             raise UserError(f"{folder}: no data set, but in its place; {_ELSEWHERE}")
-        plan = builder.plan(dl_manager)
+        builder.plan(dl_manager)  # what is missing is missed before anything is written
         try:
             builder.download_and_prepare(download_dir=download_dir, download_config=config)
         except Exception as error:
@@ -212,7 +212,7 @@ def build(
             raise user_error from error
     for path in unfinished_builds(folder.parent):
         shutil.rmtree(path, ignore_errors=True)  # what a killed run left
-    return folder, plan
+    return folder, True
 
 
 def _beam_arguments(options: str | None) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import os
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from data_prep.common import PATH, Plan, absolute, some
+from data_prep.common import PATH, absolute, some
 from rnnseg.errors import UserError
 
 _SHOWN = 10  # left-out pictures that are printed
@@ -82,6 +83,7 @@ def run(
       UserError: tensorflow-datasets is not installed, or as `data_prep.building.build`.
     """
     builders, building = _load_builders()
+    began = time.monotonic()
     instance = getattr(builders, builder)(
         data_dir=absolute(out),
         processes=processes,
@@ -89,8 +91,8 @@ def run(
         skip_bad=skip_bad,
         **arguments,
     )
-    folder, plan = building.build(instance, out, download_dir, beam_options)
-    _report(building, folder, plan)
+    folder, written = building.build(instance, out, download_dir, beam_options)
+    _report(building, folder, time.monotonic() - began if written else None)
 
 
 def _load_builders():
@@ -110,17 +112,20 @@ def _load_builders():
     return builders, building
 
 
-def _report(building, folder: pathlib.Path, plan: Plan | None) -> None:
+def _report(building, folder: pathlib.Path, seconds: float | None) -> None:
     """Prints what is in `folder` now and what to do with it.
 
     Args:
       building: the module.
       folder: the version's folder.
-      plan: what was built now; None if it was there already.
+      seconds: how long building took; None: it was there already.
     """
     info = building.load_build(folder).info
     out = folder.parents[2 if info.config_name else 1]
-    click.echo(f"{'Built' if plan else 'Already built, nothing to do:'} {folder}")
+    if seconds is None:
+        click.echo(f"Already built, nothing to do: {folder}")
+    else:
+        click.echo(f"Built {folder} in {seconds:.0f} s")
     names = info.metadata["class_names"]
     click.echo(f"  {len(names)} classes: {some(names, 8)}")
     full_sizes = info.metadata.get("full_sizes", {})

@@ -1,6 +1,7 @@
 """From encoded examples to batches: decoding, augmentation, order."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -86,7 +87,7 @@ def training_batches(
         return (
             tf.data.Dataset.zip(shuffled, seeds)
             .map(
-                lambda example, pair: augment(*decode(example), augmentation, pair),
+                lambda example, pair: decode_augmented(example, augmentation, pair),
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=seed is not None,
             )
@@ -122,20 +123,17 @@ def evaluation_pictures(source: Source, split: str) -> tf.data.Dataset:
 
 def decode(example) -> tuple[tf.Tensor, tf.Tensor]:
     """The picture, uint8 `(h, w, 3)`, and the label, uint8 `(h, w)`, of an encoded example."""
-    image = tf.io.decode_image(example["image"], channels=3, expand_animations=False)
-    label = tf.io.decode_png(example["label"], channels=1)[..., 0]
-    return image, label
+    return _decode_picture(example["image"]), _decode_label(example["label"])
 
 
-def augment(image, label, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, mirrors and crops one picture, and pads it where it is too small.
+def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scales, mirrors and crops one encoded picture, and pads it where it is too small.
 
     What the crop shows is cut out before it is scaled, which is several times cheaper than scaling
-    the whole picture.
+    the whole picture; of a JPEG not much more than that is decoded.
 
     Args:
-      image: uint8, `(h, w, 3)`.
-      label: uint8, `(h, w)`.
+      example: `image` and `label`, as a source gives them, of the same size.
       augmentation: what to do.
       seed: two integers that decide all choices.
 
@@ -143,34 +141,106 @@ def augment(image, label, augmentation: Augmentation, seed) -> tuple[tf.Tensor, 
       Image, uint8 `(crop h, crop w, 3)`, and label, uint8 `(crop h, crop w)`. Padding has the mean
       colour and `IGNORE_LABEL`, and lies on all sides at random.
     """
+    label = _decode_label(example["label"])
+    size = tf.shape(label)
+    crop = _choose_crop(size, augmentation, seed)
+    image = _decode_window(example["image"], size, crop)
+    rows, columns = (
+        _nearest(crop.window[axis], crop.shown[axis]) + crop.corner[axis] for axis in (0, 1)
+    )
+    if augmentation.flip:
+        # Before scaling, where there is mostly less to turn round, and not by `[:, ::-1]`, which
+        # takes more than ten times as long.
+        image = tf.cond(crop.mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+        last = 2 * crop.corner[1] + crop.window[1] - 1
+        columns = tf.where(crop.mirrored, last - columns, columns)
+    image, label = _resize(image, crop.shown), _pick(label, rows, columns)
+    # Joined to parts of constants: seven times faster than `tf.pad`, which takes one value for all
+    # channels, between two passes that move the mean colour to zero and back.
+    mean = np.broadcast_to(np.uint8(_MEAN_COLOR), (*augmentation.crop, 3))
+    ignore = np.full(augmentation.crop, IGNORE_LABEL, np.uint8)
+    return _paste(image, mean, crop), _paste(label, ignore, crop)
+
+
+class _Crop(NamedTuple):
+    """What of a picture is shown where: int32 (vertical, horizontal) in pixels, and a bool."""
+
+    corner: tf.Tensor  # of the window that is cut out of the picture
+    window: tf.Tensor  # its size
+    shown: tf.Tensor  # its size after scaling
+    offset: tf.Tensor  # where in the crop it lies
+    mirrored: tf.Tensor
+
+
+def _choose_crop(size, augmentation, seed) -> _Crop:
+    """Draws scale, place and side of a picture of `size` (h, w)."""
     place, flip, factor = tf.split(tf.random.stateless_uniform([4], seed), [2, 1, 1])
     smallest, largest = augmentation.scale
     factor = smallest + (largest - smallest) * factor[0]
-    size = tf.cast(tf.shape(label), tf.float32)
+    size = tf.cast(size, tf.float32)
     crop = tf.constant(augmentation.crop, tf.float32)
-    # The window of the picture that the crop shows, in its own whole pixels.
     window = tf.clip_by_value(tf.round(crop / factor), 1.0, size)
-    top, left = tf.unstack(tf.cast(tf.floor(place * (size - window + 1.0)), tf.int32))
     shown = tf.clip_by_value(tf.round(window * factor), 1.0, crop)
-    target = tf.cast(shown, tf.int32)
-    height, width = tf.unstack(tf.cast(window, tf.int32))
-    image = image[top : top + height, left : left + width]
-    label = label[top : top + height, left : left + width]
-    image = tf.cast(tf.round(tf.image.resize(image, target)), tf.uint8)
-    label = tf.image.resize(label[..., tf.newaxis], target, method="nearest")[..., 0]
-    offset = tf.cast(tf.floor(place[::-1] * (crop - shown + 1.0)), tf.int32)
-    after = tf.constant(augmentation.crop) - target - offset
-    pads = tf.stack([offset, after], 1)
-    mean = tf.constant(_MEAN_COLOR, tf.uint8)
-    # tf.pad takes one value: pad the exclusive or with the mean colour by zeros.
-    image = tf.bitwise.bitwise_xor(
-        tf.pad(tf.bitwise.bitwise_xor(image, mean), tf.concat([pads, [[0, 0]]], 0)), mean
-    )
-    label = tf.pad(label, pads, constant_values=IGNORE_LABEL)
-    if augmentation.flip:
-        mirrored = flip[0] < 0.5
-        image = tf.cond(mirrored, lambda: image[:, ::-1], lambda: image)
-        label = tf.cond(mirrored, lambda: label[:, ::-1], lambda: label)
-    return tf.ensure_shape(image, (*augmentation.crop, 3)), tf.ensure_shape(
-        label, augmentation.crop
-    )
+    corner = tf.floor(place * (size - window + 1.0))
+    offset = tf.floor(place[::-1] * (crop - shown + 1.0))
+    whole = (tf.cast(each, tf.int32) for each in (corner, window, shown, offset))
+    return _Crop(*whole, mirrored=flip[0] < 0.5)
+
+
+def _decode_picture(encoded):
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def _decode_label(encoded):
+    return tf.io.decode_png(encoded, channels=1)[..., 0]
+
+
+def _decode_window(encoded, size, crop):
+    """The crop's window of a picture of `size`: equal to its part of the whole decoded picture."""
+    (top, left), (height, width) = tf.unstack(crop.corner), tf.unstack(crop.window)
+
+    def from_jpeg():
+        # The colours of the outermost columns would miss their neighbours in JPEGs that keep
+        # colour at half the width, so one more column is decoded on either side.
+        first = tf.maximum(left - 1, 0)
+        beyond = tf.minimum(left + width + 1, size[1])
+        part = tf.stack([top, first, height, beyond - first])
+        wider = tf.io.decode_and_crop_jpeg(encoded, part, channels=3)
+        return wider[:, left - first : left - first + width]
+
+    def from_other():
+        return _decode_picture(encoded)[top : top + height, left : left + width]
+
+    return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other), (None, None, 3))
+
+
+def _resize(image, size):
+    """Bilinear, by half-pixel centres, to uint8 again."""
+    # From float, 1.6 times faster than from uint8. The half makes the last cast round.
+    image = tf.cast(image, tf.float32) + 0.5
+    return tf.cast(tf.image.resize(image, size), tf.uint8)
+
+
+def _nearest(length, shown):
+    """Which of `length` pixels lies nearest to each of `shown`, by half-pixel centres as well."""
+    step = tf.cast(length, tf.float32) / tf.cast(shown, tf.float32)
+    centers = (tf.cast(tf.range(shown), tf.float32) + 0.5) * step
+    return tf.minimum(tf.cast(centers, tf.int32), length - 1)
+
+
+def _pick(label, rows, columns):
+    """Rows and columns of a label: scales it eight times faster than resizing by "nearest" does.
+
+    Rows are gathered as a whole, columns pixel by pixel, so the columns are made rows meanwhile.
+    """
+    return tf.transpose(tf.gather(tf.transpose(tf.gather(label, rows)), columns))
+
+
+def _paste(part, background, crop):
+    """A constant `background` of the crop's size with `part` at the crop's offset."""
+    (top, left), (height, width) = tf.unstack(crop.offset), tf.unstack(crop.shown)
+    full = tf.constant(background)
+    beside = full[:height]
+    part = tf.concat([beside[:, :left], part, beside[:, left + width :]], 1)
+    part = tf.concat([full[:top], part, full[top + height :]], 0)
+    return tf.ensure_shape(part, background.shape)

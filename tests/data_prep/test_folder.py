@@ -419,7 +419,9 @@ def test_as_a_module_of_its_own(tmp_path, data):
     ]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith(f"Built {tmp_path / 'out' / 'segmentation_folder' / '1.0.0'}\n")
+    assert result.stdout.startswith(
+        f"Built {tmp_path / 'out' / 'segmentation_folder' / '1.0.0'} in "
+    )
     # On the other stream: TFDS's progress bars, and no word of TensorFlow's.
     noise = [line for line in result.stderr.replace("\r", "\n").split("\n") if "|" not in line]
     assert not "".join(noise).replace("\x1b[A", "").strip(), noise
