@@ -303,7 +303,7 @@ def test_the_real_development_kit(tmp_path, real_data, read_records):
         root = devkit / "VOC2012"
         names = pathlib.Path(root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text()
         assert set(records) == set(names.split())
-        for name in sorted(records)[::50]:
+        for name in sorted(records):
             image, label = records[name]
             assert image == (root / "JPEGImages" / f"{name}.jpg").read_bytes()
             mask = np.asarray(Image.open(root / folder / f"{name}.png"))
