@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep import cityscapes
 from data_prep.building import SegmentationBuilder, find_source
-from data_prep.coco import plan_coco
 from data_prep.common import Plan
-from data_prep.folder import plan_folder
-from data_prep.voc import plan_voc
+from data_prep.plans.cityscapes import DOWNLOADS, plan_cityscapes
+from data_prep.plans.coco import plan_coco
+from data_prep.plans.folder import plan_folder
+from data_prep.plans.voc import plan_voc
 from rnnseg.errors import UserError
 
 _VOC_TAR = "VOCtrainval_11-May-2012.tar"
@@ -75,7 +75,7 @@ class VocSegmentation(SegmentationBuilder):
         """Keeps where the files are.
 
         Args:
-          devkit: as in `data_prep.voc.plan_voc`; None: found or downloaded by TFDS.
+          devkit: as in `data_prep.plans.voc.plan_voc`; None: found or downloaded by TFDS.
           sbd: as there, for the config "augmented"; None: found or downloaded by TFDS.
           **kwargs: as in `SegmentationBuilder`.
         """
@@ -111,7 +111,7 @@ class SegmentationFolder(SegmentationBuilder):
         """Keeps what to build from.
 
         Args:
-          folders: the arguments of `data_prep.folder.plan_folder`.
+          folders: the arguments of `data_prep.plans.folder.plan_folder`.
           **kwargs: as in `SegmentationBuilder`.
         """
         self._folders = folders
@@ -159,14 +159,14 @@ class CityscapesSegmentation(SegmentationBuilder):
 }"""
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and for coarse and both "
-        f"leftImg8bit_trainextra.zip and gtCoarse.zip, all from {cityscapes.DOWNLOADS}"
+        f"leftImg8bit_trainextra.zip and gtCoarse.zip, all from {DOWNLOADS}"
     )
 
     def __init__(self, *, root: str | os.PathLike | None = None, **kwargs):
         """Keeps where the files are.
 
         Args:
-          root: as in `data_prep.cityscapes.plan_cityscapes`; None: found by TFDS.
+          root: as in `data_prep.plans.cityscapes.plan_cityscapes`; None: found by TFDS.
           **kwargs: as in `SegmentationBuilder`.
         """
         self._root = root
@@ -187,14 +187,14 @@ class CityscapesSegmentation(SegmentationBuilder):
 
     def _make_plan(self, dl_manager) -> Plan:
         root = self._root or self._find_root(dl_manager)
-        return cityscapes.plan_cityscapes(pathlib.Path(root), self.builder_config.name)
+        return plan_cityscapes(pathlib.Path(root), self.builder_config.name)
 
     def _find_root(self, dl_manager) -> pathlib.Path:
         names = ["leftImg8bit_trainvaltest.zip", "leftImg8bit"]
         try:
             return find_source(dl_manager, names).parent
         except UserError as error:
-            raise UserError(f"{error}, from {cityscapes.DOWNLOADS}") from error
+            raise UserError(f"{error}, from {DOWNLOADS}") from error
 
 
 class CocoSegmentation(SegmentationBuilder):

@@ -1,63 +1,10 @@
-"""COCO's instances as classes of PASCAL VOC: `python -m data_prep.coco --root PATH --out DIR`.
-
-For training an encoder before it is trained on VOC, as the papers of DeepLab do:
-
-- The 20 categories that VOC has too become its classes; everything else is background.
-- Only pictures with more than 1000 labelled pixels are kept: by the `area` of the instances, so
-  that nothing has to be drawn to know.
-- Crowds (`iscrowd`) of these categories are ignored, except where an instance is: they are coarse
-  outlines of many things and of what lies between.
-- Where instances overlap, the smaller one is on top. Annotators outline what is visible, so two
-  outlines share more than a rim of pixels mostly where a large thing's was drawn around a small one
-  in front of it: a bottle on a table, a cat on a sofa. To ignore these pixels instead, as some do,
-  takes most of just these things out of the training. In a rim neither label is sure, and the one
-  taken is wrong by a few pixels at most.
-"""
-
-import dataclasses
-import pathlib
-import re
-from collections.abc import Mapping, Sequence
+"""COCO as classes of PASCAL VOC: `python -m data_prep.coco --root PATH --out DIR`."""
 
 import click
 
-from data_prep.archives import File, list_files
-from data_prep.coco_instances import Region, draw_labels, read_instances
-from data_prep.common import PATH, Pair, Plan, absolute, read_picture, some
-from data_prep.masks import encode_label
-from data_prep.run import build_options, download_option, run
-from data_prep.voc import CLASSES
+from data_prep.plans.coco import YEARS
+from data_prep.run import PATH, build_options, download_option, run
 from rnnseg.commands import Command
-from rnnseg.errors import UserError
-
-_YEARS = ("2017", "2014")
-_SPLITS = ("train", "val")
-_FEWEST_PIXELS = 1000  # with so many, a picture is left out
-_COCO_NAMES = {
-    "aeroplane": "airplane",
-    "diningtable": "dining table",
-    "motorbike": "motorcycle",
-    "pottedplant": "potted plant",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}
-# Class indices by COCO's names; the background is no category.
-_LABELS = {
-    _COCO_NAMES.get(name, name): label for label, name in enumerate(CLASSES.names) if label > 0
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class CocoPair(Pair):
-    """One picture with its regions; its `mask` is the JSON file that they come from.
-
-    Attributes:
-      size: (width, height), as that file says.
-      regions: those of VOC's classes, and crowds of them.
-    """
-
-    size: tuple[int, int]
-    regions: tuple[Region, ...]
 
 
 @click.command(
@@ -77,8 +24,8 @@ class CocoPair(Pair):
 )
 @click.option(
     "--config",
-    type=click.Choice(_YEARS),
-    default=_YEARS[0],
+    type=click.Choice(YEARS),
+    default=YEARS[0],
     show_default=True,
     help="The year, by which the same pictures are split in another way.",
 )
@@ -91,112 +38,6 @@ def main(root, config, **options) -> None:
     ignored. Where instances overlap, the smaller one is on top.
     """
     run("CocoSegmentation", config=config, root=root, **options)
-
-
-def plan_coco(sources: Sequence[pathlib.Path], year: str) -> Plan:
-    """Lists the pictures of both splits with their regions, and prints how many are kept.
-
-    Args:
-      sources: the published archives, what they unpack to, or folders with some of either. What is
-        there in both forms is read as it was unpacked.
-      year: "2017" or "2014".
-
-    Returns:
-      The plan.
-
-    Raises:
-      UserError: pycocotools is not installed, or a file is missing or not as COCO publishes it.
-    """
-    try:  # here, so that it is missed before 20 GB are read
-        import pycocotools.mask  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"drawing COCO's outlines needs pycocotools: pip install rnnseg[data] ({error})"
-        ) from error
-    files = {}
-    for source in sources:
-        files |= _find_files(source, year)
-    where = some([str(source) for source in sources])
-    return Plan(
-        class_names=CLASSES.names,
-        class_colors=CLASSES.colors,
-        splits={split: _plan_split(f"{split}{year}", files, where) for split in _SPLITS},
-        arguments={"sources": [str(absolute(source)) for source in sources], "year": year},
-        make_example=make_example,
-    )
-
-
-def _find_files(source: pathlib.Path, year: str) -> dict[str, File]:
-    """The files by names such as `instances_train2017.json` and `train2017/000000000009.jpg`."""
-    archives = {f"{part}{year}.zip" for part in ("annotations_trainval", *_SPLITS)}
-    split = f"(?:{'|'.join(_SPLITS)}){year}"
-    wanted = re.compile(rf"/({split}/[^/]+\.jpg|instances_{split}\.json)$")
-    found = {}
-    # In the order of the names an archive comes before the folder that it unpacks to.
-    for name, file in list_files(source, r"\.(jpg|json|zip)$").items():
-        if isinstance(file, pathlib.Path) and file.name in archives:
-            found |= _find_files(file, year)
-        # With the source's own name, since it may be a folder of pictures itself.
-        elif match := wanted.search(f"/{source.name}/{name}"):
-            found[match[1]] = file
-    return found
-
-
-def _plan_split(split: str, files: Mapping[str, File], where: str) -> tuple[CocoPair, ...]:
-    """Lists the pictures of a split that are kept.
-
-    Args:
-      split: with the year, such as "train2017".
-      files: as from `_find_files`.
-      where: what was searched for them, for messages.
-    """
-    annotations = files.get(f"instances_{split}.json")
-    if annotations is None:
-        raise UserError(
-            f"{where}: instances_{split}.json is missing; expected annotations_trainval"
-            f"{split[-4:]}.zip, or the folder annotations that it unpacks to"
-        )
-    pictures = read_instances(annotations, _LABELS)
-    kept = [picture for picture in pictures if picture.area > _FEWEST_PIXELS]
-    click.echo(
-        f"{split}: {len(kept)} of {len(pictures)} pictures kept, with more than {_FEWEST_PIXELS} "
-        f"labelled pixels; {len(pictures) - len(kept)} left out",
-        err=True,
-    )
-    if not kept:
-        raise UserError(f"{annotations}: no picture has more than {_FEWEST_PIXELS} labelled pixels")
-    missing = [name for each in kept if (name := f"{split}/{each.file_name}") not in files]
-    if missing:
-        raise UserError(
-            f"{where}: {len(missing)} pictures are missing of the {len(kept)} needed: "
-            f"{some(missing)}; expected {split}.zip, or the folder {split} that it unpacks to"
-        )
-    return tuple(
-        CocoPair(
-            name=each.file_name.removesuffix(".jpg"),
-            image=files[f"{split}/{each.file_name}"],
-            mask=annotations,
-            size=each.size,
-            regions=each.regions,
-        )
-        for each in kept
-    )
-
-
-def make_example(pair: CocoPair) -> dict[str, bytes | str]:
-    """The values of a picture's record.
-
-    Raises:
-      UserError: the picture cannot be used, or has another size or no valid regions.
-    """
-    image, size = read_picture(pair.image, as_stored=True)
-    if size != pair.size:
-        raise UserError(
-            f"{pair.image}: {size[0]}x{size[1]} pixels, expected {pair.size[0]}x{pair.size[1]} "
-            f"as in {pair.mask}; replace the picture"
-        )
-    labels = draw_labels(pair.regions, size, str(pair.mask))
-    return {"image": image, "label": encode_label(labels), "name": pair.name}
 
 
 if __name__ == "__main__":

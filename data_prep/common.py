@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import click
 from PIL import Image
 
 from data_prep.archives import File
@@ -21,10 +20,6 @@ _PICTURE_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L", "P", "1")}
 _EXIF_ORIENTATION = 0x0112
 # The last bytes of every whole PNG. Pillow reads files without them, TensorFlow does not.
 _PNG_END = b"IEND\xaeB`\x82"
-
-
-# The type of all options that are files or folders.
-PATH = click.Path(path_type=pathlib.Path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
-from data_prep.common import PATH, absolute, some
+from data_prep.common import absolute, some
 from rnnseg.errors import UserError
+
+# The type of all options that are files or folders.
+PATH = click.Path(path_type=pathlib.Path)
 
 _SHOWN = 10  # left-out pictures that are printed
 

@@ -15,7 +15,7 @@ import click
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep.common import PATH
+from data_prep.run import PATH
 from rnnseg.commands import Command
 from rnnseg.data import Source, absolute_data, open_source
 from rnnseg.errors import UserError

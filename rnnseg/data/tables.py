@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from rnnseg.data.classes import ClassTable, Color, table_from_rows
 from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.palette import default_colors
 
 
 def _split(names: str) -> tuple[str, ...]:
@@ -40,7 +41,7 @@ _CITYSCAPES_LICENSE_PLATE = 255
 CITYSCAPES = ClassTable(
     names=tuple(name for _, name, _ in _CITYSCAPES_CLASSES),
     colors=tuple(color for _, _, color in _CITYSCAPES_CLASSES),
-    values=types.MappingProxyType(
+    values=(
         dict.fromkeys([*_CITYSCAPES_LABEL_IDS, _CITYSCAPES_LICENSE_PLATE], IGNORE_LABEL)
         | {label_id: index for index, (label_id, _, _) in enumerate(_CITYSCAPES_CLASSES)}
     ),
@@ -98,12 +99,28 @@ ADE20K_OBJECTS = table_from_rows(
 )
 """The 100 classes of objects of ADE20K's instance segmentation benchmark, and what is none."""
 
+_VOC_NAMES = tuple(
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
+    "motorbike person pottedplant sheep sofa train tvmonitor".split()
+)
+# The object borders, and difficult objects.
+_VOC_VOID = 255
+
+PASCAL_VOC = ClassTable(
+    names=_VOC_NAMES,
+    colors=tuple(default_colors(len(_VOC_NAMES))),
+    values=({index: index for index in range(len(_VOC_NAMES))} | {_VOC_VOID: IGNORE_LABEL}),
+    color_values=None,
+)
+"""PASCAL VOC's 20 classes and the background, with the colours of its development kit."""
+
 TABLES: Mapping[str, ClassTable] = types.MappingProxyType(
     {
         "ade20k": ADE20K,
         "ade20k_objects": ADE20K_OBJECTS,
         "cityscapes": CITYSCAPES,
         "oxford_iiit_pet": OXFORD_IIIT_PET,
+        "pascal_voc": PASCAL_VOC,
     }
 )
 """All of them, as a description file calls them."""

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pathlib
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from PIL import Image
 from data_prep.building import build, find_source, stored_lists
 from data_prep.common import Pair
 from data_prep.examples import Examples
+from data_prep.masks import MaskReader
 from rnnseg.data.records import find_builds, open_records, unfinished_builds
+from rnnseg.data.tables import TABLES
 from rnnseg.errors import UserError
 from tests.data_prep.toy import ToyBuilder, make_example
 
@@ -255,3 +258,9 @@ def test_files_that_cannot_be_downloaded(tmp_path):
     )
     with pytest.raises(UserError, match=f"a.zip or a: not found; put a.zip into {tmp_path}"):
         find_source(manager, ["a.zip", "a"])
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_tables_can_be_sent_to_other_processes(name):
+    sent = pickle.loads(pickle.dumps(MaskReader(TABLES[name])))
+    assert isinstance(sent, MaskReader)

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from data_prep.cityscapes import main, make_example, plan_cityscapes
+from data_prep.cityscapes import main
+from data_prep.plans.cityscapes import make_example, plan_cityscapes
 from rnnseg.data.records import find_builds, open_records
 from rnnseg.errors import UserError
 

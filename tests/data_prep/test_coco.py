@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from data_prep.coco import main, make_example, plan_coco
+from data_prep.coco import main
+from data_prep.plans.coco import make_example, plan_coco
 from rnnseg.data.records import find_builds, open_records
 from rnnseg.errors import UserError
 

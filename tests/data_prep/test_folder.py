@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from data_prep.folder import join_pairs, main, plan_folder
+from data_prep.folder import main
+from data_prep.plans.folder import join_pairs, plan_folder
 from rnnseg.data.records import find_builds, open_records, unfinished_builds
 from rnnseg.errors import UserError
 

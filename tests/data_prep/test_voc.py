@@ -1,6 +1,7 @@
 import io
 import os
 import pathlib
+import pickle
 import shutil
 import tarfile
 
@@ -10,8 +11,10 @@ from click.testing import CliRunner
 from PIL import Image
 from scipy.io import savemat
 
-from data_prep.voc import CLASSES, main, plan_voc
+from data_prep.plans.voc import plan_voc
+from data_prep.voc import main
 from rnnseg.data.records import find_builds, open_records
+from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 
 PALETTE = [value for index in range(256) for value in (255 - index, 3, index)]
@@ -99,7 +102,7 @@ def test_all_splits(tmp_path, devkit, folder, read_records):
 def test_classes(tmp_path, devkit):
     assert _run(devkit, tmp_path / "out").exit_code == 0
     source = open_records(tmp_path / "out")
-    assert source.class_names == CLASSES.names and len(CLASSES.names) == 21
+    assert source.class_names == PASCAL_VOC.names and len(PASCAL_VOC.names) == 21
     colors = dict(zip(source.class_names, source.class_colors, strict=True))
     # From the development kit's own table.
     assert colors["background"] == (0, 0, 0)
@@ -205,6 +208,7 @@ def test_the_rule_gives_the_number_of_the_full_data(tmp_path):
     for name in {*both, *sbd}:
         (kit / "JPEGImages" / f"{name}.jpg").touch()
     plan = plan_voc(kit, other)
+    assert callable(pickle.loads(pickle.dumps(plan.make_example)))
     assert len(plan.splits["train_aug"]) == plan.full_sizes["train_aug"] == 10582
     assert plan.missing == {}
     assert {pair.name for pair in plan.splits["train_aug"]} == set(
@@ -269,7 +273,7 @@ def test_published_files_by_their_names(tmp_path, devkit, sbd, read_records):
         },
     )
     assert {split: len(each) for split, each in splits.items()} == sizes
-    assert info.metadata["class_names"] == list(CLASSES.names)
+    assert info.metadata["class_names"] == list(PASCAL_VOC.names)
     assert "everingham" in info.citation and info.homepage.startswith("http") and info.description
     for split in sizes:
         records = read_records(tmp_path / "out", split)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from data_prep.common import Pair
-from data_prep.splits import parse_splits, require_disjoint, split_names
+from data_prep.plans.splits import parse_splits, require_disjoint, split_names
 from rnnseg.errors import UserError
 
 FOLDER = pathlib.Path("photos")

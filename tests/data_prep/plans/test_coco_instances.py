@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
 
-from data_prep.coco_instances import Region, draw_labels, read_instances
+from data_prep.plans.coco_instances import Region, draw_labels, read_instances
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 

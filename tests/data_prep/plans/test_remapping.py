@@ -1,6 +1,6 @@
 import pytest
 
-from data_prep.remapping import remap_table
+from data_prep.plans.remapping import remap_table
 from rnnseg.data.classes import ClassTable
 from rnnseg.errors import UserError
 

@@ -1,0 +1,177 @@
+"""What is built of anyone's own pictures and masks."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import click
+
+from data_prep.archives import list_files
+from data_prep.common import Pair, Plan, absolute, some
+from data_prep.examples import MakePairExample
+from data_prep.masks import MaskReader
+from data_prep.plans.remapping import remap_table
+from data_prep.plans.splits import REST, parse_splits, require_disjoint, split_names
+from rnnseg.data.classes import read_classes
+from rnnseg.errors import UserError
+from rnnseg.palette import default_colors
+
+# The formats that cannot be used are listed too: such a file gets a message instead of being
+# left out in silence.
+_PICTURE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png"),
+    *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+
+
+def plan_folder(
+    *,
+    images: str | os.PathLike,
+    masks: str | os.PathLike,
+    classes: str | os.PathLike,
+    val_images: str | os.PathLike | None = None,
+    val_masks: str | os.PathLike | None = None,
+    split: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    remap: Sequence[str] = (),
+    mask_suffix: str = "",
+    mask_encoding: str = "auto",
+) -> Plan:
+    """Settles what the command builds; the arguments are its options.
+
+    Raises:
+      UserError: options contradict each other, a file or folder is missing or cannot be used, or a
+        picture is in two splits.
+    """
+    if (val_images is None) != (val_masks is None):
+        raise UserError("--val-images and --val-masks: one of them is missing, give both or none")
+    if split and val_images is not None:
+        raise UserError(f"--split {split[0]}: not together with --val-images, drop one of them")
+    table = read_classes(pathlib.Path(classes))
+    if mask_encoding == "color" and table.color_values is None:
+        raise UserError(
+            f"{classes}: colour masks need the colour of every class, expected lines: name R G B"
+        )
+    table = remap_table(table, remap, ignore, mask_encoding)
+    wanted = parse_splits(split)
+    folders = {REST: (pathlib.Path(images), pathlib.Path(masks))}
+    splits = find_splits(*folders[REST], mask_suffix, wanted)
+    if val_images is not None:
+        folders["val"] = (pathlib.Path(val_images), pathlib.Path(val_masks))
+        splits["val"] = find_splits(*folders["val"], mask_suffix)[REST]
+    require_disjoint(splits)
+    reader = MaskReader(
+        table,
+        mask_encoding,
+        index_way_out="; if it is no class, add --ignore {value}; if it is a grey colour, give "
+        f"every class its colour in {classes} and add --mask-encoding color",
+        color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is no class",
+    )
+    return Plan(
+        class_names=table.names,
+        class_colors=table.colors or tuple(default_colors(len(table.names))),
+        splits=splits,
+        arguments={
+            "folders": {
+                name: [str(absolute(path)) for path in pair] for name, pair in folders.items()
+            },
+            "splits": [
+                [name, what if isinstance(what, float) else str(absolute(what))]
+                for name, what in wanted.items()
+            ],
+            "values": sorted(table.values.items()),
+            "color_values": sorted((table.color_values or {}).items()),
+            "mask_suffix": mask_suffix,
+            "mask_encoding": mask_encoding,
+        },
+        make_example=MakePairExample(reader),
+    )
+
+
+def find_splits(
+    images: pathlib.Path,
+    masks: pathlib.Path,
+    mask_suffix: str = "",
+    splits: Mapping[str, float | pathlib.Path] | None = None,
+) -> dict[str, tuple[Pair, ...]]:
+    """Pairs pictures and masks by their paths below the two folders, without ending.
+
+    Args:
+      images: the pictures' folder.
+      masks: the masks' folder.
+      mask_suffix: what the masks' names have more, before the ending; files without it are left
+        out.
+      splits: what to divide the pictures into, from `parse_splits`; all others are `train`.
+
+    Returns:
+      The pairs of every split, in the order of their names.
+
+    Raises:
+      UserError: a folder is missing or has no pictures, two files share a name, one of a pair is
+        missing, or as `split_names`.
+    """
+    found_images = _find_pictures(images)
+    found_masks = _find_pictures(masks, mask_suffix)
+    names = split_names(found_images, images, splits or {})
+    left_out = found_images.keys() - set().union(*names.values())
+    if left_out:
+        # On the stream of messages: this is asked for from inside a build too.
+        click.echo(
+            f"{len(left_out)} of {len(found_images)} pictures are in no list and left out", err=True
+        )
+        # They may lack a mask: lists are a way to name those that have one.
+        found_images, found_masks = (
+            {name: file for name, file in files.items() if name not in left_out}
+            for files in (found_images, found_masks)
+        )
+    name, image = next(iter(found_images.items()))
+    expected = f"{masks / name}{mask_suffix}.png for {image}"
+    pairs = {pair.name: pair for pair in join_pairs(found_images, found_masks, expected)}
+    return {split: tuple(pairs[name] for name in sorted(names[split])) for split in names}
+
+
+def join_pairs(
+    images: Mapping[str, pathlib.Path], masks: Mapping[str, pathlib.Path], expected: str
+) -> tuple[Pair, ...]:
+    """Joins pictures and masks of the same name, in the order of the names.
+
+    Args:
+      images: files of pictures by name.
+      masks: files of masks by name.
+      expected: how the message goes on after "expected": where the files should be.
+
+    Raises:
+      UserError: a picture without mask or a mask without picture.
+    """
+    without_mask = sorted(images.keys() - masks.keys())
+    without_image = sorted(masks.keys() - images.keys())
+    if without_mask or without_image:
+        complaints = [
+            f"{len(names)} of {len(files)} {kind}: {some([str(files[name]) for name in names])}"
+            for names, files, kind in (
+                (without_mask, images, "pictures without mask"),
+                (without_image, masks, "masks without picture"),
+            )
+            if names
+        ]
+        raise UserError(f"{'; '.join(complaints)}; expected {expected}")
+    return tuple(Pair(name, images[name], masks[name]) for name in sorted(images))
+
+
+def _find_pictures(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
+    """The picture files below `folder`, by their relative paths without suffix and ending."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = {}
+    for path in list_files(folder).values():
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if path.suffix.lower() not in _PICTURE_ENDINGS or not name.endswith(suffix):
+            continue
+        name = name.removesuffix(suffix)
+        if name in found:
+            raise UserError(f"{found[name]} and {path}: two files of one name, expected one")
+        found[name] = path
+    if not found:
+        named = f" named …{suffix}.png" if suffix else ""
+        raise UserError(f"{folder}: empty, expected picture files{named} there")
+    return found

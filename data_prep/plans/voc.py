@@ -1,0 +1,189 @@
+"""What is built of PASCAL VOC 2012 and the Semantic Boundaries Dataset."""
+
+import collections
+import io
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from data_prep.archives import File, list_files
+from data_prep.common import Pair, Plan, absolute, some
+from data_prep.examples import MakePairExample
+from data_prep.masks import MaskReader, encode_label
+from rnnseg.data.tables import PASCAL_VOC
+from rnnseg.errors import UserError
+
+# Of the full data sets; see the paper of DeepLab for the last one.
+_FULL_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}
+_LISTS = "ImageSets/Segmentation/"
+_KIT_FILES = rf"(^|/)(JPEGImages|SegmentationClass(Aug)?|{_LISTS[:-1]})/"
+_SBD_FILES = r"(^|/)(cls/[^/]+\.mat|(train|val)\.txt)$"
+
+
+def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> Plan:
+    """Lists the pairs of all splits.
+
+    Args:
+      devkit: the tar of the development kit, the `VOC2012` folder, or a folder above it.
+      sbd: the archive of the Semantic Boundaries Dataset, or the folder it was unpacked to; None:
+        the split `train_aug` is only there if the kit has both its list and its masks.
+
+    Returns:
+      The plan.
+
+    Raises:
+      UserError: a part of the kit, a picture or a mask is missing, or a list is empty or has a name
+        twice. In the split `train_aug` made with `sbd`, what is missing is left out.
+    """
+    kit = _Kit(devkit)
+    splits = {
+        split: kit.pairs(split, "SegmentationClass") for split in ("train", "val", "trainval")
+    }
+    missing = {}
+    if sbd is not None:
+        splits["train_aug"], missing["train_aug"] = _augment(kit, splits, sbd)
+    elif kit.has("SegmentationClassAug", "train_aug"):
+        splits["train_aug"] = kit.pairs("train_aug", "SegmentationClassAug")
+    return Plan(
+        class_names=PASCAL_VOC.names,
+        class_colors=PASCAL_VOC.colors,
+        splits=splits,
+        arguments={
+            "devkit": str(absolute(devkit)),
+            "sbd": None if sbd is None else str(absolute(sbd)),
+        },
+        make_example=MakePairExample(_VocMasks(), as_stored=True),
+        full_sizes={split: _FULL_SIZES[split] for split in splits},
+        missing={split: names for split, names in missing.items() if names},
+    )
+
+
+class _Kit:
+    """The files of the development kit."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._files = list_files(path, _KIT_FILES)
+        lists = [name for name in self._files if name.endswith(f"{_LISTS}train.txt")]
+        if len(lists) > 1:  # a VOCdevkit folder with several years
+            lists = [name for name in lists if f"VOC2012/{_LISTS}" in f"/{name}"]
+        if len(lists) != 1:
+            raise self._incomplete(f"VOC2012/{_LISTS}train.txt")
+        self._root = lists[0].removesuffix(f"{_LISTS}train.txt")
+        for folder in ("JPEGImages", "SegmentationClass"):
+            if not self._has_folder(folder):
+                raise self._incomplete(self._root + folder)
+
+    def _incomplete(self, part: str) -> UserError:
+        return UserError(
+            f"{self._path / part}: missing; expected {self._path} to be the kit's VOC2012 folder, "
+            "with JPEGImages, SegmentationClass and ImageSets/Segmentation, a folder above it, or "
+            "VOCtrainval_11-May-2012.tar"
+        )
+
+    def _has_folder(self, name: str) -> bool:
+        return any(each.startswith(f"{self._root}{name}/") for each in self._files)
+
+    def has(self, masks: str, split: str) -> bool:
+        """Whether there is a list of the split, and a folder of masks."""
+        return self.get(f"{_LISTS}{split}.txt") is not None and self._has_folder(masks)
+
+    def get(self, name: str) -> File | None:
+        """The file of that name below VOC2012."""
+        return self._files.get(self._root + name)
+
+    def pairs(self, split: str, masks: str) -> tuple[Pair, ...]:
+        """The pairs that a split's list names."""
+        file = self.get(f"{_LISTS}{split}.txt")
+        if file is None:
+            raise self._incomplete(f"{self._root}{_LISTS}{split}.txt")
+        names = _read_names(file)
+        wanted = [(f"JPEGImages/{name}.jpg", f"{masks}/{name}.png") for name in names]
+        missing = [each for pair in wanted for each in pair if self.get(each) is None]
+        if missing:
+            raise UserError(
+                f"{len(missing)} files are missing of the {2 * len(names)} that {file} names: "
+                + some([str(self._path / self._root / each) for each in missing])
+            )
+        return tuple(
+            Pair(name, self.get(image), self.get(mask))
+            for name, (image, mask) in zip(names, wanted, strict=True)
+        )
+
+
+def _augment(
+    kit: _Kit, splits: Mapping[str, tuple[Pair, ...]], sbd: pathlib.Path
+) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """The split `train_aug`, and what it lacks.
+
+    (VOC train + SBD train + SBD val) - VOC val, as DeepLab trains on, with the kit's own masks
+    where it has one: they are finer, and mark the borders.
+    """
+    files = {
+        pathlib.PurePosixPath(name).name: file for name, file in list_files(sbd, _SBD_FILES).items()
+    }
+    names = {pair.name: pair for pair in splits["train"]}
+    for split in ("train.txt", "val.txt"):
+        if split not in files:
+            raise UserError(
+                f"{sbd}: {split} is missing; expected benchmark.tgz of the Semantic Boundaries "
+                "Dataset, or its folder dataset, with cls, train.txt and val.txt"
+            )
+        for name in _read_names(files[split]):
+            names.setdefault(name, None)
+    pairs, missing = [], []
+    for name in sorted(names.keys() - {pair.name for pair in splits["val"]}):
+        image, mask = kit.get(f"JPEGImages/{name}.jpg"), files.get(f"{name}.mat")
+        if names[name] is not None:
+            pairs.append(names[name])
+        elif image is not None and mask is not None:
+            pairs.append(Pair(name, image, mask))
+        else:
+            missing.append(name)
+    return tuple(pairs), tuple(missing)
+
+
+class _VocMasks:
+    """Reads the kit's masks and those of SBD."""
+
+    def __init__(self):
+        self._masks = MaskReader(
+            PASCAL_VOC,
+            encoding="index",
+            index_way_out="; replace the file by the development kit's own",
+        )
+
+    def read_label(self, file: File) -> tuple[bytes, tuple[int, int]]:
+        """As `MaskReader.read_label`; SBD's masks are MATLAB files, `GTcls.Segmentation`."""
+        if not str(file).endswith(".mat"):
+            return self._masks.read_label(file)
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+
+        data = file.read_bytes()
+        try:
+            labels = loadmat(io.BytesIO(data))["GTcls"][0, 0]["Segmentation"]
+        # scipy has no common class for what it says about damaged files.
+        except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError) as error:
+            raise UserError(
+                f"{file}: cannot be read as a mask of the Semantic Boundaries Dataset ({error}); "
+                "replace the file"
+            ) from error
+        labels = np.ascontiguousarray(labels)
+        if labels.dtype != np.uint8 or labels.ndim != 2 or labels.max() >= len(PASCAL_VOC.names):
+            raise UserError(
+                f"{file}: {labels.dtype} of shape {labels.shape}, up to {labels.max()}; expected "
+                f"uint8 of two dimensions, 0 to {len(PASCAL_VOC.names) - 1}"
+            )
+        return encode_label(labels), labels.shape[::-1]
+
+
+def _read_names(file: File) -> list[str]:
+    names = file.read_bytes().decode().split()
+    if not names:
+        raise UserError(f"{file}: empty, expected the name of a picture on every line")
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"{file}: more than once: {some(twice)}")
+    return names
