@@ -6,7 +6,7 @@ thousand pictures or so. With ImageNet weights train the encoder too: `--train-e
 """
 
 RECIPE = dict(
-    # Needs SegmentationClassAug in the development kit; without it, --train-split train.
+    # Built with --sbd, or from a kit that has SegmentationClassAug; else --train-split train.
     train_split="train_aug",
     encoder="mobilenet_v2",
     encoder_weights="imagenet",

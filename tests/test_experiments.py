@@ -1,7 +1,12 @@
+import importlib.util
+import json
+import sys
+
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
-from experiments import curve_shape
+from experiments import curve_shape, pipeline_benchmark
 from rnnseg import data
 from rnnseg.data.pipeline import decode
 from tests.models import make_model
@@ -27,3 +32,58 @@ def test_curve_shape_prints_frequent_classes_and_increments(tmp_path, monkeypatc
     np.testing.assert_allclose(increments[1], np.abs(canvases[1] - canvases[0]).mean(), rtol=1e-4)
     top = np.sort(canvases[2], -1)
     np.testing.assert_allclose(leads[2], (top[..., -1] - top[..., -2]).mean(), rtol=1e-4)
+
+
+def test_pipeline_benchmark_prints_what_it_measured(tmp_path, monkeypatch):
+    if not importlib.util.find_spec("official"):
+        pytest.skip("needs tf-models-official")
+    case = pipeline_benchmark.Case(
+        33, pictures=12, batch=2, steps=2, garden={"output_size": [33] * 2}
+    )
+    monkeypatch.setattr(pipeline_benchmark, "CASES", {"voc": case})
+    monkeypatch.setattr(data, "open_source", lambda name: tiny_source())
+    arguments = ["--voc", "tiny", "--repeats", "3", "--json", str(tmp_path / "numbers.json")]
+    result = CliRunner().invoke(pipeline_benchmark.main, arguments)
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "numbers.json").read_text())["results"]["voc"]
+    speeds = written["pictures_per_second"]
+    assert {len(values) for values in speeds.values()} == {3}
+    printed = {line[2:26].strip(): line[26:].split() for line in result.stdout.splitlines()}
+    for name, values in speeds.items():
+        assert float(printed[name][0]) == pytest.approx(np.median(values), abs=0.06)
+    for other in ("Model Garden", "decoding alone"):
+        ratio = np.median(np.divide(speeds["ours"], speeds[other]))
+        assert float(printed[f"ours / {other}"][0]) == pytest.approx(ratio, abs=0.006)
+    wait, compute = (np.array(written["training"][key]) for key in ("wait", "compute"))
+    assert wait.shape == compute.shape == (2,)
+    share = 100 * wait.sum() / (wait + compute).sum()
+    assert float(printed["training waits"][0]) == pytest.approx(share, abs=0.006)
+
+
+def test_pipeline_benchmark_gives_everyone_the_same_pictures():
+    if not importlib.util.find_spec("official"):
+        pytest.skip("needs tf-models-official")
+    case = pipeline_benchmark.Case(
+        48, pictures=12, batch=4, steps=1, garden={"output_size": [40, 48]}
+    )
+    source = tiny_source()
+    examples = list(source.read("train").as_numpy_iterator())
+    decoded = list(pipeline_benchmark._decoded(examples, case))
+    ours = list(pipeline_benchmark._ours(source, examples, case, epochs=1))
+    garden = list(pipeline_benchmark._garden(examples, case))
+    assert [image.shape for image, _ in decoded] == [(40, 48, 3)] * 12
+    assert [image.shape for image, _ in ours] == [(4, 48, 48, 3)] * 3
+    assert [image.shape for image, _ in garden] == [(4, 40, 48, 3)] * 3
+    for _, labels in garden:
+        assert set(np.unique(labels["masks"])) == {0, 1, 2, 255}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "give --voc DIR"), (["--voc", "x"], "pip install rnnseg[garden]")],
+)
+def test_pipeline_benchmark_says_what_is_missing(arguments, message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "official.vision.dataloaders", None)
+    result = CliRunner().invoke(pipeline_benchmark.main, arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr and len(result.stderr.splitlines()) == 1

@@ -61,7 +61,7 @@ def training_batches(
       augmentation: random changes.
       epochs: the number of the last epoch, counted from 1.
       first_epoch: how many epochs are done already.
-      seed: makes order and augmentation the same at every run, at some loss of speed.
+      seed: makes order and augmentation the same at every run.
 
     Returns:
       The data set of `(images, labels)`, uint8, `(batch, h, w, 3)` and `(batch, h, w)`, and its
@@ -76,26 +76,30 @@ def training_batches(
             f"batch size {batch_size}: expected 1 to {size}, the number of pictures in split "
             f"{split!r} of {source.name}"
         )
+    steps = size // batch_size
     base_seed = int(np.random.default_rng(seed).integers(2**31))
     examples = source.read(split)
 
-    def epoch_batches(epoch):
+    def epoch_examples(epoch):
         seeds = tf.data.Dataset.random(seed=base_seed + epoch).batch(2)
         shuffled = examples.shuffle(
             min(size, _SHUFFLE_BUFFER), seed=base_seed + epoch, reshuffle_each_iteration=False
         )
-        return (
-            tf.data.Dataset.zip(shuffled, seeds)
-            .map(
-                lambda example, pair: decode_augmented(example, augmentation, pair),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=seed is not None,
-            )
-            .batch(batch_size, drop_remainder=True)
-        )
+        return tf.data.Dataset.zip(shuffled, seeds).take(steps * batch_size)
 
-    batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)
-    return batches.prefetch(tf.data.AUTOTUNE), size // batch_size
+    # The epochs are joined before decoding, so that no core waits where one ends: with epochs of
+    # six pictures 1.5 times faster.
+    batches = (
+        tf.data.Dataset.range(first_epoch, epochs)
+        .flat_map(epoch_examples)
+        .map(
+            lambda example, pair: decode_augmented(example, augmentation, pair),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    return batches, steps
 
 
 def evaluation_pictures(source: Source, split: str) -> tf.data.Dataset:
@@ -145,15 +149,13 @@ def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tens
     size = tf.shape(label)
     crop = _choose_crop(size, augmentation, seed)
     image = _decode_window(example["image"], size, crop)
-    rows, columns = (
-        _nearest(crop.window[axis], crop.shown[axis]) + crop.corner[axis] for axis in (0, 1)
-    )
+    label = _cut(label, crop.corner, crop.window)
+    rows, columns = (_nearest(crop.window[axis], crop.shown[axis]) for axis in (0, 1))
     if augmentation.flip:
         # Before scaling, where there is mostly less to turn round, and not by `[:, ::-1]`, which
         # takes more than ten times as long.
         image = tf.cond(crop.mirrored, lambda: tf.reverse(image, [1]), lambda: image)
-        last = 2 * crop.corner[1] + crop.window[1] - 1
-        columns = tf.where(crop.mirrored, last - columns, columns)
+        columns = tf.where(crop.mirrored, crop.window[1] - 1 - columns, columns)
     image, label = _resize(image, crop.shown), _pick(label, rows, columns)
     # Joined to parts of constants: seven times faster than `tf.pad`, which takes one value for all
     # channels, between two passes that move the mean colour to zero and back.
@@ -195,21 +197,25 @@ def _decode_label(encoded):
     return tf.io.decode_png(encoded, channels=1)[..., 0]
 
 
+def _cut(picture, corner, window):
+    (top, left), (height, width) = tf.unstack(corner), tf.unstack(window)
+    return picture[top : top + height, left : left + width]
+
+
 def _decode_window(encoded, size, crop):
     """The crop's window of a picture of `size`: equal to its part of the whole decoded picture."""
-    (top, left), (height, width) = tf.unstack(crop.corner), tf.unstack(crop.window)
 
     def from_jpeg():
         # The colours of the outermost columns would miss their neighbours in JPEGs that keep
         # colour at half the width, so one more column is decoded on either side.
-        first = tf.maximum(left - 1, 0)
-        beyond = tf.minimum(left + width + 1, size[1])
-        part = tf.stack([top, first, height, beyond - first])
+        start = tf.maximum(crop.corner - [0, 1], 0)
+        end = tf.minimum(crop.corner + crop.window + [0, 1], size)
+        part = tf.concat([start, end - start], 0)
         wider = tf.io.decode_and_crop_jpeg(encoded, part, channels=3)
-        return wider[:, left - first : left - first + width]
+        return _cut(wider, crop.corner - start, crop.window)
 
     def from_other():
-        return _decode_picture(encoded)[top : top + height, left : left + width]
+        return _cut(_decode_picture(encoded), crop.corner, crop.window)
 
     return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other), (None, None, 3))
 
@@ -223,9 +229,7 @@ def _resize(image, size):
 
 def _nearest(length, shown):
     """Which of `length` pixels lies nearest to each of `shown`, by half-pixel centres as well."""
-    step = tf.cast(length, tf.float32) / tf.cast(shown, tf.float32)
-    centers = (tf.cast(tf.range(shown), tf.float32) + 0.5) * step
-    return tf.minimum(tf.cast(centers, tf.int32), length - 1)
+    return (2 * tf.range(shown) + 1) * length // (2 * shown)
 
 
 def _pick(label, rows, columns):

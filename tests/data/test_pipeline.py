@@ -1,10 +1,19 @@
+import io
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from rnnseg import UserError
-from rnnseg.data.pipeline import Augmentation, augment, evaluation_pictures, training_batches
-from tests.sources import halves, make_source, tiny_source
+from rnnseg.data.pipeline import (
+    Augmentation,
+    decode,
+    decode_augmented,
+    evaluation_pictures,
+    training_batches,
+)
+from tests.sources import encode, halves, make_source, tiny_source
 
 
 def coordinates(height, width):
@@ -15,7 +24,41 @@ def coordinates(height, width):
 
 
 def augmented(image, label, seed, **options):
-    return [each.numpy() for each in augment(image, label, Augmentation(**options), (seed, 3))]
+    example = {"image": encode(image), "label": encode(label)}
+    return [each.numpy() for each in decode_augmented(example, Augmentation(**options), (seed, 3))]
+
+
+def photo(height, width, seed=0):
+    """Strong, saturated edges everywhere: what JPEG keeps colour of at half the size shows."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (height // 3 + 1, width // 3 + 1, 3))
+    return np.kron(blocks, np.ones((3, 3, 1)))[:height, :width].astype(np.uint8)
+
+
+def encode_as(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def bilinear(image, height, width):
+    """By half-pixel centres, in floats, without smoothing."""
+    for axis, size in enumerate((height, width)):
+        length = image.shape[axis]
+        at = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+        below = np.floor(at).astype(int)
+        above = np.minimum(below + 1, length - 1)
+        weight = (at - below).reshape([-1 if axis == each else 1 for each in range(3)])
+        image = image.take(below, axis) * (1 - weight) + image.take(above, axis) * weight
+    return image
+
+
+def nearest(label, height, width):
+    rows, columns = (
+        np.floor((np.arange(size) + 0.5) * length / size).astype(int)
+        for size, length in zip((height, width), label.shape, strict=True)
+    )
+    return label[rows[:, None], columns]
 
 
 def test_a_crop_is_a_part_of_the_picture_or_its_mirror():
@@ -65,17 +108,116 @@ def test_small_pictures_are_padded_with_mean_and_ignore():
     np.testing.assert_array_equal(crop[inside].reshape(20, 30, 3), image)
 
 
-def test_batches_hold_every_picture_once_an_epoch():
+@pytest.mark.parametrize("size", [(97, 61), (40, 130)])
+def test_scaling_mirroring_and_padding_agree_with_numpy(size):
+    image = photo(*size)
+    label = np.random.default_rng(1).integers(0, 200, size).astype(np.uint8)
+    sides, padded = set(), 0
+    for seed in range(40):
+        crop, crop_label = augmented(image, label, seed, crop=(64, 72))
+        inside = crop_label != 255
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        shown = rows.size, columns.size
+        within = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        assert inside.sum() == np.prod(shown) == inside[within].sum()
+        padded += not inside.all()
+        np.testing.assert_array_equal(crop[~inside], np.tile([124, 117, 104], ((~inside).sum(), 1)))
+
+        # What was drawn, by the definition: two places, a side, a factor.
+        draws = tf.random.stateless_uniform([4], (seed, 3)).numpy()
+        factor = 0.5 + 1.5 * draws[3]
+        window = np.clip(np.round(np.array([64, 72]) / factor), 1, size).astype(int)
+        top, left = (draws[:2] * (np.array(size) - window + 1)).astype(int)
+        part = np.s_[top : top + window[0], left : left + window[1]]
+        turn = -1 if draws[2] < 0.5 else 1
+        sides.add(turn)
+        np.testing.assert_array_equal(
+            crop_label[within], nearest(label[part][:, ::turn], *shown), err_msg=str(seed)
+        )
+        difference = crop[within] - bilinear(image[part][:, ::turn].astype(float), *shown)
+        assert np.abs(difference).max() < 0.502
+        assert np.all(np.abs(shown - np.minimum(window * factor, (64, 72))) <= 0.5)
+    assert sides == {-1, 1} and 5 < padded < 40
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(subsampling="4:4:4"),
+        dict(subsampling="4:2:2"),
+        dict(subsampling="4:2:0"),
+        dict(subsampling="4:2:0", progressive=True),
+        dict(subsampling="4:2:0", restart_marker_rows=1),
+        dict(mode="L"),
+    ],
+    ids=lambda options: " ".join(map(str, options.values())),
+)
+def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_picture(options):
+    options = dict(options)
+    picture = Image.fromarray(photo(85, 121)).convert(options.pop("mode", "RGB"))
+    jpeg = encode_as(picture, "JPEG", quality=85, **options)
+    label = encode(np.zeros((85, 121), np.uint8))
+    whole = decode({"image": jpeg, "label": label})[0].numpy()
+    assert np.abs(whole - np.asarray(picture.convert("RGB"), float)).mean() < 60
+    for crop, scale in (((33, 29), (1, 1)), ((60, 70), (0.5, 2.0)), ((85, 121), (1, 1))):
+        augmentation = Augmentation(crop, scale)
+        function = tf.function(
+            lambda image, seed, augmentation=augmentation: decode_augmented(
+                {"image": image, "label": label}, augmentation, seed
+            )[0],
+            input_signature=[tf.TensorSpec((), tf.string), tf.TensorSpec((2,), tf.int32)],
+        )
+        for seed in range(60):
+            np.testing.assert_array_equal(
+                function(jpeg, (seed, 5)), function(encode(whole), (seed, 5)), err_msg=str(seed)
+            )
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
+def test_png_of_every_kind_is_cropped_as_rgb(mode):
+    picture = Image.fromarray(photo(30, 40)).convert(mode)
+    label = np.zeros((30, 40), np.uint8)
+    example = {"image": encode_as(picture, "PNG"), "label": encode(label)}
+    expected = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(decode(example)[0], expected)
+    for seed in range(5):
+        augmentation = Augmentation((17, 19), (0.6, 1.8))
+        np.testing.assert_array_equal(
+            decode_augmented(example, augmentation, (seed, 3))[0],
+            augmented(expected, label, seed, crop=(17, 19), scale=(0.6, 1.8))[0],
+        )
+
+
+@pytest.mark.parametrize("seed", [4, None])
+def test_batches_hold_every_picture_once_an_epoch(seed):
     images = [np.full((8, 8, 3), value, np.uint8) for value in range(10)]
     source = make_source({"train": [(image, image[..., 0] % 3) for image in images]})
     batches, steps = training_batches(
-        source, "train", 5, Augmentation((8, 8), (1, 1)), epochs=3, seed=4
+        source, "train", 5, Augmentation((8, 8), (1, 1)), epochs=3, seed=seed
     )
     epochs = np.concatenate([image[:, 0, 0, 0] for image, _ in batches]).reshape(3, 10)
     assert steps == 2
     for epoch in epochs:
         assert sorted(epoch) == list(range(10))
-    assert list(epochs[0]) != list(epochs[1])
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_pictures_that_fill_no_batch_are_left_out_of_their_epoch():
+    images = [np.full((8, 8, 3), value, np.uint8) for value in range(7)]
+    source = make_source({"train": [(image, image[..., 0] % 3) for image in images]})
+    batches, steps = training_batches(
+        source, "train", 3, Augmentation((8, 8), (1, 1)), epochs=20, seed=1
+    )
+    epochs = np.concatenate([image[:, 0, 0, 0] for image, _ in batches]).reshape(20, 6)
+    assert steps == 2
+    assert all(len(set(epoch)) == 6 for epoch in epochs)
+    assert set(epochs.ravel()) == set(range(7))
+
+
+def test_every_epoch_is_augmented_anew():
+    source = make_source({"train": [coordinates(60, 50)]})
+    batches, _ = training_batches(source, "train", 1, Augmentation((9, 9)), epochs=4, seed=1)
+    assert len({image.numpy().tobytes() for image, _ in batches}) == 4
 
 
 def test_a_seed_repeats_everything_and_a_later_start_goes_on():
@@ -120,8 +262,9 @@ def test_wrong_use_is_named():
 
 
 def test_augmentation_is_one_graph():
+    image, label = (encode(each) for each in coordinates(20, 20))
     traced = tf.function(
-        lambda image, label, seed: augment(image, label, Augmentation((9, 9)), seed)
+        lambda seed: decode_augmented({"image": image, "label": label}, Augmentation((9, 9)), seed)
     )
-    image, label = traced(*coordinates(20, 20), (1, 2))
+    image, label = traced((1, 2))
     assert image.shape == (9, 9, 3) and label.shape == (9, 9)
