@@ -39,7 +39,8 @@ clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp comes last, so that an interrupted installation starts anew.
+# The stamp comes last, so that an interrupted installation starts anew. Some packages come as
+# sources only, which the pip of Python 3.10 would build in a way that no longer works (PEP 517).
 $(INSTALLED): setup.cfg constraints.txt
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "error: no '$(PYTHON)' here; install Python 3.10, 3.11 or 3.12, or name one: make PYTHON=python3.11"; \
@@ -48,5 +49,5 @@ $(INSTALLED): setup.cfg constraints.txt
 	    echo "error: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1); rnnseg needs Python 3.10, 3.11 or 3.12: make PYTHON=python3.11"; \
 	    exit 1; }
 	"$(PYTHON)" -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,dev]'
+	$(BIN)/python -m pip install --quiet --use-pep517 --constraint constraints.txt --editable '.[data,dev]'
 	touch $@
