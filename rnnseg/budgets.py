@@ -1,6 +1,8 @@
-"""What each stage of a prediction costs, in multiply-adds."""
+"""What each stage of a prediction costs: multiply-adds, parameters and memory."""
 
+import collections
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -8,6 +10,15 @@ from rnnseg import geometry
 
 # Two interpolations along one side and one along the other, of one multiply-add each.
 _BILINEAR_COST = 3
+
+# Operations whose output is their input, or no tensor that is computed.
+_ALIASES = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
+_FREE = ("Const", "ReadVariableOp", "VarHandleOp", "Shape", "NoOp")
+# Operations that TensorFlow lets write into an input which nothing else needs.
+_IN_PLACE = frozenset(
+    "Add AddV2 BiasAdd Elu Exp FusedBatchNormV3 Maximum Minimum Mul Neg RealDiv Relu Relu6 Rsqrt "
+    "Selu Sigmoid Softplus Sub Tanh".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +41,28 @@ class StageCosts:
         """The whole prediction's multiply-adds after a number of iterations."""
         return self.encode + self.prepare + iterations * self.refine + self.read
 
+    def as_published(self) -> "StageCosts":
+        """The same where nothing is computed once for all iterations, as the paper counts."""
+        return StageCosts(self.encode, 0, self.prepare + self.refine, self.read)
+
+    def __add__(self, other: "StageCosts") -> "StageCosts":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return StageCosts(*(mine + its for mine, its in pairs))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What a stage needs beside its multiply-adds.
+
+    Attributes:
+      parameters: numbers in all of its weights, batch norm's statistics included.
+      memory: bytes of the tensors that exist at the same time, for one picture and without
+        weights, when every one goes as soon as nothing needs it.
+    """
+
+    parameters: int
+    memory: int
+
 
 def stage_costs(model, height: int, width: int) -> StageCosts:
     """Counts what a segmenter does to one picture.
@@ -45,20 +78,71 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
     Returns:
       The costs.
     """
+    functions = _stages(model, height, width)
+    counts = {
+        name: count_multiply_adds(*functions[name]) for name in ("encode", "prepare", "refine")
+    }
+    return StageCosts(**counts, read=_BILINEAR_COST * height * width * model.num_classes)
+
+
+def multi_scale_costs(
+    model, height: int, width: int, scales: Sequence[float], flip: bool
+) -> StageCosts:
+    """Adds up what the pictures of a multi-scale evaluation cost.
+
+    Args:
+      model: a `RecurrentSegmenter`.
+      height: of the picture, in pixels.
+      width: of the picture, in pixels.
+      scales: factors of its sides less one: 0.5 makes 257 of 513, which keeps the grids aligned.
+      flip: whether every scale is evaluated mirrored, too.
+    """
+    costs = StageCosts(0, 0, 0, 0)
+    for scale in scales:
+        sides = (round((side - 1) * scale) + 1 for side in (height, width))
+        once = stage_costs(model, *sides)
+        costs += once + once if flip else once
+    return costs
+
+
+def stages(model, height: int, width: int) -> dict[str, Stage]:
+    """Parameters and memory of the stages of a segmenter.
+
+    Args:
+      model: a `RecurrentSegmenter`.
+      height: of the picture, in pixels.
+      width: of the picture, in pixels.
+
+    Returns:
+      One for each of `encode`, `prepare`, `refine` (one iteration) and `read`.
+    """
+    result = {}
+    for name, (function, *specs) in _stages(model, height, width).items():
+        traced = _trace(function, *specs)
+        parameters = sum(variable.shape.num_elements() for variable in traced.variables)
+        result[name] = Stage(parameters, peak_memory(traced))
+    return result
+
+
+def _stages(model, height: int, width: int) -> dict[str, tuple]:
+    """The function of every stage, with what it takes."""
     side = [geometry.canvas_size(each, model.output_stride) for each in (height, width)]
-    image = tf.TensorSpec((1, height, width, 3), tf.uint8)
-    features = tf.TensorSpec((1, *side, model.encoder.channels), tf.float32)
-    gates = tf.TensorSpec((1, *side, 4 * model.stack.widths[0]), model.compute_dtype)
 
     def iterate(prepared):
-        return model.stack(prepared, *model.stack.start(prepared))[0]
+        return model.stack(prepared, *model.stack.start(prepared))
 
-    return StageCosts(
-        encode=count_multiply_adds(model.encode, image),
-        prepare=count_multiply_adds(model.prepare, features),
-        refine=count_multiply_adds(iterate, gates),
-        read=_BILINEAR_COST * height * width * model.num_classes,
-    )
+    return {
+        "encode": (model.encode, tf.TensorSpec((1, height, width, 3), tf.uint8)),
+        "prepare": (model.prepare, tf.TensorSpec((1, *side, model.encoder.channels))),
+        "refine": (
+            iterate,
+            tf.TensorSpec((1, *side, 4 * model.stack.widths[0]), model.compute_dtype),
+        ),
+        "read": (
+            lambda canvas: model.read(canvas, (height, width)),
+            tf.TensorSpec((1, *side, model.num_classes)),
+        ),
+    }
 
 
 def count_multiply_adds(function, *specs: tf.TensorSpec) -> int:
@@ -74,8 +158,62 @@ def count_multiply_adds(function, *specs: tf.TensorSpec) -> int:
     Returns:
       The number for one call.
     """
-    graph = tf.function(function, autograph=False).get_concrete_function(*specs).graph
+    graph = _trace(function, *specs).graph
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
+
+
+def peak_memory(traced) -> int:
+    """The most bytes that the tensors of a traced function take at the same time.
+
+    Its operations run one by one, in the order in which they were traced; a tensor goes after its
+    last use. What single operations need inside, and padding of allocations, is not counted.
+
+    Args:
+      traced: a `ConcreteFunction` with all sizes known.
+
+    Returns:
+      Bytes, inputs and outputs included, weights not.
+    """
+    owner, size, uses = {}, {}, collections.Counter()
+    operations = traced.graph.get_operations()
+    captured = {tensor.name for tensor in traced.graph.internal_captures}
+    for operation in operations:
+        for tensor in operation.inputs:
+            uses[owner.get(tensor.name, tensor.name)] += 1
+        for tensor in operation.outputs:
+            if operation.type in _ALIASES:
+                owner[tensor.name] = owner.get(operation.inputs[0].name, operation.inputs[0].name)
+            else:
+                free = operation.type in _FREE or tensor.name in captured
+                size[tensor.name] = 0 if free else _bytes(tensor)
+    for tensor in traced.graph.outputs:
+        uses[owner.get(tensor.name, tensor.name)] += 1  # never goes
+    alive = peak = 0
+    for operation in operations:
+        inputs = [owner.get(tensor.name, tensor.name) for tensor in operation.inputs]
+        outputs = [tensor.name for tensor in operation.outputs if tensor.name in size]
+        last = {each for each in inputs if uses[each] == inputs.count(each)}
+        needed = sum(size[each] for each in outputs)
+        reused = 0
+        if operation.type in _IN_PLACE and outputs:
+            reused = max((size[each] for each in last if size[each] == size[outputs[0]]), default=0)
+        peak = max(peak, alive + needed - reused)
+        alive += needed
+        for each in inputs:
+            uses[each] -= 1
+        alive -= sum(size[each] for each in last)
+        alive -= sum(size[each] for each in outputs if not uses[each])
+    return peak
+
+
+def _trace(function, *specs: tf.TensorSpec):
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def _bytes(tensor: tf.Tensor) -> int:
+    if tensor.dtype in (tf.resource, tf.variant):
+        return 0
+    return tensor.shape.num_elements() * tensor.dtype.size
 
 
 def _multiply_adds(operation: tf.Operation) -> int:

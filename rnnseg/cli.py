@@ -182,7 +182,7 @@ def evaluate(model, data, split, iterations, json_file, curve):
     result = evaluation.Evaluator(segmenter, iterations)(source, split)
     click.echo(report.table(result))
     if json_file:
-        report.save_json(json_file, result)
+        report.save_json(json_file, result.to_json())
         click.echo(f"wrote {json_file}")
     report.save_curve(curve, path.resolve().name, result, segmenter.iterations)
     click.echo(f"wrote {curve}")
@@ -229,6 +229,53 @@ def inspect(data, splits, sheet):
     from rnnseg.data import open_source
 
     inspection.inspect(open_source(data), splits, sheet)
+
+
+@main.command()
+@click.option("--encoder", required=True, help="Encoder, such as mobilenet_v2_0.5 or resnet101.")
+@click.option("--size", type=_SIZE, default="513x513", show_default=True,
+              help="The picture's, HEIGHTxWIDTH, or one number for both.")  # fmt: skip
+@click.option("--classes", type=click.IntRange(min=1), default=21, show_default=True,
+              help="How many.")  # fmt: skip
+@click.option("--output-stride", type=int, default=16, show_default=True, help="8, 16 or 32.")
+@click.option("--hidden-channels", type=_WIDTHS, default="512,256", show_default=True,
+              help="Widths of the ConvLSTM layers before the last.")  # fmt: skip
+@click.option("--iterations", type=_IterationNumbers(), default="1-6", show_default=True,
+              help="Numbers of iterations, such as 6, 1-12 or 1,2,6.")  # fmt: skip
+@click.option("--scales", type=_Numbers("S,S,...", float, ","), default=None,
+              help="Add up the predictions at several scales, such as 0.5,1,1.5.")  # fmt: skip
+@click.option("--flip", is_flag=True, help="Add up those of mirrored pictures, too.")
+@click.option("--as-published", is_flag=True,
+              help="Count as the paper: nothing is computed once for all iterations.")  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(), help="Write all numbers to this file.")
+def cost(encoder, size, classes, output_stride, hidden_channels, iterations, scales, flip,
+         as_published, json_file):  # fmt: skip
+    r"""Count multiply-adds, parameters and memory of a prediction, by stage.
+
+    Memory is the most that the tensors of a stage take at the same time, for one picture in the
+    precision of training, without weights.
+
+    \b
+    rnnseg cost --encoder resnet101 --size 513 --classes 21 --iterations 1-6 --as-published
+    """
+    from rnnseg import RecurrentSegmenter, budgets, files, report
+
+    if scales is not None and min(scales) <= 0:
+        raise UserError(f"--scales: {min(scales)}, expected numbers above 0")
+    if json_file:
+        files.check_writable(json_file)
+    model = RecurrentSegmenter(
+        classes, encoder, None, output_stride, hidden_channels=hidden_channels
+    )
+    several = scales is not None or flip
+    costs = budgets.multi_scale_costs(model, *size, scales or (1.0,), flip)
+    costs = costs.as_published() if as_published else costs
+    # Merged stages and several pictures have no parameters and memory of their own.
+    stages = None if several or as_published else budgets.stages(model, *size)
+    click.echo(report.cost_table(costs, stages, iterations))
+    if json_file:
+        report.save_json(json_file, report.cost_json(costs, stages, iterations))
+        click.echo(f"wrote {json_file}")
 
 
 @main.command()

@@ -73,7 +73,7 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     source = open_source(config.data)
     result = Evaluator(model, range(1, 2 * config.iterations + 1))(source, config.val_split)
     print("\n" + report.table(result) + "\n")
-    report.save_json(out / "scores.json", result)
+    report.save_json(out / "scores.json", result.to_json())
     report.save_curve(out / "curve.png", "demo", result, config.iterations)
     pictures = evaluation_pictures(source, config.val_split).as_numpy_iterator()
     image, label, _ = next(itertools.islice(pictures, _PICTURE, None))

@@ -1,9 +1,13 @@
-"""What an evaluation looks like: a table, a JSON file, a curve."""
+"""What evaluations and costs look like: tables, JSON files, a curve."""
 
+import dataclasses
 import json
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rnnseg import visualize
+from rnnseg.budgets import Stage, StageCosts
 from rnnseg.evaluation import Evaluation
 from rnnseg.files import atomic_path
 
@@ -40,10 +44,42 @@ def table(result: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def save_json(path: str | os.PathLike, result: Evaluation) -> None:
-    """Writes `Evaluation.to_json`."""
+def cost_table(
+    costs: StageCosts, stages: Mapping[str, Stage] | None, iterations: Sequence[int]
+) -> str:
+    """What a prediction costs, by stage and by number of iterations.
+
+    Args:
+      costs: multiply-adds.
+      stages: parameters and memory; None where they would mean nothing, at several scales.
+      iterations: numbers of iterations.
+    """
+    lines = ["stage    multiply-adds G" + ("  parameters M  memory MB" if stages else "")]
+    for name, count in dataclasses.asdict(costs).items():
+        line = f"{name:8s} {count / 1e9:15.3f}"
+        if stages:
+            line += f"  {stages[name].parameters / 1e6:12.3f}  {stages[name].memory / 1e6:9.1f}"
+        lines.append(line)
+    lines += ["", "iterations  multiply-adds G"]
+    lines += [f"{number:10d}  {costs.total(number) / 1e9:15.3f}" for number in iterations]
+    return "\n".join(lines)
+
+
+def cost_json(
+    costs: StageCosts, stages: Mapping[str, Stage] | None, iterations: Sequence[int]
+) -> dict[str, Any]:
+    """The same as a dictionary of plain numbers."""
+    return {
+        "multiply_adds": dataclasses.asdict(costs),
+        "stages": {name: dataclasses.asdict(stage) for name, stage in (stages or {}).items()},
+        "total_multiply_adds": {number: costs.total(number) for number in iterations},
+    }
+
+
+def save_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
+    """Writes what `Evaluation.to_json` or `cost_json` gives."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(result.to_json(), indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def save_curve(path: str | os.PathLike, name: str, result: Evaluation, trained: int) -> None:

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 import rnnseg
-from rnnseg import budgets
+from rnnseg import budgets, encoders
 
 
 def test_resnet101_costs_what_the_paper_s_table_says():
@@ -47,3 +47,69 @@ def test_matrix_products_count():
     weights = tf.ones((7, 3))
     cost = budgets.count_multiply_adds(lambda x: tf.matmul(x, weights), tf.TensorSpec((5, 7)))
     assert cost == 5 * 7 * 3
+
+
+def _profiled_multiply_adds(function, spec):
+    """What TensorFlow's profiler counts of convolutions and matrix products, in multiply-adds."""
+    graph = tf.function(function, autograph=False).get_concrete_function(spec).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    options["account_type_regexes"] = ["Conv2D|DepthwiseConv2dNative|MatMul|BatchMatMulV2"]
+    return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", encoders.names())
+def test_profiler_counts_the_same_for_every_encoder(name):
+    # At stride 32: the profiler counts the padding that dilated depthwise convolutions run on.
+    model = rnnseg.RecurrentSegmenter(5, name, None, output_stride=32, hidden_channels=(8,))
+    spec = tf.TensorSpec((1, 225, 193, 3), tf.uint8)
+    counted = budgets.stage_costs(model, 225, 193).encode
+    assert counted == pytest.approx(_profiled_multiply_adds(model.encode, spec), rel=0.01)
+
+
+def test_multi_scale_costs_what_the_paper_s_table_says():
+    """Table 3, multi-scale: six scales and their mirror images."""
+    model = rnnseg.RecurrentSegmenter(21, "resnet101", None)
+    scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    costs = budgets.multi_scale_costs(model, 513, 513, scales, flip=True).as_published()
+    for iterations, expected in enumerate((1040, 1160, 1269, 1380, 1500, 1610), start=1):
+        assert costs.total(iterations) / 1e9 == pytest.approx(expected, rel=0.01)
+
+
+def test_as_published_only_the_first_iteration_costs_the_same():
+    costs = budgets.StageCosts(encode=1000, prepare=100, refine=10, read=1)
+    assert costs.total(1) == costs.as_published().total(1) == 1111
+    assert costs.total(3) == 1131 and costs.as_published().total(3) == 1331
+    assert costs + costs == budgets.StageCosts(2000, 200, 20, 2)
+
+
+def test_parameters_are_those_of_the_model():
+    model = rnnseg.RecurrentSegmenter(5, "mobilenet_v2", None, hidden_channels=(16, 8))
+    stages = budgets.stages(model, 97, 129)
+    assert sum(stage.parameters for stage in stages.values()) == model.count_params()
+    assert stages["encode"].parameters == model.encoder.count_params()
+    assert stages["prepare"].parameters == model.encoder.channels * 4 * 16 + 4 * 16
+    assert stages["read"].parameters == 0
+
+
+def _peak(function, *shapes):
+    specs = [tf.TensorSpec(shape) for shape in shapes]
+    return budgets.peak_memory(tf.function(function).get_concrete_function(*specs))
+
+
+def test_peak_memory_counted_by_hand():
+    kilobyte = (256,)  # float32
+    weights = tf.Variable(tf.ones((1024, 256)))
+    # The input and the output; then the wide one and what it becomes; weights do not count.
+    assert _peak(lambda x: tf.concat([x, x], 0), kilobyte) == 3 * 1024
+    assert _peak(lambda x: tf.concat([x, x, x], 0)[:256], kilobyte) == 4 * 1024
+    assert _peak(lambda x: tf.matmul(x, weights), (1, 1024)) == 5 * 1024
+    # Written into the input, which nothing else needs, or beside it.
+    assert _peak(lambda x: tf.nn.relu(tf.concat([x, x], 0)), kilobyte) == 3 * 1024
+    assert _peak(lambda x: (tf.nn.relu(x), x), kilobyte) == 2 * 1024
+    # A different view of the same bytes keeps them alive.
+    assert _peak(lambda x: tf.concat([tf.reshape(x, (256,)), x[0]], 0), (1, 256)) == 4 * 1024
+    # The first result goes before the third comes.
+    chain = lambda x: tf.sort(tf.sort(tf.sort(x)))  # noqa: E731
+    assert _peak(chain, kilobyte) < 4 * 1024

@@ -197,3 +197,36 @@ def test_every_training_option_is_a_field_and_every_field_an_option():
 
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     assert {field for field, *_ in cli._TRAINING_OPTIONS} == fields
+
+
+def test_cost_by_stage_and_iterations(tmp_path):
+    file = tmp_path / "cost.json"
+    arguments = ["--encoder", "small_cnn", "--size", "65x97", "--classes", 3]
+    arguments += ["--hidden-channels", "8,4", "--iterations", "1,4"]
+    output = run("cost", *arguments, "--json", file)
+    content = json.loads(file.read_text())
+    counts, stages = content["multiply_adds"], content["stages"]
+    assert counts["read"] == 3 * 65 * 97 * 3
+    # 5 x 7 cells; gates of 8, 4 and 3 channels of all that a layer sees but the features.
+    assert counts["refine"] == 5 * 7 * 4 * (8 * (3 + 8) + 4 * (8 + 4) + 3 * (4 + 3))
+    once = counts["encode"] + counts["prepare"] + counts["read"]
+    assert content["total_multiply_adds"] == {str(n): once + n * counts["refine"] for n in (1, 4)}
+    assert all(stage["memory"] > 0 for stage in stages.values())
+    for line in ("encode", "prepare", "refine", "read", f"{4:10d}"):
+        assert any(each.startswith(line) for each in output.splitlines())
+
+    output = run("cost", *arguments, "--as-published", "--scales", "1", "--flip", "--json", file)
+    published = json.loads(file.read_text())
+    assert published["multiply_adds"]["refine"] == 2 * (counts["prepare"] + counts["refine"])
+    assert published["stages"] == {} and "memory" not in output
+
+
+def test_cost_of_what_cannot_be():
+    for arguments, message in (
+        (["--encoder", "none"], "unknown encoder 'none'"),
+        (["--encoder", "small_cnn", "--output-stride", 7], "output stride 7"),
+        (["--encoder", "small_cnn", "--size", "8"], "smaller than one output stride"),
+        (["--encoder", "small_cnn", "--scales", "0,1"], "--scales: 0.0"),
+    ):
+        result = CliRunner().invoke(cli.main, ["cost", *map(str, arguments)])
+        assert result.exit_code == 2 and message in result.stderr
