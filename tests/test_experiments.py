@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from experiments import curve_shape, pipeline_benchmark
+from experiments import benchmark, curve_shape, pipeline_benchmark
 from rnnseg import data
 from rnnseg.data.pipeline import decode
 from tests.models import make_model
@@ -88,3 +88,26 @@ def test_pipeline_benchmark_says_what_is_missing(arguments, message, monkeypatch
     result = CliRunner().invoke(pipeline_benchmark.main, arguments)
     assert result.exit_code == 2
     assert message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_benchmark_compares_two_forms_of_the_same():
+    case = benchmark.Case("tiny", cells=5, features=12, hidden_channels=(8, 4), classes=3)
+    result = benchmark.measure(case, repeats=2, iterations=(1, 2, 3))
+    assert result.difference < 1e-5
+    assert len(result.naive) == len(result.built) == 3
+    assert min(*result.naive, *result.built, result.prepare) > 0
+    # Gates of every layer, of what it sees but the features.
+    assert case.refine_cost == 25 * 4 * (8 * (3 + 8) + 4 * (8 + 4) + 3 * (4 + 3))
+
+
+def test_benchmark_reports_what_was_measured():
+    case = benchmark.CASES[0]
+    built, naive = [
+        tuple(start + n * each for n in range(1, 13))
+        for start, each in ((0.002, 0.010), (0.005, 0.030))
+    ]
+    result = benchmark.Result(naive, built, prepare=0.004, difference=1e-6)
+    text = benchmark.report(case, result, peak=2 * case.refine_cost / 0.005)
+    assert "30.00 ms naive, 10.00 ms as built, ratio 3.00" in text and "50% of the peak" in text
+    assert "R^2 = 1.0000" in text and "1.0e-06" in text
+    assert "        12      365.00       122.00           126.00" in text
