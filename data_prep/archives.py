@@ -20,11 +20,11 @@ _WAY_OUT = "download it again"
 
 
 @dataclasses.dataclass(frozen=True)
-class ZipMember:
-    """A file in a zip. Small, so that it can be sent to another process.
+class _Member:
+    """A file in an archive.
 
     Attributes:
-      archive: the zip.
+      archive: the archive.
       name: the file's name in it.
     """
 
@@ -33,6 +33,11 @@ class ZipMember:
 
     def __str__(self) -> str:
         return f"{self.archive}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ZipMember(_Member):
+    """A file in a zip. Small, so that it can be sent to another process."""
 
     def read_bytes(self) -> bytes:
         """The file's contents.
@@ -45,23 +50,16 @@ class ZipMember:
 
 
 @dataclasses.dataclass(frozen=True)
-class TarMember:
+class TarMember(_Member):
     """A file in a tar that is not compressed, where it can be read at once.
 
     Attributes:
-      archive: the tar.
-      name: the file's name in it.
       offset: where its contents begin, in bytes.
       size: of its contents, in bytes.
     """
 
-    archive: pathlib.Path
-    name: str
     offset: int
     size: int
-
-    def __str__(self) -> str:
-        return f"{self.archive}/{self.name}"
 
     def read_bytes(self) -> bytes:
         """The file's contents.
@@ -78,21 +76,14 @@ class TarMember:
 
 
 @dataclasses.dataclass(frozen=True)
-class LoadedMember:
+class LoadedMember(_Member):
     """A file from a compressed tar, which can only be read from its beginning: kept in memory.
 
     Attributes:
-      archive: the tar.
-      name: the file's name in it.
       data: its contents.
     """
 
-    archive: pathlib.Path
-    name: str
     data: bytes = dataclasses.field(repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.archive}/{self.name}"
 
     def read_bytes(self) -> bytes:
         """The file's contents."""
