@@ -6,8 +6,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ from data_prep.run import PATH
 from rnnseg.commands import Command
 from rnnseg.data import Source, absolute_data, open_source
 from rnnseg.errors import UserError
+from rnnseg.files import atomic_folder
 
 # What a folder was written from, by which the same command knows that it is done.
 _ORIGIN_FILE = "to_garden.json"
@@ -109,7 +108,7 @@ def write_garden(
         return False
     if not any(source.split_sizes.values()):
         raise UserError(f"{source.name}: no pictures, expected a split with some")
-    with _whole_folder(out) as folder:
+    with _writing(out) as folder:
         for split in source.split_sizes:
             if source.split_sizes[split]:
                 _write_split(source, split, folder, shard_bytes, shards)
@@ -139,26 +138,15 @@ def _require_same(out: pathlib.Path, origin: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a folder beside `out` to write to; renames it to `out` when the block succeeds."""
+def _writing(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """An `atomic_folder`, in which TensorFlow's errors are those of writing to `out`."""
     import tensorflow as tf
 
-    beginning = f".{out.name}.incomplete."
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=beginning, dir=out.parent))
     try:
-        yield folder
-        # mkdtemp makes private folders; give the mode that mkdir would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        folder.chmod(0o777 & ~umask)
-        os.replace(folder, out)
+        with atomic_folder(out) as folder:
+            yield folder
     except tf.errors.OpError as error:
         raise UserError(f"{out}: cannot be written ({error.message})") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    for left in out.parent.glob(f"{beginning}*"):
-        shutil.rmtree(left, ignore_errors=True)  # of killed commands
 
 
 def _write_split(

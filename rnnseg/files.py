@@ -1,8 +1,9 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there."""
 
 import contextlib
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -29,13 +30,42 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary = pathlib.Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; give the mode that open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        _publish(temporary, path, 0o666)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder beside `path`; renames it to `path` when the block succeeds.
+
+    Then it also removes what killed processes left of earlier attempts.
+
+    Args:
+      path: the folder to write, new or empty; the one above it is made where it is missing.
+
+    Yields:
+      The folder to write to.
+    """
+    path = pathlib.Path(path)
+    beginning = f".{path.name}.incomplete."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=beginning, dir=path.parent))
+    try:
+        yield temporary
+        _publish(temporary, path, 0o777)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for left in path.parent.glob(f"{beginning}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _publish(temporary: pathlib.Path, path: pathlib.Path, mode: int) -> None:
+    """Renames to the final name, with the mode that open() or mkdir() would have given."""
+    umask = os.umask(0)
+    os.umask(umask)
+    temporary.chmod(mode & ~umask)
+    os.replace(temporary, path)
 
 
 def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:

@@ -3,7 +3,7 @@ import stat
 import pytest
 
 from rnnseg import UserError
-from rnnseg.files import atomic_path, check_writable
+from rnnseg.files import atomic_folder, atomic_path, check_writable
 
 
 def test_the_file_is_whole_or_not_there(tmp_path):
@@ -36,3 +36,20 @@ def test_what_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         check_writable(tmp_path / "file" / "a.png")
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "above" / "folder"
+    with pytest.raises(RuntimeError), atomic_folder(path) as folder:
+        (folder / "half").touch()
+        raise RuntimeError
+    assert list(path.parent.iterdir()) == []
+    left = path.parent / ".folder.incomplete.of_a_killed_process"
+    left.mkdir()
+    with atomic_folder(path) as folder:
+        assert not path.exists() and folder.parent == path.parent
+        (folder / "whole").touch()
+    assert [each.name for each in path.parent.iterdir()] == ["folder"]
+    assert [each.name for each in path.iterdir()] == ["whole"]
+    (tmp_path / "usual").mkdir()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
