@@ -16,7 +16,8 @@ from tqdm import tqdm
 from rnnseg.errors import UserError
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
-_WAY_OUT = "download it again"
+# "Remove it", since the downloaders take what is there for whole.
+_WAY_OUT = "remove it and download it again"
 
 
 @dataclasses.dataclass(frozen=True)

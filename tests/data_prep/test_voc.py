@@ -1,9 +1,12 @@
+import functools
+import http.server
 import io
 import os
 import pathlib
 import pickle
 import shutil
 import tarfile
+import threading
 
 import numpy as np
 import pytest
@@ -286,6 +289,38 @@ def test_published_files_by_their_names(tmp_path, devkit, sbd, read_records):
     shutil.rmtree(downloads)
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
     assert result.exit_code == 0 and "Already built" in result.stdout
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server of a folder: its address and the folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("localhost", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://localhost:{running.server_port}", folder
+        running.shutdown()
+
+
+def test_downloading(tmp_path, devkit, server, monkeypatch):
+    from data_prep import builders
+
+    address, folder = server
+    _pack(devkit.parent, folder / "kit.tar", "w")
+    monkeypatch.setattr(builders, "_VOC_URL", f"{address}/kit.tar")
+    arguments = ["--download-dir", str(tmp_path / "downloads"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    sizes = {"train": 2, "val": 1, "trainval": 3, "train_aug": 3}
+    assert open_records(tmp_path / "out").split_sizes == sizes
+
+    monkeypatch.setattr(builders, "_VOC_URL", f"{address}/none.tar")
+    arguments[-1] = str(tmp_path / "other")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert f"error: {address}/none.tar: cannot be downloaded" in result.stderr
+    assert f"put VOCtrainval_11-May-2012.tar into {tmp_path / 'downloads'}" in result.stderr
 
 
 def test_options_that_do_not_fit(tmp_path, devkit, sbd):
