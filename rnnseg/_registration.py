@@ -10,7 +10,7 @@ import importlib.abc
 import importlib.util
 import sys
 
-_REGISTERING = ("rnnseg.segmenter", "rnnseg.losses")
+_REGISTERING = ("rnnseg.models", "rnnseg.losses")
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):

@@ -71,7 +71,7 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
     activations, normalisation and additions are not.
 
     Args:
-      model: a `RecurrentSegmenter`.
+      model: a segmenter.
       height: of the picture, in pixels.
       width: of the picture, in pixels.
 
@@ -91,7 +91,7 @@ def multi_scale_costs(
     """Adds up what the pictures of a multi-scale evaluation cost.
 
     Args:
-      model: a `RecurrentSegmenter`.
+      model: a segmenter.
       height: of the picture, in pixels.
       width: of the picture, in pixels.
       scales: factors of its sides less one: 0.5 makes 257 of 513, which keeps the grids aligned.
@@ -109,7 +109,7 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
     """Parameters and memory of the stages of a segmenter.
 
     Args:
-      model: a `RecurrentSegmenter`.
+      model: a segmenter.
       height: of the picture, in pixels.
       width: of the picture, in pixels.
 
@@ -127,17 +127,18 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
 def _stages(model, height: int, width: int) -> dict[str, tuple]:
     """The function of every stage, with what it takes."""
     side = [geometry.canvas_size(each, model.output_stride) for each in (height, width)]
+    features = tf.TensorSpec((1, *side, model.encoder.channels), model.compute_dtype)
+    prepared = _trace(model.prepare, features).structured_outputs
 
     def iterate(prepared):
+        if not model.recurrent:
+            return prepared
         return model.stack(prepared, *model.stack.start(prepared))
 
     return {
         "encode": (model.encode, tf.TensorSpec((1, height, width, 3), tf.uint8)),
-        "prepare": (model.prepare, tf.TensorSpec((1, *side, model.encoder.channels))),
-        "refine": (
-            iterate,
-            tf.TensorSpec((1, *side, 4 * model.stack.widths[0]), model.compute_dtype),
-        ),
+        "prepare": (model.prepare, features),
+        "refine": (iterate, tf.TensorSpec(prepared.shape, prepared.dtype)),
         "read": (
             lambda canvas: model.read(canvas, (height, width)),
             tf.TensorSpec((1, *side, model.num_classes)),

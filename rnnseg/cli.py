@@ -63,6 +63,7 @@ _TRAINING_OPTIONS = (
     ("data", "--data", str, _DATA_HELP),
     ("train_split", "--train-split", str, "Split to train on."),
     ("val_split", "--val-split", str, "Split to validate on."),
+    ("model", "--model", str, "recurrent, or to compare with: deeplabv3 or pspnet."),
     ("encoder", "--encoder", str, "Encoder, such as mobilenet_v2_0.5 or resnet101."),
     ("encoder_weights", "--weights", str, 'Encoder weights: "imagenet", a file, or "none".'),
     ("encoder_layer", "--encoder-layer", str, "Layer whose output are the features."),
@@ -154,15 +155,16 @@ def train(out, recipe, resume, **options):
 @click.option("--data", required=True, help=_DATA_HELP)
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
-    "--iterations", type=_IterationNumbers(), default="1-12", show_default=True,
-    help="Numbers of iterations, such as 6, 1-12 or 1,2,6.",
+    "--iterations", type=_IterationNumbers(),
+    help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-12; 1 if feed-forward]",
 )  # fmt: skip
+@click.option("--output-stride", type=int, help="Evaluate at another stride than the trained one.")
 @click.option("--json", "json_file", type=click.Path(), help="Write all scores to this file.")
 @click.option(
     "--curve", type=click.Path(), help="Picture of the curve.  [default: curve_SPLIT.png beside "
     "the model]"
 )  # fmt: skip
-def evaluate(model, data, split, iterations, json_file, curve):
+def evaluate(model, data, split, iterations, output_stride, json_file, curve):
     r"""Score a model at many numbers of iterations, in one pass.
 
     \b
@@ -174,6 +176,9 @@ def evaluate(model, data, split, iterations, json_file, curve):
     source = open_source(data)
     source.require_split(split)
     segmenter = loading.load_model(model)
+    if output_stride:
+        segmenter = segmenter.at_output_stride(output_stride)
+    iterations = iterations or (range(1, 13) if segmenter.recurrent else (1,))
     path = pathlib.Path(model)
     curve = curve or (path if path.is_dir() else path.parent) / f"curve_{split}.png"
     files.check_writable(curve, ".png")
@@ -232,23 +237,25 @@ def inspect(data, splits, sheet):
 
 
 @main.command()
+@click.option("--model", "kind", type=click.Choice(["recurrent", "deeplabv3", "pspnet"]),
+              default="recurrent", show_default=True)  # fmt: skip
 @click.option("--encoder", required=True, help="Encoder, such as mobilenet_v2_0.5 or resnet101.")
 @click.option("--size", type=_SIZE, default="513x513", show_default=True,
               help="The picture's, HEIGHTxWIDTH, or one number for both.")  # fmt: skip
 @click.option("--classes", type=click.IntRange(min=1), default=21, show_default=True,
               help="How many.")  # fmt: skip
 @click.option("--output-stride", type=int, default=16, show_default=True, help="8, 16 or 32.")
-@click.option("--hidden-channels", type=_WIDTHS, default="512,256", show_default=True,
-              help="Widths of the ConvLSTM layers before the last.")  # fmt: skip
-@click.option("--iterations", type=_IterationNumbers(), default="1-6", show_default=True,
-              help="Numbers of iterations, such as 6, 1-12 or 1,2,6.")  # fmt: skip
+@click.option("--hidden-channels", type=_WIDTHS,
+              help="Widths of the ConvLSTM layers before the last.  [default: 512,256]")
+@click.option("--iterations", type=_IterationNumbers(),
+              help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-6]")
 @click.option("--scales", type=_Numbers("S,S,...", float, ","), default=None,
               help="Add up the predictions at several scales, such as 0.5,1,1.5.")  # fmt: skip
 @click.option("--flip", is_flag=True, help="Add up those of mirrored pictures, too.")
 @click.option("--as-published", is_flag=True,
               help="Count as the paper: nothing is computed once for all iterations.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(), help="Write all numbers to this file.")
-def cost(encoder, size, classes, output_stride, hidden_channels, iterations, scales, flip,
+def cost(kind, encoder, size, classes, output_stride, hidden_channels, iterations, scales, flip,
          as_published, json_file):  # fmt: skip
     r"""Count multiply-adds, parameters and memory of a prediction, by stage.
 
@@ -258,23 +265,27 @@ def cost(encoder, size, classes, output_stride, hidden_channels, iterations, sca
     \b
     rnnseg cost --encoder resnet101 --size 513 --classes 21 --iterations 1-6 --as-published
     """
-    from rnnseg import RecurrentSegmenter, budgets, files, report
+    from rnnseg import budgets, files, models, report
 
     if scales is not None and min(scales) <= 0:
         raise UserError(f"--scales: {min(scales)}, expected numbers above 0")
     if json_file:
         files.check_writable(json_file)
-    model = RecurrentSegmenter(
-        classes, encoder, None, output_stride, hidden_channels=hidden_channels
-    )
+    options = dict(encoder=encoder, encoder_weights=None, output_stride=output_stride)
+    if kind == "recurrent":
+        options["hidden_channels"] = hidden_channels or (512, 256)
+        iterations = iterations or range(1, 7)
+    elif hidden_channels or iterations:
+        raise UserError(f"--hidden-channels and --iterations have no meaning for {kind}")
+    model = models.MODELS[kind](classes, **options)
     several = scales is not None or flip
     costs = budgets.multi_scale_costs(model, *size, scales or (1.0,), flip)
     costs = costs.as_published() if as_published else costs
     # Merged stages and several pictures have no parameters and memory of their own.
     stages = None if several or as_published else budgets.stages(model, *size)
-    click.echo(report.cost_table(costs, stages, iterations))
+    click.echo(report.cost_table(costs, stages, iterations or (1,)))
     if json_file:
-        report.save_json(json_file, report.cost_json(costs, stages, iterations))
+        report.save_json(json_file, report.cost_json(costs, stages, iterations or (1,)))
         click.echo(f"wrote {json_file}")
 
 

@@ -30,6 +30,8 @@ class TrainingConfig:
     Attributes:
       data: what `rnnseg.data.open_source` takes.
       train_split, val_split: splits to train on and to validate on.
+      model: "recurrent", or a feed-forward one to compare with, "deeplabv3" or "pspnet", which has
+        no use for what only concerns the recurrence.
       encoder, encoder_weights, encoder_layer, output_stride, hidden_channels, kernel_size,
         dilation_rate, iterations, iteration_weights, learned_start, train_encoder,
         freeze_batch_norm, l2: as in `RecurrentSegmenter`.
@@ -49,6 +51,7 @@ class TrainingConfig:
     data: str
     train_split: str = "train"
     val_split: str = "val"
+    model: str = "recurrent"
     encoder: str = "mobilenet_v2"
     encoder_weights: str | None = "imagenet"
     encoder_layer: str | None = None
@@ -99,6 +102,7 @@ class TrainingConfig:
                 "too: give encoder weights (--weights), or --train-encoder --train-batch-norm"
             )
         for option, choices in (
+            ("model", ("recurrent", "deeplabv3", "pspnet")),
             ("optimizer", ("sgd", "adamw")),
             ("precision", ("float32", "mixed_bfloat16", "mixed_float16")),
         ):

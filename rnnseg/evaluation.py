@@ -87,7 +87,7 @@ class Evaluator:
     """Evaluates one model again and again, at given numbers of iterations.
 
     Args:
-      model: a `RecurrentSegmenter`.
+      model: a segmenter.
       iterations: numbers of iterations, in any order.
 
     Raises:
@@ -99,17 +99,21 @@ class Evaluator:
         self.iterations = tuple(sorted(set(iterations)))
         if not self.iterations or self.iterations[0] < 1:
             raise UserError(f"iterations {list(iterations)}: expected numbers of at least 1")
+        if not model.recurrent and self.iterations != (1,):
+            raise UserError(
+                f"iterations {list(iterations)}: {model.name} is feed-forward and has one alone"
+            )
         # Sizes are left open, so that one trace serves every picture.
         image = tf.TensorSpec((None, None, 3), tf.uint8)
-        self._begin = tf.function(self._prepare, input_signature=[image], autograph=False)
+        self._prepare = tf.function(
+            lambda image: model.prepare(model.encode(image[tf.newaxis])),
+            input_signature=[image],
+            autograph=False,
+        )
         self._refine = tf.function(model.refine, reduce_retracing=True, autograph=False)
         self._read = tf.function(
             lambda canvas, size: model.read(canvas, size)[0], reduce_retracing=True, autograph=False
         )
-
-    def _prepare(self, image):
-        prepared = self.model.prepare(self.model.encode(image[tf.newaxis]))
-        return prepared, *self.model.stack.start(prepared)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Runs over one split.
@@ -178,10 +182,11 @@ class Evaluator:
         """The class map after each number of iterations, and the time that it alone would take."""
         size = tf.constant(image.shape[:2])
         begin = time.perf_counter()
-        prepared, canvas, state = self._begin(image)
+        prepared = self._prepare(image)
         tf.test.experimental.sync_devices()  # a GPU may still be at work
         spent = time.perf_counter() - begin
         maps, times, done = [], [], 0
+        canvas = state = None
         for iterations in self.iterations:
             begin = time.perf_counter()
             canvas, state = self._refine(prepared, tf.constant(iterations - done), canvas, state)

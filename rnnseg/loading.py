@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rnnseg.base import Segmenter
 from rnnseg.errors import UserError
-from rnnseg.segmenter import RecurrentSegmenter
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def load_model(path: str | os.PathLike, compile: bool = False) -> RecurrentSegmenter:
+def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
     """Loads a trained segmenter.
 
     Args:
@@ -42,8 +42,8 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> RecurrentSegme
     except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
-    if not isinstance(model, RecurrentSegmenter):
-        raise UserError(f"{file} holds a {type(model).__name__}; expected a RecurrentSegmenter")
+    if not isinstance(model, Segmenter):
+        raise UserError(f"{file} holds a {type(model).__name__}; expected a segmenter of rnnseg")
     return model
 
 

@@ -1,19 +1,19 @@
 """The recurrent segmenter: encode, prepare, refine, read."""
 
-import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from rnnseg import conv_lstm, encoders, geometry
+from rnnseg import base, conv_lstm
+from rnnseg.base import check_positive
 from rnnseg.errors import UserError
 
 
 @keras.saving.register_keras_serializable("rnnseg")
-class RecurrentSegmenter(keras.Model):
+class RecurrentSegmenter(base.Segmenter):
     """Semantic segmentation that gets better with every iteration and may stop after any.
 
     An encoder gives features; a stack of ConvLSTM layers sees features and canvas and adds its
@@ -51,6 +51,8 @@ class RecurrentSegmenter(keras.Model):
       UserError: an argument out of its range, an unknown encoder, weights that do not fit.
     """
 
+    recurrent = True
+
     def __init__(
         self,
         num_classes: int,
@@ -72,52 +74,42 @@ class RecurrentSegmenter(keras.Model):
         name: str = "recurrent_segmenter",
         dtype=None,
     ):
-        # autocast would take the precision of RGB 0-255 and of a given canvas.
-        super().__init__(name=name, dtype=dtype, autocast=False)
-        _check_positive("num_classes", num_classes)
-        _check_positive("iterations", iterations)
-        _check_positive("kernel_size", kernel_size)
-        _check_positive("dilation_rate", dilation_rate)
+        super().__init__(
+            num_classes,
+            encoder,
+            encoder_weights,
+            output_stride,
+            encoder_layer,
+            train_encoder,
+            freeze_batch_norm,
+            l2,
+            class_names,
+            class_colors,
+            name,
+            dtype,
+        )
+        check_positive("iterations", iterations)
+        check_positive("kernel_size", kernel_size)
+        check_positive("dilation_rate", dilation_rate)
         for width in hidden_channels:
-            _check_positive("hidden_channels", width)
+            check_positive("hidden_channels", width)
         if iteration_weights is not None:
             _check_iteration_weights(iteration_weights, iterations)
-        for option, values in (("class_names", class_names), ("class_colors", class_colors)):
-            if values is not None and len(values) != num_classes:
-                raise UserError(f"{option}: {len(values)} given for {num_classes} classes")
-        self.num_classes = num_classes
-        self.output_stride = output_stride
         self.iterations = iterations
-        self.iteration_weights = _tuple(iteration_weights)
-        self.class_names = _tuple(class_names)
-        self.class_colors = _tuple(class_colors, lambda color: tuple(int(each) for each in color))
+        self.iteration_weights = None if iteration_weights is None else tuple(iteration_weights)
         self._options = dict(
-            encoder=encoder,
-            encoder_layer=encoder_layer,
             hidden_channels=tuple(hidden_channels),
             kernel_size=kernel_size,
             dilation_rate=dilation_rate,
             learned_start=learned_start,
-            train_encoder=train_encoder,
-            freeze_batch_norm=freeze_batch_norm,
-            l2=l2,
         )
-        regularizer = keras.regularizers.L2(l2 / 2) if l2 else None
-        self.encoder = encoders.build_encoder(
-            encoder, encoder_weights, output_stride, encoder_layer, regularizer, self.dtype_policy
-        )
-        self.encoder.trainable = train_encoder
-        if freeze_batch_norm:
-            for layer in self.encoder.network._flatten_layers():
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.trainable = False
         self.stack = conv_lstm.ConvLSTMStack(
             num_classes,
             hidden_channels,
             kernel_size,
             dilation_rate,
             learned_start,
-            regularizer,
+            self._kernel_regularizer,
             dtype=self.dtype_policy,
             name="stack",
         )
@@ -127,28 +119,6 @@ class RecurrentSegmenter(keras.Model):
         self.built = True
 
     # --- the stages ---
-
-    def encode(self, images, training: bool = False) -> tf.Tensor:
-        """The encoder's features.
-
-        Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, at least one output stride a side.
-          training: whether batch norm and dropout are in training mode.
-
-        Returns:
-          `(batch, h, w, channels)` with `h = ceil((H - 1) / output_stride) + 1`, `w` likewise.
-        """
-        images = tf.convert_to_tensor(images)
-        if images.shape.rank != 4 or images.shape[3] not in (3, None):
-            raise UserError(f"images of shape {images.shape}: expected (batch, height, width, 3)")
-        for side in images.shape[1:3]:
-            if side is not None and side < self.output_stride:
-                raise UserError(
-                    f"a picture of {images.shape[1]}x{images.shape[2]} pixels is smaller than one "
-                    f"output stride ({self.output_stride}): expected at least that on each side"
-                )
-        # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
-        return self.encoder(images, training=training and self.encoder.trainable)
 
     def prepare(self, features) -> tf.Tensor:
         """The features' share of the first layer's gates, computed once a picture.
@@ -178,32 +148,6 @@ class RecurrentSegmenter(keras.Model):
         canvas, state, _ = self._iterate(prepared, iterations, canvas, state, keep=False)
         return canvas, state
 
-    def logits(self, canvas, size) -> tf.Tensor:
-        """The canvas at the picture's size.
-
-        Args:
-          canvas: `(batch, h, w, classes)`.
-          size: the picture's `(height, width)`.
-
-        Returns:
-          Logits, float32, `(batch, height, width, classes)`.
-        """
-        if not tf.is_tensor(size):
-            self._check_size(size, canvas)
-        return geometry.upsample(canvas, size, self.output_stride)
-
-    def read(self, canvas, size) -> tf.Tensor:
-        """The prediction of the moment.
-
-        Args:
-          canvas: `(batch, h, w, classes)`.
-          size: the picture's `(height, width)`.
-
-        Returns:
-          Class map, int32, `(batch, height, width)`.
-        """
-        return tf.argmax(self.logits(canvas, size), axis=-1, output_type=tf.int32)
-
     # --- all together ---
 
     def call(self, images, iterations=None, canvas=None, training=False):
@@ -221,7 +165,6 @@ class RecurrentSegmenter(keras.Model):
         """
         prepared = self.prepare(self.encode(images, training=training))
         iterations = self.iterations if iterations is None else iterations
-        size = tf.shape(images)[1:3]
         weighted = training and self._weighted_iterations()
         if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
             raise UserError(
@@ -229,8 +172,8 @@ class RecurrentSegmenter(keras.Model):
             )
         canvas, _, every = self._iterate(prepared, iterations, canvas, None, keep=bool(weighted))
         if weighted:
-            return tuple(self._sized_logits(every[n - 1], images, size) for n in weighted)
-        return self._sized_logits(canvas, images, size)
+            return tuple(self.sized_logits(every[n - 1], images) for n in weighted)
+        return self.sized_logits(canvas, images)
 
     def trace(self, images, iterations, canvas=None) -> tf.Tensor:
         """The canvas of every iteration.
@@ -246,14 +189,10 @@ class RecurrentSegmenter(keras.Model):
         prepared = self.prepare(self.encode(images))
         return self._iterate(prepared, iterations, canvas, None, keep=True)[2]
 
-    def _sized_logits(self, canvas, images, size):
-        logits = self.logits(canvas, size)
-        return tf.ensure_shape(logits, (*images.shape[:3], self.num_classes))
-
     def _iterate(self, prepared, iterations, canvas, state, keep):
         """The canvas loop; `keep` decides whether the third result holds every canvas."""
         if not tf.is_tensor(iterations):
-            _check_positive("iterations", iterations)
+            check_positive("iterations", iterations)
         zero_canvas, zero_state = self.stack.start(prepared)
         canvas = zero_canvas if canvas is None else self._check_canvas(canvas, zero_canvas)
         state = zero_state if state is None else state
@@ -274,14 +213,6 @@ class RecurrentSegmenter(keras.Model):
             parallel_iterations=1,
         )
         return canvas, state, every.stack() if keep else None
-
-    def _check_size(self, size, canvas):
-        for side, cells in zip(size, canvas.shape[1:3], strict=True):
-            if cells and not tf.is_tensor(side) and side > self.output_stride * (cells - 1) + 1:
-                raise UserError(
-                    f"size {tuple(size)}: a canvas of {canvas.shape[1]}x{canvas.shape[2]} reaches "
-                    f"{self.output_stride * (cells - 1) + 1} pixels at most"
-                )
 
     def _check_canvas(self, canvas, zero_canvas):
         canvas = tf.cast(canvas, tf.float32)
@@ -321,38 +252,24 @@ class RecurrentSegmenter(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs; a saved file holds the weights beside it."""
-        config = dict(
-            self._options,
-            num_classes=self.num_classes,
-            output_stride=self.output_stride,
+        return dict(
+            super().get_config(),
+            **self._options,
             iterations=self.iterations,
             iteration_weights=self.iteration_weights,
-            class_names=self.class_names,
-            class_colors=self.class_colors,
-            name=self.name,
-            dtype=keras.saving.serialize_keras_object(self.dtype_policy),
         )
-        if isinstance(config["encoder"], keras.Model):
-            config["encoder"] = keras.saving.serialize_keras_object(config["encoder"])
+
+    def _config_at(self, config, output_stride):
+        config = super()._config_at(config, output_stride)
+        if self._options["kernel_size"] > 1:
+            rate = self._options["dilation_rate"] * self.output_stride
+            if rate % output_stride:
+                raise UserError(
+                    f"output stride {output_stride}: kernels {self._options['dilation_rate']} "
+                    f"apart at output stride {self.output_stride} cannot be drawn together so far"
+                )
+            config["dilation_rate"] = rate // output_stride
         return config
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "RecurrentSegmenter":
-        """Makes an untrained model of the same structure; loading fills in the weights."""
-        config = dict(config, encoder_weights=None)
-        for key in ("encoder", "dtype"):
-            if isinstance(config[key], Mapping):
-                config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
-
-
-def _tuple(values, convert=lambda value: value):
-    return None if values is None else tuple(convert(value) for value in values)
-
-
-def _check_positive(option: str, value) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise UserError(f"{option}={value}: expected a whole number of at least 1")
 
 
 def _check_iteration_weights(weights: Sequence[float], iterations: int) -> None:

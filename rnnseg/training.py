@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from rnnseg import budgets
+from rnnseg.base import Segmenter
 from rnnseg.config import TrainingConfig
 from rnnseg.data import absolute_data, open_source
 from rnnseg.data.pipeline import Augmentation, training_batches
@@ -21,10 +22,10 @@ from rnnseg.evaluation import Evaluator, check_classes
 from rnnseg.files import atomic_path
 from rnnseg.loading import load_model
 from rnnseg.losses import SegmentationLoss
-from rnnseg.segmenter import RecurrentSegmenter
+from rnnseg.models import MODELS
 
 
-def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> RecurrentSegmenter:
+def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> Segmenter:
     """The compiled, untrained model of a run.
 
     Args:
@@ -32,18 +33,12 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
       source: whose classes the model gets.
       steps_per_epoch: from which the schedule's length follows.
     """
-    model = RecurrentSegmenter(
-        num_classes=source.num_classes,
+    kind = MODELS[config.model]
+    options = dict(
         encoder=config.encoder,
         encoder_weights=config.encoder_weights,
         output_stride=config.output_stride,
         encoder_layer=config.encoder_layer,
-        hidden_channels=config.hidden_channels,
-        kernel_size=config.kernel_size,
-        dilation_rate=config.dilation_rate,
-        iterations=config.iterations,
-        iteration_weights=config.iteration_weights,
-        learned_start=config.learned_start,
         train_encoder=config.train_encoder,
         freeze_batch_norm=config.freeze_batch_norm,
         l2=config.l2,
@@ -51,6 +46,16 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
         class_colors=source.class_colors,
         dtype=config.precision,
     )
+    if kind.recurrent:
+        options |= dict(
+            hidden_channels=config.hidden_channels,
+            kernel_size=config.kernel_size,
+            dilation_rate=config.dilation_rate,
+            iterations=config.iterations,
+            iteration_weights=config.iteration_weights,
+            learned_start=config.learned_start,
+        )
+    model = kind(source.num_classes, **options)
     rate = poly_schedule(config.learning_rate, config.epochs * steps_per_epoch)
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=0.9)
@@ -153,7 +158,7 @@ class _RunFiles(keras.callbacks.Callback):
         self._evaluate = None
 
     def on_train_begin(self, logs=None):
-        self._evaluate = Evaluator(self.model, (1, self._config.iterations))
+        self._evaluate = Evaluator(self.model, (1, self.model.iterations))
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
@@ -286,17 +291,20 @@ def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
 def _describe(config, source, model, first_epoch, steps, run):
     costs = budgets.stage_costs(model, *config.crop)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    head = f"ConvLSTM layers {model.stack.widths}" if model.recurrent else config.model
     sizes, crop = source.split_sizes, f"{config.crop[0]}x{config.crop[1]}"
     rows = {
         "data": f"{source.name}: {sizes[config.train_split]} pictures to train on, "
         f"{sizes[config.val_split]} to validate, {source.num_classes} classes",
-        "model": f"{config.encoder} at output stride {config.output_stride}, ConvLSTM layers "
-        f"{model.stack.widths}, {trainable / 1e6:.2f} M trainable parameters of "
-        f"{model.count_params() / 1e6:.2f} M",
+        "model": f"{config.encoder} at output stride {config.output_stride}, {head}, "
+        f"{trainable / 1e6:.2f} M trainable parameters of {model.count_params() / 1e6:.2f} M",
         "cost": f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
-        f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G an iteration",
+        f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G an iteration"
+        if model.recurrent
+        else f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
+        f"{costs.prepare / 1e9:.3g} G for the head",
         "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
-        f"{config.batch_size} pictures each, {config.iterations} iterations"
+        f"{config.batch_size} pictures each, {model.iterations} iterations"
         if first_epoch < config.epochs
         else f"all {config.epochs} epochs are done",
         "run": run.folder,

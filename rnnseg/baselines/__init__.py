@@ -1,0 +1,1 @@
+"""The feed-forward systems that the recurrence is compared with, on the same encoders."""
