@@ -28,7 +28,7 @@ class Curve:
       miou: mean IoU, 0-1.
       multiply_adds: of one prediction.
       milliseconds: of one prediction.
-      trained_iterations: the number of training, which gets a mark.
+      trained_iterations: the number of training, which gets a mark; None: no mark.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Curve:
     miou: Sequence[float]
     multiply_adds: Sequence[int]
     milliseconds: Sequence[float]
-    trained_iterations: int
+    trained_iterations: int | None
 
 
 def colorize(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> np.ndarray:
@@ -153,17 +153,23 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
          [[factor * value for value in curve.multiply_adds] for curve in curves]),
         (panels[1], "time a picture (ms)", [curve.milliseconds for curve in curves]),
     ):  # fmt: skip
+        marked = False
         for index, (curve, cost) in enumerate(zip(curves, costs, strict=True)):
             color = _LINE_COLORS[index % len(_LINE_COLORS)]
             miou = [100 * value for value in curve.miou]
-            axes.plot(cost, miou, "-o", color=color, markersize=5, label=curve.name)
+            single = len(miou) == 1
+            axes.plot(
+                cost, miou, "D" if single else "-o", color=color, markersize=7 if single else 5,
+                label=curve.name,
+            )  # fmt: skip
             for position, iterations in enumerate(curve.iterations):
                 if iterations == curve.trained_iterations:
                     axes.plot(
                         cost[position], miou[position], "o", markersize=12, markerfacecolor="none",
                         markeredgecolor=color, markeredgewidth=1.5,
-                        label="iterations in training" if index == 0 else None,
+                        label=None if marked else "iterations in training",
                     )  # fmt: skip
+                    marked = True
             for position in _labelled(curve):
                 axes.annotate(
                     str(curve.iterations[position]), (cost[position], miou[position]),
@@ -180,6 +186,8 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
 
 def _labelled(curve: Curve) -> list[int]:
     """Positions of the iterations that get their number written: few enough to stay apart."""
+    if len(curve.iterations) == 1:
+        return []
     wanted = {1, 2, 3, curve.trained_iterations, curve.iterations[-1]}
     return [index for index, number in enumerate(curve.iterations) if number in wanted]
 

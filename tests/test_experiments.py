@@ -1,3 +1,4 @@
+import csv
 import importlib.util
 import json
 import sys
@@ -6,9 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from experiments import benchmark, curve_shape, pipeline_benchmark
-from rnnseg import data
+from experiments import benchmark, comparison, curve_shape, pipeline_benchmark
+from rnnseg import data, training
 from rnnseg.data.pipeline import decode
+from rnnseg.evaluation import Evaluator
+from rnnseg.loading import load_model
 from tests.models import make_model
 from tests.sources import tiny_source
 
@@ -111,3 +114,60 @@ def test_benchmark_reports_what_was_measured():
     assert "30.00 ms naive, 10.00 ms as built, ratio 3.00" in text and "50% of the peak" in text
     assert "R^2 = 1.0000" in text and "1.0e-06" in text
     assert "        12      365.00       122.00           126.00" in text
+
+
+@pytest.mark.slow
+def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch):
+    source = tiny_source()
+    for module in (data, training):
+        monkeypatch.setattr(module, "open_source", lambda name: source)
+    monkeypatch.setattr(comparison, "ITERATIONS", (1, 3))
+    systems = {name: comparison.SYSTEMS[name] for name in ("RNN", "PSPNet")}
+    monkeypatch.setattr(comparison, "SYSTEMS", systems)
+    recipe = tmp_path / "recipe.py"
+    options = dict(encoder="mobilenet_v2_0.35", train_encoder=True, freeze_batch_norm=False)
+    options |= dict(encoder_weights=None, crop=(33, 33), batch_size=4, epochs=1)
+    recipe.write_text(f"RECIPE = {options!r}")
+    out = tmp_path / "runs"
+    arguments = ["--recipe", str(recipe), "--data", "tiny", "--out", str(out)]
+    first = CliRunner().invoke(comparison.main, arguments)
+    assert first.exit_code == 0, first.output
+    stamps = [path.stat().st_mtime_ns for path in sorted(out.glob("*/last.keras"))]
+    assert len(stamps) == 2
+    again = CliRunner().invoke(comparison.main, arguments)
+    assert again.exit_code == 0, again.output
+    assert stamps == [path.stat().st_mtime_ns for path in sorted(out.glob("*/last.keras"))]
+    with open(out / "comparison.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    points = {(row["system"], row["output_stride"], row["iterations"]) for row in rows}
+    assert points == {
+        (system, stride, number)
+        for system, numbers in (("RNN", ("1", "3")), ("PSPNet", ("1",)))
+        for stride in ("16", "8")
+        for number in numbers
+    }
+    # A finer stride costs more, another iteration too; the scores are what evaluation finds.
+    cost = {
+        (row["system"], row["output_stride"], row["iterations"]): float(row["gmacs"])
+        for row in rows
+    }
+    assert cost["PSPNet", "8", "1"] > 2 * cost["PSPNet", "16", "1"]
+    assert cost["RNN", "16", "3"] > cost["RNN", "16", "1"]
+    model = load_model(out / "pspnet" / "last.keras")
+    result = Evaluator(model, (1,))(source, "val", progress=False)
+    (row,) = (row for row in rows if row["system"] == "PSPNet" and row["output_stride"] == "16")
+    assert float(row["miou"]) == pytest.approx(100 * result.miou[0])
+    assert f"| PSPNet | 16 | 1 | {100 * result.miou[0]:.2f} |" in again.output
+    assert (out / "comparison.png").is_file()
+
+
+def test_comparison_prints_the_paper_s_costs_beside_ours(monkeypatch):
+    monkeypatch.setattr(comparison, "PUBLISHED", comparison.PUBLISHED[-1:])
+    result = CliRunner().invoke(comparison.main, ["--costs"])
+    assert result.exit_code == 0, result.output
+    cells = [cell.strip() for cell in result.output.splitlines()[2].split("|")]
+    assert cells[1:3] == ["recurrent", "6 iterations"]
+    for ours, paper in (cells[3:5], cells[5:7]):
+        assert float(ours) == pytest.approx(float(paper), rel=0.01)
+    result = CliRunner().invoke(comparison.main, ["--recipe", "camvid"])
+    assert result.exit_code == 2 and "give --recipe, --data and --out" in result.output

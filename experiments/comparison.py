@@ -1,0 +1,225 @@
+"""The recurrence beside feed-forward systems, as in the paper's Figure 5 and Table 3.
+
+    python -m experiments.comparison --recipe camvid --data data/camvid --out runs/compared
+
+Trains every system of `SYSTEMS` with the same recipe, encoder weights, epochs and seed (each in a
+folder of its own in `--out`; what is there already is not trained again, and a killed training goes
+on), evaluates all of them at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
+and prints one table. `comparison.csv` and `comparison.png` in `--out` hold the same.
+
+At another stride than the one of training the weights are the same and kernels reach as many
+pixels, which is how DeepLabv3 gets its points at stride 8 in the paper's figure.
+
+With `--costs` it prints the costs of the paper's Table 3 beside ours, and needs no data.
+"""
+
+import csv
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import click
+import numpy as np
+
+from rnnseg import config as configuration
+from rnnseg.commands import Command
+from rnnseg.errors import UserError
+
+# What each adds to the recipe.
+SYSTEMS: Mapping[str, Mapping[str, object]] = {
+    "RNN": {},
+    "DeepLabv3": {"model": "deeplabv3"},
+    "PSPNet": {"model": "pspnet"},
+}
+STRIDES = (16, 8)
+ITERATIONS = tuple(range(1, 13))
+
+# Table 3: model, output stride or iterations, multiply-adds in G single-scale and multi-scale.
+PUBLISHED = (
+    ("deeplabv3", 16, 85.6, 1540),
+    ("deeplabv3", 8, 276, 4870),
+    ("pspnet", 16, 122, 1740),
+    ("pspnet", 8, 260, 4090),
+    ("recurrent", 1, 61.1, 1040),
+    ("recurrent", 2, 67.7, 1160),
+    ("recurrent", 3, 74.4, 1269),
+    ("recurrent", 4, 81.0, 1380),
+    ("recurrent", 5, 87.7, 1500),
+    ("recurrent", 6, 94.3, 1610),
+)
+_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One point of the comparison.
+
+    Attributes:
+      system: of `SYSTEMS`.
+      output_stride: in pixels.
+      iterations: 1 for a feed-forward system.
+      miou: in percent, as usually defined: a class that does not occur counts as zero as soon as
+        it is predicted.
+      miou_occurring: over the classes that occur in the split.
+      gmacs: multiply-adds of a picture of the most common size, in 10^9.
+      milliseconds: of a picture, median.
+    """
+
+    system: str
+    output_stride: int
+    iterations: int
+    miou: float
+    miou_occurring: float
+    gmacs: float
+    milliseconds: float
+
+
+@click.command(cls=Command)
+@click.option("--recipe", help="camvid, voc, or a Python file.")
+@click.option("--data", help="Folder that a data_prep command built.")
+@click.option("--weights", help="Encoder weights: a file, or imagenet.  [default: the recipe's]")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of all trainings.")
+@click.option("--out", type=click.Path(path_type=pathlib.Path), help="Folder for all runs.")
+@click.option("--costs", is_flag=True, help="Print Table 3's costs beside ours, and no more.")
+def main(recipe, data, weights, seed, out, costs):
+    """Train and evaluate the recurrence and its rivals, or compare costs with the paper's."""
+    if costs:
+        print(cost_table())
+        return
+    if not (recipe and data and out):
+        raise UserError("give --recipe, --data and --out, or --costs alone")
+    values = configuration.load_recipe(recipe) | {"data": data, "seed": seed}
+    if weights:
+        values["encoder_weights"] = weights
+    rows = []
+    for system, options in SYSTEMS.items():
+        config = configuration.TrainingConfig(**(values | dict(options)))
+        rows += compare(system, config, out / folder_name(system))
+    save_csv(out / "comparison.csv", rows)
+    save_plot(out / "comparison.png", rows)
+    print(f"\n{table(rows)}\n\nwrote {out}/comparison.csv and {out}/comparison.png")
+
+
+def folder_name(system: str) -> str:
+    """What a system's run is called."""
+    return system.lower().replace(", ", "_").replace(" ", "_")
+
+
+def compare(
+    system: str, config: configuration.TrainingConfig, folder: str | os.PathLike
+) -> list[Row]:
+    """Trains a system, unless it is there, and evaluates its last model at all strides.
+
+    Args:
+      system: its name.
+      config: its training.
+      folder: of its run.
+    """
+    from rnnseg import training
+    from rnnseg.data import open_source
+    from rnnseg.evaluation import Evaluator
+    from rnnseg.loading import load_model
+
+    print(f"\n{system}", flush=True)
+    run = training.train(config, folder, resume=True)
+    source = open_source(config.data)
+    trained = load_model(run.last)
+    rows = []
+    for stride in STRIDES:
+        same = stride == trained.output_stride
+        model = trained if same else trained.at_output_stride(stride)
+        numbers = ITERATIONS if model.recurrent else (1,)
+        result = Evaluator(model, numbers)(source, config.val_split)
+        occurs = result.confusion[0].sum(axis=1) > 0
+        for index, iterations in enumerate(result.iterations):
+            rows.append(
+                Row(
+                    system,
+                    stride,
+                    iterations,
+                    100 * float(result.miou[index]),
+                    100 * float(np.mean(result.class_iou[index, occurs])),
+                    result.multiply_adds[index] / 1e9,
+                    result.milliseconds[index],
+                )
+            )
+    return rows
+
+
+def table(rows: Iterable[Row]) -> str:
+    """All points, as a table of Markdown."""
+    lines = [
+        "| system | output stride | iterations | mIoU % | of classes that occur | multiply-adds G "
+        "| milliseconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.system} | {row.output_stride} | {row.iterations} | {row.miou:.2f} | "
+        f"{row.miou_occurring:.2f} | {row.gmacs:.3f} | {row.milliseconds:.1f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def save_csv(path: str | os.PathLike, rows: Iterable[Row]) -> None:
+    """Writes all points, one a line."""
+    from rnnseg.files import atomic_path
+
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(row) for row in rows)
+
+
+def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:
+    """Draws mIoU of the classes that occur against both costs, one line a system and stride."""
+    from rnnseg import visualize
+
+    groups = {}
+    for row in rows:
+        groups.setdefault((row.system, row.output_stride), []).append(row)
+    curves = [
+        visualize.Curve(
+            name=f"{system}, stride {stride}",
+            iterations=[row.iterations for row in group],
+            miou=[row.miou_occurring / 100 for row in group],
+            multiply_adds=[round(1e9 * row.gmacs) for row in group],
+            milliseconds=[row.milliseconds for row in group],
+            trained_iterations=None,
+        )
+        for (system, stride), group in groups.items()
+    ]
+    visualize.save_curve(path, curves)
+
+
+def cost_table() -> str:
+    """Costs of ResNet-101 systems at 513x513 with 21 classes, ours and the paper's."""
+    from rnnseg import budgets
+    from rnnseg.models import MODELS
+
+    lines = [
+        "| system | stride or iterations | G single-scale | paper | G multi-scale | paper |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    counted = {}
+    for kind, number, single, several in PUBLISHED:
+        stride, iterations = (16, number) if kind == "recurrent" else (number, 1)
+        if (kind, stride) not in counted:
+            model = MODELS[kind](
+                21, encoder="resnet101", encoder_weights=None, output_stride=stride
+            )
+            counted[kind, stride] = [
+                budgets.multi_scale_costs(model, 513, 513, *each).as_published()
+                for each in (((1.0,), False), (_SCALES, True))
+            ]
+        ours = [costs.total(iterations) / 1e9 for costs in counted[kind, stride]]
+        what = f"{number} iterations" if kind == "recurrent" else f"stride {number}"
+        lines.append(
+            f"| {kind} | {what} | {ours[0]:.1f} | {single:g} | {ours[1]:.0f} | {several} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
