@@ -14,13 +14,16 @@ from rnnseg import _registration
 __version__ = "0.1.0"
 
 _NAMES = {
+    "Budget": "rnnseg.planning",
     "RecurrentSegmenter": "rnnseg.segmenter",
     "SegmentationLoss": "rnnseg.losses",
     "UserError": "rnnseg.errors",
+    "load_model": "rnnseg.loading",
 }
 _MODULES = (
-    "budgets config conv_lstm data demo encoders errors evaluation files geometry inspection "
-    "loading losses metrics palette report segmentation segmenter training visualize"
+    "adaptive benchmarking budgets config conv_lstm data demo encoders errors evaluation files "
+    "geometry inspection loading losses metrics palette planning prediction profiles report "
+    "sampling scores segmentation segmenter training visualize"
 ).split()
 
 

@@ -1,15 +1,19 @@
 """What every segmenter shares, recurrent or feed-forward: encoder, stages, reading, saving."""
 
+import functools
 import numbers
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnseg import encoders, geometry
 from rnnseg.errors import UserError
+from rnnseg.planning import Budget
+from rnnseg.prediction import Predictor
 
 
 class Segmenter(keras.Model):
@@ -39,6 +43,7 @@ class Segmenter(keras.Model):
     Attributes:
       recurrent: whether more than one iteration can be asked for.
       iterations: how many iterations there are where nothing else is said.
+      loaded_from: the `.keras` file or run's folder that `load_model` took it from; None otherwise.
 
     Raises:
       UserError: an argument out of its range, an unknown encoder, weights that do not fit.
@@ -46,6 +51,7 @@ class Segmenter(keras.Model):
 
     recurrent = False
     iterations = 1
+    loaded_from: str | None = None
 
     def __init__(
         self,
@@ -109,14 +115,18 @@ class Segmenter(keras.Model):
         images = tf.convert_to_tensor(images)
         if images.shape.rank != 4 or images.shape[3] not in (3, None):
             raise UserError(f"images of shape {images.shape}: expected (batch, height, width, 3)")
-        for side in images.shape[1:3]:
-            if side is not None and side < self.output_stride:
-                raise UserError(
-                    f"a picture of {images.shape[1]}x{images.shape[2]} pixels is smaller than one "
-                    f"output stride ({self.output_stride}): expected at least that on each side"
-                )
+        self.check_picture(*images.shape[1:3])
         # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
         return self.encoder(images, training=training and self.encoder.trainable)
+
+    def check_picture(self, height: int | None, width: int | None) -> None:
+        """Raises a UserError for a picture of less than one output stride a side."""
+        for side in (height, width):
+            if side is not None and side < self.output_stride:
+                raise UserError(
+                    f"a picture of {height}x{width} pixels is smaller than one output stride "
+                    f"({self.output_stride}): expected at least that on each side"
+                )
 
     def logits(self, canvas, size) -> tf.Tensor:
         """The canvas at the picture's size.
@@ -164,6 +174,36 @@ class Segmenter(keras.Model):
                     f"size {tuple(size)}: a canvas of {canvas.shape[1]}x{canvas.shape[2]} reaches "
                     f"{self.output_stride * (cells - 1) + 1} pixels at most"
                 )
+
+    # --- for use ---
+
+    def predict_classes(
+        self, images, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
+    ) -> np.ndarray:
+        """Segments pictures of one size within a budget.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one picture, `(H, W, 3)`.
+          budget: what each picture may cost; as many iterations as it pays for are run. None: as
+            many as in training.
+          canvas: logits to start from, `(batch, h, w, classes)`, or `(h, w, classes)` for one
+            picture; None: the start of training.
+          stop_when_settled: whether to spare iterations where they would change next to nothing
+            (`rnnseg.adaptive`); the budget is then for a picture that needs them all.
+
+        Returns:
+          Class maps, int32, `(batch, H, W)` or `(H, W)`.
+
+        Raises:
+          UserError: the budget is too small for one iteration; it is in milliseconds and there is
+            no profile of this model and machine (`rnnseg benchmark --save`); or wrong shapes.
+        """
+        return self.predictor(images, budget, canvas, stop_when_settled)
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """What `predict_classes` goes through; it keeps traces and costs from call to call."""
+        return Predictor(self)
 
     # --- saving ---
 

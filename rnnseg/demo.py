@@ -16,7 +16,7 @@ from rnnseg.data.pipeline import evaluation_pictures
 from rnnseg.errors import UserError
 from rnnseg.evaluation import Evaluator
 from rnnseg.files import atomic_path
-from rnnseg.segmentation import PictureSegmenter, iteration_titles
+from rnnseg.segmentation import iteration_titles
 from rnnseg.training import train
 
 # The class of a shape shows in its outline alone, many pixels away from its middle. Kernels of 3x3
@@ -77,7 +77,7 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     report.save_curve(out / "curve.png", "demo", result, config.iterations)
     pictures = evaluation_pictures(source, config.val_split).as_numpy_iterator()
     image, label, _ = next(itertools.islice(pictures, _PICTURE, None))
-    maps = list(PictureSegmenter(model).every_iteration(image, config.iterations))
+    maps = list(model.predictor.every_iteration(image, config.iterations))
     visualize.save_strip(
         out / "iterations.png",
         image,

@@ -68,6 +68,20 @@ def _publish(temporary: pathlib.Path, path: pathlib.Path, mode: int) -> None:
     os.replace(temporary, path)
 
 
+def beside(model: str | os.PathLike, name: str) -> pathlib.Path:
+    """Where a file that belongs to a model lies.
+
+    Args:
+      model: the folder of a run, or a model's own file.
+      name: such as "curve.png".
+
+    Returns:
+      `RUN/curve.png`, or `MODEL.curve.png` beside `MODEL.keras`.
+    """
+    model = pathlib.Path(model)
+    return model / name if model.is_dir() else model.with_name(f"{model.stem}.{name}")
+
+
 def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:
     """Makes sure that `path` can be written, before the work whose result goes there.
 

@@ -23,7 +23,7 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
       compile: whether it comes with its loss and optimizer, to be trained on.
 
     Returns:
-      The model.
+      The model; `loaded_from` says where it comes from.
 
     Raises:
       UserError: nothing there, or no segmenter in it.
@@ -44,6 +44,7 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
     if not isinstance(model, Segmenter):
         raise UserError(f"{file} holds a {type(model).__name__}; expected a segmenter of rnnseg")
+    model.loaded_from = str(path)
     return model
 
 

@@ -1,15 +1,22 @@
-"""What evaluations and costs look like: tables, JSON files, a curve."""
+"""What evaluations, costs, times and plans look like: tables, JSON files, a curve."""
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnseg import visualize
-from rnnseg.budgets import Stage, StageCosts
-from rnnseg.evaluation import Evaluation
 from rnnseg.files import atomic_path
+from rnnseg.planning import OperatingPoint
+from rnnseg.profiles import Machine, Profile
+from rnnseg.scores import Plan
+
+if TYPE_CHECKING:  # they load TensorFlow, which a plan has no need of
+    from rnnseg.budgets import Stage, StageCosts
+    from rnnseg.evaluation import Evaluation
 
 
 def table(result: Evaluation) -> str:
@@ -18,6 +25,12 @@ def table(result: Evaluation) -> str:
         f"{result.data}, {result.split}: {result.pictures} pictures; multiply-adds at "
         f"{result.picture_size[1]}x{result.picture_size[0]}, the most common size; milliseconds a "
         "picture, median",
+    ]
+    if result.scales != (1,) or result.flip:
+        scales = ", ".join(f"{scale:g}" for scale in result.scales)
+        mirrored = ", each mirrored, too" if result.flip else ""
+        lines.append(f"logits averaged over scales {scales}{mirrored}")
+    lines += [
         "",
         "iterations  mIoU %  accuracy %  multiply-adds G  milliseconds",
     ]
@@ -41,7 +54,22 @@ def table(result: Evaluation) -> str:
             f"  {name}".ljust(max(width + 14, 19))
             + "".join("       -" if value != value else f"{value:8.2f}" for value in values)
         )
-    return "\n".join(lines)
+    return "\n".join(lines + _cityscapes_lines(result))
+
+
+def _cityscapes_lines(result: Evaluation) -> list[str]:
+    """The means of Cityscapes' official scores; all others are in the JSON."""
+    if result.cityscapes is None:
+        return []
+    lines = [
+        "",
+        "Cityscapes, %            classes          categories",
+        "iterations       IoU      iIoU       IoU      iIoU",
+    ]
+    for iterations, scores in zip(result.iterations, result.cityscapes, strict=True):
+        means = (f"{100 * value:8.2f}" for value in scores.means.values())
+        lines.append("  ".join([f"{iterations:10d}", *means]))
+    return lines
 
 
 def cost_table(
@@ -82,6 +110,72 @@ def save_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def save_scores(path: str | os.PathLike, result: Evaluation) -> None:
+    """Writes an evaluation, with the machine whose times it holds, for `rnnseg plan` and others."""
+    save_json(path, result.to_json() | {"machine": dataclasses.asdict(Machine.this())})
+
+
+def profile_table(profile: Profile, costs: Sequence[StageCosts]) -> str:
+    """Times of stages and whole predictions beside multiply-adds, size by size.
+
+    Args:
+      profile: the times.
+      costs: one for each of the profile's sizes.
+    """
+    lines = [
+        f"{profile.machine}, TensorFlow {profile.tensorflow}; medians, one picture at a time",
+    ]
+    for size, cost in zip(profile.sizes, costs, strict=True):
+        start, each = size.line
+        lines += ["", f"{f'{size.height}x{size.width}':15s}  milliseconds  multiply-adds G"]
+        counted = dataclasses.asdict(cost)
+        lines += [
+            f"{name:15s}  {time:12.2f}  {counted[name] / 1e9:15.3f}"
+            for name, time in size.stages.items()
+        ]
+        lines += [
+            f"{f'n = {number}':15s}  {time:12.2f}  {cost.total(number) / 1e9:15.3f}"
+            for number, time in size.predictions.items()
+        ]
+        lines.append(f"n iterations take {start:.2f} ms + n * {each:.2f} ms")
+    return "\n".join(lines)
+
+
+def plan_table(plan: Plan) -> str:
+    """The frontier of several models, the best point within the budget, and what more would buy."""
+    first, kind, unit = plan.scores[0], plan.budget.kind, plan.budget.unit
+    timed = kind == "milliseconds"
+    lines = [
+        f"{first.data}, {first.split}: {first.pictures} pictures, most often "
+        f"{first.picture_size[1]}x{first.picture_size[0]}",
+    ]
+    if timed:
+        lines.append(f"milliseconds of {first.machine}")
+        for scores in plan.scores:
+            source = "profile" if scores.profiled else "evaluation"
+            lines.append(f"  {scores.model}: from its {source}")
+    width = max(5, *(len(each.model) for each in plan.scores))
+    header = f"  {'model':{width}s}  iterations  mIoU %  multiply-adds G"
+    lines += ["", "points that no other beats:", header + ("  milliseconds" if timed else "")]
+    for point in plan.frontier:
+        row = f"{'*' if point is plan.best else ' '} {point.model:{width}s}  {point.iterations:10d}"
+        row += f"  {100 * point.miou:6.2f}  {point.gmacs:15.3f}"
+        lines.append(row + (f"  {point.milliseconds:12.1f}" if timed else ""))
+    lines += ["", f"within {plan.budget}: {_point(plan.best, kind, unit)}"]
+    beyond = plan.frontier[plan.frontier.index(plan.best) + 1 :]
+    # The next step, and all that there is to gain.
+    for point in dict.fromkeys((*beyond[:1], *beyond[-1:])):
+        gain = 100 * (point.miou - plan.best.miou)
+        lines.append(f"{gain:+.2f} points for more: {_point(point, kind, unit)}")
+    if not beyond:
+        lines.append("more would buy nothing")
+    return "\n".join(lines)
+
+
+def _point(point: OperatingPoint, kind: str, unit: str) -> str:
+    return f"{point}: mIoU {100 * point.miou:.2f} % at {getattr(point, kind):.4g} {unit}"
+
+
 def save_curve(path: str | os.PathLike, name: str, result: Evaluation, trained: int) -> None:
     """Draws the speed-accuracy curve of one model.
 
@@ -97,6 +191,6 @@ def save_curve(path: str | os.PathLike, name: str, result: Evaluation, trained: 
         miou=tuple(map(float, result.miou)),
         multiply_adds=result.multiply_adds,
         milliseconds=result.milliseconds,
-        trained_iterations=trained,
+        trained_iterations=trained if len(result.iterations) > 1 else None,
     )
     visualize.save_curve(path, [curve])
