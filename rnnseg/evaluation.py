@@ -2,18 +2,18 @@
 
 import collections
 import dataclasses
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from rnnseg import budgets, metrics
+from rnnseg.cityscapes import Instances, InstanceSums, Scores
 from rnnseg.data.pipeline import evaluation_pictures
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
+from rnnseg.tracing import Tracer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Evaluation:
       picture_size: the most common (height, width), for which `multiply_adds` are counted.
       multiply_adds: of one prediction.
       milliseconds: median over the pictures of the whole prediction's time, one picture at a time.
+      scales: at which every picture was seen.
+      flip: whether it was seen mirrored at each of them, too.
+      cityscapes: the official scores of Cityscapes, one for each of `iterations`; None for other
+        data.
     """
 
     data: str
@@ -40,6 +44,9 @@ class Evaluation:
     picture_size: tuple[int, int]
     multiply_adds: tuple[int, ...]
     milliseconds: tuple[float, ...]
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    cityscapes: tuple[Scores, ...] | None = None
 
     @property
     def miou(self) -> np.ndarray:
@@ -74,11 +81,15 @@ class Evaluation:
                     "class_iou": iou,
                 }
             )
+            if self.cityscapes is not None:
+                rows[-1]["cityscapes"] = self.cityscapes[index].to_json()
         return {
             "data": self.data,
             "split": self.split,
             "pictures": self.pictures,
             "picture_size": list(self.picture_size),
+            "scales": list(self.scales),
+            "flip": self.flip,
             "results": rows,
         }
 
@@ -89,12 +100,21 @@ class Evaluator:
     Args:
       model: a segmenter.
       iterations: numbers of iterations, in any order.
+      scales: at which every picture is segmented, factors of its sides less one; the logits of all
+        are averaged.
+      flip: whether it is segmented mirrored at each of them, too.
 
     Raises:
-      UserError: no numbers, or one below 1.
+      UserError: no numbers of iterations, or one below 1; no scales, or one that is not above 0.
     """
 
-    def __init__(self, model, iterations: Sequence[int]):
+    def __init__(
+        self,
+        model,
+        iterations: Sequence[int],
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ):
         self.model = model
         self.iterations = tuple(sorted(set(iterations)))
         if not self.iterations or self.iterations[0] < 1:
@@ -103,17 +123,8 @@ class Evaluator:
             raise UserError(
                 f"iterations {list(iterations)}: {model.name} is feed-forward and has one alone"
             )
-        # Sizes are left open, so that one trace serves every picture.
-        image = tf.TensorSpec((None, None, 3), tf.uint8)
-        self._prepare = tf.function(
-            lambda image: model.prepare(model.encode(image[tf.newaxis])),
-            input_signature=[image],
-            autograph=False,
-        )
-        self._refine = tf.function(model.refine, reduce_retracing=True, autograph=False)
-        self._read = tf.function(
-            lambda canvas, size: model.read(canvas, size)[0], reduce_retracing=True, autograph=False
-        )
+        self.scales, self.flip = tuple(scales), flip
+        self._trace = Tracer(model, scales, flip)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Runs over one split.
@@ -124,7 +135,7 @@ class Evaluator:
           progress: whether a progress bar is shown.
 
         Returns:
-          The evaluation. Memory does not grow with the number of pictures.
+          The evaluation. Memory grows neither with the pictures nor with the iterations.
 
         Raises:
           UserError: no such split, an empty one, other classes than the model's, or a label outside
@@ -132,71 +143,75 @@ class Evaluator:
         """
         check_classes(self.model, source)
         pictures = source.require_split(split)
-        classes = source.num_classes
-        confusion = np.zeros((len(self.iterations), classes, classes), np.int64)
-        seconds, sizes = [], collections.Counter()
+        tally = _Tally(source, len(self.iterations))
         bar = tqdm(
-            evaluation_pictures(source, split).as_numpy_iterator(),
+            evaluation_pictures(source, split, source.has_instances).as_numpy_iterator(),
             total=pictures,
             desc=f"evaluate {split}",
             unit="picture",
             # None: no bar where the output goes to a file.
             disable=None if progress else True,
         )
-        for image, label, name in bar:
-            if image.shape[:2] != label.shape:
-                raise UserError(
-                    f"{name.decode()}: picture of {image.shape[:2]} and label of {label.shape} "
-                    "pixels"
-                )
-            if min(label.shape) < self.model.output_stride:
-                raise UserError(
-                    f"{name.decode()}: picture of {label.shape[1]}x{label.shape[0]} pixels; "
-                    f"expected at least {self.model.output_stride} (one output stride) a side"
-                )
-            if not seconds:
-                self._segment(image)  # traces, so that no picture's time holds the compiling
-            maps, times = self._segment(image)
-            for row, prediction in zip(confusion, maps, strict=True):
-                try:
-                    row += metrics.confusion_matrix(label, prediction, classes)
-                except UserError as error:
-                    raise UserError(f"{name.decode()}: {error}") from error
-            seconds.append(times)
-            sizes[label.shape] += 1
-        picture_size = sizes.most_common(1)[0][0]
-        costs = budgets.stage_costs(self.model, *picture_size)
+        for image, label, name, *instance_ids in bar:
+            try:
+                if image.shape[:2] != label.shape:
+                    raise UserError(
+                        f"picture of {image.shape[:2]} and label of {label.shape} pixels"
+                    )
+                self._trace.check_size(*label.shape)
+                if not tally.seconds:
+                    self._trace.warm_up(image)
+                tally.add(self._trace(image, self.iterations), label, *instance_ids)
+            except UserError as error:
+                raise UserError(f"{name.decode()}: {error}") from error
+        picture_size = tally.sizes.most_common(1)[0][0]
+        costs = budgets.multi_scale_costs(self.model, *picture_size, self.scales, self.flip)
         return Evaluation(
             data=source.name,
             split=split,
             class_names=source.class_names,
             pictures=pictures,
             iterations=self.iterations,
-            confusion=confusion,
+            confusion=tally.confusion,
             picture_size=picture_size,
             multiply_adds=tuple(costs.total(n) for n in self.iterations),
-            milliseconds=tuple(1000 * float(each) for each in np.median(seconds, axis=0)),
+            milliseconds=tuple((1000 * np.median(tally.seconds, axis=0)).tolist()),
+            scales=self.scales,
+            flip=self.flip,
+            cityscapes=tally.official_scores(),
         )
 
-    def _segment(self, image) -> tuple[list[np.ndarray], list[float]]:
-        """The class map after each number of iterations, and the time that it alone would take."""
-        size = tf.constant(image.shape[:2])
-        begin = time.perf_counter()
-        prepared = self._prepare(image)
-        tf.test.experimental.sync_devices()  # a GPU may still be at work
-        spent = time.perf_counter() - begin
-        maps, times, done = [], [], 0
-        canvas = state = None
-        for iterations in self.iterations:
-            begin = time.perf_counter()
-            canvas, state = self._refine(prepared, tf.constant(iterations - done), canvas, state)
-            tf.test.experimental.sync_devices()
-            spent += time.perf_counter() - begin
-            begin = time.perf_counter()
-            maps.append(self._read(canvas, size).numpy())
-            times.append(spent + time.perf_counter() - begin)
-            done = iterations
-        return maps, times
+
+class _Tally:
+    """What is counted over the pictures."""
+
+    def __init__(self, source: Source, length: int):
+        """Starts for a number of predictions, `length`, of every picture."""
+        classes = source.num_classes
+        self.confusion = np.zeros((length, classes, classes), np.int64)
+        self.seconds: list[list[float]] = []
+        self.sizes = collections.Counter()
+        self._instance_sums = [InstanceSums() for _ in range(length * source.has_instances)]
+
+    def add(self, predictions, label, instance_ids=None) -> None:
+        """Counts the predictions, class maps and their times, of one picture."""
+        classes = self.confusion.shape[-1]
+        instances = None if instance_ids is None else Instances(instance_ids)
+        times = []
+        for index, (class_map, spent) in enumerate(predictions):
+            self.confusion[index] += metrics.confusion_matrix(label, class_map, classes)
+            if instances is not None:
+                self._instance_sums[index].add(instances, class_map)
+            times.append(spent)
+        self.seconds.append(times)
+        self.sizes[label.shape] += 1
+
+    def official_scores(self) -> tuple[Scores, ...] | None:
+        """Cityscapes' own, if the source has its instances."""
+        if not self._instance_sums:
+            return None
+        pairs = zip(self._instance_sums, self.confusion, strict=True)
+        return tuple(sums.scores(confusion) for sums, confusion in pairs)
 
 
 def check_classes(model, source: Source) -> None:

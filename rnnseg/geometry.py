@@ -13,6 +13,30 @@ def canvas_size(size: int, stride: int) -> int:
     return (size - 1 + stride - 1) // stride + 1
 
 
+def scaled_size(size: int, scale: float) -> int:
+    """What becomes of `size` pixels where the first and the last one keep their places.
+
+    Scaled is what lies between them: 0.5 makes 257 of 513.
+    """
+    return round((size - 1) * scale) + 1
+
+
+def resize_aligned(images, size) -> tf.Tensor:
+    """Bilinear interpolation with the corners of both sizes on one another.
+
+    Args:
+      images: float32, `(batch, h, w, channels)`.
+      size: `(height, width)`, numbers or tensors.
+
+    Returns:
+      `(batch, height, width, channels)`.
+    """
+    # tf.image.resize has no aligned corners; the operator below it has, and so has LiteRT's.
+    return tf.raw_ops.ResizeBilinear(
+        images=images, size=size, align_corners=True, half_pixel_centers=False
+    )
+
+
 def pad_to_grid(images, stride: int, value: float) -> tf.Tensor:
     """Pads at the bottom and the right to `k * stride + 1` pixels.
 
@@ -42,13 +66,7 @@ def upsample(canvas, size, stride: int) -> tf.Tensor:
       Logits, `(batch, height, width, classes)`.
     """
     height, width = _size(canvas)
-    # tf.image.resize has no aligned corners; the operator below it has, and so has LiteRT's.
-    logits = tf.raw_ops.ResizeBilinear(
-        images=canvas,
-        size=[(height - 1) * stride + 1, (width - 1) * stride + 1],
-        align_corners=True,
-        half_pixel_centers=False,
-    )
+    logits = resize_aligned(canvas, [(height - 1) * stride + 1, (width - 1) * stride + 1])
     return logits[:, : size[0], : size[1]]
 
 

@@ -16,20 +16,19 @@ def encode(array) -> bytes:
 
 
 def make_source(splits, class_names=("left", "right", "top"), name="tiny") -> Source:
-    """A source of given pictures: splits is {name: [(image, label), ...]}."""
+    """A source of given pictures: splits is {name: [(image, label), ...]}, or with instance ids."""
+    has_instances = any(len(example) > 2 for examples in splits.values() for example in examples)
+    keys = ("image", "label", "instance_ids")[: 2 + has_instances]
 
     def read(split):
-        return tf.data.Dataset.from_tensor_slices(
-            {
-                "image": [encode(image) for image, _ in splits[split]],
-                "label": [encode(label) for _, label in splits[split]],
-                "name": [f"{split}_{index}" for index in range(len(splits[split]))],
-            }
-        )
+        parts = zip(*splits[split], strict=True)
+        values = {key: list(map(encode, part)) for key, part in zip(keys, parts, strict=True)}
+        names = [f"{split}_{index}" for index in range(len(splits[split]))]
+        return tf.data.Dataset.from_tensor_slices(values | {"name": names})
 
     colors = tuple((40 * index, 255 - 40 * index, 7) for index in range(len(class_names)))
     sizes = {split: len(examples) for split, examples in splits.items()}
-    return Source(name, tuple(class_names), colors, sizes, read)
+    return Source(name, tuple(class_names), colors, sizes, read, has_instances)
 
 
 def halves(count, height=40, width=48, seed=0):

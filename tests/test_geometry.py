@@ -41,3 +41,11 @@ def test_sizes_may_be_known_only_at_run_time():
         input_signature=[tf.TensorSpec((None, None, None, 2)), tf.TensorSpec((2,), tf.int32)],
     )
     assert upsample(tf.zeros((1, 4, 5, 2)), [20, 30]).shape == (1, 20, 30, 2)
+
+
+def test_aligned_resizing_keeps_the_corners():
+    images = np.random.default_rng(0).normal(size=(1, 9, 17, 2)).astype(np.float32)
+    size = [geometry.scaled_size(side, 0.5) for side in (9, 17)]
+    assert size == [5, 9]
+    np.testing.assert_allclose(geometry.resize_aligned(images, size), images[:, ::2, ::2])
+    assert [geometry.scaled_size(side, 1.75) for side in (513, 257, 1)] == [897, 449, 1]

@@ -44,3 +44,25 @@ def test_a_label_outside_the_classes_is_an_error():
     labels, predictions = maps()
     with pytest.raises(UserError, match="label 4 found; expected 0-3"):
         metrics.confusion_matrix(labels, np.minimum(predictions, 3), 4)
+
+
+@pytest.mark.parametrize("classes", [2, 255])
+def test_as_many_classes_as_labels_can_tell_apart(classes):
+    labels = np.array([[0, classes - 1, 255, classes - 1], [1, 255, 255, classes - 1]], np.uint8)
+    predictions = np.array([[0, classes - 1, classes - 1, 0], [classes - 1, 0, 1, 0]], np.int32)
+    expected = np.zeros((classes, classes), int)
+    np.add.at(expected, (labels[labels < classes], predictions[labels < classes]), 1)
+    found = metrics.confusion_matrix(labels, predictions, classes)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_wider_labels_are_not_cut_off():
+    with pytest.raises(TypeError):
+        metrics.confusion_matrix(np.array([256]), np.array([0]), 3)
+
+
+def test_runs():
+    starts, lengths = metrics.runs(np.array([7, 7, 7, 2, 7, 7]))
+    assert starts.tolist() == [0, 3, 4] and lengths.tolist() == [3, 1, 2]
+    starts, lengths = metrics.runs(np.array([4]))
+    assert starts.tolist() == [0] and lengths.tolist() == [1]

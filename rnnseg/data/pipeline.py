@@ -102,25 +102,30 @@ def training_batches(
     return batches, steps
 
 
-def evaluation_pictures(source: Source, split: str) -> tf.data.Dataset:
+def evaluation_pictures(source: Source, split: str, instances: bool = False) -> tf.data.Dataset:
     """The pictures of a split, one by one, at their own size and in a fixed order.
 
     Args:
       source: the data set.
       split: its split.
+      instances: whether instance ids are wanted too, of a source that has them.
 
     Returns:
-      A data set of `(image, label, name)`: uint8 `(h, w, 3)`, uint8 `(h, w)`, string.
+      A data set of `(image, label, name)`: uint8 `(h, w, 3)`, uint8 `(h, w)`, string; and with
+      `instances` of `(image, label, name, instance_ids)`, the last uint16 `(h, w)`.
 
     Raises:
       UserError: no such split, or an empty one.
     """
     source.require_split(split)
+
+    def decode_named(example):
+        decoded = (*decode(example), example["name"])
+        return (*decoded, _decode_instances(example["instance_ids"])) if instances else decoded
+
     return (
         source.read(split)
-        .map(
-            lambda example: (*decode(example), example["name"]), num_parallel_calls=tf.data.AUTOTUNE
-        )
+        .map(decode_named, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -195,6 +200,10 @@ def _decode_picture(encoded):
 
 def _decode_label(encoded):
     return tf.io.decode_png(encoded, channels=1)[..., 0]
+
+
+def _decode_instances(encoded):
+    return tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0]
 
 
 def _cut(picture, corner, window):

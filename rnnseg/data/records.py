@@ -7,12 +7,15 @@ import pathlib
 from rnnseg.data.classes import ClassTable
 from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
+from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 
 # A build lies in OUT/name/version, or OUT/name/config/version.
 _LEVELS = 3
 # What the builders call the features that are trained on; records may hold others beside them.
 _IMAGE_KEY, _LABEL_KEY = "image", "label"
+# What that of Cityscapes adds for the official scores.
+_INSTANCES_KEY = "instance_ids"
 
 
 def open_records(folder: str | os.PathLike, selection: Selection | None = None) -> Source:
@@ -66,8 +69,10 @@ def _complete(selection: Selection, builder) -> Selection:
             values={index: index for index in range(len(names))},
             color_values=None,
         )
+    scored = classes is not None and classes.names == CITYSCAPES.names
     return dataclasses.replace(
         selection,
+        instances=_INSTANCES_KEY if scored and _INSTANCES_KEY in builder.info.features else None,
         image=selection.image or _IMAGE_KEY,
         label=selection.label or _LABEL_KEY,
         classes=classes,

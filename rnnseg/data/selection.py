@@ -19,9 +19,11 @@ class Selection:
       classes: names, colours and values in the masks.
       splits: from the splits' names to parts of the data set's own splits, as TFDS writes them:
         `train`, `train[:90%]`, `train[100:]+validation`.
+      instances: key of Cityscapes' instance ids.
     """
 
     image: str | None = None
     label: str | None = None
     classes: ClassTable | None = None
     splits: Mapping[str, str] | None = None
+    instances: str | None = None

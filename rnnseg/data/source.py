@@ -20,7 +20,9 @@ class Source:
       split_sizes: number of pictures in every split.
       read: gives the `tf.data.Dataset` of one split, always in the same order. Its elements are
         dictionaries of scalar strings: `image` (an encoded JPEG or PNG, RGB), `label` (an encoded
-        8-bit grey PNG of class indices, of the picture's size) and `name`.
+        8-bit grey PNG of class indices, of the picture's size) and `name`; and, with
+        `has_instances`, `instance_ids` (an encoded 16-bit grey PNG).
+      has_instances: whether Cityscapes' instance ids come with the labels, for its official scores.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Source:
     class_colors: tuple[tuple[int, int, int], ...]
     split_sizes: Mapping[str, int]
     read: Callable[[str], "tf.data.Dataset"]  # noqa: F821 - this module does not import TensorFlow
+    has_instances: bool = False
 
     def __post_init__(self):
         if len(self.class_colors) != len(self.class_names):

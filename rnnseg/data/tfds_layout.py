@@ -38,6 +38,7 @@ class Layout:
       image: key of the pictures, which are read encoded.
       label: key of the masks.
       name: key of the pictures' names; None: there are none.
+      instances: key of Cityscapes' instance ids, which are read encoded; None: there are none.
       classes: what the values of the masks stand for.
       label_feature: the TFDS feature of the masks.
       table: from the masks' values to labels; None: they are read encoded and kept as they are.
@@ -46,6 +47,7 @@ class Layout:
     image: str
     label: str
     name: str | None
+    instances: str | None
     classes: ClassTable
     label_feature: Any
     table: np.ndarray | None
@@ -80,6 +82,7 @@ class Layout:
             image=image,
             label=label,
             name=next((key for key in _NAME_KEYS if _is_text(features.get(key))), None),
+            instances=selection.instances,
             classes=classes,
             label_feature=features[label],
             table=None if as_it_is else lookup_table(classes, where),
@@ -88,12 +91,14 @@ class Layout:
     @property
     def keys(self) -> list[str]:
         """All that is read."""
-        return [key for key in (self.image, self.label, self.name) if key is not None]
+        keys = (self.image, self.label, self.name, self.instances)
+        return [key for key in keys if key is not None]
 
     @property
     def encoded_keys(self) -> list[str]:
         """What is read as the bytes of a file."""
-        return [self.image, self.label] if _is_encoded(self.label_feature) else [self.image]
+        label = self.label if _is_encoded(self.label_feature) else None
+        return [key for key in (self.image, label, self.instances) if key is not None]
 
     def convert(
         self, example: Mapping[str, tf.Tensor], split: str, number: tf.Tensor
@@ -111,7 +116,10 @@ class Layout:
         label = example[self.label]
         if self.table is not None:
             label = encode_labels(self._decode(label), self.table)
-        return {"image": example[self.image], "label": label, "name": name}
+        element = {"image": example[self.image], "label": label, "name": name}
+        if self.instances is not None:
+            element["instance_ids"] = example[self.instances]
+        return element
 
     def _decode(self, label: tf.Tensor) -> tf.Tensor:
         """The values of a mask, `(h, w, 1)`."""

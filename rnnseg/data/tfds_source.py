@@ -116,6 +116,7 @@ def source_from_builder(
         class_colors=classes.colors or tuple(default_colors(len(classes.names))),
         split_sizes=sizes,
         read=read,
+        has_instances=layout.instances is not None,
     )
 
 

@@ -14,7 +14,9 @@ from PIL import Image
 
 from data_prep.cityscapes import main
 from data_prep.plans.cityscapes import make_example, plan_cityscapes
+from rnnseg.data.classes import ClassTable
 from rnnseg.data.records import find_builds, open_records
+from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
 
 SIZE = (12, 9)
@@ -224,6 +226,24 @@ def test_through_tfds(tmp_path, zipped, unpacked):
     np.testing.assert_array_equal(example["instance_ids"][..., 0], instances)
     assert example["instance_ids"].dtype == np.uint16 and instances.max() > 255
     np.testing.assert_array_equal(example["label"][..., 0], _train_ids(ids))
+
+
+def test_instances_are_handed_out_for_the_official_scores(tmp_path, unpacked):
+    pipeline = pytest.importorskip("rnnseg.data.pipeline")
+    result = CliRunner().invoke(main, ["--root", str(unpacked), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    source = open_records(tmp_path / "out")
+    assert source.has_instances
+    pictures = pipeline.evaluation_pictures(source, "train", instances=True).as_numpy_iterator()
+    for _, label, name, instance_ids in pictures:
+        stem = unpacked / "gtFine" / "train" / f"{name.decode()}_gtFine"
+        expected = np.asarray(Image.open(f"{stem}_instanceIds.png"))
+        assert instance_ids.dtype == np.uint16 and instance_ids.shape == label.shape
+        np.testing.assert_array_equal(instance_ids, expected)
+    assert all(len(each) == 3 for each in pipeline.evaluation_pictures(source, "train"))
+    # They say nothing about other classes than Cityscapes' own.
+    classes = ClassTable(("road", "others"), None, {0: 0, 1: 1}, None)
+    assert not open_records(tmp_path / "out", Selection(classes=classes)).has_instances
 
 
 def test_not_in_the_manual_folder(tmp_path):

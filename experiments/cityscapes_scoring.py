@@ -1,0 +1,154 @@
+"""Cityscapes' scores beside those of cityscapesscripts.
+
+Theirs is its version in Python, as `pip install` gives it. Predictions are made from the ground
+truth, which is moved, coarsened and partly given to other classes. cityscapesscripts takes all from
+files, which is timed by itself as well; ours takes pictures in memory, as evaluation has them.
+"""
+
+import contextlib
+import io
+import json
+import math
+import pathlib
+import tempfile
+import unittest.mock
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from experiments.measuring import take_turns
+from rnnseg import cityscapes, metrics
+from rnnseg.data.tables import CITYSCAPES
+from rnnseg.errors import UserError
+
+# Label ids by class index, and class indices by label id.
+IDS = np.array(
+    sorted(
+        (value for value, label in CITYSCAPES.values.items() if label < len(CITYSCAPES.names)),
+        key=CITYSCAPES.values.get,
+    ),
+    np.uint8,
+)
+LABELS = np.zeros(256, np.uint8)
+LABELS[list(CITYSCAPES.values)] = list(CITYSCAPES.values.values())
+
+# What cityscapesscripts calls the scores of `cityscapes.Scores`, and their mean.
+_PARTS = {
+    "class_iou": ("classScores", "averageScoreClasses"),
+    "class_iiou": ("classInstScores", "averageScoreInstClasses"),
+    "category_iou": ("categoryScores", "averageScoreCategories"),
+    "category_iiou": ("categoryInstScores", "averageScoreInstCategories"),
+}
+
+
+def measure_scoring(truth: pathlib.Path, repeats: int) -> tuple[int, list[float], bool]:
+    """Times Cityscapes' scores beside those of cityscapesscripts.
+
+    Args:
+      truth: folder with pictures `…_labelIds.png` and `…_instanceIds.png`, in folders at will.
+      repeats: how often each has its turn.
+
+    Returns:
+      The number of pictures; seconds for all of them, of ours, of cityscapesscripts, and of reading
+      its files alone; whether all scores agree to the last digit.
+
+    Raises:
+      UserError: there is nothing to score, or cityscapesscripts is not installed.
+    """
+    labels = sorted(truth.rglob("*_labelIds.png"))
+    if not labels:
+        raise UserError(f"{truth}: no *_labelIds.png there; expected Cityscapes' gtFine")
+    with tempfile.TemporaryDirectory() as folder:
+        files, pictures = [], []
+        for number, label in enumerate(labels):
+            prediction = pathlib.Path(folder, f"{number}.png")
+            instances = label.with_name(label.name.replace("labelIds", "instanceIds"))
+            label_ids = _load(label)
+            predicted_ids = perturb(label_ids, number)
+            Image.fromarray(predicted_ids).save(prediction)
+            files.append((prediction, label, instances))
+            pictures.append((LABELS[predicted_ids], LABELS[label_ids], _load(instances)))
+        own, official = own_scores(pictures), official_scores(files)
+        functions = [
+            lambda: own_scores(pictures),
+            lambda: official_scores(files),
+            lambda: [_load(path) for each in files for path in each],
+        ]
+        return len(files), take_turns(functions, repeats), agree(own, official)
+
+
+def report_scoring(pictures: int, seconds: Sequence[float], agreeing: bool) -> str:
+    """The lines of `measure_scoring`."""
+    own, official, files = (1e3 * each / pictures for each in seconds)
+    return (
+        f"Cityscapes' scores of {pictures} pictures: ours {own:.1f} ms a picture, "
+        f"cityscapesscripts {official:.1f} ms and {official - files:.1f} ms without reading files, "
+        f"ratio {(official - files) / own:.2f}\n"
+        f"all scores {'agree' if agreeing else 'DO NOT AGREE'} to the last digit"
+    )
+
+
+def perturb(label_ids: np.ndarray, seed: int) -> np.ndarray:
+    """A prediction, label ids as well, made from the ground truth."""
+    generator = np.random.default_rng(seed)
+    height, width = label_ids.shape
+    # What is no class gets one by its id.
+    predicted = np.where(LABELS < len(IDS), LABELS, np.arange(256) % len(IDS))[label_ids]
+    predicted = np.roll(predicted, generator.integers(-9, 10, 2), (0, 1))
+    predicted = predicted[::5, ::5].repeat(5, 0).repeat(5, 1)[:height, :width]
+    for number in generator.integers(0, len(IDS), 4):
+        predicted[predicted == number] = generator.integers(0, len(IDS))
+    return IDS[predicted]
+
+
+def own_scores(pictures) -> cityscapes.Scores:
+    """Our scores of (prediction, labels, instance ids), with class indices in the first two."""
+    classes = len(IDS)
+    confusion, sums = np.zeros((classes, classes), np.int64), cityscapes.InstanceSums()
+    for prediction, labels, instance_ids in pictures:
+        confusion += metrics.confusion_matrix(labels, prediction, classes)
+        sums.add(cityscapes.Instances(instance_ids), prediction)
+    return sums.scores(confusion)
+
+
+def official_scores(files) -> dict:
+    """What cityscapesscripts writes of files of (prediction, labels, instance ids), with label ids.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as scripts
+    except ImportError as error:
+        raise UserError(
+            f"the official scores need cityscapesscripts: pip install rnnseg[data] ({error})"
+        ) from error
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        # NumPy 2.4 has it no more.
+        unittest.mock.patch.object(np, "in1d", np.isin, create=True),
+        unittest.mock.patch.multiple(scripts.args, exportFile=f"{folder}/all.json", quiet=True),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        predictions, labels = ([str(each[index]) for each in files] for index in (0, 1))
+        scripts.evaluateImgLists(predictions, labels, scripts.args)
+        return json.loads(pathlib.Path(folder, "all.json").read_text())
+
+
+def agree(own: cityscapes.Scores, official: dict) -> bool:
+    """Whether all scores are equal that the official ones have a number for, and no others."""
+    pairs = []
+    for name, (part, mean) in _PARTS.items():
+        pairs.append((getattr(own, name), official[part]))
+        pairs.append(({"mean": own.means[name]}, {"mean": official[mean]}))
+    return all(_numbers(mine) == _numbers(theirs) for mine, theirs in pairs)
+
+
+def _numbers(scores) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if not math.isnan(value)}
+
+
+def _load(path: pathlib.Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)

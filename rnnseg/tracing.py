@@ -1,0 +1,110 @@
+"""Class maps of a picture after every number of iterations, and the time that each takes."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rnnseg import reading
+from rnnseg.errors import UserError
+from rnnseg.views import MeanReader, View, make_views
+
+# Numbers of iterations whose canvases are held at a time where there are several views. Those of
+# twelve views of 1024x2048 pixels and 19 classes take 350 MB; for more numbers than these, the
+# views are segmented anew.
+_AT_ONCE = 32
+
+
+class Tracer:
+    """Follows predictions from iteration to iteration; one trace serves pictures of all sizes.
+
+    Args:
+      model: a segmenter.
+      scales: at which every picture is segmented, factors of its sides less one; the logits of all
+        are averaged.
+      flip: whether it is segmented mirrored at each of them, too.
+
+    Raises:
+      UserError: no scales, or one that is not above 0.
+    """
+
+    def __init__(self, model, scales: Sequence[float] = (1.0,), flip: bool = False):
+        self._views = make_views(scales, flip)
+        self._stride = model.output_stride
+        self._read_mean = None
+        if self._views != (View(),):
+            self._read_mean = MeanReader(self._views, model.num_classes, model.output_stride)
+        self._prepare = tf.function(
+            lambda image: model.prepare(model.encode(image[tf.newaxis])),
+            input_signature=[tf.TensorSpec((None, None, 3))],
+            autograph=False,
+        )
+        self._refine = tf.function(model.refine, reduce_retracing=True, autograph=False)
+
+    def __call__(self, image, iterations: Sequence[int]) -> Iterator[tuple[np.ndarray, float]]:
+        """Segments one picture.
+
+        Args:
+          image: RGB 0-255, `(h, w, 3)`.
+          iterations: rising numbers of them.
+
+        Yields:
+          For every number the class map, int32 `(h, w)`, and the seconds that a prediction with so
+          many iterations takes from the picture to it. There is one class map at a time, and memory
+          does not grow with the number of iterations.
+        """
+        for canvases, spent in self._canvases(image, iterations):
+            begin = time.perf_counter()
+            class_map = self._read(canvases, image.shape[:2])
+            yield class_map, spent + time.perf_counter() - begin
+
+    def warm_up(self, image) -> None:
+        """Has TensorFlow trace what it does to such pictures, so that no time holds it."""
+        # The first canvas is made from nothing, all others from canvas and state.
+        for _ in self(image, (1, 2)):
+            pass
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises a UserError for a picture with a view of less than one output stride a side."""
+        smallest = self._views[-1]
+        if min(smallest.size(height, width)) < self._stride:
+            scaled = "" if smallest.scale == 1 else f", scaled by {smallest.scale:g}"
+            raise UserError(
+                f"picture of {width}x{height} pixels{scaled}; expected at least {self._stride} "
+                "(one output stride) a side"
+            )
+
+    def _canvases(self, image, iterations) -> Iterator[tuple[list[tf.Tensor], float]]:
+        """The canvas of every view after each number of iterations, and the seconds until then."""
+        if len(self._views) == 1:
+            for canvas, spent in self._follow(image, self._views[0], iterations):
+                yield [canvas], spent
+            return
+        for start in range(0, len(iterations), _AT_ONCE):
+            numbers = iterations[start : start + _AT_ONCE]
+            # View by view: what comes before the canvases takes much more memory than they do.
+            followed = [list(self._follow(image, view, numbers)) for view in self._views]
+            for each in zip(*followed, strict=True):
+                canvases, seconds = zip(*each, strict=True)
+                yield list(canvases), sum(seconds)
+
+    def _follow(self, image, view, iterations) -> Iterator[tuple[tf.Tensor, float]]:
+        """The canvas of one view after each number of iterations, and the seconds until then."""
+        begin = time.perf_counter()
+        prepared = self._prepare(view.of(image))
+        canvas = state = None
+        spent, done = 0.0, 0
+        for number in iterations:
+            canvas, state = self._refine(prepared, tf.constant(number - done), canvas, state)
+            tf.test.experimental.sync_devices()  # a GPU may still be at work
+            spent += time.perf_counter() - begin
+            yield canvas, spent
+            begin = time.perf_counter()
+            done = number
+
+    def _read(self, canvases, size) -> np.ndarray:
+        """The class map of a picture of this size."""
+        if self._read_mean is not None:
+            return self._read_mean(canvases, size)
+        return reading.read_sparsely(canvases[0][0].numpy(), size, self._stride)
