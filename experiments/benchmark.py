@@ -3,35 +3,37 @@
     python -m experiments.benchmark
 
 Prints, for the stack of the paper on ResNet's features at 513x513 and for a small one on
-MobileNetV2's, milliseconds of 1 to 12 iterations in two forms that give the same canvas:
+MobileNetV2's, milliseconds of 1 to 12 iterations in forms that give the same canvas:
 
 - naive: one kernel over features, canvas and state, applied anew at every iteration, as the
   equations say;
-- as built: the features' share of the gates computed once (`prepare`), then iterations
-  (`refine`) on the rest.
+- as built: the features' share of the gates computed once (`prepare`), then iterations (`refine`)
+  on the rest, of which the first multiplies no zeros;
+- bfloat16: as built, with that type for all products (`dtype="mixed_bfloat16"`).
 
-An iteration's own time is the slope over the number of iterations. GFLOP/s counts two operations
-a multiply-add; the machine's peak is that of a product of two float32 matrices of 2048x2048,
-measured in the same run. All take turns, `--repeats` times; medians are printed.
+The ratio is that of naive to as built, `prepare` included. An iteration's own time is the slope
+over the number of iterations. GFLOP/s counts two operations a multiply-add that is carried out; the
+machine's peak is that of a product of two matrices of 2048x2048, measured in the same run. Below
+are the times of a step of training, without the encoder: 6 iterations and the gradient. All take
+turns, `--repeats` times; medians are printed.
 
-Found on four cores of a server: 2.4 times faster an iteration at ResNet's size, at 73 % of the
-peak, and linear in the number of iterations; the multiply-adds alone would make it 3.2. At
-MobileNetV2's size gates and activations cost more than the products: 1.3 times, 25 %.
+FOUND
 """
 
 import dataclasses
-import statistics
-import time
-from collections.abc import Callable
 
 import click
+import keras
 import numpy as np
 import tensorflow as tf
 
+import rnnseg
+from experiments.measuring import take_turns
 from rnnseg import conv_lstm
 from rnnseg.commands import Command
 
 ITERATIONS = tuple(range(1, 13))
+_TRAINED = 6
 _PEAK_SIDE = 2048
 
 
@@ -53,13 +55,14 @@ class Case:
     hidden_channels: tuple[int, ...]
     classes: int
 
-    @property
-    def refine_cost(self) -> int:
-        """Multiply-adds of an iteration as built."""
-        inputs = (self.classes, *self.hidden_channels)
+    def refine_cost(self, iterations: int) -> int:
+        """Multiply-adds of some iterations as built."""
+        seen = (self.classes, *self.hidden_channels)
         widths = (*self.hidden_channels, self.classes)
-        pairs = zip(inputs, widths, strict=True)
-        return self.cells**2 * sum(4 * width * (seen + width) for seen, width in pairs)
+        later = sum(4 * width * (seen + width) for seen, width in zip(seen, widths, strict=True))
+        # No canvas, no last output, nothing to forget.
+        first = sum(3 * width * seen for seen, width in zip(seen[1:], widths[1:], strict=True))
+        return self.cells**2 * (first + (iterations - 1) * later)
 
 
 CASES = (
@@ -69,19 +72,19 @@ CASES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """What was measured of a case.
+class Times:
+    """Seconds that one form takes.
 
     Attributes:
-      naive: seconds for each of `ITERATIONS`.
-      built: likewise, without `prepare`.
-      prepare: seconds.
-      difference: the largest one between the two canvases after the last iteration.
+      refine: for each of the numbers of iterations; what the naive form takes is all here.
+      prepare: once a picture.
+      train: a step of training.
+      difference: the largest one to the naive form's canvas after the last number of iterations.
     """
 
-    naive: tuple[float, ...]
-    built: tuple[float, ...]
+    refine: tuple[float, ...]
     prepare: float
+    train: float
     difference: float
 
 
@@ -89,80 +92,134 @@ class Result:
 @click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True)
 def main(repeats):
     """Print milliseconds an iteration, naive and as built, and the share of the machine's peak."""
-    peak = measure_peak(repeats)
-    print(f"peak: {peak / 1e9:.0f} GFLOP/s, product of {_PEAK_SIDE}x{_PEAK_SIDE} matrices")
+    peaks = {dtype: measure_peak(dtype, repeats) for dtype in (tf.float32, tf.bfloat16)}
+    print(
+        f"peak: {peaks[tf.float32] / 1e9:.0f} GFLOP/s, {peaks[tf.bfloat16] / 1e9:.0f} in bfloat16, "
+        f"product of {_PEAK_SIDE}x{_PEAK_SIDE} matrices"
+    )
     for case in CASES:
-        print(f"\n{report(case, measure(case, repeats), peak)}", flush=True)
+        print(f"\n{report(case, measure(case, repeats), peaks)}", flush=True)
 
 
-def measure_peak(repeats: int) -> float:
+def measure_peak(dtype: tf.DType, repeats: int) -> float:
     """Operations a second of a large matrix product, the median."""
-    matrix = tf.random.normal((_PEAK_SIDE, _PEAK_SIDE))
+    matrix = tf.cast(tf.random.normal((_PEAK_SIDE, _PEAK_SIDE)), dtype)
     product = tf.function(lambda: tf.matmul(matrix, matrix), autograph=False)
-    (times,) = _take_turns([lambda: product()], repeats)
+    (times,) = take_turns([lambda: product().numpy()], repeats)
     return 2 * _PEAK_SIDE**3 / times
 
 
-def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) -> Result:
+def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) -> dict[str, Times]:
     """Times a case.
 
     Args:
       case: the sizes.
       repeats: how often everything is run.
       iterations: numbers of iterations.
+
+    Returns:
+      The times of the forms "naive", "as built" and "bfloat16".
     """
-    stack = conv_lstm.ConvLSTMStack(case.classes, case.hidden_channels)
-    stack.build((None, None, None, case.features))
+    model, small = _make_model(case, "float32"), _make_model(case, "mixed_bfloat16")
+    small.set_weights(model.get_weights())
+    stack = model.stack
+    forms = {
+        "naive": (
+            stack,
+            tf.identity,
+            lambda features, n: run(n, features, stack, NaiveStack(stack, features)),
+        ),
+        "as built": (stack, model.prepare, lambda prepared, n: model.refine(prepared, n)[0]),
+        "bfloat16": (small.stack, small.prepare, lambda prepared, n: small.refine(prepared, n)[0]),
+    }
     features = tf.random.normal((1, case.cells, case.cells, case.features))
-    prepare = tf.function(stack.prepare, autograph=False)
-    prepared = prepare(features)
-    built = tf.function(lambda n: _run(n, prepared, stack, stack), autograph=False)
-    naive = tf.function(
-        lambda n: _run(n, prepared, stack, NaiveStack(stack, features)), autograph=False
-    )
     numbers = [tf.constant(n) for n in iterations]
-    last = numbers[-1]
-    difference = float(tf.reduce_max(tf.abs(naive(last) - built(last))))
-    times = _take_turns(
-        [
-            lambda: prepare(features),
-            *(lambda n=n: built(n) for n in numbers),
-            *(lambda n=n: naive(n) for n in numbers),
-        ],
-        repeats,
+    functions, canvases = [], []
+    for layer, prepare, refine in forms.values():
+        prepare, refine = (tf.function(each, autograph=False) for each in (prepare, refine))
+        prepared = prepare(features)
+        canvases.append(refine(prepared, numbers[-1]))
+        functions += [
+            *(lambda f=refine, x=prepared, n=n: f(x, n).numpy() for n in numbers),
+            lambda f=prepare: tf.cast(f(features)[0, 0, 0], tf.float32).numpy(),
+            _training_step(layer, prepare, refine, features),
+        ]
+    times = np.reshape(take_turns(functions, repeats), (len(forms), -1)).tolist()
+    return {
+        form: Times(
+            tuple(spent[:-2]),
+            *spent[-2:],
+            difference=float(tf.reduce_max(tf.abs(canvas - canvases[0]))),
+        )
+        for form, spent, canvas in zip(forms, times, canvases, strict=True)
+    }
+
+
+def _make_model(case: Case, dtype: str) -> rnnseg.RecurrentSegmenter:
+    """A model whose encoder only has the right number of channels: it is not run."""
+    inputs = keras.Input((None, None, 3))
+    encoder = keras.Model(inputs, keras.layers.Conv2D(case.features, 1, strides=16)(inputs))
+    return rnnseg.RecurrentSegmenter(
+        case.classes,
+        encoder,
+        encoder_weights=None,
+        hidden_channels=case.hidden_channels,
+        dtype=dtype,
     )
-    middle = len(numbers) + 1
-    return Result(tuple(times[middle:]), tuple(times[1:middle]), times[0], difference)
+
+
+def _training_step(stack, prepare, refine, features):
+    """Runs `_TRAINED` iterations and computes the gradient of the weights."""
+
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(refine(prepare(features), tf.constant(_TRAINED)) ** 2)
+        gradients = tape.gradient(loss, stack.trainable_variables)
+        return tf.add_n([tf.reduce_sum(each) for each in gradients])
+
+    step = tf.function(step, autograph=False)
+    return lambda: step().numpy()
 
 
 class NaiveStack:
-    """The same recurrence with nothing computed beforehand; called as a `ConvLSTMStack` is."""
+    """The same recurrence as the equations say, with nothing computed beforehand."""
 
     def __init__(self, stack: conv_lstm.ConvLSTMStack, features: tf.Tensor):
-        """Joins the kernels of the first layer; `features` are `(batch, h, w, channels)`."""
-        self._stack = stack
+        """Takes the kernels of `stack`; `features` are `(batch, h, w, channels)`."""
         self._features = features
-        gates, first = stack.feature_gates, stack.cells[0].convolution
-        self._kernel = tf.concat([gates.kernel, first.kernel], axis=2)
-        self._bias = gates.bias
+        first, *others = (cell.convolution for cell in stack.cells)
+        self._layers = [
+            (
+                tf.concat([stack.feature_gates.kernel, first.kernel], axis=2),
+                stack.feature_gates.bias,
+            ),
+            *((layer.kernel, layer.bias) for layer in others),
+        ]
 
     def __call__(self, prepared, canvas, state):
         """One iteration; `prepared` is not used."""
         del prepared
-        seen = tf.concat([self._features, canvas, state[0].h], axis=-1)
-        activations = tf.nn.conv2d(seen, self._kernel, 1, "SAME") + self._bias
-        i, f, g, o = tf.split(activations, 4, axis=-1)
-        c = tf.sigmoid(f) * state[0].c + tf.sigmoid(i) * tf.tanh(g)
-        output = tf.sigmoid(o) * tf.tanh(c)
-        new_state = [conv_lstm.LSTMState(output, c)]
-        for cell, cell_state in zip(self._stack.cells[1:], state[1:], strict=True):
-            output, cell_state = cell(output, cell_state)
-            new_state.append(cell_state)
+        inputs, new_state = [self._features, canvas], []
+        for (kernel, bias), (h, c) in zip(self._layers, state, strict=True):
+            seen = tf.concat([*inputs, h], axis=-1)
+            gates = tf.nn.bias_add(tf.nn.conv2d(seen, kernel, 1, "SAME"), bias)
+            i, f, g, o = tf.split(gates, 4, axis=-1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            output = tf.sigmoid(o) * tf.tanh(c)
+            inputs = [output]
+            new_state.append(conv_lstm.LSTMState(output, c))
         return canvas + output, tuple(new_state)
 
 
-def _run(iterations, prepared, stack, iterate) -> tf.Tensor:
-    """The canvas after some iterations."""
+def run(iterations, prepared, stack, iterate) -> tf.Tensor:
+    """The canvas after some iterations.
+
+    Args:
+      iterations: how many, a scalar integer tensor.
+      prepared: any tensor of the canvas' batch, height and width.
+      stack: the `ConvLSTMStack` that tells where to start.
+      iterate: an iteration, such as a `NaiveStack`.
+    """
     canvas, state = stack.start(prepared)
     _, canvas, _ = tf.while_loop(
         lambda step, *_: step < iterations,
@@ -173,45 +230,46 @@ def _run(iterations, prepared, stack, iterate) -> tf.Tensor:
     return canvas
 
 
-def _take_turns(functions: list[Callable], repeats: int) -> list[float]:
-    """Seconds of every function, the median of several rounds after one to warm up."""
-    times = [[] for _ in functions]
-    for _ in range(repeats + 1):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function().numpy()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own[1:]) for own in times]
-
-
-def report(case: Case, result: Result, peak: float) -> str:
+def report(case: Case, result: dict[str, Times], peaks: dict[tf.DType, float]) -> str:
     """The table of a case.
 
     Args:
       case: the sizes.
-      result: what was measured.
-      peak: operations a second.
+      result: what `measure` gave.
+      peaks: operations a second, by type.
     """
-    numbers = ITERATIONS[: len(result.built)]
-    naive, built = (_slope(numbers, times)[0] for times in (result.naive, result.built))
-    _, straightness = _slope(numbers, result.built)
-    speed = 2 * case.refine_cost / built
+    naive, built, small = result.values()
+    numbers = ITERATIONS[: len(built.refine)]
     lines = [
         f"{case.name}: {case.cells}x{case.cells}x{case.features}, widths "
-        f"{', '.join(map(str, (*case.hidden_channels, case.classes)))}",
-        "iterations    naive ms  as built ms  with prepare ms",
+        f"{', '.join(map(str, (*case.hidden_channels, case.classes)))}; prepare "
+        f"{1e3 * built.prepare:.2f} ms, {1e3 * small.prepare:.2f} ms in bfloat16",
+        "iterations    naive ms  as built ms  with prepare  ratio  GFLOP/s  of peak  bfloat16 ms",
     ]
-    for number, slow, fast in zip(numbers, result.naive, result.built, strict=True):
+    for number, *row in zip(numbers, naive.refine, built.refine, small.refine, strict=True):
+        slow, fast, fastest = row
+        whole = fast + built.prepare
+        speed = 2 * case.refine_cost(number) / fast
         lines.append(
-            f"{number:10d}  {1e3 * slow:10.2f}  {1e3 * fast:11.2f}  "
-            f"{1e3 * (fast + result.prepare):15.2f}"
+            f"{number:10d}  {1e3 * slow:10.2f}  {1e3 * fast:11.2f}  {1e3 * whole:12.2f}  "
+            f"{slow / whole:5.2f}  {speed / 1e9:7.0f}  {speed / peaks[tf.float32]:7.0%}  "
+            f"{1e3 * fastest:11.2f}"
         )
-    lines += [
-        f"an iteration: {1e3 * naive:.2f} ms naive, {1e3 * built:.2f} ms as built, ratio "
-        f"{naive / built:.2f}; {speed / 1e9:.0f} GFLOP/s, {speed / peak:.0%} of the peak",
-        f"linear in the number of iterations to R^2 = {straightness:.4f}; largest difference of "
-        f"the canvases {result.difference:.1e}",
-    ]
+    slow, _ = _slope(numbers, naive.refine)
+    lines.append(f"an iteration naive: {1e3 * slow:.2f} ms")
+    cost = case.refine_cost(2) - case.refine_cost(1)
+    for form, times, dtype in (("as built", built, tf.float32), ("bfloat16", small, tf.bfloat16)):
+        fast, straightness = _slope(numbers, times.refine)
+        speed = 2 * cost / fast
+        lines.append(
+            f"an iteration {form}: {1e3 * fast:.2f} ms, ratio {slow / fast:.2f}; "
+            f"{speed / 1e9:.0f} GFLOP/s, {speed / peaks[dtype]:.0%} of the peak; linear to R^2 = "
+            f"{straightness:.4f}; canvas within {times.difference:.1e} of the naive"
+        )
+    lines.append(
+        f"training, {_TRAINED} iterations: "
+        + ", ".join(f"{1e3 * times.train:.1f} ms {form}" for form, times in result.items())
+    )
     return "\n".join(lines)
 
 

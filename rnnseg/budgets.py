@@ -99,7 +99,7 @@ def multi_scale_costs(
     """
     costs = StageCosts(0, 0, 0, 0)
     for scale in scales:
-        sides = (round((side - 1) * scale) + 1 for side in (height, width))
+        sides = (geometry.scaled_size(side, scale) for side in (height, width))
         once = stage_costs(model, *sides)
         costs += once + once if flip else once
     return costs
@@ -133,7 +133,7 @@ def _stages(model, height: int, width: int) -> dict[str, tuple]:
     def iterate(prepared):
         if not model.recurrent:
             return prepared
-        return model.stack(prepared, *model.stack.start(prepared))
+        return model.stack(model.stack.gates(prepared), *model.stack.start(prepared))
 
     return {
         "encode": (model.encode, tf.TensorSpec((1, height, width, 3), tf.uint8)),

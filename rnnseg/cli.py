@@ -11,6 +11,7 @@ import click
 from rnnseg import config as configuration
 from rnnseg.commands import Group
 from rnnseg.errors import UserError
+from rnnseg.planning import Budget
 
 _MOST_ITERATIONS = 1000  # far beyond where any canvas has settled
 
@@ -49,6 +50,15 @@ class _Numbers(click.ParamType):
         return numbers
 
 
+class _Sizes(click.ParamType):
+    """Sizes of pictures, separated by commas."""
+
+    name = "HEIGHTxWIDTH,..."
+
+    def convert(self, value, param, ctx):
+        return tuple(_SIZE.convert(each, param, ctx) for each in str(value).split(","))
+
+
 _DATA_HELP = (
     "Folder that a data_prep command built or of Model Garden's or DeepLab's records, tfds:NAME, a "
     '.json file that describes one of them, or "shapes".'
@@ -71,12 +81,15 @@ _TRAINING_OPTIONS = (
     ("hidden_channels", "--hidden", _WIDTHS, "Widths of the ConvLSTM layers before the last."),
     ("kernel_size", "--kernel-size", int, "Side of the ConvLSTM kernels."),
     ("dilation_rate", "--dilation-rate", int, "Spacing of the ConvLSTM kernels' taps."),
+    ("context_channels", "--context-channels", int, "Width of context branches; 0: no context."),
     ("iterations", "--iterations", int, "Iterations in training."),
     ("iteration_weights", "--iteration-weights", _WEIGHTS, "Loss weight of every iteration."),
     ("learned_start", "--learned-start/--zero-start", bool, "Train the initial canvas and state."),
     ("train_encoder", "--train-encoder/--freeze-encoder", bool, "Train the encoder too."),
     ("freeze_batch_norm", "--freeze-batch-norm/--train-batch-norm", bool, "Keep batch norm fixed."),
     ("l2", "--l2", float, "L2 penalty on convolution kernels."),
+    ("recompute", "--recompute/--keep-activations", bool, "Iterate twice a step in less memory."),
+    ("sampled_cells", "--sample-cells", int, "Train on so many cells of a picture, not all of it."),
     ("label_smoothing", "--label-smoothing", float, "Share of the target on all classes alike."),
     ("precision", "--precision", str, "float32, mixed_bfloat16 or mixed_float16."),
     ("crop", "--crop", _SIZE, "Size of training pictures."),
@@ -106,6 +119,22 @@ def _training_options(command):
             help_text += f"  [default: {shown}]"
         command = click.option(option, field, type=kind, default=None, help=help_text)(command)
     return command
+
+
+def _budget_options(command):
+    """The options that ask for a budget, of which one at most is given."""
+    for option, help_text in (
+        ("--milliseconds", "Time that a picture may take."),
+        ("--gmacs", "Multiply-adds that a picture may take, in 10^9."),
+    ):
+        command = click.option(option, type=float, help=help_text)(command)
+    return command
+
+
+def _budget(**options) -> Budget | None:
+    """The budget that such options ask for; None: none of them is given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return Budget(**given) if given else None
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -159,16 +188,23 @@ def train(out, recipe, resume, **options):
     help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-12; 1 if feed-forward]",
 )  # fmt: skip
 @click.option("--output-stride", type=int, help="Evaluate at another stride than the trained one.")
-@click.option("--json", "json_file", type=click.Path(), help="Write all scores to this file.")
+@click.option("--scales", type=_Numbers("S,S,...", float, ","), default="1", show_default=True,
+              help="Average the logits over several scales, such as 0.5,1,1.5.")  # fmt: skip
+@click.option("--flip", is_flag=True, help="Average over mirrored pictures, too.")
+@click.option(
+    "--json", "json_file", type=click.Path(), help="File for all scores.  [default: "
+    "scores_SPLIT.json beside the model]"
+)  # fmt: skip
 @click.option(
     "--curve", type=click.Path(), help="Picture of the curve.  [default: curve_SPLIT.png beside "
     "the model]"
 )  # fmt: skip
-def evaluate(model, data, split, iterations, output_stride, json_file, curve):
+def evaluate(model, data, split, iterations, output_stride, scales, flip, json_file, curve):
     r"""Score a model at many numbers of iterations, in one pass.
 
     \b
     rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
+    rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     """
     from rnnseg import evaluation, files, loading, report
     from rnnseg.data import open_source
@@ -179,17 +215,20 @@ def evaluate(model, data, split, iterations, output_stride, json_file, curve):
     if output_stride:
         segmenter = segmenter.at_output_stride(output_stride)
     iterations = iterations or (range(1, 13) if segmenter.recurrent else (1,))
-    path = pathlib.Path(model)
-    curve = curve or (path if path.is_dir() else path.parent) / f"curve_{split}.png"
+    # Another stride or several views are another point of operation, and do not replace the
+    # model's own scores.
+    name = f"{split}_stride{output_stride}" if output_stride else split
+    name += "" if scales == (1,) else f"_scales{'-'.join(f'{scale:g}' for scale in scales)}"
+    name += "_flip" if flip else ""
+    curve = curve or files.beside(model, f"curve_{name}.png")
+    json_file = json_file or files.beside(model, f"scores_{name}.json")
     files.check_writable(curve, ".png")
-    if json_file:
-        files.check_writable(json_file)
-    result = evaluation.Evaluator(segmenter, iterations)(source, split)
+    files.check_writable(json_file, ".json")
+    result = evaluation.Evaluator(segmenter, iterations, scales, flip)(source, split)
     click.echo(report.table(result))
-    if json_file:
-        report.save_json(json_file, result.to_json())
-        click.echo(f"wrote {json_file}")
-    report.save_curve(curve, path.resolve().name, result, segmenter.iterations)
+    report.save_scores(json_file, result)
+    click.echo(f"wrote {json_file}")
+    report.save_curve(curve, pathlib.Path(model).resolve().name, result, segmenter.iterations)
     click.echo(f"wrote {curve}")
 
 
@@ -199,24 +238,42 @@ def evaluate(model, data, split, iterations, output_stride, json_file, curve):
 @click.option(
     "--iterations", type=click.IntRange(min=1), help="How many.  [default: as in training]"
 )
+@_budget_options
 @click.option("--every-iteration", is_flag=True, help="Also write a strip of all iterations.")
+@click.option(
+    "--stop-when-settled", is_flag=True, help="Spare iterations that would change next to nothing."
+)
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
-def segment(model, pictures, iterations, every_iteration, overwrite, out):
+def segment(model, pictures, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
+            overwrite, out):  # fmt: skip
     r"""Segment pictures, folders of pictures, or patterns.
 
     \b
     rnnseg segment runs/camvid street.jpg --iterations 6 --out segmented
+    rnnseg segment runs/camvid street.jpg --milliseconds 50 --out segmented
+    rnnseg segment runs/camvid street.jpg --iterations 12 --stop-when-settled --out segmented
     rnnseg segment runs/camvid 'photos/*.jpg' --every-iteration --out segmented
     """
+    if every_iteration and stop_when_settled:
+        raise UserError(
+            "--every-iteration shows them all, --stop-when-settled spares some: give one of them"
+        )
+    budget = _budget(iterations=iterations, gmacs=gmacs, milliseconds=milliseconds)
+
     from rnnseg import loading, segmentation
 
     files = loading.find_pictures(pictures)
     segmenter = loading.load_model(model)
-    written = segmentation.segment_files(
-        segmenter, files, out, iterations or segmenter.iterations, every_iteration, overwrite
+    done = segmentation.segment_files(
+        segmenter, files, out, budget, every_iteration, overwrite, stop_when_settled
     )
-    click.echo(f"wrote {len(written)} files to {out}, such as {written[-1].name}")
+    numbers = sorted({min(done.iterations), max(done.iterations)})
+    click.echo(
+        f"wrote {len(done.files)} files to {out}, such as {done.files[-1].name}; iterations: "
+        + ("at most " if stop_when_settled else "")
+        + " to ".join(map(str, numbers))
+    )
 
 
 @main.command()
@@ -245,18 +302,29 @@ def inspect(data, splits, sheet):
 @click.option("--classes", type=click.IntRange(min=1), default=21, show_default=True,
               help="How many.")  # fmt: skip
 @click.option("--output-stride", type=int, default=16, show_default=True, help="8, 16 or 32.")
-@click.option("--hidden-channels", type=_WIDTHS,
-              help="Widths of the ConvLSTM layers before the last.  [default: 512,256]")
-@click.option("--iterations", type=_IterationNumbers(),
-              help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-6]")
+@click.option(
+    "--context-channels",
+    type=click.IntRange(min=0),
+    help="Width of context branches; 0: no context.  [default: 0]",
+)
+@click.option(
+    "--hidden-channels",
+    type=_WIDTHS,
+    help="Widths of the ConvLSTM layers before the last.  [default: 512,256]",
+)
+@click.option(
+    "--iterations",
+    type=_IterationNumbers(),
+    help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-6]",
+)
 @click.option("--scales", type=_Numbers("S,S,...", float, ","), default=None,
               help="Add up the predictions at several scales, such as 0.5,1,1.5.")  # fmt: skip
 @click.option("--flip", is_flag=True, help="Add up those of mirrored pictures, too.")
 @click.option("--as-published", is_flag=True,
               help="Count as the paper: nothing is computed once for all iterations.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(), help="Write all numbers to this file.")
-def cost(kind, encoder, size, classes, output_stride, hidden_channels, iterations, scales, flip,
-         as_published, json_file):  # fmt: skip
+def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_channels, iterations,
+         scales, flip, as_published, json_file):  # fmt: skip
     r"""Count multiply-adds, parameters and memory of a prediction, by stage.
 
     Memory is the most that the tensors of a stage take at the same time, for one picture in the
@@ -274,9 +342,12 @@ def cost(kind, encoder, size, classes, output_stride, hidden_channels, iteration
     options = dict(encoder=encoder, encoder_weights=None, output_stride=output_stride)
     if kind == "recurrent":
         options["hidden_channels"] = hidden_channels or (512, 256)
+        options["context_channels"] = context_channels or 0
         iterations = iterations or range(1, 7)
-    elif hidden_channels or iterations:
-        raise UserError(f"--hidden-channels and --iterations have no meaning for {kind}")
+    elif hidden_channels or iterations or context_channels is not None:
+        raise UserError(
+            f"--hidden-channels, --context-channels and --iterations have no meaning for {kind}"
+        )
     model = models.MODELS[kind](classes, **options)
     several = scales is not None or flip
     costs = budgets.multi_scale_costs(model, *size, scales or (1.0,), flip)
@@ -287,6 +358,54 @@ def cost(kind, encoder, size, classes, output_stride, hidden_channels, iteration
     if json_file:
         report.save_json(json_file, report.cost_json(costs, stages, iterations or (1,)))
         click.echo(f"wrote {json_file}")
+
+
+@main.command()
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.option("--size", "sizes", type=_Sizes(), required=True,
+              help="The pictures', HEIGHTxWIDTH; several separated by commas.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(min=1), default=11, show_default=True,
+              help="How often everything is timed.")  # fmt: skip
+@click.option("--save", is_flag=True, help="Keep the times beside the model, for budgets.")
+def benchmark(model, sizes, repeats, save):
+    r"""Measure what predictions take on this machine.
+
+    \b
+    rnnseg benchmark runs/camvid --size 360x480 --save
+    """
+    from rnnseg import benchmarking, files, loading, profiles, report
+
+    path = profiles.profile_path(model)
+    segmenter = loading.load_model(model)
+    if save:
+        files.check_writable(path)
+    profile = benchmarking.measure(segmenter, model, sizes, repeats)
+    costs = [segmenter.predictor.costs(each.height, each.width) for each in profile.sizes]
+    click.echo(report.profile_table(profile, costs))
+    if save:
+        profile.save()
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.argument("models", metavar="RUN_OR_MODEL...", nargs=-1, required=True)
+@click.option("--split", default="val", show_default=True, help="Split of the scores.")
+@_budget_options
+def plan(models, split, gmacs, milliseconds):
+    r"""Choose the best of several models, and its iterations, for a budget.
+
+    Reads what `rnnseg evaluate` wrote beside the models, or any of its files of scores (.json), and
+    the times that `rnnseg benchmark --save` kept.
+
+    \b
+    rnnseg plan runs/small runs/large --milliseconds 50
+    """
+    from rnnseg import report, scores
+
+    budget = _budget(gmacs=gmacs, milliseconds=milliseconds)
+    if budget is None:
+        raise UserError("the budget is missing: give --gmacs or --milliseconds")
+    click.echo(report.plan_table(scores.make_plan(models, split, budget)))
 
 
 @main.command()

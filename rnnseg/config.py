@@ -33,8 +33,11 @@ class TrainingConfig:
       model: "recurrent", or a feed-forward one to compare with, "deeplabv3" or "pspnet", which has
         no use for what only concerns the recurrence.
       encoder, encoder_weights, encoder_layer, output_stride, hidden_channels, kernel_size,
-        dilation_rate, iterations, iteration_weights, learned_start, train_encoder,
-        freeze_batch_norm, l2: as in `RecurrentSegmenter`.
+        dilation_rate, context_channels, iterations, iteration_weights, learned_start,
+        train_encoder, freeze_batch_norm, l2, recompute: as in `RecurrentSegmenter`.
+      sampled_cells: train on this many cells of every picture (squares of one output stride a
+        side), chosen at random at every step, those with a label first; None: on the whole picture.
+        It takes less memory and time, with 1x1 kernels on a frozen encoder.
       label_smoothing: as in `rnnseg.losses.SegmentationLoss`.
       precision: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
       crop: (height, width) of training pictures, in pixels.
@@ -59,12 +62,15 @@ class TrainingConfig:
     hidden_channels: tuple[int, ...] = (128, 64)
     kernel_size: int = 1
     dilation_rate: int = 1
+    context_channels: int = 0
     iterations: int = 6
     iteration_weights: tuple[float, ...] | None = None
     learned_start: bool = False
     train_encoder: bool = True
     freeze_batch_norm: bool = True
     l2: float = 4e-5
+    recompute: bool = False
+    sampled_cells: int | None = None
     label_smoothing: float = 0.0
     precision: str = "float32"
     crop: tuple[int, int] = (513, 513)
@@ -96,6 +102,8 @@ class TrainingConfig:
                 f"crop={self.crop[0]}x{self.crop[1]}: expected at least {self.output_stride} (one "
                 "output stride) a side"
             )
+        if self.sampled_cells is not None:
+            self._check_sampling()
         if self.encoder_weights is None and (self.freeze_batch_norm or not self.train_encoder):
             raise UserError(
                 "an encoder with random weights gives no features unless it is trained, batch norm "
@@ -110,6 +118,24 @@ class TrainingConfig:
                 raise UserError(
                     f"{option}={getattr(self, option)!r}: expected one of {', '.join(choices)}"
                 )
+
+    def _check_sampling(self):
+        for wrong, reason in (
+            (self.sampled_cells < 1, "expected at least 1"),
+            (self.model != "recurrent", f"{self.model} sees whole pictures; leave it away"),
+            (
+                self.kernel_size > 1,
+                f"kernels of {self.kernel_size} see a pixel's neighbours, which would be missing; "
+                "train on whole pictures, or with --kernel-size 1",
+            ),
+            (
+                self.train_encoder,
+                "an encoder in training needs all of the picture; train on whole pictures, or with "
+                "--freeze-encoder",
+            ),
+        ):
+            if wrong:
+                raise UserError(f"sampled_cells={self.sampled_cells}: {reason}")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrainingConfig":

@@ -19,6 +19,22 @@ class LSTMState(NamedTuple):
     c: tf.Tensor
 
 
+class Gates(NamedTuple):
+    """What the gates of a cell are made with, the same at every iteration, in the compute dtype.
+
+    Made outside a loop and handed in, since inside it would be made anew at every iteration.
+
+    Attributes:
+      kernels: one a gate, `(channels, filters)`; larger ones than 1x1 are left together, `(side,
+        side, channels, 4 * filters)`.
+      offsets: what is added to the product with each kernel: a bias, or a tensor of the same height
+        and width as the inputs.
+    """
+
+    kernels: tuple[tf.Tensor, ...]
+    offsets: tuple[tf.Tensor, ...]
+
+
 class _GateBias(keras.initializers.Initializer):
     """Zeros, and ones for the forget gate: a fresh cell remembers (Jozefowicz et al., 2015)."""
 
@@ -33,6 +49,18 @@ class _GateBias(keras.initializers.Initializer):
         )
 
 
+_ACTIVATIONS = (tf.sigmoid, tf.sigmoid, tf.tanh, tf.sigmoid)
+
+
+def _each_gate(tensor) -> list[tf.Tensor]:
+    return tf.split(tensor, 4, axis=-1)
+
+
+def _at_place(pixels, like) -> tf.Tensor:
+    """Reshapes what has as many pixels as `like`, `(batch, h, w, any)`, to `(batch, h, w, ...)`."""
+    return tf.reshape(pixels, tf.concat([tf.shape(like)[:-1], pixels.shape[-1:]], 0))
+
+
 def _gate_convolution(filters, kernel_size, dilation_rate, **kwargs) -> keras.layers.Conv2D:
     return keras.layers.Conv2D(
         4 * filters, kernel_size, dilation_rate=dilation_rate, padding="same", **kwargs
@@ -44,18 +72,22 @@ class ConvLSTM2DCell(keras.layers.Layer):
 
     With `*` a "same" convolution over the concatenation of input and last output:
 
-        i, f, g, o = split(W * [x, h] + b + gates)
+        i, f, g, o = split(W * [x, h] + b)
         c' = sigmoid(f) c + sigmoid(i) tanh(g)
         h' = sigmoid(o) tanh(c')
 
     `keras.layers.ConvLSTM2D` runs whole sequences only, splits the convolution in eight and needs
-    operators that LiteRT does not have; this one is a single convolution that a loop can call.
+    operators that LiteRT does not have; this one is an iteration that a loop can call.
+
+    With kernels of 1, every gate is a product of matrices of its own: the activation is computed
+    along with the product, and the gates need no copying apart.
 
     Args:
       filters: number of output channels.
       kernel_size: side of the square kernel, in pixels of the features.
       dilation_rate: spacing of the kernel's taps.
-      use_bias: whether `b` is added; a cell that is always given `gates` needs none.
+      use_bias: whether there is a `b`; a cell whose `gates` are always given something else to add
+        needs none.
       kernel_regularizer: Keras regularizer of `W`.
     """
 
@@ -71,6 +103,7 @@ class ConvLSTM2DCell(keras.layers.Layer):
         kwargs.setdefault("autocast", False)  # c stays float32 under mixed precision
         super().__init__(**kwargs)
         self.filters = filters
+        self._pointwise = kernel_size == 1
         self.convolution = _gate_convolution(
             filters,
             kernel_size,
@@ -87,25 +120,66 @@ class ConvLSTM2DCell(keras.layers.Layer):
         self.convolution.build((*input_shape[:-1], input_shape[-1] + self.filters))
         self.built = True
 
-    def call(self, inputs, state: LSTMState, gates=None) -> tuple[tf.Tensor, LSTMState]:
-        """Runs one iteration.
+    def gates(self, share=None) -> Gates:
+        """What every iteration needs.
 
         Args:
-          inputs: `(batch, h, w, channels)`.
-          state: the last iteration's.
-          gates: `(batch, h, w, 4 * filters)`, a share of the gates computed beforehand, or None.
+          share: `(batch, h, w, 4 * filters)`, a share of the gates that was computed beforehand and
+            takes the place of `b`, or None.
+        """
+        kernel = tf.cast(self.convolution.kernel, self.compute_dtype)
+        offset = tf.cast(self.convolution.bias if share is None else share, self.compute_dtype)
+        if not self._pointwise:
+            return Gates((kernel,), (offset,))
+        return Gates(tuple(_each_gate(kernel[0, 0])), tuple(_each_gate(offset)))
+
+    def call(self, inputs, state: LSTMState | None, gates: Gates) -> tuple[tf.Tensor, LSTMState]:
+        """Runs one iteration; nothing is multiplied by zeros that are known beforehand.
+
+        Args:
+          inputs: `(batch, h, w, channels)`; or None for zeros, where the state is None, too.
+          state: the last iteration's, or None for zeros.
+          gates: from `gates`.
 
         Returns:
           The output, `(batch, h, w, filters)`, and the new state.
         """
-        inputs = tf.cast(inputs, self.compute_dtype)
-        activations = self.convolution(tf.concat([inputs, state.h], axis=-1))
-        if gates is not None:
-            activations += gates
-        i, f, g, o = tf.split(tf.cast(activations, tf.float32), 4, axis=-1)
-        c = tf.sigmoid(f) * state.c + tf.sigmoid(i) * tf.tanh(g)
-        h = tf.cast(tf.sigmoid(o) * tf.tanh(c), self.compute_dtype)
+        if inputs is None:
+            place, sums = gates.offsets[0], gates.offsets
+        else:
+            place, sums = inputs, self._sums(inputs, None if state is None else state.h, gates)
+        if not self._pointwise:
+            sums = _each_gate(sums[0])
+        i, f, g, o = (
+            _at_place(activation(tf.cast(each, tf.float32)), place)
+            for activation, each in zip(_ACTIVATIONS, sums, strict=True)
+        )
+        c = i * g if state is None else f * state.c + i * g
+        h = tf.cast(o * tf.tanh(c), self.compute_dtype)
         return h, LSTMState(h, c)
+
+    def _sums(self, inputs, h, gates: Gates) -> list[tf.Tensor]:
+        """The gates before their activations, from inputs and, unless that is None, `h`."""
+        seen, kernels = tf.cast(inputs, self.compute_dtype), gates.kernels
+        if h is None:
+            kernels = [kernel[..., : seen.shape[-1], :] for kernel in kernels]
+        else:
+            seen = tf.concat([seen, h], axis=-1)
+        seen = self._flat(seen)
+        sums = []
+        for kernel, offset in zip(kernels, gates.offsets, strict=True):
+            if self._pointwise:
+                product = tf.matmul(seen, kernel)
+            else:
+                product = self.convolution.convolution_op(seen, kernel)
+            # A product, the addition of a bias and an activation TensorFlow runs as one operation.
+            bias = offset.shape.rank == 1
+            sums.append(tf.nn.bias_add(product, offset) if bias else product + self._flat(offset))
+        return sums
+
+    def _flat(self, tensor) -> tf.Tensor:
+        """The pixels as rows of a matrix, where that is all that the kernels see."""
+        return tf.reshape(tensor, (-1, tensor.shape[-1])) if self._pointwise else tensor
 
 
 class ConvLSTMStack(keras.layers.Layer):
@@ -138,6 +212,7 @@ class ConvLSTMStack(keras.layers.Layer):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         self.num_classes = num_classes
+        self.kernel_size = kernel_size
         self.widths = (*hidden_channels, num_classes)
         self.learned_start = learned_start
         options = dict(
@@ -200,20 +275,27 @@ class ConvLSTMStack(keras.layers.Layer):
         )
         return canvas, state
 
-    def call(self, prepared, canvas, state) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:
+    def gates(self, prepared) -> tuple[Gates, ...]:
+        """What every iteration needs, one `Gates` a layer, from the result of `prepare`."""
+        first, *others = self.cells
+        return (first.gates(prepared), *(cell.gates() for cell in others))
+
+    def call(self, gates, canvas, state) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:
         """Runs one iteration.
 
         Args:
-          prepared: from `prepare`.
-          canvas: float32 logits, `(batch, h, w, classes)`.
-          state: one `LSTMState` a layer.
+          gates: from `gates`.
+          canvas: float32 logits, `(batch, h, w, classes)`; or None for zeros, where the state is
+            None, too.
+          state: one `LSTMState` a layer, or None for zeros.
 
         Returns:
           The new canvas and state.
         """
-        output, gates, new_state = canvas, prepared, []
-        for cell, cell_state in zip(self.cells, state, strict=True):
-            output, cell_state = cell(output, cell_state, gates)
-            gates = None  # only the first layer sees the features
+        output, new_state = canvas, []
+        states = [None] * len(self.cells) if state is None else state
+        for cell, cell_gates, cell_state in zip(self.cells, gates, states, strict=True):
+            output, cell_state = cell(output, cell_state, cell_gates)
             new_state.append(cell_state)
-        return canvas + tf.cast(output, tf.float32), tuple(new_state)
+        output = tf.cast(output, tf.float32)
+        return output if canvas is None else canvas + output, tuple(new_state)

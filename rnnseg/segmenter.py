@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnseg import base, conv_lstm
+from rnnseg import adaptive, base, conv_lstm, recomputation
 from rnnseg.base import check_positive
+from rnnseg.context import Context
 from rnnseg.errors import UserError
+from rnnseg.sampling import SampledPictures
 
 
 @keras.saving.register_keras_serializable("rnnseg")
@@ -32,11 +34,19 @@ class RecurrentSegmenter(base.Segmenter):
         classes.
       kernel_size: side of the stack's kernels. With 1, as in the paper, pixels are independent.
       dilation_rate: spacing of the stack's kernel taps.
+      context_channels: width of each branch of `rnnseg.context.Context`, which puts what lies
+        around a pixel, near, far and the whole picture, beside its features; 0, as in the paper:
+        nothing does.
       iterations: how many iterations training runs, and use where nothing else is said. Any other
         number can be asked for at any time.
       iteration_weights: how much the loss at each iteration counts, one number an iteration, in
         training. None: only the last counts, as in the paper.
       learned_start: whether canvas and state start from trained values instead of zero.
+      recompute: whether training runs the iterations a second time on the way back, instead of
+        keeping what every one of them leaves behind: on some canvas pixels after the other, so that
+        a step takes as much memory with many iterations as with one (with larger kernels on some
+        pictures of the batch after the other, which saves up to the batch size). The gradient is
+        the same.
       train_encoder: whether training changes the encoder.
       freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
         training, as it should with fewer than 16 pictures a batch.
@@ -63,9 +73,11 @@ class RecurrentSegmenter(base.Segmenter):
         hidden_channels: Sequence[int] = (512, 256),
         kernel_size: int = 1,
         dilation_rate: int = 1,
+        context_channels: int = 0,
         iterations: int = 6,
         iteration_weights: Sequence[float] | None = None,
         learned_start: bool = False,
+        recompute: bool = False,
         train_encoder: bool = True,
         freeze_batch_norm: bool = False,
         l2: float = 0.0,
@@ -91,6 +103,8 @@ class RecurrentSegmenter(base.Segmenter):
         check_positive("iterations", iterations)
         check_positive("kernel_size", kernel_size)
         check_positive("dilation_rate", dilation_rate)
+        if context_channels != 0:
+            check_positive("context_channels", context_channels)
         for width in hidden_channels:
             check_positive("hidden_channels", width)
         if iteration_weights is not None:
@@ -101,8 +115,22 @@ class RecurrentSegmenter(base.Segmenter):
             hidden_channels=tuple(hidden_channels),
             kernel_size=kernel_size,
             dilation_rate=dilation_rate,
+            context_channels=context_channels,
             learned_start=learned_start,
+            recompute=recompute,
         )
+        self.context = None
+        features_shape = (None, None, None, self.encoder.channels)
+        if context_channels:
+            self.context = Context(
+                context_channels,
+                output_stride,
+                self._kernel_regularizer,
+                dtype=self.dtype_policy,
+                name="context",
+            )
+            self.context.build(features_shape)
+            features_shape = self.context.compute_output_shape(features_shape)
         self.stack = conv_lstm.ConvLSTMStack(
             num_classes,
             hidden_channels,
@@ -113,7 +141,7 @@ class RecurrentSegmenter(base.Segmenter):
             dtype=self.dtype_policy,
             name="stack",
         )
-        self.stack.build((None, None, None, self.encoder.channels))
+        self.stack.build(features_shape)
         # XLA has no gradient of a loop whose number of iterations is a tensor.
         self.supports_jit = False
         self.built = True
@@ -121,7 +149,7 @@ class RecurrentSegmenter(base.Segmenter):
     # --- the stages ---
 
     def prepare(self, features) -> tf.Tensor:
-        """The features' share of the first layer's gates, computed once a picture.
+        """The features' share, and their context's, of the first layer's gates, once a picture.
 
         Args:
           features: from `encode`.
@@ -129,7 +157,10 @@ class RecurrentSegmenter(base.Segmenter):
         Returns:
           `(batch, h, w, 4 * hidden_channels[0])`.
         """
-        return self.stack.prepare(features)
+        return self.stack.prepare(self._in_context(features))
+
+    def _in_context(self, features):
+        return features if self.context is None else self.context(features)
 
     def refine(self, prepared, iterations, canvas=None, state=None):
         """Runs iterations on a canvas.
@@ -148,13 +179,32 @@ class RecurrentSegmenter(base.Segmenter):
         canvas, state, _ = self._iterate(prepared, iterations, canvas, state, keep=False)
         return canvas, state
 
+    def refine_until_settled(self, prepared, iterations, canvas=None):
+        """Runs iterations on a canvas, but only where they would still change what is read.
+
+        With kernels of 1 canvas pixels stop alone, with larger ones whole pictures do; thresholds
+        can be given to `rnnseg.adaptive.refine_pixels` and `refine_pictures`.
+
+        Args:
+          prepared: from `prepare`.
+          iterations: how many at most; a positive number, or a scalar integer tensor.
+          canvas: logits to start from, `(batch, h, w, classes)`; None for the start of training.
+
+        Returns:
+          The canvas, float32, and how many iterations were spent, int32: on each of its pixels,
+          `(batch, h, w)`, or on each picture, `(batch,)`.
+        """
+        alone = self.stack.kernel_size == 1
+        refine = adaptive.refine_pixels if alone else adaptive.refine_pictures
+        return refine(self, prepared, iterations, canvas=canvas)
+
     # --- all together ---
 
     def call(self, images, iterations=None, canvas=None, training=False):
         """Segments pictures of one size.
 
         Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`; or `SampledPictures`.
           iterations: how many; None for the number of training.
           canvas: logits to start from, `(batch, h, w, classes)`, or None.
           training: as in Keras.
@@ -162,18 +212,30 @@ class RecurrentSegmenter(base.Segmenter):
         Returns:
           Logits at the pictures' size, `(batch, H, W, classes)`. In training with
           `iteration_weights`: a tuple of them, one for every iteration whose weight is not zero.
+          Of `SampledPictures` those of the cells, one below the other, `(batch, cells *
+          output_stride, output_stride, classes)`.
         """
-        prepared = self.prepare(self.encode(images, training=training))
+        cells = None
+        if isinstance(images, SampledPictures):
+            images, cells = images
+        features = self._in_context(self.encode(images, training=training))
+        prepared = self.stack.prepare(
+            features if cells is None else self._at_corners(features, cells)
+        )
         iterations = self.iterations if iterations is None else iterations
-        weighted = training and self._weighted_iterations()
+        weighted = self._weighted_iterations() if training else []
         if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
             raise UserError(
                 f"iterations={iterations}: iteration_weights are for {self.iterations} in training"
             )
-        canvas, _, every = self._iterate(prepared, iterations, canvas, None, keep=bool(weighted))
-        if weighted:
-            return tuple(self.sized_logits(every[n - 1], images) for n in weighted)
-        return self.sized_logits(canvas, images)
+        recompute = training and self._options["recompute"]
+        run = self._recomputed_canvases if recompute else self._canvases
+        canvases = tf.unstack(run(prepared, iterations, canvas, weighted), len(weighted) or 1)
+        if cells is None:
+            logits = [self.sized_logits(canvas, images) for canvas in canvases]
+        else:
+            logits = [self._cell_logits(canvas, cells) for canvas in canvases]
+        return tuple(logits) if weighted else logits[0]
 
     def trace(self, images, iterations, canvas=None) -> tf.Tensor:
         """The canvas of every iteration.
@@ -193,35 +255,95 @@ class RecurrentSegmenter(base.Segmenter):
         """The canvas loop; `keep` decides whether the third result holds every canvas."""
         if not tf.is_tensor(iterations):
             check_positive("iterations", iterations)
-        zero_canvas, zero_state = self.stack.start(prepared)
-        canvas = zero_canvas if canvas is None else self._check_canvas(canvas, zero_canvas)
-        state = zero_state if state is None else state
+        gates = self.stack.gates(prepared)
+        start_canvas, start_state = self.stack.start(prepared)
+        blank = state is None and not self.stack.learned_start
+        if canvas is not None:
+            canvas = self._check_canvas(canvas, start_canvas.shape)
+        elif not blank:
+            canvas = start_canvas
+        if state is None and not blank:
+            state = start_state
         iterations = tf.cast(iterations, tf.int32)
-        every = tf.TensorArray(
-            tf.float32, size=iterations if keep else 0, element_shape=zero_canvas.shape
-        )
+        every = ()
+        if keep:
+            every = tf.TensorArray(tf.float32, iterations, element_shape=start_canvas.shape)
 
         def body(step, canvas, state, every):
-            canvas, state = self.stack(prepared, canvas, state)
+            canvas, state = self.stack(gates, canvas, state)
             return step + 1, canvas, state, every.write(step, canvas) if keep else every
 
+        variables = (tf.constant(0), canvas, state, every)
+        if blank:
+            variables = body(*variables)  # not in the loop, since with zeros there is less to do
         _, canvas, state, every = tf.while_loop(
             lambda step, *_: step < iterations,
             body,
-            (tf.constant(0), canvas, state, every),
+            variables,
             # Iterations wait for one another anyway; more would only keep buffers alive.
             parallel_iterations=1,
         )
         return canvas, state, every.stack() if keep else None
 
-    def _check_canvas(self, canvas, zero_canvas):
-        canvas = tf.cast(canvas, tf.float32)
-        if not canvas.shape.is_compatible_with(zero_canvas.shape):
+    def _canvases(self, prepared, iterations, canvas, kept):
+        """The canvases after the iterations `kept`, or after the last where that is empty.
+
+        Returns:
+          `(several, batch, h, w, classes)`.
+        """
+        canvas, _, every = self._iterate(prepared, iterations, canvas, None, keep=bool(kept))
+        return tf.stack([every[n - 1] for n in kept] if kept else [canvas])
+
+    def _recomputed_canvases(self, prepared, iterations, canvas, kept):
+        """`_canvases`, whose gradient takes about the memory of a single iteration's."""
+        shape = prepared.shape[:3].concatenate([self.num_classes])
+        place = tf.unstack(tf.shape(prepared)[:3])
+        inputs = [prepared]
+        if canvas is not None:
+            inputs.append(self._check_canvas(canvas, shape))
+        if self.stack.kernel_size == 1:
+            # Pixels are as independent of one another as pictures are.
+            inputs = [tf.reshape(each, (-1, 1, 1, each.shape[3])) for each in inputs]
+        canvases = recomputation.recomputed(
+            lambda prepared, canvas=None: self._canvases(prepared, iterations, canvas, kept),
+            iterations,
+            *inputs,
+        )
+        canvases = tf.reshape(canvases, [-1, *place, self.num_classes])
+        return tf.ensure_shape(canvases, [None, *shape])
+
+    def _at_corners(self, features, cells):
+        """The features at the corners of cells, a picture each, `(batch * cells, 2, 2, channels)`.
+
+        Args:
+          features: from `encode`.
+          cells: as in `SampledPictures`.
+        """
+        if self.stack.kernel_size > 1:
             raise UserError(
-                f"canvas of shape {canvas.shape}: expected {zero_canvas.shape}, the logits of "
+                f"kernel_size={self.stack.kernel_size}: only with kernels of 1 are pixels "
+                "independent, so that some can be sampled; train on whole pictures"
+            )
+        corners = cells[:, :, tf.newaxis] + tf.constant([(0, 0), (0, 1), (1, 0), (1, 1)])
+        features = tf.gather_nd(features, corners, batch_dims=1)
+        return tf.reshape(features, (-1, 2, 2, features.shape[-1]))
+
+    def _cell_logits(self, canvas, cells):
+        """The logits of cells, one below the other, from the canvas at their corners."""
+        side = self.output_stride
+        logits = self.logits(canvas, (side, side))
+        height = tf.shape(cells)[1] * side
+        logits = tf.reshape(logits, (tf.shape(cells)[0], height, side, self.num_classes))
+        return tf.ensure_shape(logits, (cells.shape[0], None, side, self.num_classes))
+
+    def _check_canvas(self, canvas, shape):
+        canvas = tf.cast(canvas, tf.float32)
+        if not canvas.shape.is_compatible_with(shape):
+            raise UserError(
+                f"canvas of shape {canvas.shape}: expected {shape}, the logits of "
                 f"{self.num_classes} classes at the features' size"
             )
-        return tf.ensure_shape(canvas, zero_canvas.shape)
+        return tf.ensure_shape(canvas, shape)
 
     # --- training ---
 

@@ -23,6 +23,7 @@ from rnnseg.files import atomic_path
 from rnnseg.loading import load_model
 from rnnseg.losses import SegmentationLoss
 from rnnseg.models import MODELS
+from rnnseg.sampling import sampled_batches
 
 
 def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> Segmenter:
@@ -51,9 +52,11 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
             hidden_channels=config.hidden_channels,
             kernel_size=config.kernel_size,
             dilation_rate=config.dilation_rate,
+            context_channels=config.context_channels,
             iterations=config.iterations,
             iteration_weights=config.iteration_weights,
             learned_start=config.learned_start,
+            recompute=config.recompute,
         )
     model = kind(source.num_classes, **options)
     rate = poly_schedule(config.learning_rate, config.epochs * steps_per_epoch)
@@ -109,6 +112,8 @@ class Run:
             held = dict(json.loads(self.config.read_text()))
         except (ValueError, TypeError) as error:
             raise UserError(f"{self.config} is damaged: choose another --out") from error
+        # A run of an earlier version says nothing of options that came later.
+        held = _as_json(TrainingConfig(data="")) | held
         asked = _as_json(config)
         different = [key for key in asked | held if asked.get(key) != held.get(key)]
         if different:
@@ -245,6 +250,10 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         len(rows),
         config.seed,
     )
+    if config.sampled_cells is not None:
+        batches = sampled_batches(
+            batches, config.sampled_cells, config.output_stride, len(rows) * steps, config.seed
+        )
     model = model or build_model(config, source, steps)
     check_data(source, config.train_split, config.val_split, output_stride=config.output_stride)
     _describe(config, source, model, len(rows), steps, run)
@@ -304,7 +313,9 @@ def _describe(config, source, model, first_epoch, steps, run):
         else f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
         f"{costs.prepare / 1e9:.3g} G for the head",
         "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
-        f"{config.batch_size} pictures each, {model.iterations} iterations"
+        f"{config.batch_size} pictures each, "
+        + (f"{config.sampled_cells} cells of each, " if config.sampled_cells else "")
+        + f"{model.iterations} iterations"
         if first_epoch < config.epochs
         else f"all {config.epochs} epochs are done",
         "run": run.folder,

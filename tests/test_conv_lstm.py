@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnnseg import budgets
 from rnnseg.conv_lstm import ConvLSTM2DCell, ConvLSTMStack, LSTMState
 from tests import reference
 
@@ -22,11 +23,12 @@ def make_stack(kernel_size=1, dilation_rate=1, **options):
 
 def iterate(stack, features, iterations, canvas=None):
     prepared = stack.prepare(features)
+    gates = stack.gates(prepared)
     zero, state = stack.start(prepared)
     canvas = zero if canvas is None else canvas
     every = []
     for _ in range(iterations):
-        canvas, state = stack(prepared, canvas, state)
+        canvas, state = stack(gates, canvas, state)
         every.append(canvas)
     return np.stack(every)
 
@@ -55,7 +57,7 @@ def test_cell_is_one_step_of_keras_own_layer():
     kernel = cell.convolution.kernel.numpy()
     layer.set_weights([kernel[:, :, :3], kernel[:, :, 3:], cell.convolution.bias.numpy()])
     expected, _, expected_c = layer(x[:, None], initial_state=[tf.constant(h), tf.constant(c)])
-    output, state = cell(x, LSTMState(tf.constant(h), tf.constant(c)))
+    output, state = cell(x, LSTMState(tf.constant(h), tf.constant(c)), cell.gates())
     np.testing.assert_allclose(output, expected, atol=1e-5)
     np.testing.assert_allclose(state.c, expected_c, atol=1e-5)
 
@@ -74,23 +76,52 @@ def test_prepared_is_unprepared():
         new = []
         output = tf.concat([features, canvas], -1)
         for cell, each in zip([whole, *stack.cells[1:]], state, strict=True):
-            output, each = cell(output, each)
+            output, each = cell(output, each, cell.gates())
             new.append(each)
         canvas, state = canvas + output, new
     np.testing.assert_allclose(iterate(stack, features, 12)[-1], canvas, atol=1e-5)
 
 
-def test_gradients_are_finite_differences():
-    stack = make_stack(kernel_size=3)
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("seeded", [False, True])
+def test_zeros_need_not_be_multiplied(kernel_size, seeded):
+    """Without canvas or state an iteration gives what it gives with zeros."""
+    stack = make_stack(kernel_size)
+    gates = stack.gates(stack.prepare(features_like((2, 5, 6, 7))))
+    zero, state = stack.start(gates[0].offsets[0])
+    canvas = features_like((2, 5, 6, 4), seed=9) if seeded else None
+    expected = stack(gates, zero if canvas is None else canvas, state)
+    found = stack(gates, canvas, None)
+    for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_first_iteration_has_only_the_products_that_are_not_zero():
+    stack = make_stack()
+    features = tf.TensorSpec((1, 5, 6, 4 * 6))
+    full = budgets.count_multiply_adds(
+        lambda prepared: stack(stack.gates(prepared), *stack.start(prepared))[0], features
+    )
+    first = budgets.count_multiply_adds(
+        lambda prepared: stack(stack.gates(prepared), None, None)[0], features
+    )
+    assert full == 30 * 4 * (6 * (4 + 6) + 5 * (6 + 5) + 4 * (5 + 4))
+    assert first == 30 * 4 * (5 * 6 + 4 * 5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_gradients_are_finite_differences(kernel_size):
+    stack = make_stack(kernel_size)
     features = features_like((1, 3, 3, 7))
     target = features_like((1, 3, 3, 4), seed=2)
 
     def loss():
         prepared = stack.prepare(features)
-        canvas, state = stack.start(prepared)
+        gates = stack.gates(prepared)
+        canvas, state = stack(gates, None, None)
         _, canvas, _ = tf.while_loop(
-            lambda n, *_: n < 4,
-            lambda n, canvas, state: (n + 1, *stack(prepared, canvas, state)),
+            lambda n, *_: n < 3,
+            lambda n, canvas, state: (n + 1, *stack(gates, canvas, state)),
             (0, canvas, state),
         )
         return tf.reduce_sum(canvas * target)
@@ -138,7 +169,7 @@ def test_canvas_and_cell_state_stay_float32(policy, h_type):
     stack = ConvLSTMStack(4, (6, 5), dtype=policy)
     stack.build((None, None, None, 7))
     prepared = stack.prepare(features_like((1, 3, 3, 7)))
-    canvas, state = stack(prepared, *stack.start(prepared))
+    canvas, state = stack(stack.gates(prepared), *stack.start(prepared))
     assert prepared.dtype == h_type and canvas.dtype == tf.float32
     assert {each.c.dtype for each in state} == {tf.float32}
     assert {each.h.dtype for each in state} == {h_type}

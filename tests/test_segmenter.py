@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import rnnseg
+from rnnseg import budgets
 from tests import reference
 from tests.models import make_model
 
@@ -17,8 +18,11 @@ def pictures(height=33, width=41, batch=2, seed=0):
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
 @pytest.mark.parametrize("seeded", [False, True])
-def test_refine_is_the_reference(kernel_size, seeded):
-    model = make_model(kernel_size=kernel_size)
+@pytest.mark.parametrize("learned_start", [False, True])
+def test_refine_is_the_reference(kernel_size, seeded, learned_start):
+    model = make_model(kernel_size=kernel_size, learned_start=learned_start)
+    for seed, weight in enumerate(model.stack.initial.values()):
+        weight.assign(np.random.default_rng(seed).normal(size=weight.shape))
     features = np.random.default_rng(1).normal(size=(2, 5, 6, model.encoder.channels))
     features = features.astype(np.float32)
     canvas = np.float32(np.random.default_rng(2).normal(size=(2, 5, 6, 4))) if seeded else None
@@ -29,24 +33,57 @@ def test_refine_is_the_reference(kernel_size, seeded):
         np.testing.assert_allclose(refined, expected[iterations - 1], atol=1e-5)
 
 
-def test_one_trace_serves_every_number_of_iterations():
-    model = make_model()
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("learned_start", [False, True])
+def test_one_trace_serves_every_number_of_iterations_and_every_size(kernel_size, learned_start):
+    model = make_model(kernel_size=kernel_size, learned_start=learned_start)
     traces = []
 
-    @tf.function
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 24)), tf.TensorSpec((), tf.int32)]
+    )
     def refine(prepared, iterations):
-        traces.append(iterations)
-        return model.refine(prepared, iterations)[0]
+        canvas, _ = model.refine(prepared, iterations)
+        traces.append(canvas.shape)
+        return canvas
 
-    prepared = model.prepare(model.encode(pictures()))
-    for iterations in (1, 2, 6, 12):
-        expected, _ = model.refine(prepared, iterations)
-        np.testing.assert_allclose(refine(prepared, tf.constant(iterations)), expected, atol=1e-6)
-    assert len(traces) == 1
+    for size in ((33, 41), (20, 60)):
+        prepared = model.prepare(model.encode(pictures(*size)))
+        for iterations in (1, 2, 6, 12):
+            expected, _ = model.refine(prepared, iterations)
+            found = refine(prepared, tf.constant(iterations))
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    (shape,) = traces
+    assert shape.as_list() == [None, None, None, 4]
 
 
-def test_refining_in_parts_is_refining_at_once():
-    model = make_model(kernel_size=3)
+def test_first_iteration_multiplies_no_zeros():
+    model = make_model()
+    prepared = tf.TensorSpec((1, 7, 11, 24))
+    # What is in the loop, the later ones, does not count.
+    multiply_adds = budgets.count_multiply_adds(lambda each: model.refine(each, 3)[0], prepared)
+    assert multiply_adds == 7 * 11 * 4 * (5 * 6 + 4 * 5)
+
+
+def test_loop_repeats_nothing_that_every_iteration_shares():
+    """Weights are read, converted and copied before it."""
+    model = make_model(dtype="mixed_bfloat16")
+    refine = tf.function(
+        lambda prepared: model.refine(prepared, tf.constant(5))[0], autograph=False
+    )
+    prepared = tf.TensorSpec((1, 7, 11, 24), tf.bfloat16)
+    graph = refine.get_concrete_function(prepared).graph
+    (loop,) = (each for each in graph.get_operations() if "While" in each.type)
+    body = graph._get_function(loop.get_attr("body").name).graph
+    for each in body.get_operations():
+        assert each.type != "ReadVariableOp"
+        if each.type in ("Cast", "Split"):
+            assert each.outputs[0].shape.num_elements() % (7 * 11) == 0  # of the picture
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_refining_in_parts_is_refining_at_once(kernel_size):
+    model = make_model(kernel_size=kernel_size)
     prepared = model.prepare(model.encode(pictures()))
     canvas, state = model.refine(prepared, 2)
     canvas, _ = model.refine(prepared, 4, canvas, state)
@@ -58,6 +95,10 @@ def test_trace_holds_the_canvas_of_every_iteration():
     images = pictures()
     trace = model.trace(images, 3).numpy()
     assert trace.shape == (3, 2, 5, 6, 4)
+    prepared = model.prepare(model.encode(images))
+    for iterations, canvas in enumerate(model.trace(images, 3, trace[0]), start=1):
+        expected, _ = model.refine(prepared, iterations, trace[0])
+        np.testing.assert_allclose(canvas, expected, atol=1e-6)
     for iterations in (1, 2, 3):
         logits = model(images, iterations=iterations)
         assert logits.shape == (2, 33, 41, 4) and logits.dtype == tf.float32
@@ -123,6 +164,16 @@ def test_iteration_weights_are_the_weighted_mean_of_the_losses():
     np.testing.assert_allclose(weighted, expected, rtol=1e-4)
 
 
+def test_in_training_there_are_logits_of_every_weighted_iteration():
+    model = make_model(iterations=3, iteration_weights=(1, 0, 3), train_encoder=False)
+    model.stack.set_weights([10 * weight for weight in model.stack.get_weights()])
+    images = pictures()
+    first, last = model(images, training=True)
+    assert np.abs(first - last).max() > 1e-2
+    np.testing.assert_allclose(first, model(images, iterations=1), atol=1e-6)
+    np.testing.assert_allclose(last, model(images, iterations=3), atol=1e-6)
+
+
 def test_l2_is_the_penalty_on_kernels():
     model = make_model(l2=0.01)
     kernels = [w for w in model.trainable_weights if w.path.endswith("kernel")]
@@ -157,6 +208,85 @@ def test_mixed_precision_trains_with_float32_logits(policy):
     exact = make_model()
     exact.set_weights(model.get_weights())
     assert float(tf.reduce_max(tf.abs(exact(images) - logits))) < 0.1
+
+
+def gradients(images, number=None, **options):
+    """Loss and gradients of a training step, and the function that computed them."""
+    model = make_model(**options)
+    rng = np.random.default_rng(1)
+    for weight in model.stack.initial.values():
+        weight.assign(rng.normal(size=weight.shape) / 3)
+
+    def step(number):
+        with tf.GradientTape() as tape:
+            every = model(images, iterations=number, training=True)
+            every = every if isinstance(every, tuple) else (every,)
+            loss = sum(tf.reduce_mean(tf.sin(3 * logits + n)) for n, logits in enumerate(every))
+        return [loss, *tape.gradient(loss, model.trainable_variables)]
+
+    step = tf.function(step, autograph=False)
+    return [each.numpy() for each in step(number)], step.get_concrete_function(number)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"learned_start": True, "number": tf.constant(4)},
+        {"kernel_size": 3, "train_encoder": False},
+        {"kernel_size": 3, "iteration_weights": (0, 1, 2), "iterations": 3, "learned_start": True},
+        {"iteration_weights": (1, 0, 2), "iterations": 3},
+        {"iterations": 1},
+        {"dtype": "mixed_bfloat16", "learned_start": True},
+        {"dtype": "mixed_float16", "iteration_weights": (1, 0, 2), "iterations": 3},
+    ],
+)
+def test_recomputed_gradients_are_the_plain_ones(options):
+    (plain, _), (found, _) = (
+        gradients(pictures(batch=3), recompute=recompute, **options) for recompute in (False, True)
+    )
+    # Types of two bytes are rounded differently wherever sums are taken in another order.
+    tolerance = 2e-2 if "dtype" in options else 1e-5
+    for ours, expected in zip(found, plain, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_recomputing_keeps_nothing_of_an_iteration(kernel_size):
+    def kept(recompute):
+        _, step = gradients(pictures(), kernel_size=kernel_size, recompute=recompute)
+        loops = [each for each in step.graph.get_operations() if each.type.endswith("While")]
+        # Lists of tensors, one an iteration, are what a loop hands to its gradient.
+        return [sum(out.dtype == tf.variant for out in loop.outputs) for loop in loops]
+
+    plain, recomputed = kept(False), kept(True)
+    assert max(plain) > 10
+    assert len(recomputed) == 2 and max(recomputed) <= 1
+
+
+def test_recomputing_with_a_canvas_to_start_from():
+    images, canvas = pictures(), tf.random.normal((2, 5, 6, 4), seed=1)
+
+    def gradient(recompute):
+        model = make_model(recompute=recompute)
+        with tf.GradientTape() as tape:
+            tape.watch(canvas)
+            logits = model(images, canvas=canvas, training=True)
+        return tape.gradient(logits, canvas, output_gradients=tf.sin(logits))
+
+    np.testing.assert_allclose(gradient(True), gradient(False), atol=1e-5)
+    with pytest.raises(rnnseg.UserError, match="canvas of shape"):
+        make_model(recompute=True)(images, canvas=canvas[:, :4], training=True)
+
+
+def test_a_model_saved_before_there_was_recomputing_loads(tmp_path):
+    model = make_model(recompute=True)
+    assert rnnseg.RecurrentSegmenter.from_config(model.get_config()).get_config()["recompute"]
+    config = model.get_config()
+    del config["recompute"]
+    assert not rnnseg.RecurrentSegmenter.from_config(config).get_config()["recompute"]
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").get_config()["recompute"]
 
 
 def small_custom_encoder():

@@ -1,0 +1,46 @@
+"""How long functions take, and how much memory."""
+
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+
+def take_turns(functions: Sequence[Callable], repeats: int) -> list[float]:
+    """Seconds of every function, the median of several rounds after one to warm up.
+
+    Args:
+      functions: each returns when its work is done.
+      repeats: how many rounds.
+    """
+    times = [[] for _ in functions]
+    for _ in range(repeats + 1):
+        for function, own in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            own.append(time.perf_counter() - start)
+    return [statistics.median(own[1:]) for own in times]
+
+
+def peak_memory(function: Callable) -> int:
+    """Bytes of resident memory that a call takes at its peak, beyond what there was before it.
+
+    TensorFlow keeps what it has allocated, so only the first of several calls in a process takes
+    anything. Linux alone can tell.
+    """
+    before = _status("VmRSS")
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # sets the peak to the present value
+    function()
+    return _status("VmHWM") - before
+
+
+def process_peak() -> int:
+    """Bytes of resident memory that this process has had at its peak, all in all."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    """A size in bytes from the kernel's account of this process."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{field}:")]
+    return 1024 * int(line.split()[1])
