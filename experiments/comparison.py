@@ -29,6 +29,7 @@ from rnnseg.errors import UserError
 # What each adds to the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "RNN": {},
+    "RNN, context": {"context_channels": 64},
     "DeepLabv3": {"model": "deeplabv3"},
     "PSPNet": {"model": "pspnet"},
 }
@@ -214,7 +215,9 @@ def cost_table() -> str:
                 for each in (((1.0,), False), (_SCALES, True))
             ]
         ours = [costs.total(iterations) / 1e9 for costs in counted[kind, stride]]
-        what = f"{number} iterations" if kind == "recurrent" else f"stride {number}"
+        what = f"stride {number}"
+        if kind == "recurrent":
+            what = f"{number} iteration{'s' if number > 1 else ''}"
         lines.append(
             f"| {kind} | {what} | {ours[0]:.1f} | {single:g} | {ours[1]:.0f} | {several} |"
         )

@@ -30,7 +30,7 @@ def refine(stack, features, iterations, canvas=None, dilation=1):
       stack: a built ConvLSTMStack, only its weights are used.
       features: (b, h, w, c).
       iterations: how many.
-      canvas: to start from; None: zeros.
+      canvas: to start from; None: zeros, or what a learned start has learned.
       dilation: of the kernels.
 
     Returns:
@@ -38,8 +38,15 @@ def refine(stack, features, iterations, canvas=None, dilation=1):
     """
     weights = {weight.path.split("/", 1)[1]: np.float64(weight) for weight in stack.weights}
     place = features.shape[:3]
-    states = [(np.zeros((*place, width)), np.zeros((*place, width))) for width in stack.widths]
-    canvas = np.zeros((*place, stack.num_classes)) if canvas is None else np.float64(canvas)
+
+    def start(name, width):
+        return np.zeros((*place, width)) + weights.get(f"initial_{name}", 0)
+
+    states = [
+        (start(f"h_{layer}", width), start(f"c_{layer}", width))
+        for layer, width in enumerate(stack.widths)
+    ]
+    canvas = start("canvas", stack.num_classes) if canvas is None else np.float64(canvas)
     every = []
     for _ in range(iterations):
         x = np.concatenate([features, canvas], -1)

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rnnseg import cli, data
+from rnnseg import Budget, cli, data, load_model
 from tests.models import make_model
 from tests.sources import halves, make_source, tiny_source
 
@@ -96,8 +96,6 @@ def test_segment_writes_what_the_model_says(tmp_path, model_file):
     pictures = write_pictures(tmp_path / "photos")
     run("segment", model_file, f"{pictures}/*_1.png", "--iterations", 3, "--out", tmp_path / "out")
     image = np.asarray(Image.open(pictures / "photo_1.png"))
-    from rnnseg.loading import load_model
-
     expected = np.argmax(load_model(model_file)(image[None], iterations=3)[0], -1)
     found = Image.open(tmp_path / "out" / "photo_1_classes.png")
     np.testing.assert_array_equal(np.asarray(found), expected)
@@ -105,6 +103,19 @@ def test_segment_writes_what_the_model_says(tmp_path, model_file):
         value for color in tiny_source().class_colors for value in color
     ]
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_segment_stops_when_settled(tmp_path, model_file):
+    pictures = write_pictures(tmp_path / "photos")
+    options = ("--iterations", 12, "--stop-when-settled", "--out", tmp_path / "out")
+    assert "iterations: at most 12" in run("segment", model_file, pictures, *options)
+    image = np.asarray(Image.open(pictures / "photo_1.png"))
+    model = load_model(model_file)
+    expected = model.predict_classes(image, Budget(iterations=12), stop_when_settled=True)
+    found = Image.open(tmp_path / "out" / "photo_1_classes.png")
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    printed = run("segment", model_file, pictures, *options, "--every-iteration", status=2)
+    assert "--every-iteration" in printed and "give one of them" in printed
 
 
 def test_segment_refuses(tmp_path, model_file):
@@ -121,7 +132,7 @@ def test_segment_refuses(tmp_path, model_file):
     assert "have one name" in printed and not (tmp_path / "new").exists()
     Image.new("RGB", (5, 50)).save(tmp_path / "thin.png")
     printed = run("segment", model_file, tmp_path / "thin.png", "--out", tmp_path / "new", status=2)
-    assert "thin.png has 5x50 pixels; expected at least 8" in printed
+    assert "thin.png: a picture of 50x5 pixels is smaller than one output stride (8)" in printed
     written = write_pictures(tmp_path / "good")
     (written / "broken.png").write_text("no picture")
     printed = run("segment", model_file, written, "--out", tmp_path / "new", status=2)
@@ -137,6 +148,72 @@ def test_segment_refuses(tmp_path, model_file):
     )
 
 
+def test_from_evaluation_to_a_plan(tmp_path, model_file):
+    """Scores, times, the choice, and a prediction within the budget."""
+    run("evaluate", model_file, "--data", "tiny", "--iterations", "1-3")
+    assert (tmp_path / "model.curve_val.png").is_file()
+    scores = json.loads((tmp_path / "model.scores_val.json").read_text())
+    run("evaluate", model_file, "--data", "tiny", "--iterations", 2, "--output-stride", 8)
+    assert json.loads((tmp_path / "model.scores_val.json").read_text()) == scores
+    printed = run("benchmark", model_file, "--size", "43x51,24", "--repeats", 2, "--save")
+    assert f"wrote {tmp_path / 'model.profile.json'}" in printed
+    assert [line.split()[0] for line in printed.splitlines() if "multiply-adds" in line] == [
+        "24x24",
+        "43x51",
+    ]
+    gmacs = [row["multiply_adds"] / 1e9 for row in scores["results"]]
+    assert f"{gmacs[0]:15.3f}" in printed
+    files = [model_file, tmp_path / "model.scores_val_stride8.json"]
+    printed = run("plan", *files, "--milliseconds", 1e9)
+    assert f"{model_file}: from its profile" in printed
+    assert f"{files[1]}: from its evaluation" in printed
+    assert "within" in run("plan", model_file, "--gmacs", gmacs[1])
+    pictures = write_pictures(tmp_path / "photos")
+    segment = ["segment", model_file, pictures, "--out", tmp_path / "out", "--overwrite"]
+    assert "iterations: 12" in run(*segment, "--milliseconds", 1e9)
+    assert "iterations: 7" in run(*segment, "--iterations", 7)
+    cost = ["cost", "--encoder", "small_cnn", "--size", "40x48", "--classes", 3]
+    cost += ["--output-stride", 8, "--hidden-channels", "6,5", "--json", tmp_path / "cost.json"]
+    run(*cost, "--iterations", 3)
+    total = json.loads((tmp_path / "cost.json").read_text())["total_multiply_adds"]["3"]
+    assert "iterations: 3" in run(*segment, "--gmacs", total / 1e9)
+
+
+def test_budgets_that_cannot_be(tmp_path, model_file):
+    pictures = write_pictures(tmp_path / "photos")
+    segment = ["segment", model_file, pictures, "--out", tmp_path / "out"]
+    for arguments, message in (
+        (
+            [*segment, "--gmacs", 1, "--iterations", 2],
+            "gmacs=1.0 and iterations=2: expected exactly",
+        ),
+        ([*segment, "--gmacs", 0], "gmacs=0.0: expected"),
+        ([*segment, "--milliseconds", 5], f"rnnseg benchmark {model_file} --size"),
+        ([*segment, "--gmacs", 1e-9], "2 of 2 pictures left out"),
+        (["plan", model_file], "give --gmacs or --milliseconds"),
+        (["plan", model_file, "--gmacs", 1], "model.scores_val.json: no such scores"),
+        (["benchmark", model_file], "Missing option '--size'"),
+        (["benchmark", model_file, "--size", "40x"], "'40x': expected HEIGHTxWIDTH"),
+    ):
+        assert message in run(*arguments, status=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_at_several_scales(tmp_path, model_file):
+    """It has files of its own, so that the model's scores stay those of one view."""
+    evaluate = ["evaluate", model_file, "--data", "tiny", "--iterations", 2]
+    printed = run(*evaluate, "--scales", "0.5,1", "--flip")
+    assert "averaged over scales 0.5, 1, each mirrored, too" in printed
+    scores = json.loads((tmp_path / "model.scores_val_scales0.5-1_flip.json").read_text())
+    assert scores["scales"] == [0.5, 1] and scores["flip"]
+    assert f"{100 * scores['results'][0]['miou']:.2f}" in printed
+    assert (tmp_path / "model.curve_val_scales0.5-1_flip.png").is_file()
+    assert not (tmp_path / "model.scores_val.json").exists()
+    assert "scales 0.0,1.0: expected numbers above 0" in run(
+        *evaluate, "--scales", "0,1", status=2
+    )
+
+
 def test_evaluate_refuses_other_classes(tmp_path, model_file, monkeypatch):
     other = make_source({"val": halves(1)}, ("left", "right", "bottom"), name="other")
     monkeypatch.setattr(data, "open_source", lambda name: other)
@@ -147,7 +224,10 @@ def test_evaluate_refuses_other_classes(tmp_path, model_file, monkeypatch):
 
 def test_what_cannot_be_written_is_said_before_the_work(tmp_path, model_file, source):
     evaluate = ["evaluate", model_file, "--data", "tiny"]
-    assert "is a folder; expected a file" in run(*evaluate, "--json", tmp_path, status=2)
+    assert "ends in .json" in run(*evaluate, "--json", tmp_path / "scores.txt", status=2)
+    (tmp_path / "folder.json").mkdir()
+    folder = tmp_path / "folder.json"
+    assert "is a folder; expected a file" in run(*evaluate, "--json", folder, status=2)
     below_file = model_file / "x.json"
     assert "cannot be written" in run(*evaluate, "--json", below_file, status=2)
     assert "ends in .png" in run(*evaluate, "--curve", tmp_path / "curve.pdf", status=2)

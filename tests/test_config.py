@@ -26,6 +26,16 @@ from rnnseg.config import TrainingConfig, load_recipe
         ({"l2": float("nan")}, "l2=nan: expected a finite number"),
         ({"flip": 1}, "flip=1: expected True or False"),
         ({"seed": -1}, "seed=-1: expected 0 to"),
+        ({"sampled_cells": 0, "train_encoder": False}, "sampled_cells=0: expected at least 1"),
+        ({"sampled_cells": 9}, "an encoder in training needs all of the.*--freeze-encoder"),
+        (
+            {"sampled_cells": 9, "train_encoder": False, "kernel_size": 3},
+            "sampled_cells=9: kernels of 3 see.*--kernel-size 1",
+        ),
+        (
+            {"sampled_cells": 9, "train_encoder": False, "model": "pspnet"},
+            "sampled_cells=9: pspnet sees whole pictures; leave it away",
+        ),
     ],
 )
 def test_wrong_values_are_named(options, message):

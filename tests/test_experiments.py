@@ -1,19 +1,31 @@
 import csv
+import dataclasses
 import importlib.util
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
+from PIL import Image
 
-from experiments import benchmark, comparison, curve_shape, pipeline_benchmark
+from experiments import (
+    adaptive,
+    benchmark,
+    comparison,
+    curve_shape,
+    measuring,
+    pipeline_benchmark,
+    training_benchmark,
+)
 from rnnseg import data, training
 from rnnseg.data.pipeline import decode
 from rnnseg.evaluation import Evaluator
 from rnnseg.loading import load_model
 from tests.models import make_model
-from tests.sources import tiny_source
+from tests.sources import halves, tiny_source
 
 
 def test_curve_shape_prints_frequent_classes_and_increments(tmp_path, monkeypatch):
@@ -93,27 +105,40 @@ def test_pipeline_benchmark_says_what_is_missing(arguments, message, monkeypatch
     assert message in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_benchmark_compares_two_forms_of_the_same():
+def test_benchmark_compares_forms_of_the_same():
     case = benchmark.Case("tiny", cells=5, features=12, hidden_channels=(8, 4), classes=3)
     result = benchmark.measure(case, repeats=2, iterations=(1, 2, 3))
-    assert result.difference < 1e-5
-    assert len(result.naive) == len(result.built) == 3
-    assert min(*result.naive, *result.built, result.prepare) > 0
-    # Gates of every layer, of what it sees but the features.
-    assert case.refine_cost == 25 * 4 * (8 * (3 + 8) + 4 * (8 + 4) + 3 * (4 + 3))
+    assert list(result) == ["naive", "as built", "bfloat16"]
+    assert result["as built"].difference < 1e-5 < result["bfloat16"].difference < 0.1
+    for times in result.values():
+        assert len(times.refine) == 3 and min(*times.refine, times.prepare, times.train) > 0
+    # Gates of every layer, of what it sees but the features; at first there is nothing to forget.
+    later = 25 * 4 * (8 * (3 + 8) + 4 * (8 + 4) + 3 * (4 + 3))
+    first = 25 * 3 * (4 * 8 + 3 * 4)
+    assert [case.refine_cost(n) for n in (1, 2, 3)] == [first, first + later, first + 2 * later]
 
 
 def test_benchmark_reports_what_was_measured():
     case = benchmark.CASES[0]
-    built, naive = [
-        tuple(start + n * each for n in range(1, 13))
-        for start, each in ((0.002, 0.010), (0.005, 0.030))
-    ]
-    result = benchmark.Result(naive, built, prepare=0.004, difference=1e-6)
-    text = benchmark.report(case, result, peak=2 * case.refine_cost / 0.005)
-    assert "30.00 ms naive, 10.00 ms as built, ratio 3.00" in text and "50% of the peak" in text
-    assert "R^2 = 1.0000" in text and "1.0e-06" in text
-    assert "        12      365.00       122.00           126.00" in text
+    result = {
+        form: benchmark.Times(
+            tuple(start + n * each for n in range(1, 13)), prepare=0.004, train=0.1, difference=1e-6
+        )
+        for form, start, each in (
+            ("naive", 0.005, 0.030),
+            ("as built", -0.002, 0.010),
+            ("bfloat16", 0, 0.005),
+        )
+    }
+    cost = case.refine_cost(2) - case.refine_cost(1)
+    peaks = {tf.float32: 2 * cost / 0.005, tf.bfloat16: 2 * cost / 0.0025}
+    lines = benchmark.report(case, result, peaks).splitlines()
+    assert lines[-5].split()[:5] == ["12", "365.00", "118.00", "122.00", "2.99"]
+    assert lines[-4] == "an iteration naive: 30.00 ms"
+    assert "as built: 10.00 ms, ratio 3.00" in lines[-3] and "50% of the peak" in lines[-3]
+    assert "R^2 = 1.0000" in lines[-3] and "1.0e-06" in lines[-3]
+    assert "bfloat16: 5.00 ms, ratio 6.00" in lines[-2] and "50% of the peak" in lines[-2]
+    assert lines[-1].endswith("100.0 ms naive, 100.0 ms as built, 100.0 ms bfloat16")
 
 
 @pytest.mark.slow
@@ -171,3 +196,76 @@ def test_comparison_prints_the_paper_s_costs_beside_ours(monkeypatch):
         assert float(ours) == pytest.approx(float(paper), rel=0.01)
     result = CliRunner().invoke(comparison.main, ["--recipe", "camvid"])
     assert result.exit_code == 2 and "give --recipe, --data and --out" in result.output
+
+
+@pytest.mark.slow
+def test_training_benchmark_measures_every_form():
+    case = training_benchmark.Case("tiny", 6, (33, 49), 2, (4, 3), 5)
+    times = training_benchmark.measure_times(case, 3, cells=2, repeats=1)
+    assert list(times) == ["naive", "as built", "recompute", "sampled"] == list(case.forms)
+    assert min(times.values()) > 0
+    assert dataclasses.replace(case, train_encoder=True).forms == case.forms[:3]
+
+
+def test_training_benchmark_trains_the_same_in_every_form():
+    """So that what is compared gives the same answer."""
+    case = training_benchmark.Case("tiny", 6, (33, 49), 2, (4, 3), 5)
+    losses = []
+    for form in case.forms[:3]:
+        keras.utils.set_random_seed(1)
+        step = training_benchmark.training_step(case, form, 4, cells=2)
+        losses.append([float(step()) for _ in range(3)])
+    assert losses[0][0] != losses[0][2]
+    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)
+
+
+def test_training_benchmark_reports_what_was_measured():
+    case = training_benchmark.CASES[0]
+    results = [
+        {form: training_benchmark.Step(n * 10**8, n / 10) for form in case.forms} for n in (1, 3)
+    ]
+    lines = training_benchmark.report(case, results).splitlines()
+    assert lines[0].endswith("4 pictures of 360x480, widths 128, 64, 11")
+    assert lines[3].split() == ["3", *["300", "MB", "300", "ms"] * 3]
+    assert lines[4] == "memory with 3 over 1: naive 3.00, as built 3.00, recompute 3.00"
+
+
+def test_measuring_takes_medians_without_the_first_round(monkeypatch):
+    clock = iter(np.cumsum([0, 9, 0, 9, 0, 1, 0, 4, 0, 5, 0, 6, 0, 2, 0, 20]))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
+    assert measuring.take_turns([lambda: None, lambda: None], 3) == [2, 6]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
+def test_measuring_finds_the_peak_of_memory():
+    def function():
+        np.ones(30_000_000, np.uint8)
+
+    assert 29e6 < measuring.peak_memory(function) < 40e6
+    np.ones(60_000_000, np.uint8)  # an earlier peak does not count
+    assert 29e6 < measuring.peak_memory(function) < 40e6
+
+
+def test_adaptive_measures_what_refine_gives(tmp_path, monkeypatch):
+    source = tiny_source()
+    monkeypatch.setattr(adaptive, "open_source", lambda name: source)
+    model = make_model(num_classes=3)
+    model.set_weights([3 * weight for weight in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    arguments = [str(tmp_path / "model.keras"), "--data", "tiny", "--iterations", "3"]
+    arguments += ["--threshold", "0", "--threshold", "1e9", "--picture-threshold", "2"]
+    result = CliRunner().invoke(adaptive.main, [*arguments, "--map", str(tmp_path / "map.png")])
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()[1:-1]]
+    rows = {" ".join(line[:-6]): np.array(line[-6:], float) for line in lines}
+    assert list(rows) == ["1", "2", "3", "pictures 2", "pixels 0", "pixels 1e+09"]
+    scores = 100 * Evaluator(model, (1, 2, 3))(source, "val", progress=False).miou
+    np.testing.assert_allclose([rows[name][3] for name in "123"], scores, atol=0.006)
+    np.testing.assert_array_equal(rows["pixels 0"][[0, 3, 4, 5]], rows["3"][[0, 3, 4, 5]])
+    assert rows["3"][5] == 100 and rows["pictures 2"][0] == 1 and rows["pixels 1e+09"][0] < 2
+    picture = np.asarray(Image.open(tmp_path / "map.png"))
+    assert picture.shape == (43, 3 * 51, 3)
+    np.testing.assert_array_equal(picture[:, :51], halves(3, 43, 51, seed=1)[0][0])
+    prepared = model.prepare(model.encode(picture[None, :, :51]))
+    spent = model.refine_until_settled(prepared, 3)[1][0].numpy()
+    np.testing.assert_array_equal(picture[::8, 102::8, 0], np.array([0, 127, 255])[spent[:6, :7] - 1])

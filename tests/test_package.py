@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import rnnseg
+from rnnseg import cli
 
 PACKAGES = ("rnnseg", "data_prep", "experiments")
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
@@ -27,7 +28,9 @@ def test_version_is_the_installed_one():
     assert rnnseg.__version__ == importlib.metadata.version("rnnseg")
 
 
-@pytest.mark.parametrize("module", ["rnnseg", "rnnseg.cli", "data_prep.voc", "data_prep.folder"])
+@pytest.mark.parametrize(
+    "module", ["rnnseg", "rnnseg.cli", "rnnseg.scores", "data_prep.voc", "data_prep.folder"]
+)
 def test_import_loads_no_heavy_library(module):
     heavy = {"tensorflow", "keras", "tensorflow_datasets", "matplotlib"}
     result = run_python("-c", f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))")
@@ -45,9 +48,7 @@ def test_unknown_name_is_an_attribute_error():
         rnnseg.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("train",), ("evaluate",), ("segment",), ("inspect",), ("demo",)]
-)
+@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(cli.main.commands))])
 def test_command_has_help(command):
     result = run_python("-m", "rnnseg.cli", *command, "--help")
     assert result.returncode == 0, result.stderr

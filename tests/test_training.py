@@ -209,3 +209,28 @@ def test_adamw_iteration_weights_and_frozen_encoder_train_too(source, tmp_path):
     assert not model.encoder.trainable_weights
     with pytest.raises(UserError, match="gives no features unless it is trained"):
         dataclasses.replace(config, encoder_weights=None)
+
+
+@pytest.mark.slow
+def test_a_run_on_sampled_cells_goes_on_as_if_never_killed(source, tmp_path, monkeypatch, capsys):
+    weights = tmp_path / "encoder.weights.h5"
+    training.build_model(CONFIG, source, 4).encoder.network.save_weights(weights)
+    config = dataclasses.replace(
+        CONFIG,
+        encoder_weights=str(weights),
+        train_encoder=False,
+        sampled_cells=5,
+        recompute=True,
+        epochs=2,
+    )
+    whole = training.train(config, tmp_path / "whole")
+    assert "2 pictures each, 5 cells of each, 2 iterations" in capsys.readouterr().out
+    assert load_model(whole.folder).get_config()["recompute"]
+    with monkeypatch.context() as patch:
+        kill_in_epoch(patch, 2)
+        with pytest.raises(Killed):
+            training.train(config, tmp_path / "killed")
+    killed = training.train(config, tmp_path / "killed", resume=True)
+    losses = [[float(row["loss"]) for row in run.read_history()] for run in (whole, killed)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert losses[0][1] < losses[0][0]
