@@ -21,9 +21,10 @@ _NAMES = {
     "load_model": "rnnseg.loading",
 }
 _MODULES = (
-    "adaptive benchmarking budgets config conv_lstm data demo encoders errors evaluation files "
-    "geometry inspection loading losses metrics palette planning prediction profiles report "
-    "sampling scores segmentation segmenter training visualize"
+    "adaptive base baselines benchmarking budgets cityscapes config context conv_lstm data demo "
+    "encoders errors evaluation files geometry inspection loading losses metrics models palette "
+    "planning prediction profiles reading recomputation report sampling scores segmentation "
+    "segmenter tracing training views visualize"
 ).split()
 
 

@@ -27,16 +27,16 @@ from rnnseg.errors import UserError
 # The margin beside another class, in leads.
 _AT_BORDER = 0.2
 
-# Pixels go on by sixteenths of all, so that the same numbers of them come again and again: oneDNN
+# Pixels go on in a multiple of this, so that the same numbers of them come again and again: oneDNN
 # compiles its kernels for each, which takes longer than the pixels that an exact number spares.
-_PARTS = 16
+_MULTIPLE = 16
 
 
 def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=None):
     """Runs iterations on every canvas pixel until it has settled.
 
-    After 1, 2, 4, 8, … iterations those that have settled stop; some go on to fill up a sixteenth
-    of all. Those that go on get what they get from `model.refine`, to rounding.
+    After 1, 2, 4, 8, … iterations those that have settled stop; some of them go on to make the
+    number of all that do a multiple of 16. Who goes on gets what `model.refine` gives, to rounding.
 
     Args:
       model: a `RecurrentSegmenter` with `kernel_size` 1, so that pixels are independent.
@@ -102,11 +102,10 @@ class _Pixels:
         # Looking and gathering take about as long as an iteration on a tenth of all.
         return 2 * done
 
-    def going(self, doubt, margin, total):
+    def going(self, doubt, margin):
         settled = doubt < self.threshold * margin
         first, others = tf.where(~settled)[:, 0], tf.where(settled)[:, 0]
-        part = -(-total // _PARTS)
-        return tf.concat([first, others], 0)[: -(-tf.size(first) // part) * part]
+        return tf.concat([first, others], 0)[: -(-tf.size(first) // _MULTIPLE) * _MULTIPLE]
 
 
 class _Pictures:
@@ -124,8 +123,7 @@ class _Pictures:
     def next_look(self, done):
         return done + 1
 
-    def going(self, doubt, margin, total):
-        del total
+    def going(self, doubt, margin):
         unsettled = tf.reduce_mean(tf.cast(~(doubt < margin), tf.float32), axis=(1, 2))
         return tf.where(~(unsettled < self.threshold))[:, 0]
 
@@ -157,7 +155,7 @@ def _refine(items, model, prepared, iterations, canvas):
     def body(done, index, rows, change, outlook, spent):
         outlook, spent = record(done, index, *rows[1:], outlook, spent)
         margin = tf.gather(items.split(_margins(tf.reshape(outlook, grid))), index)
-        going = items.going(tf.cast(iterations - done, tf.float32) * change, margin, total)
+        going = items.going(tf.cast(iterations - done, tf.float32) * change, margin)
         index, rows = tf.cond(
             tf.size(going) < tf.size(index),
             lambda: tf.nest.map_structure(lambda each: tf.gather(each, going), (index, rows)),
@@ -166,8 +164,7 @@ def _refine(items, model, prepared, iterations, canvas):
         offsets, canvas, state = tf.nest.map_structure(items.join, rows)
         gates = (first._replace(offsets=offsets), *others)
 
-        def iterate(step, canvas, state, before):
-            del before
+        def iterate(step, canvas, state, _):
             return step + 1, *model.stack(gates, canvas, state), state[-1].h
 
         until = tf.minimum(items.next_look(done), iterations)

@@ -46,7 +46,6 @@ def stop_pixels(canvases, start, threshold):
     outlooks, doubts = looks_ahead(canvases, start)
     outlook, spent = np.zeros_like(outlooks[0]), np.zeros(outlooks.shape[1:4], int)
     going = list(np.ndindex(spent.shape))
-    part = -(-len(going) // 16)
     for n in range(1, len(canvases) + 1):
         for place in going:
             spent[place] = n
@@ -56,7 +55,7 @@ def stop_pixels(canvases, start, threshold):
             outlook[place] = outlooks[n - 1][place]
         settled = doubts[n - 1] < threshold * margins(outlook)
         # In the order of the pixels: those that have not settled, then those that have.
-        kept = -(-sum(not settled[place] for place in going) // part) * part
+        kept = -(-sum(not settled[place] for place in going) // 16) * 16
         going = sorted(going, key=lambda place: settled[place])[:kept]
     for place in going:
         outlook[place] = canvases[-1][place]
@@ -171,8 +170,7 @@ def test_a_class_amid_its_own(shape):
 
 def test_without_a_lead_nothing_has_settled():
     model = make_model()
-    prepared = model.prepare(tf.zeros((1, 3, 3, 24)))
-    canvas, spent = adaptive.refine_pixels(model, prepared, 5, 1e9)
+    canvas, spent = adaptive.refine_pixels(model, tf.zeros((1, 3, 3, 24)), 5, 1e9)
     assert (canvas.numpy() == 0).all() and (spent.numpy() == 5).all()
 
 

@@ -209,9 +209,7 @@ def test_evaluate_at_several_scales(tmp_path, model_file):
     assert f"{100 * scores['results'][0]['miou']:.2f}" in printed
     assert (tmp_path / "model.curve_val_scales0.5-1_flip.png").is_file()
     assert not (tmp_path / "model.scores_val.json").exists()
-    assert "scales 0.0,1.0: expected numbers above 0" in run(
-        *evaluate, "--scales", "0,1", status=2
-    )
+    assert "scales 0.0,1.0: expected numbers above 0" in run(*evaluate, "--scales", "0,1", status=2)
 
 
 def test_evaluate_refuses_other_classes(tmp_path, model_file, monkeypatch):

@@ -268,4 +268,5 @@ def test_adaptive_measures_what_refine_gives(tmp_path, monkeypatch):
     np.testing.assert_array_equal(picture[:, :51], halves(3, 43, 51, seed=1)[0][0])
     prepared = model.prepare(model.encode(picture[None, :, :51]))
     spent = model.refine_until_settled(prepared, 3)[1][0].numpy()
-    np.testing.assert_array_equal(picture[::8, 102::8, 0], np.array([0, 127, 255])[spent[:6, :7] - 1])
+    shades = np.array([0, 127, 255])[spent[:6, :7] - 1]
+    np.testing.assert_array_equal(picture[::8, 102::8, 0], shades)
