@@ -99,7 +99,7 @@ class _Pixels:
         return items[tf.newaxis, tf.newaxis]
 
     def next_look(self, done):
-        # Looking and gathering take about as long as an iteration on a tenth of all.
+        # Most settle early, and to look and to gather takes time, too.
         return 2 * done
 
     def going(self, doubt, margin):

@@ -44,9 +44,8 @@ class RecurrentSegmenter(base.Segmenter):
       learned_start: whether canvas and state start from trained values instead of zero.
       recompute: whether training runs the iterations a second time on the way back, instead of
         keeping what every one of them leaves behind: on some canvas pixels after the other, so that
-        a step takes as much memory with many iterations as with one (with larger kernels on some
-        pictures of the batch after the other, which saves up to the batch size). The gradient is
-        the same.
+        a step's memory hardly grows with their number (with larger kernels on some pictures of the
+        batch after the other, as far as there are several). The gradient is the same.
       train_encoder: whether training changes the encoder.
       freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
         training, as it should with fewer than 16 pictures a batch.
@@ -218,10 +217,11 @@ class RecurrentSegmenter(base.Segmenter):
         cells = None
         if isinstance(images, SampledPictures):
             images, cells = images
-        features = self._in_context(self.encode(images, training=training))
-        prepared = self.stack.prepare(
-            features if cells is None else self._at_corners(features, cells)
-        )
+        features = self.encode(images, training=training)
+        if cells is None:
+            prepared = self.prepare(features)
+        else:
+            prepared = self.stack.prepare(self._at_corners(self._in_context(features), cells))
         iterations = self.iterations if iterations is None else iterations
         weighted = self._weighted_iterations() if training else []
         if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
