@@ -10,7 +10,12 @@ import importlib.abc
 import importlib.util
 import sys
 
-_REGISTERING = ("rnnseg.models", "rnnseg.losses")
+_REGISTERING = (
+    "rnnseg.segmenter",
+    "rnnseg.baselines.deeplabv3",
+    "rnnseg.baselines.pspnet",
+    "rnnseg.losses",
+)
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):
@@ -61,4 +66,19 @@ def register_with_keras() -> None:
 
 def _import_registering():
     for name in _REGISTERING:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            # Where Keras is imported by a module that these need, such as rnnseg.base, they cannot
+            # be had before it is whole.
+            if not _half_imported():
+                raise
+
+
+def _half_imported() -> bool:
+    """Whether a module of this package is being imported right now."""
+    return any(
+        getattr(getattr(module, "__spec__", None), "_initializing", False)
+        for name, module in list(sys.modules.items())
+        if name.startswith("rnnseg.")
+    )
