@@ -188,6 +188,7 @@ def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:
             multiply_adds=[round(1e9 * row.gmacs) for row in group],
             milliseconds=[row.milliseconds for row in group],
             trained_iterations=None,
+            family=system,
         )
         for (system, stride), group in groups.items()
     ]

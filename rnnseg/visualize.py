@@ -1,6 +1,7 @@
 """Pictures of predictions and of what they cost."""
 
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ class Curve:
       multiply_adds: of one prediction.
       milliseconds: of one prediction.
       trained_iterations: the number of training, which gets a mark; None: no mark.
+      family: curves of one family, such as a system at several strides, share their colour; from
+        the second on their lines are broken and their dots hollow. None: a family of its own.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Curve:
     multiply_adds: Sequence[int]
     milliseconds: Sequence[float]
     trained_iterations: int | None
+    family: str | None = None
 
 
 def colorize(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> np.ndarray:
@@ -148,6 +152,8 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
     in_giga = max(max(curve.multiply_adds) for curve in curves) >= 1e9
     unit, factor = ("G", 1e-9) if in_giga else ("M", 1e-6)
     panels = figure.subplots(1, 2, sharey=True)
+    families = [curve.family or curve.name for curve in curves]
+    colors = dict(zip(dict.fromkeys(families), itertools.cycle(_LINE_COLORS), strict=False))
     for axes, label, costs in (
         (panels[0], f"multiply-adds a picture ({unit})",
          [[factor * value for value in curve.multiply_adds] for curve in curves]),
@@ -155,12 +161,14 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
     ):  # fmt: skip
         marked = False
         for index, (curve, cost) in enumerate(zip(curves, costs, strict=True)):
-            color = _LINE_COLORS[index % len(_LINE_COLORS)]
+            color = colors[families[index]]
+            first = families.index(families[index]) == index
             miou = [100 * value for value in curve.miou]
             single = len(miou) == 1
             axes.plot(
-                cost, miou, "D" if single else "-o", color=color, markersize=7 if single else 5,
-                label=curve.name,
+                cost, miou, linestyle="none" if single else "-" if first else "--", color=color,
+                marker="D" if single else "o", markersize=7 if single else 5,
+                markerfacecolor=color if first else "white", label=curve.name,
             )  # fmt: skip
             for position, iterations in enumerate(curve.iterations):
                 if iterations == curve.trained_iterations:

@@ -81,3 +81,20 @@ def test_curve_is_drawn_where_the_scores_are(tmp_path):
     assert left > right  # rows count downwards: the curve rises
     left, right = draw((0.6, 0.5, 0.3))
     assert left < right
+
+
+def test_curves_of_a_family_share_their_colour(tmp_path):
+    def drawn(families):
+        curves = [
+            visualize.Curve(f"{index}", (1,), (0.4 + index / 10,), (2e9,), (10,), None, family)
+            for index, family in enumerate(families)
+        ]
+        visualize.save_curve(tmp_path / "curve.png", curves)
+        pixels = np.asarray(Image.open(tmp_path / "curve.png").convert("RGB"))
+        return [np.all(pixels == color, axis=-1).sum() for color in ((0, 114, 178), (213, 94, 0))]
+
+    own_blue, own_red = drawn(("a", "b"))
+    shared_blue, shared_red = drawn(("a", "a"))
+    assert own_red > 0 and shared_red == 0
+    # The second of the family is a ring only.
+    assert own_blue < shared_blue < 2 * own_blue
