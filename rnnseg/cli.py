@@ -59,6 +59,15 @@ class _Sizes(click.ParamType):
         return tuple(_SIZE.convert(each, param, ctx) for each in str(value).split(","))
 
 
+class _SizeOrAny(click.ParamType):
+    """One size of pictures, or none."""
+
+    name = "HEIGHTxWIDTH|any"
+
+    def convert(self, value, param, ctx):
+        return value if value == "any" else _SIZE.convert(value, param, ctx)
+
+
 _DATA_HELP = (
     "Folder that a data_prep command built or of Model Garden's or DeepLab's records, tfds:NAME, a "
     '.json file that describes one of them, or "shapes".'
@@ -385,6 +394,39 @@ def benchmark(model, sizes, repeats, save):
     if save:
         profile.save()
         click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
+@click.option("--size", type=_SizeOrAny(), help="The LiteRT files' pictures.  [default: the run's "
+              "crop, else 513x513]")  # fmt: skip
+@click.option("--quantize", default="", metavar="KIND,...",
+              help="float16, dynamic or int8, beside float32.")  # fmt: skip
+@click.option("--data", help="Labelled data to calibrate and compare on.  [default: the run's]")
+@click.option("--split", default="val", show_default=True, help="Split to compare on.")
+@click.option("--pictures", multiple=True, metavar="FILE_OR_FOLDER",
+              help="Pictures without labels, in place of data; may be repeated.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=32, show_default=True,
+              help="Pictures to calibrate on at most, and as many to compare on.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
+def export(model, out, size, quantize, data, split, pictures, limit, overwrite):
+    r"""Write a SavedModel and LiteRT files for devices, and compare them with the model.
+
+    \b
+    rnnseg export runs/camvid --out exported/camvid --quantize float16,int8
+    rnnseg export runs/voc/best.keras --size 513x513 --pictures photos --out exported/voc
+    """
+    from rnnseg import export_model, loading
+
+    kinds = [kind.strip() for kind in quantize.split(",") if kind.strip()]
+    result = export_model(
+        loading.load_model(model), out, size, kinds, data, split, pictures, limit, overwrite
+    )
+    click.echo(result.table())
+    for line in result.missed():
+        click.echo(f"warning: {line}", err=True)
+    click.echo(f"wrote {out}")
 
 
 @main.command()

@@ -263,7 +263,8 @@ class ConvLSTMStack(keras.layers.Layer):
                 value = tf.broadcast_to(
                     tf.cast(self.initial[name], dtype), tf.concat([place, [width]], 0)
                 )
-            return tf.ensure_shape(value, shape)
+            value.set_shape(shape)  # tf.ensure_shape is an operator that LiteRT does not have
+            return value
 
         canvas = initial("canvas", self.num_classes, tf.float32)
         state = tuple(

@@ -5,8 +5,6 @@ import json
 import os
 import pathlib
 import shlex
-import shutil
-import tempfile
 
 import rnnseg
 from rnnseg import loading, report, visualize
@@ -15,7 +13,7 @@ from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_pictures
 from rnnseg.errors import UserError
 from rnnseg.evaluation import Evaluator
-from rnnseg.files import atomic_path
+from rnnseg.files import atomic_path, remove_folder
 from rnnseg.segmentation import iteration_titles
 from rnnseg.training import train
 
@@ -61,10 +59,7 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     if out.exists() and not marker.is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty and holds no earlier demo: choose another --out")
     if marker.is_file():
-        # Aside first: interrupted in the middle, what is left would be no demo and no empty folder.
-        aside = tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent)
-        os.replace(out, aside)
-        shutil.rmtree(aside)
+        remove_folder(out)
     with atomic_path(marker) as path:
         path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
 

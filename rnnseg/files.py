@@ -60,6 +60,14 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(left, ignore_errors=True)
 
 
+def remove_folder(path: str | os.PathLike) -> None:
+    """Removes a folder; interrupted in the middle, none of it is left in its place."""
+    path = pathlib.Path(path)
+    aside = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
+    os.replace(path, aside)
+    shutil.rmtree(aside)
+
+
 def _publish(temporary: pathlib.Path, path: pathlib.Path, mode: int) -> None:
     """Renames to the final name, with the mode that open() or mkdir() would have given."""
     umask = os.umask(0)

@@ -49,9 +49,13 @@ def pad_to_grid(images, stride: int, value: float) -> tf.Tensor:
       Padded images of the same dtype.
     """
     height, width = _size(images)
-    bottom = (canvas_size(height, stride) - 1) * stride + 1 - height
-    right = (canvas_size(width, stride) - 1) * stride + 1 - width
-    return tf.pad(images, [[0, 0], [0, bottom], [0, right], [0, 0]], constant_values=value)
+    padded_height, padded_width = (
+        (canvas_size(side, stride) - 1) * stride + 1 for side in (height, width)
+    )
+    paddings = [[0, 0], [0, padded_height - height], [0, padded_width - width], [0, 0]]
+    padded = tf.pad(images, paddings, constant_values=value)
+    # Padding by sizes of run time hides from LiteRT's converter how many channels there are.
+    return tf.reshape(padded, [-1, padded_height, padded_width, 3])
 
 
 def upsample(canvas, size, stride: int) -> tf.Tensor:

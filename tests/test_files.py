@@ -3,7 +3,7 @@ import stat
 import pytest
 
 from rnnseg import UserError
-from rnnseg.files import atomic_folder, atomic_path, check_writable
+from rnnseg.files import atomic_folder, atomic_path, check_writable, remove_folder
 
 
 def test_the_file_is_whole_or_not_there(tmp_path):
@@ -53,3 +53,10 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     assert [each.name for each in path.iterdir()] == ["whole"]
     (tmp_path / "usual").mkdir()
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_removed_folder_leaves_nothing_behind(tmp_path):
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "folder" / "inner" / "file").touch()
+    remove_folder(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []

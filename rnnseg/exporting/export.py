@@ -1,0 +1,226 @@
+"""Exports a segmenter: a SavedModel and LiteRT files, checked against the model."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from rnnseg import budgets, files, scores
+from rnnseg.data import open_source
+from rnnseg.data.pipeline import MEAN_COLOR
+from rnnseg.errors import UserError
+from rnnseg.evaluation import check_classes
+from rnnseg.exporting import (
+    fitting,
+    litert,
+    parity,
+    predictions,
+    processes,
+    quantization,
+    saved_model,
+    signatures,
+)
+from rnnseg.loading import find_pictures
+from rnnseg.model_info import ModelInfo
+from rnnseg.palette import default_colors
+
+_SIZE = (513, 513)
+_REPORT = "parity.json"
+
+
+def export_model(
+    model,
+    out: str | os.PathLike,
+    size: tuple[int, int] | str | None = None,
+    quantize: Sequence[str] = (),
+    data: str | None = None,
+    split: str = "val",
+    pictures: Sequence[str] = (),
+    limit: int = 32,
+    overwrite: bool = False,
+) -> parity.Parity:
+    """Writes a segmenter for serving and for devices, and compares what was written with it.
+
+    The folder then holds `saved_model`, for pictures of any size; `anytime.tflite`, whose stages an
+    app calls one by one; `segment.tflite`, the whole prediction in one call; both once more for
+    each quantization, as `anytime_int8.tflite`; and `parity.json`, how far all of them agree with
+    the model. Every `.tflite` says what is in it (`rnnseg.model_info.ModelInfo`). What was trained
+    in mixed precision is exported, and compared, in float32.
+
+    Args:
+      model: a segmenter, as `load_model` gives it.
+      out: folder to write to.
+      size: (height, width) of the LiteRT files' pictures, in pixels, or "any"; None: the crop of
+        the run that the model was loaded from, else 513x513. Pictures that are larger are scaled
+        down for calibration and comparison, and what is missing beside them is padded.
+      quantize: some of "float16", "dynamic" and "int8", beside float32.
+      data: labelled data, as `rnnseg.data.open_source` takes it: int8 is calibrated on the split
+        that the run was trained on, or "train", files are compared on `split`. None: that of the
+        run, if it is still there.
+      split: its split.
+      pictures: in place of data: files, folders and patterns of pictures without labels.
+      limit: how many pictures at most, evenly spread, to calibrate on, and as many to compare on.
+      overwrite: whether an earlier export in `out` is replaced.
+
+    Returns:
+      How far the files agree with the model. Missed targets are among it and no error.
+
+    Raises:
+      UserError: an argument out of its range, no pictures, an `out` that holds something else, or a
+        model that cannot be converted. Nothing is left then.
+    """
+    wrong = set(quantize) - set(quantization.KINDS)
+    if wrong:
+        raise UserError(
+            f"quantize {', '.join(sorted(wrong))}: expected some of {', '.join(quantization.KINDS)}"
+        )
+    if limit < 1:
+        raise UserError(f"limit {limit}: expected at least 1 picture")
+    out = _check_out(out, overwrite)
+    run = _run_config(model)
+    if size is None:
+        size = tuple(run.get("crop", _SIZE))
+    size = None if size == "any" else size
+    if size is not None:
+        model.check_picture(*size)
+    calibration, checking, checked_on = _choose_pictures(
+        model, run, data, split, pictures, size, limit, "int8" in quantize
+    )
+    model = _in_float32(model)
+    info = _model_info(model, size, split)
+    with files.atomic_folder(out) as folder:
+        written = _write(model, info, folder, quantize, calibration)
+        checked = _check(model, info, folder, written, checking)
+        result = parity.Parity(checked_on, len(checking), checked)
+        (folder / _REPORT).write_text(json.dumps(result.to_json(), indent=2) + "\n")
+        if out.exists():
+            files.remove_folder(out)
+    return result
+
+
+def _check_out(out: str | os.PathLike, overwrite: bool) -> pathlib.Path:
+    out = pathlib.Path(os.path.realpath(out))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / _REPORT).is_file():
+            raise UserError(f"{out} is there already and holds no export: choose another --out")
+        if not overwrite:
+            raise UserError(
+                f"{out} is there already: choose another --out, or write it anew by --overwrite"
+            )
+    return out
+
+
+def _run_config(model) -> dict:
+    """What the run that a model was loaded from was asked for; nothing where there is no run."""
+    path = pathlib.Path(model.loaded_from or "", "config.json")
+    return json.loads(path.read_text()) if model.loaded_from and path.is_file() else {}
+
+
+def _choose_pictures(model, run, data, split, pictures, size, limit, calibrate):
+    """The pictures to calibrate on and to compare on, and what the latter are called."""
+    if pictures:
+        if data is not None:
+            raise UserError("--data and --pictures: give one of them")
+        found = fitting.from_files(find_pictures(pictures), size, limit)
+        return found, found, ", ".join(pictures)
+    if data is None:
+        if "data" not in run:
+            raise UserError(
+                "there is nothing to compare the files on: give labelled data by --data, or "
+                "pictures by --pictures"
+            )
+        try:
+            source = open_source(run["data"])
+        except UserError as error:
+            raise UserError(
+                f"the data that {model.loaded_from} was trained on cannot be opened ({error}): "
+                "give it by --data, or pictures by --pictures"
+            ) from error
+    else:
+        source = open_source(data)
+    check_classes(model, source)
+    checking = fitting.from_source(source, split, size, limit)
+    train = run.get("train_split", "train")
+    calibration = fitting.from_source(source, train, size, limit) if calibrate else []
+    return calibration, checking, f"{source.name}, {split}"
+
+
+def _in_float32(model):
+    if model.compute_dtype == "float32":
+        return model
+    copy = type(model).from_config(model.get_config() | {"dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    copy.loaded_from = model.loaded_from
+    return copy
+
+
+def _model_info(model, size, split) -> ModelInfo:
+    names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
+    initial = model.stack.initial if model.recurrent else {}
+    costs = size and dataclasses.asdict(budgets.stage_costs(model, *size))
+    found = None
+    if model.loaded_from and scores.scores_path(model.loaded_from, split).is_file():
+        found = scores.Scores.load(model.loaded_from, split)
+    return ModelInfo(
+        kind="anytime",
+        recurrent=model.recurrent,
+        quantization="float32",
+        classes=tuple(names),
+        colors=tuple(model.class_colors or default_colors(model.num_classes)),
+        size=size,
+        output_stride=model.output_stride,
+        padding=MEAN_COLOR,
+        iterations=model.iterations,
+        state=signatures.state_channels(model),
+        start={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
+        multiply_adds=costs,
+        miou=found and {point.iterations: point.miou for point in found.points},
+        scored_on=found and f"{found.data}, {found.split}",
+    )
+
+
+def _write(model, info, folder, quantize, calibration) -> dict[str, str]:
+    """Writes everything but the report; the quantization of every LiteRT file by its name."""
+    saved_model.export(model, folder / "saved_model")
+    floats = litert.convert(model, info.size)
+    written = {}
+    for kind in tqdm(("float32", *dict.fromkeys(quantize)), desc="convert", disable=None):
+        made = floats if kind == "float32" else quantization.quantize(floats, kind, calibration)
+        for name, file in made.items():
+            own = dataclasses.replace(info, kind=name, quantization=kind)
+            file_name = f"{name}.tflite" if kind == "float32" else f"{name}_{kind}.tflite"
+            (folder / file_name).write_bytes(own.append_to(file))
+            written[file_name] = kind
+    return written
+
+
+def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, ...]:
+    """Compares everything that was written with the model."""
+    bar = tqdm(total=len(checking) * (len(written) + 1), desc="check", unit="picture", disable=None)
+
+    def predict(predictor):
+        for picture in checking:
+            yield predictor(picture.image)
+            bar.update()
+
+    def compare(name, kind, found):
+        agreements = parity.compare(checking, expected, found, model.num_classes)
+        return parity.FileParity(name, kind, agreements)
+
+    with bar:
+        expected = list(predict(predictions.of_model(model)))
+        checked = [
+            compare(name, kind, predict(predictions.of_file(folder / name)))
+            for name, kind in written.items()
+        ]
+    try:
+        served = predictions.of_saved_model(folder / "saved_model", checking, info)
+    except processes.ProcessError as error:
+        raise UserError(f"the SavedModel cannot be served by TensorFlow alone: {error}") from error
+    checked += [
+        compare(f"saved_model ({names})", "float32", found) for names, found in served.items()
+    ]
+    return tuple(checked)

@@ -1,0 +1,99 @@
+"""Real pictures, to calibrate on and to check files with."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from rnnseg.data import IGNORE_LABEL, Source, pipeline
+from rnnseg.errors import UserError
+from rnnseg.loading import read_picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture as a file takes it.
+
+    Attributes:
+      image: RGB, uint8 `(H, W, 3)`.
+      label: class indices, uint8 `(H, W)`, or None.
+      shown: the (height, width) of the picture in it; below and to the right there is padding.
+    """
+
+    image: np.ndarray
+    label: np.ndarray | None
+    shown: tuple[int, int]
+
+
+def fit(image: np.ndarray, label: np.ndarray | None, size: tuple[int, int] | None) -> Picture:
+    """Fits a picture to a file's size: scales it down where it is larger, and pads the rest.
+
+    Args:
+      image: RGB, uint8 `(h, w, 3)`.
+      label: class indices, uint8 `(h, w)`, or None.
+      size: (height, width), in pixels; None leaves it as it is.
+    """
+    if size is None:
+        return Picture(image, label, image.shape[:2])
+    height, width = image.shape[:2]
+    scale = min(1.0, size[0] / height, size[1] / width)
+    shown = (max(1, round(height * scale)), max(1, round(width * scale)))
+
+    def fitted(values, resampling, around):
+        if shown != (height, width):
+            values = np.asarray(Image.fromarray(values).resize(shown[::-1], resampling))
+        full = np.full((*size, *values.shape[2:]), around, np.uint8)
+        full[: shown[0], : shown[1]] = values
+        return full
+
+    image = fitted(image, Image.Resampling.BILINEAR, pipeline.MEAN_COLOR)
+    if label is not None:
+        label = fitted(label, Image.Resampling.NEAREST, IGNORE_LABEL)
+    return Picture(image, label, shown)
+
+
+def from_files(
+    paths: Sequence[pathlib.Path], size: tuple[int, int] | None, limit: int
+) -> list[Picture]:
+    """Some of the pictures in files, evenly spread over them.
+
+    Args:
+      paths: of the files.
+      size: as in `fit`.
+      limit: how many at most.
+    """
+    return [fit(read_picture(path), None, size) for path in paths[:: _step(len(paths), limit)]]
+
+
+def from_source(
+    source: Source, split: str, size: tuple[int, int] | None, limit: int
+) -> list[Picture]:
+    """Some of the pictures of a data set with their labels, evenly spread over a split.
+
+    Args:
+      source: the data set.
+      split: of it.
+      size: as in `fit`.
+      limit: how many at most.
+
+    Raises:
+      UserError: no such split, an empty one, or a label of another size than its picture.
+    """
+    examples = source.read(split).shard(_step(source.require_split(split), limit), 0)
+    found = []
+    for image, label, name in examples.map(
+        lambda example: (*pipeline.decode(example), example["name"])
+    ).as_numpy_iterator():
+        if image.shape[:2] != label.shape:
+            raise UserError(
+                f"{name.decode()}: picture of {image.shape[:2]} and label of {label.shape} pixels"
+            )
+        found.append(fit(image, label, size))
+    return found
+
+
+def _step(total: int, limit: int) -> int:
+    """Every how manieth is taken."""
+    return -(-total // limit)

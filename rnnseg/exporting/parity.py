@@ -1,0 +1,209 @@
+"""How far exported files agree with the model that they come from, on real pictures."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnseg import metrics
+from rnnseg.exporting.fitting import Picture
+
+# The share of pixels that a file has to give the class that the model gives them.
+_EQUAL = {"float32": 0.9999, "float16": 0.995, "dynamic": 0.985, "int8": 0.97}
+# How much mean IoU it may lose after so many iterations.
+_MIOU_LOSS, _MIOU_ITERATIONS = 0.01, 6
+
+
+class Prediction(NamedTuple):
+    """What came of one picture.
+
+    Attributes:
+      classes: class map, integers, `(H, W)`.
+      canvas: logits, float32, `(h, w, classes)`; None where they are not to be had.
+    """
+
+    classes: np.ndarray
+    canvas: np.ndarray | None
+
+
+Predictions = Mapping[int, Prediction]
+"""What came of one picture after each number of iterations."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """How a file agrees with the model after a number of iterations.
+
+    Attributes:
+      iterations: the number.
+      equal: share of the pixels that have the same class.
+      logit_difference: the largest between two canvases; None where there are none to compare.
+      miou: mean IoU of the file, of 1; None without labels.
+      model_miou: that of the model.
+    """
+
+    iterations: int
+    equal: float
+    logit_difference: float | None
+    miou: float | None
+    model_miou: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FileParity:
+    """How one file agrees with the model.
+
+    Attributes:
+      file: its name; of a SavedModel with signatures.
+      quantization: "float32", "float16", "dynamic" or "int8".
+      agreements: one a number of iterations, rising.
+    """
+
+    file: str
+    quantization: str
+    agreements: tuple[Agreement, ...]
+
+    @property
+    def target(self) -> float:
+        """The share of equal pixels that is expected of it."""
+        return _EQUAL[self.quantization]
+
+    def missed(self) -> list[str]:
+        """The targets that are missed, one line each."""
+        lines = []
+        worst = min(self.agreements, key=lambda each: each.equal)
+        if worst.equal < self.target:
+            lines.append(
+                f"{100 * worst.equal:.3f} % equal pixels at n = {worst.iterations}, expected "
+                f"{100 * self.target:g} %"
+            )
+        scored = [each for each in self.agreements if each.iterations == _MIOU_ITERATIONS]
+        for each in scored or self.agreements[-1:]:
+            if each.miou is not None and each.miou < each.model_miou - _MIOU_LOSS:
+                lines.append(
+                    f"mIoU {100 * each.miou:.2f} % at n = {each.iterations}, expected "
+                    f"{100 * (each.model_miou - _MIOU_LOSS):.2f} %"
+                )
+        return lines
+
+
+def compare(
+    pictures: Sequence[Picture],
+    expected: Sequence[Predictions],
+    found: Iterable[Predictions],
+    num_classes: int,
+) -> tuple[Agreement, ...]:
+    """Compares a file's predictions with the model's, where the pictures are no padding.
+
+    Args:
+      pictures: what was segmented; all with labels or all without.
+      expected: the model's predictions.
+      found: the file's.
+      num_classes: number of classes.
+
+    Returns:
+      One for each number of iterations.
+    """
+    tallies = {number: _Tally(num_classes) for number in expected[0]}
+    for picture, model, file in zip(pictures, expected, found, strict=True):
+        for number, tally in tallies.items():
+            tally.add(picture, model[number], file[number])
+    return tuple(tally.agreement(number) for number, tally in sorted(tallies.items()))
+
+
+class _Tally:
+    """What is counted over the pictures after one number of iterations."""
+
+    def __init__(self, num_classes: int):
+        self._equal = self._pixels = 0
+        self._difference = None
+        self._confusion = {
+            name: np.zeros((num_classes, num_classes), np.int64) for name in ("model", "file")
+        }
+
+    def add(self, picture: Picture, model: Prediction, file: Prediction) -> None:
+        part = tuple(slice(side) for side in picture.shown)
+        maps = {"model": model.classes[part], "file": file.classes[part]}
+        self._equal += np.count_nonzero(maps["model"] == maps["file"])
+        self._pixels += maps["model"].size
+        if file.canvas is not None:
+            difference = float(np.abs(model.canvas - file.canvas).max())
+            self._difference = max(self._difference or 0.0, difference)
+        if picture.label is not None:
+            for name, confusion in self._confusion.items():
+                confusion += metrics.confusion_matrix(
+                    picture.label[part], maps[name], len(confusion)
+                )
+
+    def agreement(self, iterations: int) -> Agreement:
+        labelled = self._confusion["model"].any()
+        miou = {
+            name: float(metrics.mean_iou(confusion)) if labelled else None
+            for name, confusion in self._confusion.items()
+        }
+        return Agreement(
+            iterations=iterations,
+            equal=self._equal / self._pixels,
+            logit_difference=self._difference,
+            miou=miou["file"],
+            model_miou=miou["model"],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How all files agree with the model.
+
+    Attributes:
+      checked_on: the pictures, for people.
+      pictures: how many.
+      files: one a file.
+    """
+
+    checked_on: str
+    pictures: int
+    files: tuple[FileParity, ...]
+
+    def missed(self) -> list[str]:
+        """The targets that are missed, one line each, and what to do."""
+        return [
+            f"{each.file}: {line}; use another file, or calibrate on more pictures (--limit)"
+            for each in self.files
+            for line in each.missed()
+        ]
+
+    def table(self) -> str:
+        """All numbers, for people."""
+        width = max(len(each.file) for each in self.files)
+        lines = [
+            f"{self.checked_on}: {self.pictures} pictures; beside the model in float32",
+            "",
+            f"{'file':{width}s}  iterations  equal pixels %  target %  logit difference  mIoU %  "
+            "model's",
+        ]
+        for file in self.files:
+            for each in file.agreements:
+                logits, miou, model = (
+                    "-" if value is None else f"{scale * value:.{digits}f}"
+                    for value, scale, digits in (
+                        (each.logit_difference, 1, 5),
+                        (each.miou, 100, 2),
+                        (each.model_miou, 100, 2),
+                    )
+                )
+                name = file.file if each is file.agreements[0] else ""
+                lines.append(
+                    f"{name:{width}s}  {each.iterations:10d}  {100 * each.equal:14.4f}  "
+                    f"{100 * file.target:8.2f}  {logits:>16s}  {miou:>6s}  {model:>7s}"
+                )
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain numbers."""
+        return {
+            "checked_on": self.checked_on,
+            "pictures": self.pictures,
+            "files": [dataclasses.asdict(each) | {"target": each.target} for each in self.files],
+            "missed": self.missed(),
+        }

@@ -1,0 +1,39 @@
+"""SavedModels, for serving without rnnseg."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from rnnseg.exporting import signatures
+
+
+def export(model, folder: str | os.PathLike) -> None:
+    """Writes a SavedModel for pictures of any size, any number of one size at a time.
+
+    Its signatures are those of `signatures.stage_functions` and `segment(image, iterations) ->
+    classes, confidence`: int32 class maps and the probability of their classes, float32 of 0-1,
+    both `(batch, H, W)`.
+
+    Args:
+      model: a segmenter that computes in float32.
+      folder: to write to.
+    """
+
+    def outputs(canvas, size):
+        logits = model.logits(canvas, size)
+        return {
+            "classes": tf.argmax(logits, axis=-1, output_type=tf.int32),
+            "confidence": tf.reduce_max(tf.nn.softmax(logits), axis=-1),
+        }
+
+    whole = signatures.segment_function(model, None, None, outputs)
+    write(signatures.stage_functions(model, None, None) | {"segment": whole}, folder)
+
+
+def write(functions: dict, folder: str | os.PathLike) -> None:
+    """Writes traced functions as signatures of a SavedModel."""
+    archive = keras.export.ExportArchive()
+    for name, function in functions.items():
+        archive.add_endpoint(name, function)
+    archive.write_out(folder, verbose=False)

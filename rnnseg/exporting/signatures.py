@@ -1,0 +1,135 @@
+"""The stages of a segmenter as functions with named tensors, for export."""
+
+import tensorflow as tf
+
+from rnnseg import geometry
+from rnnseg.conv_lstm import LSTMState
+
+# An iteration changes a logit by one at most. What a class map is worth half of that, the next few
+# iterations can still overrule: on CamVid's video stronger seeds held on to what had moved on.
+SEED_STRENGTH = 0.5
+
+
+def state_channels(model) -> dict[str, int]:
+    """The number of channels of each tensor of the LSTM state, by the names h_0, c_0, h_1, …."""
+    if not model.recurrent:
+        return {}
+    return {
+        f"{part}_{layer}": width
+        for layer, width in enumerate(model.stack.widths)
+        for part in LSTMState._fields
+    }
+
+
+def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> dict:
+    """The stages one by one: `encode`, `refine`, `read`, `seed`.
+
+    `encode(image) -> prepared`; `refine(prepared, canvas, h_0, c_0, …) -> canvas, h_0, c_0, …`, one
+    iteration; `read(canvas) -> classes`; `seed(classes) -> canvas`. Where the size is any, `read`
+    takes the picture's `size` too, int32 `(2,)`, which a canvas does not tell. Of a feed-forward
+    model `encode` gives the canvas, and there is neither `refine` nor `seed`.
+
+    Args:
+      model: a segmenter that computes in float32.
+      size: the pictures' (height, width), in pixels; None for any.
+      batch: how many pictures at a time; None for any number.
+
+    Returns:
+      One traced `tf.function` for each name. It takes tensors by name and gives a dictionary of
+      them: `image` is uint8, class maps and sizes are int32, all others float32.
+    """
+    height, width = size or (None, None)
+    cells = [side and geometry.canvas_size(side, model.output_stride) for side in (height, width)]
+
+    def on_canvas(name, channels):
+        return tf.TensorSpec((batch, *cells, channels), tf.float32, name)
+
+    def encode(image):
+        first = "prepared" if model.recurrent else "canvas"
+        return {first: model.prepare(model.encode(image))}
+
+    def read(canvas, size=size):
+        return {"classes": model.read(canvas, size)}
+
+    def refine(prepared, canvas, **state):
+        states = tuple(
+            LSTMState(state[f"h_{layer}"], state[f"c_{layer}"])
+            for layer in range(len(model.stack.widths))
+        )
+        canvas, states = model.stack(model.stack.gates(prepared), canvas, states)
+        new = (tensor for each in states for tensor in each)
+        return {"canvas": canvas} | dict(zip(state_channels(model), new, strict=True))
+
+    def seed(classes):
+        return {"canvas": seeded_canvas(classes, model.num_classes, model.output_stride)}
+
+    canvas = on_canvas("canvas", model.num_classes)
+    functions = {
+        "encode": _traced(encode, image_spec(size, batch)),
+        "read": _traced(read, canvas, *([] if size else [tf.TensorSpec((2,), tf.int32, "size")])),
+    }
+    if model.recurrent:
+        prepared = on_canvas("prepared", 4 * model.stack.widths[0])
+        state = [on_canvas(name, channels) for name, channels in state_channels(model).items()]
+        functions |= {
+            "refine": _traced(refine, prepared, canvas, *state),
+            "seed": _traced(seed, tf.TensorSpec((batch, height, width), tf.int32, "classes")),
+        }
+    return functions
+
+
+def segment_function(model, size: tuple[int, int] | None, batch: int | None, outputs):
+    """The whole prediction: `segment(image, iterations)`, of a feed-forward model `segment(image)`.
+
+    Args:
+      model: a segmenter that computes in float32.
+      size: the pictures' (height, width), in pixels; None for any.
+      batch: how many pictures at a time; None for any number.
+      outputs: function of the canvas and the pictures' size that gives what comes out, by name.
+
+    Returns:
+      A traced `tf.function`; less than one iteration counts as one.
+    """
+
+    def segment(image, iterations=1):
+        prepared = model.prepare(model.encode(image))
+        if model.recurrent:
+            iterations = tf.maximum(iterations, 1)
+        canvas, _ = model.refine(prepared, iterations)
+        return outputs(canvas, size or tf.shape(image)[1:3])
+
+    number = [tf.TensorSpec((), tf.int32, "iterations")] if model.recurrent else []
+    return _traced(segment, image_spec(size, batch), *number)
+
+
+def image_spec(size: tuple[int, int] | None, batch: int | None) -> tf.TensorSpec:
+    """What pictures are: uint8 RGB, `(batch, height, width, 3)`."""
+    return tf.TensorSpec((batch, *(size or (None, None)), 3), tf.uint8, "image")
+
+
+def seeded_canvas(classes, num_classes: int, stride: int) -> tf.Tensor:
+    """Logits that say what a class map says at the canvas' cells.
+
+    Args:
+      classes: int32, `(batch, H, W)`; a number outside the classes, such as 255, stands for none.
+      num_classes: width of the canvas.
+      stride: pixels of the class map a pixel of the canvas.
+
+    Returns:
+      `(batch, h, w, num_classes)`, float32: `SEED_STRENGTH` for a cell's class and its negative for
+      the others, or zero for all. Cells beyond the map see the pixel at its edge.
+    """
+    for axis in (1, 2):
+        length = classes.shape[axis] or tf.shape(classes)[axis]
+        places = stride * tf.range(geometry.canvas_size(length, stride))
+        classes = tf.gather(classes, tf.minimum(places, length - 1), axis=axis)
+    known = (classes >= 0) & (classes < num_classes)
+    logits = tf.one_hot(classes, num_classes, SEED_STRENGTH, -SEED_STRENGTH)
+    # LiteRT has no operator for [..., tf.newaxis] where the size is any.
+    return logits * tf.expand_dims(tf.cast(known, tf.float32), -1)
+
+
+def _traced(function, *specs: tf.TensorSpec):
+    traced = tf.function(function, autograph=False)
+    traced.get_concrete_function(**{spec.name: spec for spec in specs})
+    return traced

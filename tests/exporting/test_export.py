@@ -1,0 +1,368 @@
+"""Whole exports, used by what is in the files alone."""
+
+import collections
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from click.testing import CliRunner
+from PIL import Image
+
+import rnnseg
+from rnnseg import UserError, budgets, cli
+from rnnseg.exporting import export, quantization
+from rnnseg.exporting.processes import quantize
+from rnnseg.model_info import ModelInfo
+from rnnseg.models import MODELS
+from rnnseg.profiles import Machine
+from tests.models import make_model
+from tests.sources import halves, tiny_source
+
+pytestmark = pytest.mark.slow
+
+SIZE = (41, 57)
+KINDS = ("float16", "dynamic", "int8")
+ALL = ("float32", *KINDS)
+# Of logits, relative to the largest.
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.1, "int8": 0.2}
+
+
+def liven(model, factor):
+    """Makes the logits of a random model as different from one another as a trained one's."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.kernel.assign(factor * layer.kernel)
+    return model
+
+
+class Run:
+    """A model, the folder it was exported to, and what the export said."""
+
+    def __init__(self, model, folder, size):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(export, "open_source", lambda data: tiny_source())
+            self.model, self.folder, self.size = model, folder, size
+            # A run's folder says size and data by itself.
+            options = {} if model.loaded_from else {"size": size or "any", "data": "tiny"}
+            self.parity = export.export_model(model, folder, quantize=KINDS, **options)
+
+    def path(self, name, kind):
+        return self.folder / (f"{name}.tflite" if kind == "float32" else f"{name}_{kind}.tflite")
+
+    def runners(self, name, kind):
+        interpreter = Interpreter(str(self.path(name, kind)))
+        return {
+            each: interpreter.get_signature_runner(each)
+            for each in interpreter.get_signature_list()
+        }
+
+    def image(self, height, width):
+        height, width = self.size or (height, width)
+        return np.random.default_rng(7).integers(0, 256, (1, height, width, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory):
+    """A fixed size, from a run's folder with its crop and scores."""
+    folder = tmp_path_factory.mktemp("run")
+    source = tiny_source()
+    model = liven(
+        make_model(num_classes=3, class_names=source.class_names, class_colors=source.class_colors),
+        2.5,
+    )
+    model.save(folder / "best.keras")
+    config = {"crop": SIZE, "data": "tiny", "train_split": "train", "val_split": "val"}
+    (folder / "config.json").write_text(json.dumps(config))
+    rows = [
+        {"iterations": n, "miou": miou, "multiply_adds": 1, "milliseconds": 1.0}
+        for n, miou in ((1, 0.5), (6, 0.625))
+    ]
+    scores = {"data": "tiny", "split": "val", "pictures": 3, "picture_size": [43, 51]}
+    scores |= {"scales": [1.0], "flip": False, "machine": vars(Machine("chip", 4)), "results": rows}
+    (folder / "scores_val.json").write_text(json.dumps(scores))
+    return Run(rnnseg.load_model(folder), tmp_path_factory.mktemp("out") / "it", SIZE)
+
+
+@pytest.fixture(scope="module")
+def any_size(tmp_path_factory):
+    """Any size, larger kernels, context, a learned start and mixed precision."""
+    model = liven(
+        make_model(
+            num_classes=3,
+            kernel_size=3,
+            context_channels=4,
+            learned_start=True,
+            dtype="mixed_bfloat16",
+        ),
+        2.5,
+    )
+    for index, value in enumerate(model.stack.initial.values()):
+        value.assign(tf.random.uniform(value.shape, -0.5, 0.5, seed=index))
+    return Run(model, tmp_path_factory.mktemp("out") / "it", None)
+
+
+@pytest.fixture(scope="module")
+def feed_forward(tmp_path_factory):
+    keras.utils.set_random_seed(5)
+    options = dict(encoder="small_cnn", encoder_weights=None, output_stride=8, head_channels=16)
+    model = liven(MODELS["deeplabv3"](3, **options), 1.5)
+    return Run(model, tmp_path_factory.mktemp("out") / "it", SIZE)
+
+
+@pytest.fixture(params=["fixed", "any_size", "feed_forward"])
+def run(request):
+    return request.getfixturevalue(request.param)
+
+
+def shapes(details):
+    return {
+        name: (tuple(each["shape_signature"].tolist()), each["dtype"])
+        for name, each in details.items()
+    }
+
+
+def iterate(run, runners, image, number):
+    """The canvas after a number of iterations, `(h, w, classes)`, with the loop outside."""
+    info = ModelInfo.load(run.path("anytime", "float32"))
+    encoded = runners["encode"](image=image)
+    if not info.recurrent:
+        return encoded["canvas"][0]
+    place = encoded["prepared"].shape[:3]
+    channels = {"canvas": len(info.classes)} | info.state
+    state = {
+        name: np.broadcast_to(np.float32(info.start.get(name, [0] * width)), (*place, width))
+        for name, width in channels.items()
+    }
+    for _ in range(number):
+        state = runners["refine"](**encoded, **state)
+    return state["canvas"][0]
+
+
+def expected(run, image, number):
+    """The canvas and the class map of the Keras model, in float32."""
+    model = export._in_float32(run.model)
+    canvas = model.trace(tf.constant(image), number)[-1]
+    return canvas[0].numpy(), model.read(canvas, image.shape[1:3])[0].numpy()
+
+
+def test_all_files_are_there_and_nothing_beside_them(run):
+    names = {run.path(name, kind).name for name in ("anytime", "segment") for kind in ALL}
+    assert {path.name for path in run.folder.iterdir()} == {*names, "saved_model", "parity.json"}
+    assert [path.name for path in run.folder.parent.iterdir()] == ["it"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_file_gives_what_the_model_gives(run, kind):
+    anytime, whole = run.runners("anytime", kind), run.runners("segment", kind)["segment"]
+    image = run.image(30, 44)
+    size = {} if run.size else {"size": np.int32(image.shape[1:3])}
+    for number in (1, 4) if run.model.recurrent else (1,):
+        canvas, classes = expected(run, image, number)
+        assert canvas.std() > 0.02  # else there would be nothing to see
+        stepped = iterate(run, anytime, image, number)
+        tolerance = TOLERANCES[kind] * abs(canvas).max()
+        np.testing.assert_allclose(stepped, canvas, atol=tolerance)
+        iterations = {"iterations": np.int32(number)} if run.model.recurrent else {}
+        result = whole(image=image, **iterations)
+        np.testing.assert_allclose(result["canvas"][0], canvas, atol=tolerance)
+        read = anytime["read"](canvas=stepped[None], **size)["classes"]
+        assert read.dtype == result["classes"].dtype == np.int32
+        at_least = {"float32": 0.999, "float16": 0.99}.get(kind, 0.9)
+        assert (read[0] == classes).mean() >= at_least
+        assert (result["classes"][0] == classes).mean() >= at_least
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_signatures_have_names_shapes_and_types(fixed, kind):
+    """Canvas and cell state are float32 in all of them."""
+    pixels, cells = (1, 41, 57), (1, 6, 8)
+    state = {
+        f"{part}_{layer}": ((*cells, width), np.float32)
+        for layer, width in enumerate((6, 5, 3))
+        for part in "hc"
+    }
+    canvas = {"canvas": ((*cells, 3), np.float32)}
+    prepared = {"prepared": ((*cells, 24), np.float32)}
+    classes = {"classes": (pixels, np.int32)}
+    image = {"image": ((*pixels, 3), np.uint8)}
+    whole = image | {"iterations": ((), np.int32)}
+    wanted = {
+        "encode": (image, prepared),
+        "refine": (prepared | canvas | state, canvas | state),
+        "read": (canvas, classes),
+        "seed": (classes, canvas),
+        "segment": (whole, classes | canvas),
+    }
+    found = fixed.runners("anytime", kind) | fixed.runners("segment", kind)
+    assert found.keys() == wanted.keys()
+    for name, (inputs, outputs) in wanted.items():
+        assert shapes(found[name].get_input_details()) == inputs
+        assert shapes(found[name].get_output_details()) == outputs
+
+
+def test_a_feed_forward_model_has_no_iterations(feed_forward):
+    runners = feed_forward.runners("anytime", "int8")
+    assert runners.keys() == {"encode", "read"}
+    assert list(runners["encode"].get_output_details()) == ["canvas"]
+    segment = feed_forward.runners("segment", "int8")["segment"]
+    assert list(segment.get_input_details()) == ["image"]
+
+
+def test_any_size_is_taken(any_size):
+    runners = any_size.runners("anytime", "float32")
+    for size in ((9, 70), (33, 49), (64, 8)):
+        image = any_size.image(*size)
+        canvas, classes = expected(any_size, image, 2)
+        found = iterate(any_size, runners, image, 2)
+        np.testing.assert_allclose(found, canvas, atol=1e-5)
+        read = runners["read"](canvas=found[None], size=np.int32(size))["classes"][0]
+        assert read.shape == size and (read == classes).mean() > 0.999
+
+
+def test_only_the_one_file_has_a_loop_and_weights_are_there_once(fixed):
+    for name, loops in (("anytime", 0), ("segment", 1)):
+        file = fixed.path(name, "float32").read_bytes()
+        kinds = collections.Counter(
+            quantize._KINDS[code.builtinCode]
+            for code in quantize.schema.ModelT.InitFromPackedBuf(file, 0).operatorCodes
+        )
+        assert kinds["WHILE"] == loops and not kinds["CUSTOM"]
+        parameters = 4 * fixed.model.count_params()
+        assert parameters < len(file) < parameters + 100_000
+
+
+def test_int8_computes_in_int8_between_the_ends_of_the_encoder(fixed):
+    """The first convolution and the one that gives `prepared` out are left in float32."""
+    for name, graph in (("anytime", b"encode"), ("segment", b"main")):
+        model = quantize.schema.ModelT.InitFromPackedBuf(fixed.path(name, "int8").read_bytes(), 0)
+        (graph,) = (each for each in model.subgraphs if each.name == graph)
+        types = [
+            graph.tensors[each.outputs[0]].type
+            for each in graph.operators
+            if quantize._KINDS[model.operatorCodes[each.opcodeIndex].builtinCode] == "CONV_2D"
+        ]
+        real, whole = quantize.schema.TensorType.FLOAT32, quantize.schema.TensorType.INT8
+        assert types == [real, *[whole] * 5, real]
+
+
+def test_ranges_are_carried_over_only_where_the_same_is_computed(fixed, feed_forward):
+    files = {
+        "anytime": fixed.path("anytime", "float32").read_bytes(),
+        "segment": feed_forward.path("segment", "float32").read_bytes(),
+    }
+    with pytest.raises(UserError, match="segment computes features by other operators"):
+        quantization.quantize(files, "int8", [])
+
+
+def test_quantized_files_are_smaller(fixed):
+    size = {kind: fixed.path("anytime", kind).stat().st_size for kind in ALL}
+    weights = 4 * fixed.model.count_params()
+    assert size["float16"] < size["float32"] - 0.45 * weights
+    assert size["dynamic"] < size["float32"] - 0.6 * weights
+    assert size["int8"] < size["float32"] - 0.6 * weights
+
+
+def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
+    info = ModelInfo.load(fixed.path("segment", "int8"))
+    source = tiny_source()
+    assert (info.kind, info.quantization, info.recurrent) == ("segment", "int8", True)
+    assert (info.classes, info.colors) == (source.class_names, source.class_colors)
+    assert (info.size, info.output_stride, info.iterations) == (SIZE, 8, 6)
+    assert info.state == {"h_0": 6, "c_0": 6, "h_1": 5, "c_1": 5, "h_2": 3, "c_2": 3}
+    assert info.start == {}
+    assert info.miou == {1: 0.5, 6: 0.625} and info.scored_on == "tiny, val"
+    assert info.multiply_adds == vars(budgets.stage_costs(fixed.model, *SIZE))
+    with zipfile.ZipFile(fixed.path("anytime", "float16")) as archive:
+        assert archive.read("labels.txt").decode().split() == list(source.class_names)
+    info = ModelInfo.load(any_size.path("anytime", "dynamic"))
+    assert (info.kind, info.quantization, info.size) == ("anytime", "dynamic", None)
+    assert info.start["canvas"] == tuple(any_size.model.stack.initial["canvas"].numpy())
+    assert info.start.keys() == {"canvas", *info.state}
+    assert info.multiply_adds is None and info.miou is None
+    info = ModelInfo.load(feed_forward.path("anytime", "float32"))
+    assert not info.recurrent and info.state == {} and info.iterations == 1
+
+
+def test_the_report_is_of_all_files(run):
+    content = json.loads((run.folder / "parity.json").read_text())
+    assert content == json.loads(json.dumps(run.parity.to_json()))
+    names = [each["file"] for each in content["files"]]
+    assert sorted(name for name in names if name.endswith(".tflite")) == sorted(
+        path.name for path in run.folder.glob("*.tflite")
+    )
+    assert sum(name.startswith("saved_model") for name in names) == 2
+    assert content["pictures"] == 3
+    for file in run.parity.files:
+        numbers = (1, 2, 6, 12) if run.model.recurrent else (1,)
+        assert tuple(each.iterations for each in file.agreements) == numbers
+        if file.quantization == "float32":
+            assert min(each.equal for each in file.agreements) > 0.999
+        assert all(each.model_miou is not None for each in file.agreements)
+
+
+def test_the_saved_model_takes_batches_of_any_size(run):
+    """That it works without rnnseg is part of every export."""
+    served = tf.saved_model.load(run.folder / "saved_model").signatures
+    images = np.random.default_rng(3).integers(0, 256, (2, 30, 44, 3), np.uint8)
+    iterations = {"iterations": tf.constant(3)} if run.model.recurrent else {}
+    result = served["segment"](image=tf.constant(images), **iterations)
+    model = export._in_float32(run.model)
+    logits = model(images, iterations=3 if run.model.recurrent else 1).numpy()
+    assert (result["classes"].numpy() == logits.argmax(-1)).mean() > 0.999
+    likely = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    np.testing.assert_allclose(result["confidence"], likely.max(-1), atol=1e-5)
+
+
+def write_pictures(folder):
+    folder.mkdir()
+    for index, (image, _) in enumerate(halves(2)):
+        Image.fromarray(image).save(folder / f"{index}.png")
+    return str(folder)
+
+
+def test_the_command_takes_pictures_and_replaces_an_earlier_export(tmp_path):
+    pictures, out, model = (
+        write_pictures(tmp_path / "photos"),
+        tmp_path / "out",
+        tmp_path / "m.keras",
+    )
+    make_model().save(model)
+    out.mkdir()
+    (out / "parity.json").write_text("{}")
+    (out / "anytime_int8.tflite").write_text("of an earlier one")
+    arguments = ["export", model, "--out", out, "--size", "33x41", "--pictures", pictures]
+    arguments = [str(each) for each in (*arguments, "--limit", 1)]
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 2 and "out is there already: choose" in result.output
+    result = CliRunner().invoke(cli.main, [*arguments, "--overwrite"])
+    assert result.exit_code == 0, result.output
+    assert f"{pictures}: 1 pictures" in result.stdout and f"wrote {out}" in result.stdout
+    (row,) = (line for line in result.stdout.splitlines() if line.startswith("anytime.tflite"))
+    assert row.split()[1:4] == ["1", "100.0000", "99.99"] and row.split()[-2:] == ["-", "-"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "anytime.tflite", "parity.json", "saved_model", "segment.tflite"
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.keras", "out", "photos"]
+
+
+@keras.saving.register_keras_serializable("tests")
+class Odd(keras.layers.Layer):
+    """What LiteRT has no operator for."""
+
+    def call(self, inputs):
+        return tf.math.erfinv(tf.tanh(inputs))
+
+
+def test_an_operator_that_not_every_device_has_is_refused(tmp_path):
+    image = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(4, 3, 8, padding="same")(image / 255.0)
+    encoder = keras.Model(image, Odd()(features))
+    model = make_model(encoder=encoder)
+    pictures = write_pictures(tmp_path / "photos")
+    with pytest.raises(UserError, match="cannot be converted for LiteRT: .* operator for Erfinv"):
+        export.export_model(model, tmp_path / "out", (40, 48), pictures=[pictures])
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnnseg import UserError
+from rnnseg.data.pipeline import MEAN_COLOR
+from rnnseg.exporting import fitting
+from tests.sources import halves, make_source
+
+
+def test_a_smaller_picture_is_padded():
+    ((image, label),) = halves(1, 20, 30)
+    picture = fitting.fit(image, label, (25, 33))
+    assert picture.shown == (20, 30)
+    np.testing.assert_array_equal(picture.image[:20, :30], image)
+    np.testing.assert_array_equal(picture.label[:20, :30], label)
+    beside = np.ones((25, 33), bool)
+    beside[:20, :30] = False
+    assert (picture.image[beside] == MEAN_COLOR).all() and (picture.label[beside] == 255).all()
+
+
+@pytest.mark.parametrize("size, shown", [((20, 60), (20, 30)), ((60, 10), (7, 10))])
+def test_a_larger_picture_keeps_its_shape(size, shown):
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, 30:] = 200
+    label = np.uint8(image[..., 0] > 0)
+    picture = fitting.fit(image, label, size)
+    assert picture.shown == shown and picture.image.shape == (*size, 3)
+    half = shown[1] // 2
+    assert (picture.label[: shown[0], :half] == 0).all()
+    assert (picture.label[: shown[0], half : shown[1]] == 1).all()
+    assert (picture.label[shown[0] :] == 255).all() and (picture.label[:, shown[1] :] == 255).all()
+    assert (picture.image[: shown[0], : half - 1] == 0).all()
+    assert (picture.image[: shown[0], half + 1 : shown[1]] == 200).all()
+
+
+def test_for_any_size_a_picture_stays_as_it_is():
+    ((image, label),) = halves(1)
+    picture = fitting.fit(image, label, None)
+    assert picture.image is image and picture.label is label and picture.shown == label.shape
+
+
+def test_pictures_are_spread_evenly(tmp_path):
+    examples = halves(7)
+    source = make_source({"val": examples})
+    found = fitting.from_source(source, "val", None, 3)
+    for picture, index in zip(found, (0, 3, 6), strict=True):
+        np.testing.assert_array_equal(picture.image, examples[index][0])
+        np.testing.assert_array_equal(picture.label, examples[index][1])
+    assert len(fitting.from_source(source, "val", None, 7)) == 7
+    paths = [tmp_path / f"{index}.png" for index in range(7)]
+    for path, (image, _) in zip(paths, examples, strict=True):
+        Image.fromarray(image).save(path)
+    for picture, index in zip(fitting.from_files(paths, None, 4), (0, 2, 4, 6), strict=True):
+        np.testing.assert_array_equal(picture.image, examples[index][0])
+        assert picture.label is None
+
+
+def test_a_label_of_another_size_is_named():
+    ((image, label),) = halves(1)
+    source = make_source({"val": [(image, label[1:])]})
+    with pytest.raises(UserError, match="val_0: picture of .* and label of"):
+        fitting.from_source(source, "val", (40, 48), 1)
