@@ -18,13 +18,15 @@ _NAMES = {
     "RecurrentSegmenter": "rnnseg.segmenter",
     "SegmentationLoss": "rnnseg.losses",
     "UserError": "rnnseg.errors",
+    "export_model": "rnnseg.exporting.export",
     "load_model": "rnnseg.loading",
 }
 _MODULES = (
     "adaptive base baselines benchmarking budgets cityscapes config context conv_lstm data demo "
-    "encoders errors evaluation files geometry inspection loading losses metrics models palette "
-    "planning prediction profiles reading recomputation report sampling scores segmentation "
-    "segmenter tracing training views visualize"
+    "encoders errors evaluation exporting files framing geometry inspection interpreters loading "
+    "losses metrics model_info models pacing palette planning prediction profiles reading "
+    "recomputation report runtime sampling scores segmentation segmenter tracing training views "
+    "visualize"
 ).split()
 
 

@@ -33,6 +33,7 @@ CANVASES = {
     "zeros": np.zeros((5, 6, 4), np.float32),
     "constant": np.full((5, 6, 4), 0.1, np.float32),
     "tie at the top": np.full((4, 4, 5), 0.1, np.float32) * np.float32([1, 7, 7, 3, 7]),
+    "300 classes": blobs((5, 6, 300)),
     "one row": blobs((1, 6, 4)),
     "one column": blobs((6, 1, 4)),
     "one cell": blobs((1, 1, 4)),
@@ -68,18 +69,44 @@ def test_only_borders_are_interpolated(monkeypatch):
     cells = []
     read_cells = reading._read_cells
     monkeypatch.setattr(
-        reading, "_read_cells", lambda *args: cells.extend(args[2]) or read_cells(*args)
+        reading, "_read_cells", lambda *args: cells.extend(args[3]) or read_cells(*args)
     )
     reading.read_sparsely(canvas, (129, 129), 16)
     assert cells == [3] * 9
 
 
+@pytest.mark.parametrize("name", CANVASES)
+def test_equal_to_dense_reading_at_any_places(name):
+    canvas = CANVASES[name]
+    for height, width in ((100, 150), (1, 97), (64, 1)):
+        rows, columns = (
+            np.linspace(0, share * (cells - 1), side)
+            for share, cells, side in zip((1, 0.83), canvas.shape, (height, width), strict=False)
+        )
+        found = reading.read_at(canvas, rows, columns)
+        assert found.shape == (height, width)
+        np.testing.assert_array_equal(found, interpolate(canvas, rows, columns).argmax(-1))
+
+
+def interpolate(canvas, rows, columns):
+    """All logits, by the same operations."""
+
+    def between(values, places):
+        before = places.astype(int)
+        after = np.minimum(before + 1, len(values) - 1)
+        weight = (places - before).astype(np.float32)[:, np.newaxis, np.newaxis]
+        return values[before] + (values[after] - values[before]) * weight
+
+    across = between(canvas.swapaxes(0, 1), columns).swapaxes(0, 1)
+    return between(across, rows)
+
+
 def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(reading, "_BLOCK", 3 * 64 * 21)
+    monkeypatch.setattr(reading, "_BLOCK", 3 * 64)
     sizes = []
     read_cells = reading._read_cells
     monkeypatch.setattr(
-        reading, "_read_cells", lambda *args: sizes.append(len(args[1])) or read_cells(*args)
+        reading, "_read_cells", lambda *args: sizes.append(len(args[2])) or read_cells(*args)
     )
     canvas = CANVASES["noise"]
     np.testing.assert_array_equal(

@@ -1,0 +1,74 @@
+"""How fast class maps are read from canvases, sparsely as the runtime does it, and densely.
+
+    python -m experiments.reading_benchmark exported/voc/anytime.tflite photos --threads 4
+
+Pictures are scaled down and padded to the file's size, so that all of it is read, after one
+iteration and after as many as in training. Prints, over these canvases, the share of the cells with
+different classes at their corners; milliseconds of `rnnseg.reading.read_sparsely` (one thread) and
+of the file's own `read` (`--threads`), of each canvas the median of `--repeats` turns, and of these
+the median and the largest; and the share of the pixels that are equal.
+"""
+
+import functools
+import statistics
+
+import click
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from tqdm import tqdm
+
+from experiments.measuring import take_turns
+from rnnseg.commands import Command
+from rnnseg.errors import UserError
+from rnnseg.exporting import fitting
+from rnnseg.loading import find_pictures
+from rnnseg.reading import read_sparsely
+from rnnseg.runtime import Segmenter
+
+
+@click.command(cls=Command)
+@click.argument("file", metavar="ANYTIME.TFLITE")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True,
+              help="Of the file's read.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(min=1), default=11, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True,
+              help="Pictures at most, evenly spread.")  # fmt: skip
+def main(file, pictures, threads, repeats, limit):
+    """Print milliseconds of reading, sparsely and densely."""
+    segmenter = Segmenter(file, threads)
+    info = segmenter.info
+    if info.size is None:
+        raise UserError(f"{file} is for pictures of any size: expected one of a fixed size")
+    dense = Interpreter(file, num_threads=threads).get_signature_runner("read")
+    borders, sparse_times, dense_times, equal = [], [], [], []
+    chosen = fitting.from_files(find_pictures(pictures), info.size, limit)
+    for picture in tqdm(chosen, desc="read", unit="picture", disable=None):
+        for iterations in sorted({1, info.iterations}):
+            canvas = segmenter(picture.image, iterations=iterations).canvas
+            functions = (
+                functools.partial(read_sparsely, canvas, info.size, info.output_stride),
+                functools.partial(dense, canvas=canvas[np.newaxis]),
+            )
+            for times, seconds in zip(
+                (sparse_times, dense_times), take_turns(functions, repeats), strict=True
+            ):
+                times.append(1000 * seconds)
+            equal.append(np.mean(functions[0]() == functions[1]()["classes"][0]))
+            borders.append(_border_share(canvas))
+    size = "x".join(map(str, (*info.size, len(info.classes))))
+    print(f"{size}, {len(equal)} canvases, {100 * np.mean(borders):.1f} % of the cells on borders")
+    for name, times in (("sparsely", sparse_times), (f"densely, {threads} threads", dense_times)):
+        print(f"  {name:<20} {statistics.median(times):6.2f} ms, at most {max(times):.2f}")
+    print(f"  equal {100 * np.mean(equal):.4f} %")
+
+
+def _border_share(canvas: np.ndarray) -> float:
+    """The share of the cells whose corners have not all the same best class."""
+    best = canvas.argmax(-1)
+    corners = np.stack([best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]])
+    return float(np.mean(corners.min(0) != corners.max(0)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Pictures of any size for files of one size, and where their pixels lie on the canvas then.
+
+NumPy alone. The geometry is that of `rnnseg.geometry`: a picture's first and last pixels keep their
+places when it is scaled, and canvas pixel `i` lies on pixel `output_stride * i`.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from rnnseg.errors import UserError
+from rnnseg.model_info import ModelInfo
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture as a file takes it.
+
+    Attributes:
+      image: RGB, uint8 `(1, H, W, 3)`.
+      size: the (height, width) of the picture it was made of, in pixels.
+      rows: where the picture's rows of pixels lie on the canvas, in canvas pixels, `(height,)`.
+      columns: likewise, `(width,)`.
+    """
+
+    image: np.ndarray
+    size: tuple[int, int]
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def cells(self) -> tuple[slice, slice]:
+        """The canvas pixels that see the picture, without those in the padding alone."""
+        rows, columns = (slice(math.ceil(each[-1]) + 1) for each in (self.rows, self.columns))
+        return rows, columns
+
+
+def frame(image, info: ModelInfo) -> Frame:
+    """Fits a picture to a file.
+
+    What is larger than the file's size is scaled down, aspect kept; what is smaller keeps its size,
+    which is that of the pictures in training. Padding goes to the right and the bottom.
+
+    Args:
+      image: RGB, uint8 `(height, width, 3)`.
+      info: of the file.
+
+    Raises:
+      UserError: not such a picture.
+    """
+    image = check_picture(image)
+    size = shown = image.shape[:2]
+    if info.size is None:
+        if min(size) < info.output_stride:
+            raise UserError(
+                f"a picture of {size[0]}x{size[1]} pixels is smaller than one output stride "
+                f"({info.output_stride}): expected at least that on each side"
+            )
+    elif size != info.size:
+        # A side of one pixel is never too long.
+        ratios = [
+            (file - 1) / (side - 1) for file, side in zip(info.size, size, strict=True) if side > 1
+        ]
+        scale = min([1, *ratios])
+        shown = tuple(round((side - 1) * scale) + 1 for side in size)
+        full = np.empty((info.size[0], 3 * info.size[1]), np.uint8)
+        full[:] = np.tile(np.uint8(info.padding), info.size[1])
+        full = full.reshape(*info.size, 3)
+        full[: shown[0], : shown[1]] = image if shown == size else _shrink(image, shown)
+        image = full
+    rows, columns = (
+        np.linspace(0, (part - 1) / info.output_stride, side)
+        for part, side in zip(shown, size, strict=True)
+    )
+    return Frame(image[np.newaxis], size, rows, columns)
+
+
+def check_picture(image) -> np.ndarray:
+    """A picture as an array, once it is sure to be one.
+
+    Raises:
+      UserError: not uint8 RGB, `(height, width, 3)`.
+    """
+    image = np.asarray(image)
+    if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
+        hint = "is grey: repeat it by np.stack([grey] * 3, -1)"
+    elif image.ndim == 3 and image.shape[2] == 4:
+        hint = "has a fourth channel: leave it out by image[..., :3]"
+    elif image.ndim == 4:
+        hint = "is a batch: give its pictures one at a time"
+    elif image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        hint = "is no picture"
+    elif image.dtype != np.uint8:
+        hint = "has the wrong type: bring it to 0-255 and convert it by .astype(np.uint8)"
+    else:
+        return image
+    raise UserError(
+        f"image of shape {image.shape} and {image.dtype}: expected RGB, uint8 of 0-255, (height, "
+        f"width, 3); this {hint}"
+    )
+
+
+def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales a picture down, uint8 `(height, width, 3)`."""
+    down, right = (_Shrinking(*sides) for sides in zip(image.shape[:2], size, strict=True))
+    rows = down.sums(image, 0)
+    first, second = (weight[:, np.newaxis, np.newaxis] for weight in down.weights)
+    rows = first * rows.take(down.first, 0) + second * rows.take(down.second, 0)
+    pixels = right.sums(rows, 1).reshape(size[0], -1)
+    # As one long row, the three channels of all pixels are multiplied at once.
+    before, after = (
+        (3 * each[:, np.newaxis] + np.arange(3)).ravel() for each in (right.first, right.second)
+    )
+    first, second = (weight.repeat(3) for weight in right.weights)
+    pixels = first * pixels.take(before, 1) + second * pixels.take(after, 1)
+    return np.rint(pixels).astype(np.uint8).reshape(*size, 3)
+
+
+class _Shrinking:
+    """How one side of a picture is scaled down.
+
+    First a whole number of times by means of neighbours, so that no pixel is passed over, then by
+    linear interpolation between two of them.
+
+    Attributes:
+      first: of the means, which one comes before each pixel that is wanted, `(wanted,)`.
+      second: which one comes after it.
+      weights: what their sums of neighbours are multiplied with, float32, two of `(wanted,)`.
+    """
+
+    def __init__(self, length: int, wanted: int):
+        self._step = length // wanted
+        self._number = length // self._step
+        place = np.linspace(0, length - 1, wanted)
+        # The mean of pixels 0 to step - 1 stands in their middle.
+        place = np.clip((place - (self._step - 1) / 2) / self._step, 0, self._number - 1)
+        self.first = place.astype(np.intp)
+        self.second = np.minimum(self.first + 1, self._number - 1)
+        weight = place - self.first
+        self.weights = [np.float32(each / self._step) for each in (1 - weight, weight)]
+
+    def sums(self, image: np.ndarray, axis: int) -> np.ndarray:
+        """The sums of neighbours along an axis; what is left over at its end is not seen."""
+        if self._step == 1:
+            return image
+        end = self._step * self._number
+        parts = [
+            image[(slice(None),) * axis + (slice(first, end, self._step),)]
+            for first in range(self._step)
+        ]
+        integer = image.dtype == np.uint8
+        total = parts[0].astype(np.min_scalar_type(255 * self._step) if integer else image.dtype)
+        for part in parts[1:]:
+            total += part
+        return total

@@ -1,0 +1,91 @@
+"""The stages in an `anytime.tflite`, run by LiteRT."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from rnnseg.model_info import ModelInfo
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Stages:
+    """One interpreter, for one call at a time.
+
+    Where the file is for any size, tensors take that of what is given.
+
+    Args:
+      path: the file.
+      info: what it holds.
+      threads: how many the operators may use.
+    """
+
+    def __init__(self, path: str, info: ModelInfo, threads: int):
+        interpreter = Interpreter(path, num_threads=threads)
+        self._info = info
+        self._encode = interpreter.get_signature_runner("encode")
+        self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
+        self._start: Tensors = {}
+
+    def encode(self, image: np.ndarray) -> Tensors:
+        """What is done once a picture.
+
+        Args:
+          image: RGB, uint8 `(1, H, W, 3)`.
+
+        Returns:
+          `prepared`, float32 `(1, h, w, channels)`; of a feed-forward model the `canvas`.
+        """
+        return self._encode(image=image)
+
+    def start(self, encoded: Tensors) -> Tensors:
+        """What the first iteration starts from: `canvas`, `h_0`, `c_0`, …, float32."""
+        place = encoded["prepared"].shape[:3]
+        if not self._start or self._start["canvas"].shape[:3] != place:
+            widths = {"canvas": len(self._info.classes), **self._info.state}
+            self._start = {
+                name: np.full((*place, width), self._info.start.get(name, 0), np.float32)
+                for name, width in widths.items()
+            }
+        return self._start
+
+    def refine(self, encoded: Tensors, variables: Tensors) -> Tensors:
+        """One iteration.
+
+        Args:
+          encoded: from `encode`.
+          variables: from `start`, or from the iteration before.
+
+        Returns:
+          The same tensors after it.
+        """
+        return self._refine(**encoded, **variables)
+
+
+class Interpreters:
+    """Interpreters of one file, as many as there are calls at a time; they share it in memory.
+
+    Args:
+      path: the file.
+      info: what it holds.
+      threads: how many the operators of one call may use.
+    """
+
+    def __init__(self, path: str | os.PathLike, info: ModelInfo, threads: int):
+        self._arguments = os.path.abspath(path), info, threads
+        self._idle = [Stages(*self._arguments)]
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[Stages]:
+        """An interpreter that nobody else has for so long."""
+        try:
+            stages = self._idle.pop()
+        except IndexError:
+            stages = Stages(*self._arguments)
+        try:
+            yield stages
+        finally:
+            self._idle.append(stages)

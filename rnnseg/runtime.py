@@ -1,0 +1,303 @@
+"""Segmenting pictures and video with a LiteRT file, in time for a deadline; no TensorFlow.
+
+    segmenter = rnnseg.runtime.Segmenter("exported/anytime.tflite", threads=4)
+    result = segmenter(image, deadline_ms=40)
+    print(result.iterations, result.milliseconds, result.settled)
+
+Needs numpy and ai-edge-litert alone, and a file that `rnnseg export` wrote.
+"""
+
+import contextlib
+import dataclasses
+import math
+import numbers
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from rnnseg import framing, reading
+from rnnseg.errors import UserError
+from rnnseg.framing import Frame
+from rnnseg.interpreters import Interpreters
+from rnnseg.model_info import ModelInfo
+from rnnseg.pacing import Costs
+
+# Past the number of training the curve soon saturates, and may fall on data unlike training's.
+MOST_OF_TRAINED = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """What is known of a picture.
+
+    Attributes:
+      classes: class map, int32 `(height, width)` at the picture's size.
+      iterations: how many there were.
+      milliseconds: from the call to this result; of `steps` without what the caller did in between.
+      stages: what was spent of them on "encode", on "refine" in all iterations, and on "read".
+      settled: share, 0-1, of the canvas pixels on the picture whose best class the last iteration
+        left as it was; None where there is no canvas before it.
+      canvas: the logits, float32 `(h, w, classes)`, padding included.
+    """
+
+    classes: np.ndarray = dataclasses.field(repr=False)
+    iterations: int
+    milliseconds: float
+    stages: Mapping[str, float]
+    settled: float | None
+    canvas: np.ndarray = dataclasses.field(repr=False)
+
+
+class Segmenter:
+    """Segments pictures with an `anytime.tflite`.
+
+    Several threads may use one at the same time. Each call has an interpreter to itself, all of
+    them share the file in memory, and every thread has a video of its own.
+
+    Args:
+      path: the file.
+      threads: how many the operators of one call may use.
+
+    Attributes:
+      info: what the file holds.
+
+    Raises:
+      UserError: not such a file.
+    """
+
+    def __init__(self, path: str | os.PathLike, threads: int = 1):
+        _check_count("threads", threads)
+        self.info = ModelInfo.load(path)
+        if self.info.kind != "anytime":
+            raise UserError(
+                f"{path} runs all iterations in one call: expected anytime.tflite, which "
+                "`rnnseg export` writes beside it"
+            )
+        self._costs = Costs()
+        self._interpreters = Interpreters(path, self.info, int(threads))
+        self._video = _Video()
+
+    def __call__(
+        self, image, iterations: int | None = None, deadline_ms: float | None = None
+    ) -> Result:
+        """Segments a picture.
+
+        Args:
+          image: RGB, uint8 `(height, width, 3)`, of any size.
+          iterations: how many; None: as many as in training. A feed-forward model has one.
+          deadline_ms: in their place: milliseconds from now in which to be done. As many iterations
+            are run as fit by what they cost lately, one at least, at most twice as many as in
+            training.
+
+        Raises:
+          UserError: not such a picture, or arguments out of their range.
+
+        Warns:
+          UserWarning: a deadline that is shorter than what one iteration takes lately, everything
+            included.
+        """
+        start = time.perf_counter()
+        if deadline_ms is None:
+            most = self._number(iterations)
+            return self._last(_Call(framing.frame(image, self.info), start), most)
+        if iterations is not None:
+            raise UserError(
+                f"iterations={iterations} and deadline_ms={deadline_ms}: give one of them"
+            )
+        if not _is_number(deadline_ms, numbers.Real) or not deadline_ms > 0:
+            raise UserError(f"deadline_ms={deadline_ms}: expected milliseconds above 0")
+        call = _Call(framing.frame(image, self.info), start)
+        self._warn_of_short(deadline_ms, call)
+        most = self._number(MOST_OF_TRAINED * self.info.iterations)
+        return self._last(call, most, deadline=start + deadline_ms / 1000)
+
+    def steps(self, image, iterations: int | None = None) -> Iterator[Result]:
+        """Segments a picture and gives the result after every iteration.
+
+        Args:
+          image: RGB, uint8 `(height, width, 3)`, of any size.
+          iterations: how many; None: as many as in training. A feed-forward model has one.
+
+        Raises:
+          UserError: not such a picture, or arguments out of their range.
+        """
+        start, most = time.perf_counter(), self._number(iterations)
+        call = _Call(framing.frame(image, self.info), start)
+        return self._steps(call, most, time.perf_counter())
+
+    def _steps(self, call: "_Call", most: int, paused: float) -> Iterator[Result]:
+        call.start += time.perf_counter() - paused
+        with contextlib.closing(self._canvases(call, most)) as canvases:
+            for canvas, before in canvases:
+                result = self._result(call, canvas, before)
+                paused = time.perf_counter()
+                yield result
+                call.start += time.perf_counter() - paused
+
+    def track(
+        self, image, iterations: int = 2, first_iterations: int | None = None, keep: float = 0.2
+    ) -> Result:
+        """Segments the next frame of this thread's video, starting from the last one's canvas.
+
+        The LSTM state starts anew with every frame: on CamVid's video, carried on it cost accuracy.
+
+        Args:
+          image: RGB, uint8 `(height, width, 3)`; another size than the last one's starts anew.
+          iterations: how many.
+          first_iterations: how many for the first frame; None: as many as in training.
+          keep: factor of the last frame's logits, 0-1. With 0 every frame starts anew; with 1 they
+            grow from frame to frame, and soon the canvas holds on to what has moved on.
+
+        Raises:
+          UserError: not such a picture, or arguments out of their range.
+        """
+        start = time.perf_counter()
+        if not _is_number(keep, numbers.Real) or not 0 <= keep <= 1:
+            raise UserError(f"keep={keep}: expected 0 to 1")
+        first, later = self._number(first_iterations), self._number(iterations)
+        call, video = _Call(framing.frame(image, self.info), start), self._video
+        if video.size == call.frame.size and self.info.recurrent:
+            blank = np.float32(self.info.start.get("canvas", 0))
+            result = self._last(call, later, blank + np.float32(keep) * (video.canvas - blank))
+        else:
+            result = self._last(call, first)
+        video.size, video.canvas = call.frame.size, result.canvas
+        return result
+
+    def reset(self) -> None:
+        """Forgets this thread's video: the next frame is a first one."""
+        self._video.size = self._video.canvas = None
+
+    def _number(self, iterations: int | None) -> int:
+        """How many iterations are run."""
+        if iterations is None:
+            return self.info.iterations
+        _check_count("iterations", iterations)
+        return int(iterations) if self.info.recurrent else 1
+
+    def _last(self, call: "_Call", most: int, seed=None, deadline: float = math.inf) -> Result:
+        """The result of the last iteration that there is time for, of `most` at most."""
+        with contextlib.closing(self._canvases(call, most, seed)) as canvases:
+            for canvas, before in canvases:  # noqa: B007
+                if time.perf_counter() + self._ahead(call) > deadline:
+                    break
+        return self._result(call, canvas, before)
+
+    def _canvases(self, call: "_Call", most: int, seed: np.ndarray | None = None) -> Iterator:
+        """Runs the stages up to reading.
+
+        Args:
+          call: is told the number of iterations.
+          most: how many.
+          seed: the canvas to start from; None: the start of training.
+
+        Yields:
+          The canvas after each iteration, `(h, w, classes)`, and that before it or None.
+        """
+        image = call.frame.image
+        with self._interpreters.borrow() as stages:
+            with self._timed(call, "encode"):
+                encoded = stages.encode(image)
+            if not self.info.recurrent:
+                call.iterations = 1
+                yield encoded["canvas"][0], None
+                return
+            variables = stages.start(encoded)
+            if seed is not None:
+                variables = {**variables, "canvas": seed[np.newaxis]}
+            before = seed
+            for call.iterations in range(1, most + 1):
+                with self._timed(call, "refine"):
+                    variables = stages.refine(encoded, variables)
+                canvas = variables["canvas"][0]
+                yield canvas, before
+                before = canvas
+
+    def _result(self, call: "_Call", canvas, before) -> Result:
+        """Reads a canvas."""
+        frame = call.frame
+        with self._timed(call, "read"):
+            classes = reading.read_at(canvas, frame.rows, frame.columns)
+        settled = None
+        if before is not None:
+            best, former = (each[frame.cells].argmax(-1) for each in (canvas, before))
+            settled = float(np.mean(best == former))
+        milliseconds = {stage: 1000 * seconds for stage, seconds in call.spent.items()}
+        total = 1000 * (time.perf_counter() - call.start)
+        return Result(classes, call.iterations, total, milliseconds, settled, canvas)
+
+    # --- what it costs ---
+
+    @contextlib.contextmanager
+    def _timed(self, call: "_Call", stage: str):
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        call.spent[stage] = call.spent.get(stage, 0) + seconds
+        self._costs.add(stage, call.amount(stage), seconds)
+
+    def _ahead(self, call: "_Call") -> float:
+        """Seconds that another iteration and reading will hardly exceed."""
+        refine, read = (self._costs.most(stage, call.amount(stage)) for stage in ("refine", "read"))
+        # Where nothing was read yet: it takes less than encoding.
+        return (refine or 0) + (call.spent["encode"] if read is None else read)
+
+    def _warn_of_short(self, deadline_ms: float, call: "_Call") -> None:
+        """Warns of a deadline that cannot be met, as soon as all costs are known."""
+        stages = ("encode", "refine", "read") if self.info.recurrent else ("encode", "read")
+        costs = [self._costs.least(stage, call.amount(stage)) for stage in stages]
+        if None in costs:
+            return
+        least = 1000 * (time.perf_counter() - call.start + sum(costs))
+        if least > deadline_ms:
+            warnings.warn(
+                f"deadline_ms={deadline_ms:g} is too short: one iteration takes at least "
+                f"{math.ceil(least)} ms from picture to class map, and is run all the same",
+                stacklevel=3,
+            )
+
+
+@dataclasses.dataclass(eq=False)
+class _Call:
+    """One picture on its way.
+
+    Attributes:
+      frame: the picture.
+      start: when the call began, by `time.perf_counter`.
+      iterations: how many there were so far.
+      spent: seconds by stage.
+    """
+
+    frame: Frame
+    start: float
+    iterations: int = 0
+    spent: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def amount(self, stage: str) -> int:
+        """The pixels that a stage's time grows with: the file's, or the picture's in reading."""
+        return math.prod(self.frame.size if stage == "read" else self.frame.image.shape[1:3])
+
+
+class _Video(threading.local):
+    """Where a thread's video is.
+
+    Attributes:
+      size: the last frame's (height, width), in pixels; None before the first.
+      canvas: its canvas, float32 `(h, w, classes)`.
+    """
+
+    size = None
+    canvas = None
+
+
+def _check_count(option: str, value) -> None:
+    if not _is_number(value, numbers.Integral) or value < 1:
+        raise UserError(f"{option}={value}: expected a whole number of at least 1")
+
+
+def _is_number(value, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
