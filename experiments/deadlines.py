@@ -32,7 +32,8 @@ from tqdm import tqdm
 
 from rnnseg.commands import Command
 from rnnseg.loading import find_pictures, read_picture
-from rnnseg.runtime import MOST_OF_TRAINED, Result, Segmenter
+from rnnseg.planning import MOST_OF_TRAINED
+from rnnseg.runtime import Result, Segmenter
 
 # Calls that learn what stages cost under a load, and find what deadlines to draw.
 _TO_LEARN = 20

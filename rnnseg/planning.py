@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rnnseg.errors import UserError
 
+# Past the number of training the curve soon saturates, and may fall on data unlike training's: no
+# budget buys more than this multiple of it.
+MOST_OF_TRAINED = 2
+
 _UNITS = {"gmacs": "G", "milliseconds": "ms", "iterations": "iterations"}
 
 

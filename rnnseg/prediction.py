@@ -8,14 +8,11 @@ import tensorflow as tf
 
 from rnnseg import budgets, geometry, profiles
 from rnnseg.errors import UserError
-from rnnseg.planning import Budget, iterations_within
+from rnnseg.planning import MOST_OF_TRAINED, Budget, iterations_within
 
 _PICTURES = tf.TensorSpec((None, None, None, 3), tf.float32)
 _CANVASES = tf.TensorSpec((None, None, None, None), tf.float32)
 _NUMBER = tf.TensorSpec((), tf.int32)
-
-# Past the number of training the curve soon saturates, and may fall on data unlike training's.
-_MOST_OF_TRAINED = 2
 
 
 class Predictor:
@@ -127,7 +124,7 @@ class Predictor:
         else:
             profile = self.profile
             cost = lambda n: profile.milliseconds(height, width, n)  # noqa: E731
-        most = _MOST_OF_TRAINED * model.iterations if model.recurrent else 1
+        most = MOST_OF_TRAINED * model.iterations if model.recurrent else 1
         return iterations_within(budget, cost, most, f"a picture of {height}x{width}")
 
     def check(self, budget: Budget | None) -> None:

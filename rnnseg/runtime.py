@@ -25,9 +25,7 @@ from rnnseg.framing import Frame
 from rnnseg.interpreters import Interpreters
 from rnnseg.model_info import ModelInfo
 from rnnseg.pacing import Costs
-
-# Past the number of training the curve soon saturates, and may fall on data unlike training's.
-MOST_OF_TRAINED = 2
+from rnnseg.planning import MOST_OF_TRAINED
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
