@@ -28,7 +28,7 @@ from rnnseg.errors import UserError
 
 # What each adds to the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
-    "RNN": {},
+    "RNN": {"context_channels": 0},
     "RNN, context": {"context_channels": 64},
     "DeepLabv3": {"model": "deeplabv3"},
     "PSPNet": {"model": "pspnet"},

@@ -12,6 +12,8 @@ RECIPE = dict(
     encoder_weights="imagenet",
     output_stride=16,
     hidden_channels=(128, 64),
+    # Frozen features see little of what lies around them.
+    context_channels=64,
     iterations=6,
     train_encoder=False,
     crop=(385, 385),
