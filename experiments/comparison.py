@@ -17,7 +17,7 @@ import csv
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 import numpy as np
@@ -163,12 +163,12 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def save_csv(path: str | os.PathLike, rows: Iterable[Row]) -> None:
-    """Writes all points, one a line."""
+def save_csv(path: str | os.PathLike, rows: Sequence) -> None:
+    """Writes instances of one dataclass, one a line."""
     from rnnseg.files import atomic_path
 
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(rows[0])])
         writer.writeheader()
         writer.writerows(dataclasses.asdict(row) for row in rows)
 

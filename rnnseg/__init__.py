@@ -18,6 +18,7 @@ _NAMES = {
     "RecurrentSegmenter": "rnnseg.segmenter",
     "SegmentationLoss": "rnnseg.losses",
     "UserError": "rnnseg.errors",
+    "VideoSegmenter": "rnnseg.video.segmenter",
     "export_model": "rnnseg.exporting.export",
     "load_model": "rnnseg.loading",
 }
@@ -25,8 +26,8 @@ _MODULES = (
     "adaptive base baselines benchmarking budgets cityscapes config context conv_lstm data demo "
     "encoders errors evaluation exporting files framing geometry inspection interpreters loading "
     "losses metrics model_info models pacing palette planning prediction profiles reading "
-    "recomputation report runtime sampling scores segmentation segmenter tracing training views "
-    "visualize"
+    "recomputation report runtime sampling scores segmentation segmenter tracing training video "
+    "views visualize"
 ).split()
 
 

@@ -430,6 +430,75 @@ def export(model, out, size, quantize, data, split, pictures, limit, overwrite):
 
 
 @main.command()
+@click.argument("model", metavar="MODEL_OR_TFLITE")
+@click.argument("source", metavar="INPUT")
+@click.argument("out", metavar="OUTPUT")
+@click.option("--iterations", type=click.IntRange(min=1), default=2, show_default=True,
+              help="For a frame that goes on from another.")  # fmt: skip
+@click.option("--first-iterations", type=click.IntRange(min=1),
+              help="For the first frame and after a cut.  [default: as in training]")  # fmt: skip
+@click.option("--view", type=click.Choice(["overlay", "side", "classes"]),
+              help="What is written.  [default: overlay; classes in a folder]")  # fmt: skip
+@click.option("--decay", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Share of the old canvas that is forgotten from frame to frame.")  # fmt: skip
+@click.option("--motion/--no-motion", default=True, show_default=True,
+              help="Move the old canvas along by optical flow.")  # fmt: skip
+@click.option("--blank", is_flag=True, help="Segment every frame by itself.")
+@click.option("--cut-threshold", type=click.FloatRange(0, 1), default=0.3, show_default=True,
+              help="Share of pixels that change colour where a scene begins.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace a video that is there already.")
+def video(model, source, out, iterations, first_iterations, view, decay, motion, blank,
+          cut_threshold, overwrite):  # fmt: skip
+    r"""Segment a video, each frame going on from the one before.
+
+    INPUT is a video file, a folder of pictures (in the order of their names, 25 a second), or a
+    webcam's number; OUTPUT is an .mp4, or a folder for a PNG a frame. There, classes are palette
+    PNGs: the index of a pixel is its class. Ctrl-C ends it and keeps what is done.
+
+    \b
+    rnnseg video runs/camvid drive.mp4 segmented.mp4
+    rnnseg video exported/anytime.tflite drive.mp4 segmented.mp4 --view side
+    rnnseg video runs/camvid 0 webcam.mp4 --iterations 1
+    """
+    if blank:
+        # Every frame is a first one.
+        first_iterations, decay = iterations, 1.0
+
+    from rnnseg import VideoSegmenter
+    from rnnseg.video import libraries
+
+    with libraries():
+        from rnnseg.video import outputs, segmenting, sources
+
+    with sources.open_frames(source) as frames:
+        with outputs.open_output(out, frames, view, overwrite) as output:
+            segmenter = VideoSegmenter(
+                _open_model(model), iterations, first_iterations, cut_threshold, decay, motion
+            )
+            done = segmenting.segment_video(segmenter, frames, output)
+    for problem in frames.problems:
+        click.echo(f"warning: {problem}", err=True)
+    cuts = f"; cuts at {', '.join(map(str, done.cuts))}" if done.cuts else ""
+    click.echo(
+        f"wrote {out}: {done.frames} frames, {done.rate:.1f} a second, of which segmenting took "
+        f"{done.milliseconds:.1f} ms each{cuts}"
+    )
+    if done.stopped and not frames.endless:
+        raise click.Abort
+
+
+def _open_model(path: str):
+    """A segmenter from a run or a `.keras` file, or a LiteRT file's."""
+    if path.endswith(".tflite"):
+        from rnnseg import runtime
+
+        return runtime.Segmenter(path, threads=os.cpu_count())
+    from rnnseg import loading
+
+    return loading.load_model(path)
+
+
+@main.command()
 @click.argument("models", metavar="RUN_OR_MODEL...", nargs=-1, required=True)
 @click.option("--split", default="val", show_default=True, help="Split of the scores.")
 @_budget_options

@@ -1,0 +1,151 @@
+"""Video files, encoded frame by frame, with the audio of what they were made from."""
+
+import os
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace
+
+from rnnseg.video.sources import Source, open_container
+
+# Encoders in the order of preference, of which a build of FFmpeg may lack some. Their options:
+# constant quality that blurs no border, and fast, since the segmenter needs the processor.
+_ENCODERS = {
+    "libx264": {"crf": "20", "preset": "veryfast"},
+    "libopenh264": {},
+    "mpeg4": {"qmin": "2", "qmax": "5"},
+}
+
+# MPEG-4 counts a second in 65535 steps at most; so many hold all usual rates.
+_MOST_STEPS, _USUAL_STEPS = 65535, 60000
+
+_BT709 = 1  # its number in ITU-T H.273, as primaries, as transfer and as matrix
+
+
+class VideoFile:
+    """An .mp4 with H.264 (MPEG-4 where that is missing) and the audio of its source, copied.
+
+    A context manager; the file is whole when its block has ended.
+
+    Args:
+      path: to write to.
+      source: where the frames come from. What of its audio cannot be copied is noted there.
+    """
+
+    def __init__(self, path: str | os.PathLike, source: Source):
+        self._source = source
+        self._time_base = source.time_base
+        if self._time_base.denominator > _MOST_STEPS:
+            self._time_base = Fraction(1, _USUAL_STEPS)
+        self._container = av.open(
+            f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}
+        )
+        self._stream = self._sound = None
+        self._last = -1
+        self._complete = False
+
+    def complete(self) -> None:
+        """Says that no frame is missing in the end, so that the audio may last longer."""
+        self._complete = True
+
+    def write(self, image: np.ndarray, time: Fraction) -> None:
+        """Adds a frame.
+
+        Args:
+          image: RGB, uint8 `(height, width, 3)`; one of another size than the first is scaled.
+          time: when it is shown, in seconds.
+        """
+        # Colours have half the size, so that sides have to be even.
+        height, width = image.shape[:2]
+        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if self._stream is None:
+            self._begin(*image.shape[:2])
+        picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+            self._stream.width, self._stream.height, "yuv420p", dst_colorspace=Colorspace.ITU709
+        )
+        self._last = max(round(time / self._time_base), self._last + 1)
+        picture.pts, picture.time_base = self._last, self._time_base
+        self._container.mux(self._stream.encode(picture))
+        if self._sound is not None:
+            self._sound.copy(time)
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            if kind is None and self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+                if self._sound is not None and self._complete:
+                    self._sound.copy()
+        finally:
+            if self._sound is not None:
+                self._sound.close()
+            self._container.close()
+
+    def _begin(self, height, width):
+        name = next(name for name in _ENCODERS if name in av.codecs_available)
+        stream = self._container.add_stream(name, self._source.rate, options=_ENCODERS[name])
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.time_base = self._time_base
+        context.sample_aspect_ratio = self._source.pixel_aspect
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        if self._source.sound:
+            self._sound = _Sound(self._source, self._container)
+        self._stream = stream
+
+
+class _Sound:
+    """Copies the audio of a file as it is, as far as the video has come.
+
+    It reads the file for itself, so that nobody has to hold packets back.
+    """
+
+    def __init__(self, source: Source, output):
+        self._input = open_container(source.origin)
+        self._output = output
+        self._start = Fraction(self._input.start_time or 0, av.time_base)
+        self._copies, self._last = {}, {}
+        for stream in self._input.streams.audio:
+            codec = stream.codec_context.name
+            if codec in output.supported_codecs:
+                self._copies[stream.index] = output.add_stream_from_template(stream)
+            else:
+                source.problems.append(f"{source.origin}: .mp4 cannot hold its audio ({codec})")
+        streams = [self._input.streams[index] for index in self._copies]
+        self._packets = self._input.demux(streams) if streams else iter(())
+        self._next = self._read()
+
+    def copy(self, until: Fraction | None = None) -> None:
+        """Copies what begins by then, in seconds of the video; None: all the rest."""
+        while self._next is not None:
+            packet = self._next
+            if until is not None and packet.dts * packet.time_base - self._start > until:
+                return
+            index, shift = packet.stream.index, round(self._start / packet.time_base)
+            packet.dts -= shift
+            if packet.pts is not None:
+                packet.pts -= shift
+            packet.stream = self._copies[index]
+            self._output.mux(packet)
+            self._next = self._read()
+
+    def close(self) -> None:
+        self._input.close()
+
+    def _read(self):
+        """The next packet that can be copied, or None."""
+        while True:
+            try:
+                packet = next(self._packets, None)
+            except av.FFmpegError:
+                return None  # the frames' own reader tells that the file is damaged
+            if packet is None:
+                return None
+            # Neither the empty packet at the end, nor any that would go back in time.
+            index = packet.stream.index
+            if packet.dts is not None and packet.dts > self._last.get(index, packet.dts - 1):
+                self._last[index] = packet.dts
+                return packet

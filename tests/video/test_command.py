@@ -1,0 +1,103 @@
+import itertools
+import signal
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from rnnseg import VideoSegmenter, cli, load_model
+from rnnseg.video.outputs import open_output
+from rnnseg.video.segmenting import segment_video
+from rnnseg.video.sources import open_frames
+from tests.models import make_model
+from tests.video import clips
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    make_model().save(path)
+    return path
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(cli.main, ["video", *map(str, arguments)])
+    assert result.exit_code == status, result.output + repr(result.exception)
+    return result.output
+
+
+def test_writes_what_the_segmenter_gives(tmp_path, model_file):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(4, seed=1) + clips.scene(4, seed=2))
+    printed = run(model_file, path, tmp_path / "out", "--iterations", 1, "--decay", 0.2)
+    assert f"wrote {tmp_path / 'out'}: 8 frames" in printed and "cuts at 4" in printed
+    video = VideoSegmenter(load_model(model_file), iterations=1, decay=0.2)
+    images, _ = clips.read(path)
+    for number, image in enumerate(images):
+        classes = np.asarray(Image.open(tmp_path / "out" / f"{number:06d}.png"))
+        np.testing.assert_array_equal(classes, video(image).classes)
+
+
+def test_blank_segments_every_frame_by_itself(tmp_path, model_file):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(3))
+    run(model_file, path, tmp_path / "out", "--iterations", 3, "--blank")
+    model = load_model(model_file)
+    for number, image in enumerate(clips.read(path)[0]):
+        classes = np.asarray(Image.open(tmp_path / "out" / f"{number:06d}.png"))
+        canvas = model.trace(image[np.newaxis], 3)[-1]
+        np.testing.assert_array_equal(classes, model.read(canvas, image.shape[:2])[0])
+
+
+def test_a_truncated_video_is_written_as_far_as_it_goes(tmp_path, model_file):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3)).astype(np.uint8)
+    path = clips.write(tmp_path / "in.mp4", noise, options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    printed = run(model_file, path, tmp_path / "out.mp4").splitlines()
+    (warning,) = [line for line in printed if "warning: " in line]
+    assert "damaged or cut off" in warning
+    assert 10 < len(clips.read(tmp_path / "out.mp4")[0]) < 40
+
+
+def test_mistakes_end_with_one_line_and_leave_nothing(tmp_path, model_file):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(2, size=(16, 6)))
+    for arguments, message in (
+        ((tmp_path / "no.keras", path, tmp_path / "out.mp4"), "no such model"),
+        ((model_file, path, tmp_path / "out.mp4"), "smaller than one output stride"),
+        ((model_file, tmp_path / "no.mp4", tmp_path / "out.mp4"), "no such file"),
+        ((model_file, path, path), "is what is read"),
+    ):
+        (line,) = run(*arguments, status=2).strip().splitlines()
+        assert line.startswith("error: ") and message in line
+    assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_an_interruption_keeps_what_is_done(tmp_path):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(8), sound=True)
+    before = signal.getsignal(signal.SIGINT)
+    with open_frames(path) as source, open_output(tmp_path / "out.mp4", source) as output:
+
+        def interrupted(frames):
+            yield from itertools.islice(frames, 3)
+            signal.raise_signal(signal.SIGINT)
+            yield from frames
+
+        source.frames = interrupted(source.frames)
+        done = segment_video(VideoSegmenter(make_model()), source, output)
+    assert done.stopped and done.frames == 4
+    assert len(clips.read(tmp_path / "out.mp4")[0]) == 4
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interruption_ends_at_once_and_leaves_nothing(tmp_path):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(8))
+    with pytest.raises(KeyboardInterrupt):
+        with open_frames(path) as source, open_output(tmp_path / "out.mp4", source) as output:
+
+            def interrupted(frames):
+                yield next(frames)
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+
+            source.frames = interrupted(source.frames)
+            segment_video(VideoSegmenter(make_model()), source, output)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]

@@ -1,0 +1,117 @@
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnnseg import UserError
+from rnnseg.video.sources import open_frames
+from tests.video import clips
+
+
+def frames_of(path):
+    with open_frames(path) as source:
+        return list(source.frames), source
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "ts"])
+def test_reads_all_frames_of_a_file_with_their_times(tmp_path, ending):
+    path = clips.write(tmp_path / f"clip.{ending}", clips.scene(8), rate=10, sound=True)
+    frames, source = frames_of(path)
+    expected, _ = clips.read(path)
+    assert len(frames) == 8 and source.rate == 10 and source.sound and not source.problems
+    for number, (frame, image) in enumerate(zip(frames, expected, strict=True)):
+        np.testing.assert_array_equal(frame.image, image)
+        # Transport streams and Matroska round times; a stream's sound may begin first.
+        assert frame.time - frames[0].time == pytest.approx(number / 10, abs=0.001)
+        assert 0 <= frames[0].time < 0.1
+
+
+def test_keeps_a_variable_rate(tmp_path):
+    times = [0, 40, 300, 310, 1000]
+    path = clips.write(tmp_path / "clip.mkv", clips.scene(5), times=times)
+    frames, _ = frames_of(path)
+    assert [frame.time for frame in frames] == [Fraction(time, 1000) for time in times]
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_turns_frames_upright(tmp_path, degrees):
+    path = clips.write(tmp_path / "clip.mp4", clips.scene(2), rotation=degrees)
+    frames, _ = frames_of(path)
+    stored, _ = clips.read(path)
+    np.testing.assert_array_equal(frames[0].image, np.rot90(stored[0], degrees // 90))
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_gives_what_can_be_read_of_a_truncated_file(tmp_path, ending):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3)).astype(np.uint8)
+    path = clips.write(tmp_path / f"clip.{ending}", noise, options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames, source = frames_of(path)
+    assert 10 < len(frames) < 40
+    (problem,) = source.problems
+    assert f"is damaged or cut off: {len(frames)} frames could be read" in problem
+    assert "of 2.0 seconds" in problem
+
+
+def test_goes_on_behind_a_damaged_part(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3)).astype(np.uint8)
+    path = clips.write(tmp_path / "clip.mp4", noise, options={"movflags": "faststart"})
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(content)
+    frames, source = frames_of(path)
+    assert frames[-1].time > 1.8 and len(source.problems) == 1
+
+
+def test_pictures_of_a_folder_come_by_name(tmp_path):
+    for name in ("b", "c", "a"):
+        Image.new("RGB", (20, 10), (ord(name), 0, 0)).save(tmp_path / f"{name}.png")
+    (tmp_path / "bb.jpg").write_text("no picture")
+    frames, source = frames_of(tmp_path)
+    assert [frame.name for frame in frames] == ["a", "b", "c"]
+    assert [frame.image[0, 0, 0] for frame in frames] == [97, 98, 99]
+    assert [25 * frame.time for frame in frames] == [0, 1, 3]
+    (problem,) = source.problems
+    assert "bb.jpg cannot be read" in problem and problem.endswith("; left out")
+
+
+def sound_only(path):
+    with av.open(str(path), "w") as container:
+        audio = container.add_stream("aac", 16000, layout="mono")
+        chunk = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "f4"), format="fltp", layout="mono")
+        chunk.sample_rate, chunk.pts = 16000, 0
+        container.mux(audio.encode(chunk))
+        container.mux(audio.encode(None))
+
+
+def header_only(path):
+    clips.write(path, clips.scene(20), options={"movflags": "faststart"})
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"mdat") + 8])
+
+
+@pytest.mark.parametrize(
+    "name, make, message",
+    [
+        ("text.txt", lambda path: path.write_text("hello\n" * 100), "holds no video"),
+        ("text.mp4", lambda path: path.write_text("hello\n" * 100), "cannot be read as a video"),
+        ("empty.mp4", lambda path: path.touch(), "cannot be read as a video"),
+        ("sound.mp4", sound_only, "holds no video"),
+        ("header.mp4", header_only, "holds no frame that can be read"),
+        ("nothing.mp4", lambda path: None, "no such file; expected a video"),
+        ("folder", lambda path: path.mkdir(), "no picture there"),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line(tmp_path, name, make, message):
+    make(tmp_path / name)
+    with pytest.raises(UserError, match=message) as raised:
+        frames_of(tmp_path / name)
+    assert name in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_number_is_a_webcam():
+    with pytest.raises(UserError, match="webcam 63: there is none"):
+        frames_of("63")
