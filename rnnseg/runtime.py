@@ -80,7 +80,7 @@ class Segmenter:
         self._video = _Video()
 
     def __call__(
-        self, image, iterations: int | None = None, deadline_ms: float | None = None
+        self, image, iterations: int | None = None, deadline_ms: float | None = None, canvas=None
     ) -> Result:
         """Segments a picture.
 
@@ -90,6 +90,8 @@ class Segmenter:
           deadline_ms: in their place: milliseconds from now in which to be done. As many iterations
             are run as fit by what they cost lately, one at least, at most twice as many as in
             training.
+          canvas: logits to start from, float32 `(h, w, classes)`, of the size of a result's for
+            such a picture; None: the start of training. A feed-forward model has no use for it.
 
         Raises:
           UserError: not such a picture, or arguments out of their range.
@@ -101,7 +103,7 @@ class Segmenter:
         start = time.perf_counter()
         if deadline_ms is None:
             most = self._number(iterations)
-            return self._last(_Call(framing.frame(image, self.info), start), most)
+            return self._last(_Call(framing.frame(image, self.info), start), most, canvas)
         if iterations is not None:
             raise UserError(
                 f"iterations={iterations} and deadline_ms={deadline_ms}: give one of them"
@@ -111,7 +113,7 @@ class Segmenter:
         call = _Call(framing.frame(image, self.info), start)
         self._warn_of_short(deadline_ms, call)
         most = self._number(MOST_OF_TRAINED * self.info.iterations)
-        return self._last(call, most, deadline=start + deadline_ms / 1000)
+        return self._last(call, most, canvas, deadline=start + deadline_ms / 1000)
 
     def steps(self, image, iterations: int | None = None) -> Iterator[Result]:
         """Segments a picture and gives the result after every iteration.

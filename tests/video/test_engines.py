@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from rnnseg import VideoSegmenter, runtime
+from rnnseg.models import MODELS
+from rnnseg.video.engines import open_engine
+from tests.litert import write_anytime
+from tests.models import make_model
+from tests.video.clips import scene
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = make_model(learned_start=True, iterations=3)
+    rng = np.random.default_rng(0)
+    for weight in model.stack.initial.values():
+        weight.assign(rng.normal(size=weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory):
+    return runtime.Segmenter(write_anytime(model, (49, 65), tmp_path_factory.mktemp("export")))
+
+
+def test_a_litert_file_segments_a_video_as_its_model_does(model, file):
+    frames = scene(4, size=(49, 65)) + scene(2, size=(49, 65), seed=1)
+    for options in ({}, {"decay": 0.2, "motion": False}):
+        pairs = zip(
+            *(map(VideoSegmenter(each, **options), frames) for each in (model, file)), strict=True
+        )
+        for expected, result in pairs:
+            assert (result.iterations, result.cut) == (expected.iterations, expected.cut)
+            np.testing.assert_allclose(result.canvas, expected.canvas, atol=1e-4)
+            assert np.mean(result.classes == expected.classes) > 0.999
+
+
+def test_spacing_is_that_of_the_picture(model, file):
+    assert open_engine(model).spacing(np.zeros((99, 51, 3), np.uint8)) == (8, 8)
+    engine = open_engine(file)
+    assert engine.spacing(np.zeros((49, 33, 3), np.uint8)) == (8, 8)
+    # To half its size, of 48 and 64 pixels between the first and the last.
+    assert engine.spacing(np.zeros((97, 129, 3), np.uint8)) == (16, 16)
+    down, right = engine.spacing(np.zeros((97, 50, 3), np.uint8))
+    assert down == 16 and right == pytest.approx(16, rel=0.03)
+
+
+def test_a_feed_forward_file_segments_every_frame_by_itself(tmp_path):
+    model = MODELS["deeplabv3"](4, encoder="small_cnn", encoder_weights=None, output_stride=8)
+    file = runtime.Segmenter(write_anytime(model, (49, 65), tmp_path))
+    video, reference = VideoSegmenter(file), VideoSegmenter(model)
+    for frame in scene(3, size=(49, 65)):
+        result, expected = video(frame), reference(frame)
+        assert result.iterations == 1
+        np.testing.assert_allclose(result.canvas, expected.canvas, atol=1e-4)
