@@ -5,7 +5,8 @@
 Trains every system of `SYSTEMS` with the same recipe, encoder weights, epochs and seed (each in a
 folder of its own in `--out`; what is there already is not trained again, and a killed training goes
 on), evaluates all of them at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
-and prints one table. `comparison.csv` and `comparison.png` in `--out` hold the same.
+and prints one table. `comparison.csv` and `comparison.png` in `--out` hold the same. Milliseconds
+are measured in the end, all predictions in turns, on one picture of the most common size.
 
 At another stride than the one of training the weights are the same and kernels reach as many
 pixels, which is how DeepLabv3 gets its points at stride 8 in the paper's figure.
@@ -15,13 +16,16 @@ With `--costs` it prints the costs of the paper's Table 3 beside ours, and needs
 
 import csv
 import dataclasses
+import functools
+import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 import numpy as np
 
+from experiments.measuring import take_turns
 from rnnseg import config as configuration
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
@@ -49,6 +53,7 @@ PUBLISHED = (
     ("recurrent", 5, 87.7, 1500),
     ("recurrent", 6, 94.3, 1610),
 )
+_REPEATS = 15
 _SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
@@ -64,7 +69,7 @@ class Row:
         it is predicted.
       miou_occurring: over the classes that occur in the split.
       gmacs: multiply-adds of a picture of the most common size, in 10^9.
-      milliseconds: of a picture, median.
+      milliseconds: of a prediction from such a picture to its class map, median.
     """
 
     system: str
@@ -73,7 +78,7 @@ class Row:
     miou: float
     miou_occurring: float
     gmacs: float
-    milliseconds: float
+    milliseconds: float = math.nan
 
 
 @click.command(cls=Command)
@@ -93,10 +98,11 @@ def main(recipe, data, weights, seed, out, costs):
     values = configuration.load_recipe(recipe) | {"data": data, "seed": seed}
     if weights:
         values["encoder_weights"] = weights
-    rows = []
+    points = []
     for system, options in SYSTEMS.items():
         config = configuration.TrainingConfig(**(values | dict(options)))
-        rows += compare(system, config, out / folder_name(system))
+        points += compare(system, config, out / folder_name(system))
+    rows = timed(points)
     save_csv(out / "comparison.csv", rows)
     save_plot(out / "comparison.png", rows)
     print(f"\n{table(rows)}\n\nwrote {out}/comparison.csv and {out}/comparison.png")
@@ -109,43 +115,74 @@ def folder_name(system: str) -> str:
 
 def compare(
     system: str, config: configuration.TrainingConfig, folder: str | os.PathLike
-) -> list[Row]:
+) -> list[tuple[Row, Callable]]:
     """Trains a system, unless it is there, and evaluates its last model at all strides.
 
     Args:
       system: its name.
       config: its training.
       folder: of its run.
+
+    Returns:
+      Its points, without their times, each with a call that makes one such prediction.
     """
     from rnnseg import training
     from rnnseg.data import open_source
     from rnnseg.evaluation import Evaluator
     from rnnseg.loading import load_model
+    from rnnseg.tracing import Tracer
 
     print(f"\n{system}", flush=True)
     run = training.train(config, folder, resume=True)
     source = open_source(config.data)
     trained = load_model(run.last)
-    rows = []
+    points = []
     for stride in STRIDES:
         same = stride == trained.output_stride
         model = trained if same else trained.at_output_stride(stride)
         numbers = ITERATIONS if model.recurrent else (1,)
         result = Evaluator(model, numbers)(source, config.val_split)
+        image = _picture(source, config.val_split, result.picture_size)
+        trace = Tracer(model)
         occurs = result.confusion[0].sum(axis=1) > 0
         for index, iterations in enumerate(result.iterations):
-            rows.append(
-                Row(
-                    system,
-                    stride,
-                    iterations,
-                    100 * float(result.miou[index]),
-                    100 * float(np.mean(result.class_iou[index, occurs])),
-                    result.multiply_adds[index] / 1e9,
-                    result.milliseconds[index],
-                )
+            row = Row(
+                system,
+                stride,
+                iterations,
+                100 * float(result.miou[index]),
+                100 * float(np.mean(result.class_iou[index, occurs])),
+                result.multiply_adds[index] / 1e9,
             )
-    return rows
+            points.append((row, functools.partial(_predict, trace, image, iterations)))
+    return points
+
+
+def _picture(source, split: str, size: tuple[int, int]) -> np.ndarray:
+    """The first picture of a split that has this size."""
+    from rnnseg.data.pipeline import evaluation_pictures
+
+    for image, *_ in evaluation_pictures(source, split).as_numpy_iterator():
+        if image.shape[:2] == size:
+            return image
+    raise AssertionError("no picture has the most common size")
+
+
+def _predict(trace, image, iterations):
+    for _ in trace(image, (iterations,)):
+        pass
+
+
+def timed(points: Sequence[tuple[Row, Callable]]) -> list[Row]:
+    """The rows of all points with the time of a prediction.
+
+    They take turns, so that whatever else the machine does meets all of them alike.
+    """
+    seconds = take_turns([predict for _, predict in points], _REPEATS)
+    return [
+        dataclasses.replace(row, milliseconds=1000 * each)
+        for (row, _), each in zip(points, seconds, strict=True)
+    ]
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -53,24 +53,25 @@ class _KerasLoader(importlib.abc.Loader):
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         self._loader.exec_module(module)
-        _import_registering()
+        import_registering()
 
 
 def register_with_keras() -> None:
     """Registers segmenter and loss now where Keras is there already, else as soon as it is."""
     if "keras" in sys.modules:
-        _import_registering()
+        import_registering()
     else:
         sys.meta_path.insert(0, _KerasFinder())
 
 
-def _import_registering():
+def import_registering() -> None:
+    """Imports the modules that register with Keras, as far as that can be done now."""
     for name in _REGISTERING:
         try:
             importlib.import_module(name)
-        except ImportError:
+        except (AttributeError, ImportError):
             # Where Keras is imported by a module that these need, such as rnnseg.base, they cannot
-            # be had before it is whole.
+            # be had before it is whole; then `rnnseg.load_model` imports them.
             if not _half_imported():
                 raise
 

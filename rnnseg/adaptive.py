@@ -21,7 +21,7 @@ import math
 
 import tensorflow as tf
 
-from rnnseg.base import check_positive
+from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 
 # The margin beside another class, in leads.

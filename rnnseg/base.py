@@ -1,7 +1,6 @@
 """What every segmenter shares, recurrent or feed-forward: encoder, stages, reading, saving."""
 
 import functools
-import numbers
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnseg import encoders, geometry
+from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.planning import Budget
 from rnnseg.prediction import Predictor
@@ -261,9 +261,3 @@ class Segmenter(keras.Model):
 
     def _config_at(self, config: dict[str, Any], output_stride: int) -> dict[str, Any]:
         return config | {"output_stride": output_stride}
-
-
-def check_positive(option: str, value) -> None:
-    """Raises a UserError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise UserError(f"{option}={value}: expected a whole number of at least 1")

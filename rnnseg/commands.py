@@ -11,6 +11,10 @@ from rnnseg.errors import UserError
 class _OneLine:
     """Prints `error: …` and no traceback for mistakes in the command line, the data or a path."""
 
+    def __init__(self, *args, help: str | None = None, **kwargs):
+        # Raw docstrings spell out the character by which click knows lines to be left as they are.
+        super().__init__(*args, help=help and help.replace("\\b", "\b"), **kwargs)
+
     def main(self, *args, **kwargs) -> Any:
         """Runs the command and ends the process with its status."""
         kwargs["standalone_mode"] = False  # click would print its own errors in several lines
@@ -43,3 +47,5 @@ class Command(_OneLine, click.Command):
 
 class Group(_OneLine, click.Group):
     """A command with subcommands."""
+
+    command_class = Command

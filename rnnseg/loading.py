@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rnnseg._registration import import_registering
 from rnnseg.base import Segmenter
 from rnnseg.errors import UserError
 
@@ -37,6 +38,7 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
         file = found[0]
     if not file.is_file():
         raise UserError(f"{file}: no such model; expected a .keras file or the folder of a run")
+    import_registering()
     try:
         model = keras.saving.load_model(file, compile=compile)
     except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras

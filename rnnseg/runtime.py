@@ -10,7 +10,6 @@ Needs numpy and ai-edge-litert alone, and a file that `rnnseg export` wrote.
 import contextlib
 import dataclasses
 import math
-import numbers
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from rnnseg import framing, reading
+from rnnseg.checks import check_fraction, check_milliseconds, check_positive
 from rnnseg.errors import UserError
 from rnnseg.framing import Frame
 from rnnseg.interpreters import Interpreters
@@ -68,7 +68,7 @@ class Segmenter:
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
-        _check_count("threads", threads)
+        check_positive("threads", threads)
         self.info = ModelInfo.load(path)
         if self.info.kind != "anytime":
             raise UserError(
@@ -108,8 +108,7 @@ class Segmenter:
             raise UserError(
                 f"iterations={iterations} and deadline_ms={deadline_ms}: give one of them"
             )
-        if not _is_number(deadline_ms, numbers.Real) or not deadline_ms > 0:
-            raise UserError(f"deadline_ms={deadline_ms}: expected milliseconds above 0")
+        check_milliseconds("deadline_ms", deadline_ms)
         call = _Call(framing.frame(image, self.info), start)
         self._warn_of_short(deadline_ms, call)
         most = self._number(MOST_OF_TRAINED * self.info.iterations)
@@ -156,8 +155,7 @@ class Segmenter:
           UserError: not such a picture, or arguments out of their range.
         """
         start = time.perf_counter()
-        if not _is_number(keep, numbers.Real) or not 0 <= keep <= 1:
-            raise UserError(f"keep={keep}: expected 0 to 1")
+        check_fraction("keep", keep)
         first, later = self._number(first_iterations), self._number(iterations)
         call, video = _Call(framing.frame(image, self.info), start), self._video
         if video.size == call.frame.size and self.info.recurrent:
@@ -176,7 +174,7 @@ class Segmenter:
         """How many iterations are run."""
         if iterations is None:
             return self.info.iterations
-        _check_count("iterations", iterations)
+        check_positive("iterations", iterations)
         return int(iterations) if self.info.recurrent else 1
 
     def _last(self, call: "_Call", most: int, seed=None, deadline: float = math.inf) -> Result:
@@ -292,12 +290,3 @@ class _Video(threading.local):
 
     size = None
     canvas = None
-
-
-def _check_count(option: str, value) -> None:
-    if not _is_number(value, numbers.Integral) or value < 1:
-        raise UserError(f"{option}={value}: expected a whole number of at least 1")
-
-
-def _is_number(value, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

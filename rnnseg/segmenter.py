@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from rnnseg import adaptive, base, conv_lstm, recomputation
-from rnnseg.base import check_positive
+from rnnseg.checks import check_positive
 from rnnseg.context import Context
 from rnnseg.errors import UserError
 from rnnseg.sampling import SampledPictures

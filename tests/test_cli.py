@@ -53,6 +53,12 @@ def test_a_mistake_ends_with_one_line_and_status_2(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_help_shows_examples_one_a_line():
+    lines = run("segment", "--help").splitlines()
+    examples = [line.strip() for line in lines if line.strip().startswith("rnnseg segment")]
+    assert len(examples) >= 2 and not any("\\b" in line or "\b" in line for line in lines)
+
+
 def test_train_evaluate_segment(tmp_path, monkeypatch):
     """The way of a user, on the embedded data made small."""
     from rnnseg import training

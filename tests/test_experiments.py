@@ -147,6 +147,7 @@ def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch)
     for module in (data, training):
         monkeypatch.setattr(module, "open_source", lambda name: source)
     monkeypatch.setattr(comparison, "ITERATIONS", (1, 3))
+    monkeypatch.setattr(comparison, "_REPEATS", 1)
     systems = {name: comparison.SYSTEMS[name] for name in ("RNN", "PSPNet")}
     monkeypatch.setattr(comparison, "SYSTEMS", systems)
     recipe = tmp_path / "recipe.py"
@@ -178,6 +179,7 @@ def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch)
     }
     assert cost["PSPNet", "8", "1"] > 2 * cost["PSPNet", "16", "1"]
     assert cost["RNN", "16", "3"] > cost["RNN", "16", "1"]
+    assert all(float(row["milliseconds"]) > 0 for row in rows)
     model = load_model(out / "pspnet" / "last.keras")
     result = Evaluator(model, (1,))(source, "val", progress=False)
     (row,) = (row for row in rows if row["system"] == "PSPNet" and row["output_stride"] == "16")

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rnnseg.base import Segmenter, check_positive
+from rnnseg.base import Segmenter
+from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 
 

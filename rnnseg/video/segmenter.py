@@ -1,13 +1,12 @@
 """Segmenting a video, where every frame starts from what was seen in the one before."""
 
 import dataclasses
-import numbers
 import time
 
 import numpy as np
 
 from rnnseg import framing
-from rnnseg.errors import UserError
+from rnnseg.checks import check_fraction, check_positive
 from rnnseg.video import libraries
 from rnnseg.video.engines import open_engine
 
@@ -78,11 +77,9 @@ class VideoSegmenter:
         if first_iterations is None:
             first_iterations = self._engine.iterations
         for option, value in (("iterations", iterations), ("first_iterations", first_iterations)):
-            if not _is_number(value, numbers.Integral) or value < 1:
-                raise UserError(f"{option}={value}: expected a whole number of at least 1")
+            check_positive(option, value)
         for option, value in (("cut_threshold", cut_threshold), ("decay", decay)):
-            if not _is_number(value, numbers.Real) or not 0 <= value <= 1:
-                raise UserError(f"{option}={value}: expected a number from 0 to 1")
+            check_fraction(option, value)
         recurrent = self._engine.recurrent
         self._iterations = int(iterations) if recurrent else 1
         self._first_iterations = int(first_iterations) if recurrent else 1
@@ -137,7 +134,3 @@ class VideoSegmenter:
             canvas, reliance = self._follower.follow(canvas, self._glance, glance, spacing)
             weight = weight * reliance
         return self._engine.start + weight * (canvas - self._engine.start)
-
-
-def _is_number(value, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
