@@ -17,13 +17,15 @@ machine's peak is that of a product of two matrices of 2048x2048, measured in th
 are the times of a step of training, without the encoder: 6 iterations and the gradient. All take
 turns, `--repeats` times; medians are printed.
 
-Found on one core of a server with AVX-512 (`taskset -c 0` before the command; medians of three
-runs): at ResNet's size an iteration is 3.4 times as fast as the naive one, at 81 % of the peak, and
-5.4 times in bfloat16; at MobileNetV2's size, where gates and activations cost as much as a good
-part of the products, 1.9 times, at 61 % of the peak, and 2.3 times in bfloat16. The multiply-adds
-alone would make it 3.2 and 2.2. Time is linear in the number of iterations (R^2 above 0.999), and
-the canvases are within 3e-6 of the naive ones, in bfloat16 within 0.04. A step of training is 3.6
-and 1.9 times as fast, in bfloat16 5.9 and 2.3 times.
+Found on a server with AVX-512, with four cores of it, and with one (`taskset -c 0` before the
+command): at ResNet's size an iteration is 3.0 times as fast as the naive one on four cores and 3.4
+times on one, at 81 % of the peak on either, and 4.1 and 5.4 times in bfloat16. The multiply-adds
+alone would make it 3.2. At MobileNetV2's size, where they would make it 2.2, gates and activations
+cost as much as a good part of the products, and more so on four cores, where a product takes little
+longer than sharing it out: 1.8 and 1.9 times, at 23 and 61 % of the peak, in bfloat16 1.8 and 2.3.
+Time is linear in the number of iterations (R^2 0.999, on four cores at the small size 0.986), and
+the canvases are within 3e-6 of the naive ones, in bfloat16 within 0.04. A step of training is 2.9
+times as fast on four cores and 3.6 on one at the large size, 1.9 times at the small one.
 """
 
 import dataclasses

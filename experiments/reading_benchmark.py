@@ -14,13 +14,13 @@ import statistics
 
 import click
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
 from experiments.measuring import take_turns
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.exporting import fitting
+from rnnseg.interpreters import Stages
 from rnnseg.loading import find_pictures
 from rnnseg.reading import read_sparsely
 from rnnseg.runtime import Segmenter
@@ -40,7 +40,7 @@ def main(file, pictures, threads, repeats, limit):
     info = segmenter.info
     if info.size is None:
         raise UserError(f"{file} is for pictures of any size: expected one of a fixed size")
-    dense = Interpreter(file, num_threads=threads).get_signature_runner("read")
+    stages = Stages(file, info, threads)
     borders, sparse_times, dense_times, equal = [], [], [], []
     chosen = fitting.from_files(find_pictures(pictures), info.size, limit)
     for picture in tqdm(chosen, desc="read", unit="picture", disable=None):
@@ -48,13 +48,13 @@ def main(file, pictures, threads, repeats, limit):
             canvas = segmenter(picture.image, iterations=iterations).canvas
             functions = (
                 functools.partial(read_sparsely, canvas, info.size, info.output_stride),
-                functools.partial(dense, canvas=canvas[np.newaxis]),
+                functools.partial(stages.read, canvas[np.newaxis], info.size),
             )
             for times, seconds in zip(
                 (sparse_times, dense_times), take_turns(functions, repeats), strict=True
             ):
                 times.append(1000 * seconds)
-            equal.append(np.mean(functions[0]() == functions[1]()["classes"][0]))
+            equal.append(np.mean(functions[0]() == functions[1]()))
             borders.append(_border_share(canvas))
     size = "x".join(map(str, (*info.size, len(info.classes))))
     print(f"{size}, {len(equal)} canvases, {100 * np.mean(borders):.1f} % of the cells on borders")

@@ -6,6 +6,7 @@ places when it is scaled, and canvas pixel `i` lies on pixel `output_stride * i`
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -57,23 +58,54 @@ def frame(image, info: ModelInfo) -> Frame:
                 f"a picture of {size[0]}x{size[1]} pixels is smaller than one output stride "
                 f"({info.output_stride}): expected at least that on each side"
             )
-    elif size != info.size:
-        # A side of one pixel is never too long.
-        ratios = [
-            (file - 1) / (side - 1) for file, side in zip(info.size, size, strict=True) if side > 1
-        ]
-        scale = min([1, *ratios])
-        shown = tuple(round((side - 1) * scale) + 1 for side in size)
-        full = np.empty((info.size[0], 3 * info.size[1]), np.uint8)
-        full[:] = np.tile(np.uint8(info.padding), info.size[1])
-        full = full.reshape(*info.size, 3)
-        full[: shown[0], : shown[1]] = image if shown == size else _shrink(image, shown)
-        image = full
+    else:
+        image, shown = fit(image, info.size, info.padding)
     rows, columns = (
         np.linspace(0, (part - 1) / info.output_stride, side)
         for part, side in zip(shown, size, strict=True)
     )
     return Frame(image[np.newaxis], size, rows, columns)
+
+
+def fit(
+    image: np.ndarray, size: tuple[int, int], padding: Sequence[int]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Scales a picture down to a size where it is larger, aspect kept, and pads what is missing.
+
+    Args:
+      image: RGB, uint8 `(height, width, 3)`.
+      size: the (height, width) that is wanted, in pixels.
+      padding: the (red, green, blue) of 0-255 to the right and at the bottom.
+
+    Returns:
+      The picture of that size, and the (height, width) of its part that is not padding.
+    """
+    sides = image.shape[:2]
+    if sides == tuple(size):
+        return image, sides
+    # A side of one pixel is never too long.
+    ratios = [(most - 1) / (side - 1) for most, side in zip(size, sides, strict=True) if side > 1]
+    scale = min([1, *ratios])
+    shown = tuple(round((side - 1) * scale) + 1 for side in sides)
+    full = np.empty((size[0], 3 * size[1]), np.uint8)
+    full[:] = np.tile(np.uint8(padding), size[1])
+    full = full.reshape(*size, 3)
+    full[: shown[0], : shown[1]] = image if shown == sides else _shrink(image, shown)
+    return full, shown
+
+
+def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales a map of classes by taking the nearest pixel; first and last keep their places.
+
+    Args:
+      values: `(height, width)`.
+      size: the (height, width) that is wanted, in pixels.
+    """
+    rows, columns = (
+        np.rint(np.linspace(0, side - 1, wanted)).astype(np.intp)
+        for side, wanted in zip(values.shape, size, strict=True)
+    )
+    return values[rows[:, np.newaxis], columns]
 
 
 def check_picture(image) -> np.ndarray:

@@ -26,6 +26,8 @@ class Stages:
     def __init__(self, path: str, info: ModelInfo, threads: int):
         interpreter = Interpreter(path, num_threads=threads)
         self._info = info
+        self._read = None
+        self._interpreter = interpreter
         self._encode = interpreter.get_signature_runner("encode")
         self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
         self._start: Tensors = {}
@@ -45,10 +47,9 @@ class Stages:
         """What the first iteration starts from: `canvas`, `h_0`, `c_0`, …, float32."""
         place = encoded["prepared"].shape[:3]
         if not self._start or self._start["canvas"].shape[:3] != place:
-            widths = {"canvas": len(self._info.classes), **self._info.state}
             self._start = {
-                name: np.full((*place, width), self._info.start.get(name, 0), np.float32)
-                for name, width in widths.items()
+                name: np.full((*place, len(values)), values, np.float32)
+                for name, values in self._info.initial.items()
             }
         return self._start
 
@@ -63,6 +64,21 @@ class Stages:
           The same tensors after it.
         """
         return self._refine(**encoded, **variables)
+
+    def read(self, canvas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """The class map by the file's own signature, which interpolates all logits.
+
+        Args:
+          canvas: float32 `(1, h, w, classes)`.
+          size: the picture's (height, width), in pixels; the file's, where it has one.
+
+        Returns:
+          Class indices, int32 `(H, W)`.
+        """
+        if self._read is None:
+            self._read = self._interpreter.get_signature_runner("read")
+        sizes = {} if self._info.size else {"size": np.int32(size)}
+        return self._read(canvas=canvas, **sizes)["classes"][0]
 
 
 class Interpreters:

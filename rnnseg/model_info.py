@@ -55,6 +55,14 @@ class ModelInfo:
     miou: Mapping[int, float] | None = None
     scored_on: str | None = None
 
+    @property
+    def initial(self) -> dict[str, tuple[float, ...]]:
+        """The values of canvas and state, one a channel, that iterations start from, by name."""
+        if not self.recurrent:
+            return {}
+        widths = {"canvas": len(self.classes), **self.state}
+        return {name: (0.0,) * width for name, width in widths.items()} | dict(self.start)
+
     def append_to(self, model: bytes) -> bytes:
         """A model's flat buffer with this behind it."""
         file = io.BytesIO(model)

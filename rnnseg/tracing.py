@@ -40,7 +40,14 @@ class Tracer:
             input_signature=[tf.TensorSpec((None, None, 3))],
             autograph=False,
         )
-        self._refine = tf.function(model.refine, reduce_retracing=True, autograph=False)
+        # With signatures each is traced once, whatever the sizes of the pictures.
+        number, prepared = tf.TensorSpec((), tf.int32), _specs(self._prepare)
+        self._begin = tf.function(model.refine, input_signature=[prepared, number], autograph=False)
+        self._go_on = tf.function(
+            model.refine,
+            input_signature=[prepared, number, *_specs(self._begin)],
+            autograph=False,
+        )
 
     def __call__(self, image, iterations: Sequence[int]) -> Iterator[tuple[np.ndarray, float]]:
         """Segments one picture.
@@ -93,13 +100,13 @@ class Tracer:
         """The canvas of one view after each number of iterations, and the seconds until then."""
         begin = time.perf_counter()
         prepared = self._prepare(view.of(image))
-        canvas = state = None
-        spent, done = 0.0, 0
+        variables, spent, done = (), 0.0, 0
         for number in iterations:
-            canvas, state = self._refine(prepared, tf.constant(number - done), canvas, state)
+            refine = self._go_on if variables else self._begin
+            variables = refine(prepared, tf.constant(number - done), *variables)
             tf.test.experimental.sync_devices()  # a GPU may still be at work
             spent += time.perf_counter() - begin
-            yield canvas, spent
+            yield variables[0], spent
             begin = time.perf_counter()
             done = number
 
@@ -108,3 +115,11 @@ class Tracer:
         if self._read_mean is not None:
             return self._read_mean(canvases, size)
         return reading.read_sparsely(canvases[0][0].numpy(), size, self._stride)
+
+
+def _specs(function):
+    """The types and shapes of what a function with a signature gives."""
+    return tf.nest.map_structure(
+        lambda each: tf.TensorSpec(each.shape, each.dtype),
+        function.get_concrete_function().structured_outputs,
+    )

@@ -187,7 +187,9 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
         axes.grid(alpha=0.3)
         axes.margins(x=0.05, y=0.12)
     panels[0].set_ylabel("mIoU (%)")
-    panels[1].legend(loc="best", frameon=False)
+    # Below, where no point can lie under it.
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4,
+                  frameon=False)  # fmt: skip
     figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)
     _save(figure, path)
 

@@ -1,6 +1,7 @@
 """Small models, for tests."""
 
 import keras
+import numpy as np
 
 import rnnseg
 
@@ -16,3 +17,14 @@ def make_model(**options) -> rnnseg.RecurrentSegmenter:
         "hidden_channels": (6, 5),
     } | options
     return rnnseg.RecurrentSegmenter(**options)
+
+
+def make_lively_model(**options) -> rnnseg.RecurrentSegmenter:
+    """One with a learned start that tells all its classes: its gates are far from the start's."""
+    model = make_model(learned_start=True, **options)
+    rng = np.random.default_rng(1)
+    for weight in model.stack.weights:
+        spread = 100 if "feature_gates/kernel" in weight.path else 2
+        spread = 0.2 if "initial" in weight.path or "bias" in weight.path else spread
+        weight.assign(rng.normal(0, spread, weight.shape))
+    return model

@@ -111,3 +111,13 @@ def test_what_is_no_picture_is_refused(image, message):
     with pytest.raises(UserError, match=message) as caught:
         framing.frame(image, INFO)
     assert len(str(caught.value).splitlines()) == 1 and "expected RGB" in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(41, 57), (20, 100), (1, 1), (7, 3)])
+def test_a_map_scaled_there_and_back_is_the_same(size):
+    classes = np.random.default_rng(0).integers(0, 5, size)
+    larger = framing.nearest(classes, (3 * size[0], 2 * size[1] + 1))
+    assert larger.shape == (3 * size[0], 2 * size[1] + 1)
+    np.testing.assert_array_equal(framing.nearest(larger, size), classes)
+    np.testing.assert_array_equal(larger[[0, 0, -1, -1], [0, -1, 0, -1]],
+                                  classes[[0, 0, -1, -1], [0, -1, 0, -1]])  # fmt: skip

@@ -11,7 +11,7 @@ import tensorflow as tf
 from rnnseg import UserError, framing, interpreters, reading, runtime
 from rnnseg.planning import Budget
 from tests.litert import make_info, write_anytime
-from tests.models import make_model
+from tests.models import make_lively_model
 
 SIZE = (41, 57)
 
@@ -26,14 +26,7 @@ def noise(size=SIZE, seed=0):
 
 @pytest.fixture(scope="module")
 def model():
-    """One that tells all its classes, and starts from what it has learned."""
-    model = make_model(learned_start=True)
-    rng = np.random.default_rng(1)
-    for weight in model.stack.weights:
-        spread = 100 if "feature_gates/kernel" in weight.path else 2
-        spread = 0.2 if "initial" in weight.path or "bias" in weight.path else spread
-        weight.assign(rng.normal(0, spread, weight.shape))
-    return model
+    return make_lively_model()
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
+from rnnseg import framing
 from rnnseg.data import IGNORE_LABEL, Source, pipeline
 from rnnseg.errors import UserError
 from rnnseg.loading import read_picture
@@ -28,7 +28,7 @@ class Picture:
 
 
 def fit(image: np.ndarray, label: np.ndarray | None, size: tuple[int, int] | None) -> Picture:
-    """Fits a picture to a file's size: scales it down where it is larger, and pads the rest.
+    """Fits a picture to a file's size as the runtime does, and its label with it.
 
     Args:
       image: RGB, uint8 `(h, w, 3)`.
@@ -37,20 +37,11 @@ def fit(image: np.ndarray, label: np.ndarray | None, size: tuple[int, int] | Non
     """
     if size is None:
         return Picture(image, label, image.shape[:2])
-    height, width = image.shape[:2]
-    scale = min(1.0, size[0] / height, size[1] / width)
-    shown = (max(1, round(height * scale)), max(1, round(width * scale)))
-
-    def fitted(values, resampling, around):
-        if shown != (height, width):
-            values = np.asarray(Image.fromarray(values).resize(shown[::-1], resampling))
-        full = np.full((*size, *values.shape[2:]), around, np.uint8)
-        full[: shown[0], : shown[1]] = values
-        return full
-
-    image = fitted(image, Image.Resampling.BILINEAR, pipeline.MEAN_COLOR)
+    image, shown = framing.fit(image, size, pipeline.MEAN_COLOR)
     if label is not None:
-        label = fitted(label, Image.Resampling.NEAREST, IGNORE_LABEL)
+        full = np.full(size, IGNORE_LABEL, np.uint8)
+        full[: shown[0], : shown[1]] = framing.nearest(label, shown)
+        label = full
     return Picture(image, label, shown)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from rnnseg import reading
 from rnnseg.exporting import processes
 from rnnseg.exporting.fitting import Picture
 from rnnseg.exporting.parity import Prediction, Predictions
+from rnnseg.interpreters import Stages
 from rnnseg.model_info import ModelInfo
 
 _NUMBERS = (1, 2, 6, 12)
@@ -52,50 +53,44 @@ def of_model(model) -> Callable[[np.ndarray], Predictions]:
 def of_file(path: str | os.PathLike) -> Callable[[np.ndarray], Predictions]:
     """What a LiteRT file says of a picture, uint8 `(H, W, 3)`, by its own signatures."""
     info = ModelInfo.load(path)
-    interpreter = Interpreter(str(path), num_threads=os.cpu_count())
-    runners = {
-        name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()
-    }
+    predict = _whole(path, info) if info.kind == "segment" else _step_by_step(path, info)
+    return lambda image: dict(predict(image[np.newaxis]))
 
-    def segment(image):
+
+def _whole(path, info: ModelInfo):
+    """Predictions by `segment`, of pictures `(1, H, W, 3)`."""
+    segment = Interpreter(str(path), num_threads=os.cpu_count()).get_signature_runner("segment")
+
+    def predict(image):
         for number in numbers(info.recurrent):
             iterations = {"iterations": np.int32(number)} if info.recurrent else {}
-            result = runners["segment"](image=image[np.newaxis], **iterations)
+            result = segment(image=image, **iterations)
             yield number, Prediction(result["classes"][0], result["canvas"][0])
 
-    def step_by_step(image):
-        size = {} if info.size else {"size": np.int32(image.shape[:2])}
-        encoded = runners["encode"](image=image[np.newaxis])
-        for number, canvas in _canvases(encoded, runners.get("refine"), info):
-            if number in numbers(info.recurrent):
-                classes = runners["read"](canvas=canvas, **size)["classes"][0]
-                yield number, Prediction(classes, canvas[0])
-
-    predict = segment if info.kind == "segment" else step_by_step
-    return lambda image: dict(predict(image))
+    return predict
 
 
-def _canvases(encoded, refine, info: ModelInfo) -> Iterator[tuple[int, np.ndarray]]:
-    """The canvas after every iteration, `(1, h, w, classes)`."""
-    if not info.recurrent:
-        yield 1, encoded["canvas"]
-        return
-    place = encoded["prepared"].shape[:3]
-    variables = {
-        name: np.broadcast_to(np.float32(values), (*place, len(values)))
-        for name, values in _start(info).items()
-    }
-    for number in range(1, _NUMBERS[-1] + 1):
-        variables = refine(**encoded, **variables)
-        yield number, variables["canvas"]
+def _step_by_step(path, info: ModelInfo):
+    """Predictions by `encode`, `refine` and `read`, of pictures `(1, H, W, 3)`."""
+    stages = Stages(str(path), info, os.cpu_count())
 
+    def canvases(image):
+        encoded = stages.encode(image)
+        if not info.recurrent:
+            yield encoded["canvas"]
+            return
+        variables = stages.start(encoded)
+        while True:
+            variables = stages.refine(encoded, variables)
+            yield variables["canvas"]
 
-def _start(info: ModelInfo) -> dict[str, Sequence[float]]:
-    """The values that canvas and state start from, zeros as well; none for a feed-forward model."""
-    if not info.recurrent:
-        return {}
-    zeros = {name: [0.0] * width for name, width in info.state.items()}
-    return {"canvas": [0.0] * len(info.classes)} | zeros | dict(info.start)
+    def predict(image):
+        asked = numbers(info.recurrent)
+        for number, canvas in zip(range(1, asked[-1] + 1), canvases(image), strict=False):
+            if number in asked:
+                yield number, Prediction(stages.read(canvas, image.shape[1:3]), canvas[0])
+
+    return predict
 
 
 def of_saved_model(
@@ -117,7 +112,7 @@ def of_saved_model(
     asked = numbers(info.recurrent)
     with tempfile.TemporaryDirectory() as exchange:
         exchange = pathlib.Path(exchange)
-        (exchange / "start.json").write_text(json.dumps(_start(info)))
+        (exchange / "start.json").write_text(json.dumps(info.initial))
         for index, picture in enumerate(pictures):
             np.save(exchange / f"{index:06d}.npy", picture.image[np.newaxis])
         processes.run("serve", folder, exchange, ",".join(map(str, asked)))

@@ -1,0 +1,310 @@
+r"""Exported segmenters beside published ones: time, size, memory and mIoU of LiteRT files.
+
+    python -m experiments.device_benchmark exported/voc/anytime*.tflite --data data/voc \
+        --peer deeplabv3_mnv2_pascal_quant.tflite --peer deeplabv3_257_mv_gpu.tflite
+
+Files are of one size; a peer is a file of another maker, from a picture, uint8 or float32 in
+[-1, 1], to a class map or logits. Prints
+
+- for each of `--threads`, milliseconds of a picture of the file's size: the stages encode, refine
+  (an iteration, the mean of several) and read (sparsely, in NumPy), and whole predictions of 1, 2
+  and 6 iterations; of a peer the one prediction that it makes. All files take turns, `--repeats`
+  times; medians are printed. Then the ratio of every whole prediction to the first peer's;
+- the size of each file, and the most memory that a process needs for it beyond what it had before:
+  opening, and three predictions;
+- with `--data`, mIoU over all pictures of `--split`: over all classes as usually defined, and over
+  those that occur.
+"""
+
+import functools
+import multiprocessing
+import os
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+
+import click
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from tqdm import tqdm
+
+from experiments.measuring import peak_memory, take_turns
+from rnnseg import framing, metrics
+from rnnseg.commands import Command
+from rnnseg.errors import UserError
+from rnnseg.runtime import Segmenter
+
+ITERATIONS = (1, 2, 6)
+STAGES = ("encode", "refine", "read")
+
+# What DeepLab pads with; as float32 it is next to 0.
+_GREY = (128, 128, 128)
+
+Maps = dict[int, np.ndarray]
+"""Class maps of a picture, `(height, width)`, by number of iterations."""
+
+
+class Ours:
+    """An `anytime.tflite` of one size.
+
+    Args:
+      path: the file.
+      threads: how many the operators may use.
+
+    Attributes:
+      name: of the file.
+      numbers: of iterations that are measured.
+      stages: milliseconds of every stage, a list for each, as predictions of `numbers[-1]`
+        iterations add to them.
+
+    Raises:
+      UserError: not such a file.
+    """
+
+    def __init__(self, path: pathlib.Path, threads: int):
+        self._segmenter = Segmenter(path, threads)
+        info = self._segmenter.info
+        if info.size is None:
+            raise UserError(f"{path} is for pictures of any size: expected one of a fixed size")
+        self.name = path.name
+        self.numbers = ITERATIONS if info.recurrent else (1,)
+        self.stages = {stage: [] for stage in STAGES}
+        self._size, self._padding = info.size, info.padding
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """A picture of any size, uint8 RGB, as one of the file's size."""
+        return framing.fit(image, self._size, self._padding)[0]
+
+    def predict(self, image: np.ndarray, iterations: int) -> None:
+        """Segments a picture of the file's size."""
+        result = self._segmenter(image, iterations=iterations)
+        if iterations == self.numbers[-1]:
+            for stage, milliseconds in result.stages.items():
+                each = milliseconds / (iterations if stage == "refine" else 1)
+                self.stages[stage].append(each)
+
+    def maps(self, image: np.ndarray) -> Maps:
+        """The class maps of a picture of any size."""
+        results = self._segmenter.steps(image, self.numbers[-1])
+        return {each.iterations: each.classes for each in results if each.iterations in ITERATIONS}
+
+
+class Peer:
+    """A file of another maker; attributes and methods as of `Ours`, with one prediction alone."""
+
+    numbers = (1,)
+
+    def __init__(self, path: pathlib.Path, threads: int):
+        try:
+            self._interpreter = Interpreter(os.fspath(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"{path} is no LiteRT file that can be run: {error}") from error
+        (self._input, *_), (self._output, *_) = (
+            self._interpreter.get_input_details(),
+            self._interpreter.get_output_details(),
+        )
+        shape, kind = self._input["shape"], self._input["dtype"]
+        if len(shape) != 4 or shape[3] != 3 or kind not in (np.uint8, np.float32):
+            raise UserError(f"{path} takes {kind.__name__} {tuple(shape)}: expected a picture")
+        self.name = path.name
+        self.stages = {}
+        self._size = tuple(int(side) for side in shape[1:3])
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """As of `Ours`."""
+        return framing.fit(image, self._size, _GREY)[0]
+
+    def predict(self, image: np.ndarray, iterations: int = 1) -> np.ndarray:
+        """As of `Ours`; gives the class map, `(H, W)`."""
+        if self._input["dtype"] == np.float32:
+            image = image / np.float32(127.5) - 1
+        self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
+        self._interpreter.invoke()
+        result = self._interpreter.get_tensor(self._output["index"])[0]
+        return result.argmax(-1) if result.ndim == 3 else result
+
+    def maps(self, image: np.ndarray) -> Maps:
+        """As of `Ours`."""
+        fitted, shown = framing.fit(image, self._size, _GREY)
+        classes = self.predict(fitted)[: shown[0], : shown[1]]
+        return {1: framing.nearest(classes, image.shape[:2])}
+
+
+@click.command(cls=Command)
+@click.argument("files", nargs=-1, required=True, metavar="ANYTIME.TFLITE...",
+                type=click.Path(path_type=pathlib.Path))  # fmt: skip
+@click.option("--peer", "peers", multiple=True,
+              type=click.Path(exists=True, path_type=pathlib.Path),
+              help="A LiteRT file of another maker; may be repeated.")  # fmt: skip
+@click.option("--data", help="Labelled data, for mIoU.")
+@click.option("--split", default="val", show_default=True, help="Split of it.")
+@click.option("--threads", type=click.IntRange(min=1), multiple=True, default=(1, 4),
+              show_default=True, help="May be repeated.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(min=1), default=21, show_default=True)
+def main(files, peers, data, split, threads, repeats):
+    """Print time, size, memory and mIoU of exported files, beside published ones."""
+
+    def opened(number):
+        return [Ours(path, number) for path in files] + [Peer(path, number) for path in peers]
+
+    opened(1)  # so that a wrong file is told at once
+    source = image = None
+    if data is not None:
+        source, image = _open(data, split)
+    for number in threads:
+        models = opened(number)
+        seconds = measure_times(models, image, repeats)
+        print(report_times(number, models, seconds, peers[0].name if peers else None), flush=True)
+    print(report_memory(measure_memory(files, peers, max(threads))), flush=True)
+    if source is not None:
+        print(report_miou(measure_miou(opened(max(threads)), source, split)))
+
+
+def _open(data, split):
+    """A data set, and the first picture of its split."""
+    from rnnseg.data import open_source
+    from rnnseg.data.pipeline import evaluation_pictures
+
+    source = open_source(data)
+    source.require_split(split)
+    image, *_ = next(evaluation_pictures(source, split).as_numpy_iterator())
+    return source, image
+
+
+def measure_times(
+    models: Sequence[Ours | Peer], image: np.ndarray | None, repeats: int
+) -> dict[tuple[str, int], float]:
+    """Times all models in turns.
+
+    Args:
+      models: as opened for some threads; their `stages` are filled.
+      image: a picture, uint8 RGB, that is fitted to each; None: noise.
+      repeats: how often each has its turn.
+
+    Returns:
+      Seconds of whole predictions by the model's name and number of iterations.
+    """
+    if image is None:
+        image = np.random.default_rng(0).integers(0, 256, (513, 513, 3), np.uint8)
+    calls = {
+        (model.name, number): functools.partial(model.predict, model.fit(image), number)
+        for model in models
+        for number in model.numbers
+    }
+    return dict(zip(calls, take_turns(list(calls.values()), repeats), strict=True))
+
+
+def report_times(
+    threads: int,
+    models: Sequence[Ours | Peer],
+    seconds: Mapping[tuple[str, int], float],
+    peer: str | None,
+) -> str:
+    """The table of `measure_times`, and the share of a peer's time that each prediction takes."""
+    heads = [*STAGES, *(f"n = {number}" for number in ITERATIONS)]
+    lines = [
+        f"milliseconds, {threads} thread{'s' if threads > 1 else ''}; whole predictions for n "
+        f"iterations{f', and what they are of the time of {peer}' if peer else ''}",
+        "| file | " + " | ".join(heads) + " |",
+        "| --- |" + " --- |" * len(heads),
+    ]
+    for model in models:
+        stages = [model.stages.get(stage) for stage in STAGES]
+        cells = [f"{statistics.median(each):.1f}" if each else "" for each in stages]
+        for number in ITERATIONS:
+            whole = seconds.get((model.name, number))
+            cell = "" if whole is None else f"{1000 * whole:.1f}"
+            if cell and peer:
+                cell += f" ({whole / seconds[peer, 1]:.2f})"
+            cells.append(cell)
+        lines.append(f"| {model.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def measure_memory(
+    files: Sequence[pathlib.Path], peers: Sequence[pathlib.Path], threads: int
+) -> dict[str, tuple[int, int]]:
+    """Bytes of every file, and those of memory that a process needs for it, by the file's name."""
+    found = {}
+    # A process for each: what one leaves behind must not count for the next.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
+        tasks = [(Ours, path) for path in files] + [(Peer, path) for path in peers]
+        for kind, path in tqdm(tasks, desc="memory", unit="file", disable=None):
+            memory = processes.apply(_memory, (kind, path, threads))
+            found[path.name] = path.stat().st_size, memory
+    return found
+
+
+def _memory(kind, path, threads):
+    """Bytes that opening a file and some predictions take at their peak."""
+    image = np.zeros((513, 513, 3), np.uint8)
+
+    def use():
+        model = kind(path, threads)
+        for _ in range(3):
+            model.predict(model.fit(image), model.numbers[-1])
+
+    return peak_memory(use)
+
+
+def report_memory(found: Mapping[str, tuple[int, int]]) -> str:
+    """The table of `measure_memory`."""
+    lines = ["| file | its size, MB | memory, MB |", "| --- | --- | --- |"]
+    lines += [
+        f"| {name} | {size / 1e6:.2f} | {memory / 1e6:.0f} |"
+        for name, (size, memory) in found.items()
+    ]
+    return "\n".join(lines)
+
+
+def measure_miou(
+    models: Sequence[Ours | Peer], source, split: str
+) -> dict[tuple[str, int], tuple[float, float]]:
+    """Mean IoU, 0-1, of all classes and of those that occur, by name and number of iterations."""
+    from rnnseg.data.pipeline import evaluation_pictures
+
+    classes = source.num_classes
+    confusions = {
+        (model.name, number): np.zeros((classes, classes), np.int64)
+        for model in models
+        for number in model.numbers
+    }
+    pictures = evaluation_pictures(source, split).as_numpy_iterator()
+    total = source.require_split(split)
+    for image, label, *_ in tqdm(pictures, "mIoU", total, unit="picture", disable=None):
+        for model in models:
+            for number, class_map in model.maps(image).items():
+                confusions[model.name, number] += metrics.confusion_matrix(
+                    label, class_map, classes
+                )
+    return {key: _scores(confusion) for key, confusion in confusions.items()}
+
+
+def _scores(confusion):
+    occurs = confusion.sum(1) > 0
+    return (
+        float(metrics.mean_iou(confusion)),
+        float(np.mean(metrics.class_iou(confusion)[occurs])),
+    )
+
+
+def report_miou(scores: Mapping[tuple[str, int], tuple[float, float]]) -> str:
+    """The table of `measure_miou`."""
+    heads = [f"n = {number}" for number in ITERATIONS]
+    lines = [
+        "mIoU %, and of the classes that occur",
+        "| file | " + " | ".join(heads) + " |",
+        "| --- |" + " --- |" * len(heads),
+    ]
+    for name in dict.fromkeys(name for name, _ in scores):
+        cells = []
+        for number in ITERATIONS:
+            found = scores.get((name, number))
+            cells.append("" if found is None else "{:.2f}, {:.2f}".format(*(100 * np.array(found))))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
