@@ -268,6 +268,7 @@ class _StatefulEngine(KerasEngine):
         self._refine = tf.function(
             lambda image, *start: model.refine(model.prepare(model.encode(image)), *start),
             autograph=False,
+            reduce_retracing=True,
         )
 
     def run(self, frame, iterations, seed):
