@@ -266,17 +266,17 @@ class _StatefulEngine(KerasEngine):
         super().__init__(model)
         self._state = None
         self._refine = tf.function(
-            lambda image, *start: model.refine(model.prepare(model.encode(image)), *start),
+            lambda image, iterations, canvas=None, state=None: model.refine(
+                model.prepare(model.encode(image)), iterations, canvas, state
+            ),
             autograph=False,
-            reduce_retracing=True,
         )
 
     def run(self, frame, iterations, seed):
         """As in `Engine`."""
-        start = [tf.constant(iterations)]
-        if seed is not None:
-            start += [tf.constant(seed[np.newaxis]), self._state]
-        canvas, self._state = self._refine(tf.constant(frame[np.newaxis]), *start)
+        start = () if seed is None else (tf.constant(seed[np.newaxis]), self._state)
+        image = tf.constant(frame[np.newaxis])
+        canvas, self._state = self._refine(image, tf.constant(iterations), *start)
         size = frame.shape[:2]
         canvas = canvas[0].numpy()
         return canvas, self._model.read(canvas[np.newaxis], size)[0].numpy()

@@ -288,7 +288,7 @@ def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
     Not the optimizer's step over the steps of an epoch: with float16 it skips some.
     """
     rows = run.read_history()
-    ends = [index for index, row in enumerate(rows, start=1) if int(row["step"]) == step]
+    ends = [index for index, row in enumerate(rows, start=1) if row.get("step") == str(step)]
     if not ends:
         raise UserError(
             f"{run.history} has no line for step {step}, where {run.last} stands: it is damaged; "

@@ -133,6 +133,9 @@ def test_bad_data_ends_a_run_before_it_starts(tmp_path, monkeypatch):
 def test_what_is_left_of_a_run_is_named(source, tmp_path):
     config = dataclasses.replace(CONFIG, epochs=1)
     run = training.train(config, tmp_path / "run")
+    run.history.write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(UserError, match="history.csv has no line for step 4"):
+        training.train(config, run.folder, resume=True)
     run.history.write_text("epoch,step\n1,3\n")
     with pytest.raises(UserError, match="history.csv has no line for step 4"):
         training.train(config, run.folder, resume=True)
