@@ -371,7 +371,7 @@ def test_wrong_arguments_are_refused(pretended, options, message):
 
 
 def test_wrong_arguments_of_video_and_steps_are_refused(pretended):
-    with pytest.raises(UserError, match="keep=1.5: expected 0 to 1"):
+    with pytest.raises(UserError, match="keep=1.5: expected a number from 0 to 1"):
         pretended.track(noise(), keep=1.5)
     with pytest.raises(UserError, match="iterations=0"):
         pretended.track(noise(), iterations=0)
