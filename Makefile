@@ -6,6 +6,10 @@ DEMO_OUT ?= runs/demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
+# A process a core, four at most (each takes up to 3 GB); a file of tests stays in one, so that what its
+# tests share is made once.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
+
 .PHONY: help demo test test-fast lint wheel clean
 
 help:
@@ -21,10 +25,10 @@ demo: $(INSTALLED)
 	$(BIN)/rnnseg demo --out "$(DEMO_OUT)"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
 
 test-fast: $(INSTALLED)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q $(WORKERS) -m "not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -130,7 +130,6 @@ def compare(
     from rnnseg.data import open_source
     from rnnseg.evaluation import Evaluator
     from rnnseg.loading import load_model
-    from rnnseg.tracing import Tracer
 
     print(f"\n{system}", flush=True)
     run = training.train(config, folder, resume=True)
@@ -141,9 +140,9 @@ def compare(
         same = stride == trained.output_stride
         model = trained if same else trained.at_output_stride(stride)
         numbers = ITERATIONS if model.recurrent else (1,)
-        result = Evaluator(model, numbers)(source, config.val_split)
+        evaluator = Evaluator(model, numbers)
+        result = evaluator(source, config.val_split)
         image = _picture(source, config.val_split, result.picture_size)
-        trace = Tracer(model)
         occurs = result.confusion[0].sum(axis=1) > 0
         for index, iterations in enumerate(result.iterations):
             row = Row(
@@ -154,7 +153,7 @@ def compare(
                 100 * float(np.mean(result.class_iou[index, occurs])),
                 result.multiply_adds[index] / 1e9,
             )
-            points.append((row, functools.partial(_predict, trace, image, iterations)))
+            points.append((row, functools.partial(_predict, evaluator.trace, image, iterations)))
     return points
 
 
