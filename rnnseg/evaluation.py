@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,9 @@ class Evaluator:
         are averaged.
       flip: whether it is segmented mirrored at each of them, too.
 
+    Attributes:
+      trace: the `Tracer` that segments the pictures.
+
     Raises:
       UserError: no numbers of iterations, or one below 1; no scales, or one that is not above 0.
     """
@@ -124,7 +127,7 @@ class Evaluator:
                 f"iterations {list(iterations)}: {model.name} is feed-forward and has one alone"
             )
         self.scales, self.flip = tuple(scales), flip
-        self._trace = Tracer(model, scales, flip)
+        self.trace = Tracer(model, scales, flip)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Runs over one split.
@@ -158,10 +161,10 @@ class Evaluator:
                     raise UserError(
                         f"picture of {image.shape[:2]} and label of {label.shape} pixels"
                     )
-                self._trace.check_size(*label.shape)
+                self.trace.check_size(*label.shape)
                 if not tally.seconds:
-                    self._trace.warm_up(image)
-                tally.add(self._trace(image, self.iterations), label, *instance_ids)
+                    self.trace.warm_up(image)
+                tally.add(self.trace(image, self.iterations), label, *instance_ids)
             except UserError as error:
                 raise UserError(f"{name.decode()}: {error}") from error
         picture_size = tally.sizes.most_common(1)[0][0]
@@ -180,6 +183,18 @@ class Evaluator:
             flip=self.flip,
             cityscapes=tally.official_scores(),
         )
+
+    def class_maps(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """The class maps of one picture that are scored, one for each number of iterations.
+
+        Args:
+          image: RGB 0-255, `(h, w, 3)`.
+
+        Yields:
+          int32 `(h, w)`.
+        """
+        for class_map, _ in self.trace(image, self.iterations):
+            yield class_map
 
 
 class _Tally:

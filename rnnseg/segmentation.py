@@ -77,12 +77,12 @@ def segment_files(
     predictor.check(budget)
     if stop_when_settled:
         predictor.check_can_stop()
-    written, numbers, failures = [], [], []
+    written, numbers, failures = [], [], {}
     for picture, outputs in tqdm(planned.items(), desc="segment", unit="picture", disable=None):
         try:
             image, iterations = _open(picture, model, budget)
         except UserError as error:
-            failures.append(str(error))
+            failures[picture.name] = str(error)
             continue
         if outputs.strip is None:
             class_map = predictor(
@@ -99,9 +99,12 @@ def segment_files(
         written += outputs.all
         numbers.append(iterations)
     if failures:
+        # The reason is often the same for all.
+        first, *others = failures
         raise UserError(
             f"{len(failures)} of {len(planned)} pictures left out, the others are in {out}: "
-            + "; ".join(failures)
+            + failures[first]
+            + (f"; nor could be segmented: {', '.join(others)}" if others else "")
         )
     return Segmented(tuple(written), tuple(numbers))
 

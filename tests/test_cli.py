@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rnnseg import Budget, cli, data, load_model
+from rnnseg import Budget, cli, commands, data, load_model
 from tests.models import make_model
 from tests.sources import halves, make_source, tiny_source
 
@@ -144,6 +144,10 @@ def test_segment_refuses(tmp_path, model_file):
     printed = run("segment", model_file, written, "--out", tmp_path / "new", status=2)
     assert "1 of 3 pictures left out, the others are in" in printed and "broken.png" in printed
     assert len(list((tmp_path / "new").iterdir())) == 4
+    (written / "worse.png").write_text("nor this")
+    printed = run("segment", model_file, written, "--out", tmp_path / "newer", status=2)
+    assert "2 of 4 pictures left out" in printed and printed.count("cannot be read") == 1
+    assert printed.strip().endswith("nor could be segmented: worse.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "a_classes.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "a.png")
     files = [tmp_path / "a.png", tmp_path / "a_classes.png"]
@@ -254,7 +258,7 @@ def test_wrong_iteration_numbers(value, model_file):
 
 
 def test_iteration_numbers():
-    convert = cli._IterationNumbers().convert
+    convert = commands.IterationNumbers().convert
     assert convert("1-3,6,2", None, None) == (1, 2, 3, 6)
 
 
