@@ -27,6 +27,7 @@ import numpy as np
 
 from experiments.measuring import take_turns
 from rnnseg import config as configuration
+from rnnseg import metrics
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 
@@ -53,8 +54,9 @@ PUBLISHED = (
     ("recurrent", 5, 87.7, 1500),
     ("recurrent", 6, 94.3, 1610),
 )
+# Of the paper's multi-scale scheme.
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 _REPEATS = 15
-_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,14 +145,14 @@ def compare(
         evaluator = Evaluator(model, numbers)
         result = evaluator(source, config.val_split)
         image = _picture(source, config.val_split, result.picture_size)
-        occurs = result.confusion[0].sum(axis=1) > 0
+        occurring = metrics.mean_iou_occurring(result.confusion)
         for index, iterations in enumerate(result.iterations):
             row = Row(
                 system,
                 stride,
                 iterations,
                 100 * float(result.miou[index]),
-                100 * float(np.mean(result.class_iou[index, occurs])),
+                100 * float(occurring[index]),
                 result.multiply_adds[index] / 1e9,
             )
             points.append((row, functools.partial(_predict, evaluator.trace, image, iterations)))
@@ -249,7 +251,7 @@ def cost_table() -> str:
             )
             counted[kind, stride] = [
                 budgets.multi_scale_costs(model, 513, 513, *each).as_published()
-                for each in (((1.0,), False), (_SCALES, True))
+                for each in (((1.0,), False), (SCALES, True))
             ]
         ours = [costs.total(iterations) / 1e9 for costs in counted[kind, stride]]
         what = f"stride {number}"

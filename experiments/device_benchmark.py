@@ -278,15 +278,10 @@ def measure_miou(
                 confusions[model.name, number] += metrics.confusion_matrix(
                     label, class_map, classes
                 )
-    return {key: _scores(confusion) for key, confusion in confusions.items()}
-
-
-def _scores(confusion):
-    occurs = confusion.sum(1) > 0
-    return (
-        float(metrics.mean_iou(confusion)),
-        float(np.mean(metrics.class_iou(confusion)[occurs])),
-    )
+    return {
+        key: (float(metrics.mean_iou(confusion)), float(metrics.mean_iou_occurring(confusion)))
+        for key, confusion in confusions.items()
+    }
 
 
 def report_miou(scores: Mapping[tuple[str, int], tuple[float, float]]) -> str:

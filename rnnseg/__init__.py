@@ -23,11 +23,11 @@ _NAMES = {
     "load_model": "rnnseg.loading",
 }
 _MODULES = (
-    "adaptive base baselines benchmarking budgets checks cityscapes config context conv_lstm data "
-    "demo encoders errors evaluation exporting files framing geometry inspection interpreters "
-    "loading losses metrics model_info models pacing palette planning prediction profiles reading "
-    "recomputation report runtime sampling scores segmentation segmenter tracing training video "
-    "views visualize"
+    "adaptive base baselines benchmarking budgets checks cityscapes config context conv_lstm "
+    "dashboard data demo encoders errors evaluation exporting files framing geometry inspection "
+    "interpreters loading losses metrics model_info models pacing palette planning prediction "
+    "profiles reading recomputation report runtime sampling scores segmentation segmenter tracing "
+    "training video views visualize"
 ).split()
 
 

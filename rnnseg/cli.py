@@ -3,51 +3,14 @@
 import dataclasses
 import os
 import pathlib
-import re
 import shlex
 
 import click
 
 from rnnseg import config as configuration
-from rnnseg.commands import Group
+from rnnseg.commands import Group, IterationNumbers, Numbers
 from rnnseg.errors import UserError
 from rnnseg.planning import Budget
-
-_MOST_ITERATIONS = 1000  # far beyond where any canvas has settled
-
-
-class _IterationNumbers(click.ParamType):
-    name = "N-M"
-
-    def convert(self, value, param, ctx):
-        numbers = []
-        for part in str(value).split(","):
-            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-            if not match:
-                self.fail(f"{value!r}: expected numbers such as 6, 1-12 or 1,2,6", param, ctx)
-            first, last = int(match[1]), int(match[2] or match[1])
-            if not 1 <= first <= last <= _MOST_ITERATIONS:
-                self.fail(f"{value!r}: expected numbers from 1 to {_MOST_ITERATIONS}", param, ctx)
-            numbers += range(first, last + 1)
-        return tuple(sorted(set(numbers)))
-
-
-class _Numbers(click.ParamType):
-    """A fixed or free number of numbers, separated by `x`, `-` or `,`."""
-
-    def __init__(self, name, kind, separator, length=None):
-        self.name, self._kind, self._separator, self._length = name, kind, separator, length
-
-    def convert(self, value, param, ctx):
-        try:
-            numbers = tuple(self._kind(part) for part in str(value).split(self._separator))
-        except ValueError:
-            self.fail(f"{value!r}: expected {self.name}", param, ctx)
-        if self._length == 2 and len(numbers) == 1:
-            numbers *= 2
-        if self._length not in (None, len(numbers)):
-            self.fail(f"{value!r}: expected {self.name}", param, ctx)
-        return numbers
 
 
 class _Sizes(click.ParamType):
@@ -72,10 +35,10 @@ _DATA_HELP = (
     "Folder that a data_prep command built or of Model Garden's or DeepLab's records, tfds:NAME, a "
     '.json file that describes one of them, or "shapes".'
 )
-_SIZE = _Numbers("HEIGHTxWIDTH", int, "x", 2)
-_RANGE = _Numbers("LEAST-MOST", float, "-", 2)
-_WIDTHS = _Numbers("N,N,...", int, ",")
-_WEIGHTS = _Numbers("W,W,...", float, ",")
+_SIZE = Numbers("HEIGHTxWIDTH", int, "x", 2)
+_RANGE = Numbers("LEAST-MOST", float, "-", 2)
+_WIDTHS = Numbers("N,N,...", int, ",")
+_WEIGHTS = Numbers("W,W,...", float, ",")
 
 # TrainingConfig field, option, type, what it is; the defaults are the fields' own.
 _TRAINING_OPTIONS = (
@@ -122,7 +85,7 @@ def _training_options(command):
         if default is not dataclasses.MISSING and default is not None:
             shown = {"freeze_batch_norm": "freeze"}.get(field, default)
             if isinstance(default, tuple):
-                shown = getattr(kind, "_separator", ",").join(f"{each:g}" for each in default)
+                shown = getattr(kind, "separator", ",").join(f"{each:g}" for each in default)
             elif isinstance(default, bool):
                 shown = option.split("/")[0 if default else 1].lstrip("-")
             help_text += f"  [default: {shown}]"
@@ -193,11 +156,11 @@ def train(out, recipe, resume, **options):
 @click.option("--data", required=True, help=_DATA_HELP)
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
-    "--iterations", type=_IterationNumbers(),
+    "--iterations", type=IterationNumbers(),
     help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-12; 1 if feed-forward]",
 )  # fmt: skip
 @click.option("--output-stride", type=int, help="Evaluate at another stride than the trained one.")
-@click.option("--scales", type=_Numbers("S,S,...", float, ","), default="1", show_default=True,
+@click.option("--scales", type=Numbers("S,S,...", float, ","), default="1", show_default=True,
               help="Average the logits over several scales, such as 0.5,1,1.5.")  # fmt: skip
 @click.option("--flip", is_flag=True, help="Average over mirrored pictures, too.")
 @click.option(
@@ -208,11 +171,15 @@ def train(out, recipe, resume, **options):
     "--curve", type=click.Path(), help="Picture of the curve.  [default: curve_SPLIT.png beside "
     "the model]"
 )  # fmt: skip
-def evaluate(model, data, split, iterations, output_stride, scales, flip, json_file, curve):
+@click.option("--tensorboard", metavar="LOGDIR", type=click.Path(file_okay=False),
+              help="Also write event files to this folder, in LOGDIR/RUN/SPLIT.")  # fmt: skip
+def evaluate(model, data, split, iterations, output_stride, scales, flip, json_file, curve,
+             tensorboard):  # fmt: skip
     r"""Score a model at many numbers of iterations, in one pass.
 
     \b
     rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
+    rnnseg evaluate runs/camvid --data data/camvid --tensorboard runs/tensorboard
     rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     """
     from rnnseg import evaluation, files, loading, report
@@ -233,12 +200,22 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
     json_file = json_file or files.beside(model, f"scores_{name}.json")
     files.check_writable(curve, ".png")
     files.check_writable(json_file, ".json")
-    result = evaluation.Evaluator(segmenter, iterations, scales, flip)(source, split)
+    evaluator = evaluation.Evaluator(segmenter, iterations, scales, flip)
+    if tensorboard:
+        from rnnseg import dashboard
+
+        folder = dashboard.run_folder(tensorboard, model, name)
+        files.check_writable(os.path.join(folder, "events"))
+        result = dashboard.Recorder(evaluator, source, split, folder)()
+    else:
+        result = evaluator(source, split)
     click.echo(report.table(result))
     report.save_scores(json_file, result)
     click.echo(f"wrote {json_file}")
     report.save_curve(curve, pathlib.Path(model).resolve().name, result, segmenter.iterations)
     click.echo(f"wrote {curve}")
+    if tensorboard:
+        click.echo(f"wrote {folder} for: tensorboard --logdir {shlex.quote(tensorboard)}")
 
 
 @main.command()
@@ -323,10 +300,10 @@ def inspect(data, splits, sheet):
 )
 @click.option(
     "--iterations",
-    type=_IterationNumbers(),
+    type=IterationNumbers(),
     help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-6]",
 )
-@click.option("--scales", type=_Numbers("S,S,...", float, ","), default=None,
+@click.option("--scales", type=Numbers("S,S,...", float, ","), default=None,
               help="Add up the predictions at several scales, such as 0.5,1,1.5.")  # fmt: skip
 @click.option("--flip", is_flag=True, help="Add up those of mirrored pictures, too.")
 @click.option("--as-published", is_flag=True,

@@ -1,11 +1,14 @@
-"""How all commands end when something is wrong that the user can mend: one line, status 2."""
+"""What commands share: options of several numbers, and how they end when something is wrong."""
 
+import re
 import sys
 from typing import Any
 
 import click
 
 from rnnseg.errors import UserError
+
+_MOST_ITERATIONS = 1000  # far beyond where any canvas has settled
 
 
 class _OneLine:
@@ -49,3 +52,42 @@ class Group(_OneLine, click.Group):
     """A command with subcommands."""
 
     command_class = Command
+
+
+class IterationNumbers(click.ParamType):
+    """Numbers of iterations, such as 6, 1-12 or 1,2,6, as a rising tuple."""
+
+    name = "N-M"
+
+    def convert(self, value, param, ctx):
+        """Reads what the user gave."""
+        numbers = []
+        for part in str(value).split(","):
+            match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+            if not match:
+                self.fail(f"{value!r}: expected numbers such as 6, 1-12 or 1,2,6", param, ctx)
+            first, last = int(match[1]), int(match[2] or match[1])
+            if not 1 <= first <= last <= _MOST_ITERATIONS:
+                self.fail(f"{value!r}: expected numbers from 1 to {_MOST_ITERATIONS}", param, ctx)
+            numbers += range(first, last + 1)
+        return tuple(sorted(set(numbers)))
+
+
+class Numbers(click.ParamType):
+    """A fixed or free number of numbers, separated by `x`, `-` or `,`."""
+
+    def __init__(self, name, kind, separator, length=None):
+        self.name, self.separator = name, separator
+        self._kind, self._length = kind, length
+
+    def convert(self, value, param, ctx):
+        """Reads what the user gave."""
+        try:
+            numbers = tuple(self._kind(part) for part in str(value).split(self.separator))
+        except ValueError:
+            self.fail(f"{value!r}: expected {self.name}", param, ctx)
+        if self._length == 2 and len(numbers) == 1:
+            numbers *= 2
+        if self._length not in (None, len(numbers)):
+            self.fail(f"{value!r}: expected {self.name}", param, ctx)
+        return numbers

@@ -69,6 +69,16 @@ def mean_iou(confusion: np.ndarray) -> np.ndarray:
     return np.where(present, iou, 0.0).sum(-1) / np.maximum(present.sum(-1), 1)
 
 
+def mean_iou_occurring(confusion: np.ndarray) -> np.ndarray:
+    """The mean of `class_iou` over the classes that occur in the labels, `(...)`, 0-1.
+
+    A class that is only predicted has no part in it, where in `mean_iou` it counts as zero.
+    """
+    occurs = confusion.sum(-1) > 0
+    iou = np.where(occurs, class_iou(confusion), 0.0)
+    return iou.sum(-1) / np.maximum(occurs.sum(-1), 1)
+
+
 def pixel_accuracy(confusion: np.ndarray) -> np.ndarray:
     """The share of counted pixels that have the right class, `(...)`, 0-1."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1).sum(-1)

@@ -13,6 +13,7 @@ import keras
 from rnnseg import budgets
 from rnnseg.base import Segmenter
 from rnnseg.config import TrainingConfig
+from rnnseg.dashboard.recording import EVALUATIONS, Recorder
 from rnnseg.data import absolute_data, open_source
 from rnnseg.data.pipeline import Augmentation, training_batches
 from rnnseg.data.scan import scan_split
@@ -163,7 +164,9 @@ class _RunFiles(keras.callbacks.Callback):
         self._evaluate = None
 
     def on_train_begin(self, logs=None):
-        self._evaluate = Evaluator(self.model, (1, self.model.iterations))
+        evaluator = Evaluator(self.model, range(1, self.model.iterations + 1))
+        folder = self._run.logs / EVALUATIONS
+        self._evaluate = Recorder(evaluator, self._source, self._config.val_split, folder)
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
@@ -175,7 +178,7 @@ class _RunFiles(keras.callbacks.Callback):
         scores = {"val_miou_1_iteration": "", "val_miou": ""}
         last = epoch + 1 == self._config.epochs
         if last or (epoch + 1) % self._config.validate_every == 0:
-            miou = self._evaluate(self._source, self._config.val_split, progress=False).miou
+            miou = self._evaluate(epoch, progress=False).miou
             scores = {"val_miou_1_iteration": float(miou[0]), "val_miou": float(miou[-1])}
             logs |= scores
             if scores["val_miou"] > self._best:

@@ -15,8 +15,8 @@ from rnnseg.files import atomic_path
 _IGNORE_COLOR = (224, 224, 224)
 _MOST_COLUMNS = 8
 _DOTS_PER_INCH = 150
-# Okabe and Ito's colours: they can be told apart with any colour vision.
-_LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours: they can be told apart with any colour vision."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +75,24 @@ def overlay(
     return np.where(counted, np.rint(mixed).astype(np.uint8), image)
 
 
+def class_map_picture(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Image.Image:
+    """A palette picture: the index of a pixel is its class, the palette has the colours.
+
+    Args:
+      labels: class indices or `IGNORE_LABEL`, `(h, w)`.
+      colors: (red, green, blue) of 0-255 a class.
+    """
+    picture = Image.fromarray(labels.astype(np.uint8)).convert("L")
+    picture.putpalette(_table(colors).tobytes())
+    return picture
+
+
 def save_class_map(
     path: str | os.PathLike, labels: np.ndarray, colors: Sequence[Sequence[int]]
 ) -> None:
-    """Writes a palette PNG: the index of a pixel is its class, the palette has the colours."""
-    picture = Image.fromarray(labels.astype(np.uint8)).convert("L")
-    picture.putpalette(_table(colors).tobytes())
+    """Writes the palette PNG of a class map."""
     with atomic_path(path) as temporary:
-        picture.save(temporary)
+        class_map_picture(labels, colors).save(temporary)
 
 
 def save_strip(
@@ -148,12 +158,12 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
       path: PNG file.
       curves: one a model.
     """
-    figure = _new_figure((11, 4.6))
+    figure = new_figure((11, 4.6))
     in_giga = max(max(curve.multiply_adds) for curve in curves) >= 1e9
     unit, factor = ("G", 1e-9) if in_giga else ("M", 1e-6)
     panels = figure.subplots(1, 2, sharey=True)
     families = [curve.family or curve.name for curve in curves]
-    colors = dict(zip(dict.fromkeys(families), itertools.cycle(_LINE_COLORS), strict=False))
+    colors = dict(zip(dict.fromkeys(families), itertools.cycle(LINE_COLORS), strict=False))
     for axes, label, costs in (
         (panels[0], f"multiply-adds a picture ({unit})",
          [[factor * value for value in curve.multiply_adds] for curve in curves]),
@@ -191,7 +201,7 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   frameon=False)  # fmt: skip
     figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
 def _labelled(curve: Curve) -> list[int]:
@@ -210,7 +220,7 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
     side = min(2.4, 16 / columns)
     legend_rows = math.ceil(len(shown) / 8)
     size = (side * columns, (side * height / width + 0.5) * rows + 0.3 * legend_rows)
-    figure = _new_figure(size)
+    figure = new_figure(size)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -232,17 +242,19 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    _save(figure, path)
+    save_figure(path, figure)
 
 
-def _new_figure(size):
+def new_figure(size: tuple[float, float]):
+    """An empty Matplotlib figure of `size` (width, height) in inches, that arranges itself."""
     # Not pyplot, which would keep every figure and choose a window system.
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
 
 
-def _save(figure, path) -> None:
+def save_figure(path: str | os.PathLike, figure) -> None:
+    """Writes a PNG of a Matplotlib figure."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
 

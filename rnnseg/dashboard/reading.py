@@ -1,0 +1,118 @@
+"""Evaluations from event files, put side by side; what the plugin's front end draws."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from rnnseg.dashboard import tags
+from rnnseg.planning import OperatingPoint, frontier
+from rnnseg.profiles import Machine
+
+
+def read_comparisons(provider, context, experiment: str, hidden: Collection[str]) -> list[dict]:
+    """The latest evaluation of every run, those on the same pictures together.
+
+    Args:
+      provider: TensorBoard's data provider.
+      context: of the request.
+      experiment: TensorBoard's id of it.
+      hidden: names of runs that count for no frontier.
+
+    Returns:
+      For every set of pictures, as plain values for JSON:
+        `data`, `split`, `pictures`, `picture_size`: what was evaluated on;
+        `runs`: as `_run` gives them;
+        `machines`: what the milliseconds of the runs that are not hidden were taken on;
+        `frontier`: for the costs "gmacs" and "milliseconds" the points that no other beats, by
+          rising cost, as pairs of run and number of iterations; None for the milliseconds of
+          several machines.
+    """
+    blobs = _latest(provider.read_blob_sequences, context, experiment)
+    comparisons = {}
+    read = _latest(provider.read_tensors, context, experiment)
+    for name in sorted(read):
+        if tags.EVALUATION not in read[name]:
+            continue
+        datum = read[name][tags.EVALUATION]
+        content = json.loads(datum.numpy.item())
+        evaluation = content["evaluation"]
+        key = (evaluation["data"], evaluation["split"], evaluation["pictures"])
+        same = comparisons.setdefault(
+            key,
+            {
+                "data": evaluation["data"],
+                "split": evaluation["split"],
+                "pictures": evaluation["pictures"],
+                "picture_size": evaluation["picture_size"],
+                "runs": [],
+            },
+        )
+        same["runs"].append(_run(name, datum.step, content, blobs.get(name, {}), name in hidden))
+    for each in comparisons.values():
+        shown = [run for run in each["runs"] if not run["hidden"]]
+        each["machines"] = sorted({run["machine"] for run in shown})
+        points = [point for run in shown for point in _operating_points(run)]
+        each["frontier"] = {"gmacs": _frontier(points, "gmacs"), "milliseconds": None}
+        if len(each["machines"]) == 1:
+            each["frontier"]["milliseconds"] = _frontier(points, "milliseconds")
+    return list(comparisons.values())
+
+
+def _latest(read, context, experiment) -> dict[str, dict[str, Any]]:
+    """The last datum of every run and tag."""
+    series = read(context, experiment_id=experiment, plugin_name=tags.PLUGIN, downsample=1)
+    return {
+        run: {tag: data[-1] for tag, data in of_tag.items() if data}
+        for run, of_tag in series.items()
+    }
+
+
+def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
+    """One run: its points, with the IoU of every class (null: never occurs), and its pictures."""
+    evaluation = content["evaluation"]
+    classes = content["class_names"]
+    return {
+        "name": name,
+        "hidden": hidden,
+        "step": step,
+        "machine": str(Machine.from_json(content["machine"])),
+        "scales": evaluation["scales"],
+        "flip": evaluation["flip"],
+        "class_names": classes,
+        "class_colors": content["class_colors"],
+        "points": [
+            {
+                "iterations": row["iterations"],
+                "miou": row["miou"],
+                "gmacs": row["multiply_adds"] / 1e9,
+                "milliseconds": row["milliseconds"],
+                "class_iou": [row["class_iou"][each] for each in classes],
+            }
+            for row in evaluation["results"]
+        ],
+        "pictures": _pictures(step, content, blobs),
+    }
+
+
+def _pictures(step, content, blobs) -> list[dict[str, Any]]:
+    """Names of pictures and the keys of their files; none where they are not of this evaluation."""
+    pictures = []
+    for index, name in enumerate(content["pictures"]):
+        datum = blobs.get(f"{tags.PICTURE}{index}")
+        expected = tags.BEFORE_MAPS + len(content["evaluation"]["results"])
+        if datum is None or datum.step != step or len(datum.values) != expected:
+            continue
+        image, label, *maps = (each.blob_key for each in datum.values)
+        pictures.append({"name": name, "image": image, "label": label, "maps": maps})
+    return pictures
+
+
+def _operating_points(run) -> list[OperatingPoint]:
+    names = ("iterations", "miou", "gmacs", "milliseconds")
+    return [
+        OperatingPoint(run["name"], *(point[name] for name in names)) for point in run["points"]
+    ]
+
+
+def _frontier(points, kind) -> list[tuple[str, int]]:
+    return [(point.model, point.iterations) for point in frontier(points, kind)]

@@ -1,0 +1,47 @@
+"""Evaluations that go into event files."""
+
+import os
+
+from rnnseg.dashboard.pictures import make_strip, read_pictures
+from rnnseg.dashboard.writing import write_evaluation
+from rnnseg.data.source import Source
+from rnnseg.evaluation import Evaluation, Evaluator
+from rnnseg.palette import default_colors
+
+EVALUATIONS = "speed_accuracy"
+"""TensorBoard's run of a training's evaluations, below the training's own folder of logs."""
+
+_PICTURES = 3  # enough to look at; each takes some 50 to 150 kB an evaluation
+
+
+class Recorder:
+    """Evaluates a model, again and again if wanted, and writes what it finds for TensorBoard.
+
+    Args:
+      evaluator: of the model.
+      source: the data.
+      split: its split, of which a few pictures are shown.
+      folder: of TensorBoard's run, for these evaluations alone.
+    """
+
+    def __init__(self, evaluator: Evaluator, source: Source, split: str, folder: str | os.PathLike):
+        self._evaluator, self._source, self._split = evaluator, source, split
+        self._folder = folder
+        self._pictures = read_pictures(source, split, _PICTURES)
+
+    def __call__(self, step: int = 0, progress: bool = True) -> Evaluation:
+        """Evaluates and writes.
+
+        Args:
+          step: of training, such as the epoch.
+          progress: whether a progress bar is shown.
+
+        Raises:
+          UserError: as `Evaluator`.
+        """
+        evaluation = self._evaluator(self._source, self._split, progress)
+        model = self._evaluator.model
+        colors = model.class_colors or default_colors(model.num_classes)
+        strips = [make_strip(self._evaluator, picture, colors) for picture in self._pictures]
+        write_evaluation(self._folder, evaluation, model, strips, step)
+        return evaluation

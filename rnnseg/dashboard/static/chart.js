@@ -1,0 +1,237 @@
+// mIoU against a cost: a line a run, a dot an iteration, the frontier, the budget and its choice.
+
+import {html, svg} from './dom.js';
+import {COSTS, lines, percent} from './words.js';
+
+// Okabe and Ito's colours: they can be told apart with any colour vision. The first is their blue or,
+// on dark ground, their yellow; the last is the text's.
+const COLORS = [
+  'var(--first)', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', 'currentColor',
+];
+const MARGIN = {top: 16, right: 24, bottom: 52, left: 64};
+const HEIGHT = 420;
+const TICK_DISTANCE = 70; // pixels, at least
+
+/** How a run is drawn; after seven colours lines are broken and dots hollow. */
+export function style(runs, run) {
+  const index = runs.indexOf(run);
+  return {color: COLORS[index % COLORS.length], hollow: index >= COLORS.length};
+}
+
+/** A dot of a run, or the diamond of one that has no iterations. */
+export function mark(run, {color, hollow}, x, y) {
+  const shape = {fill: hollow ? 'var(--paper)' : color, stroke: color, 'stroke-width': 1.5};
+  return run.points.length === 1
+    ? svg('path', {...shape, d: `M${x} ${y - 7}l7 7-7 7-7-7z`})
+    : svg('circle', {...shape, cx: x, cy: y, r: 4.5});
+}
+
+/**
+ * Makes the chart.
+ * @param onselect called with a run and a number of iterations when a dot is clicked.
+ * @return the element, and what draws a state on it.
+ */
+export function makeChart(onselect) {
+  const tip = html('div', {class: 'tip', role: 'tooltip', hidden: true});
+  const node = html('div', {class: 'chart'}, tip);
+  let current = null;
+  const draw = (state) => {
+    current = state;
+    const focused = document.activeElement?.dataset?.key;
+    tip.hidden = true;
+    node.querySelector('svg')?.remove();
+    node.prepend(picture(state, node.clientWidth || 800, {tip, onselect}));
+    if (focused) node.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  };
+  new ResizeObserver(() => current && draw(current)).observe(node);
+  return {node, draw};
+}
+
+function picture(state, width, handlers) {
+  const {comparison, kind, frontier, budget, best} = state;
+  const runs = comparison.runs.filter((run) => !run.hidden);
+  const points = runs.flatMap((run) => run.points);
+  const root = svg('svg', {
+    width, height: HEIGHT, role: 'group',
+    'aria-label': `mIoU in percent against ${COSTS[kind].axis}; arrow keys go from point to point`,
+  });
+  if (!points.length) {
+    root.append(svg('text', {x: width / 2, y: HEIGHT / 2, 'text-anchor': 'middle'},
+      'All runs are hidden: choose some in the legend.'));
+    return root;
+  }
+  const costs = points.map((point) => point[kind]);
+  const x = scale(costs, MARGIN.left, width - MARGIN.right, 0.04);
+  const y = scale(points.map((point) => 100 * point.miou), HEIGHT - MARGIN.bottom, MARGIN.top, 0.12);
+  root.append(axes(x, y, width, kind));
+  if (frontier) root.append(staircase(frontier, kind, x, y), ...limit(x, y, budget));
+  for (const run of runs) {
+    if (run.points.length < 2) continue;
+    const {color, hollow} = style(comparison.runs, run);
+    root.append(svg('polyline', {
+      points: run.points.map((point) => `${x(point[kind])},${y(100 * point.miou)}`).join(' '),
+      fill: 'none', stroke: color, 'stroke-width': 2, 'stroke-dasharray': hollow ? '6 4' : null,
+    }));
+  }
+  for (const run of runs) root.append(...dots(run, state, x, y, handlers));
+  if (best) root.append(ring(best, kind, x, y));
+  root.addEventListener('keydown', (event) => moveFocus(event, root));
+  const stops = root.querySelectorAll('.dot');
+  (root.querySelector('.dot.selected') ?? stops[0]).setAttribute('tabindex', 0);
+  return root;
+}
+
+function dots(run, {comparison, kind, selected}, x, y, {tip, onselect}) {
+  const last = run.points.length - 1;
+  return run.points.map((point, index) => {
+    const [left, top] = [x(point[kind]), y(100 * point.miou)];
+    const text = lines(run, point);
+    const chosen = selected?.run === run.name && selected.iterations === point.iterations;
+    const show = () => {
+      tip.replaceChildren(...text.map((line) => html('div', {}, line)));
+      tip.hidden = false;
+      tip.style.left = `${Math.min(left + 12, tip.parentNode.clientWidth - tip.offsetWidth - 4)}px`;
+      tip.style.top = `${Math.max(0, top - tip.offsetHeight - 8)}px`;
+    };
+    const hide = () => { tip.hidden = true; };
+    const select = () => onselect(run.name, point.iterations);
+    const dot = svg('g', {
+      class: `dot${chosen ? ' selected' : ''}`, role: 'button', tabindex: -1,
+      'aria-label': text.join(', '), 'aria-pressed': String(chosen),
+      'data-key': `${run.name}/${point.iterations}`, 'data-run': run.name,
+      onmouseenter: show, onmouseleave: hide, onfocus: show, onblur: hide, onclick: select,
+      onkeydown: (event) => {
+        if (event.key !== 'Enter' && event.key !== ' ') return;
+        event.preventDefault();
+        select();
+      },
+    }, svg('circle', {cx: left, cy: top, r: 11, fill: 'transparent'}),
+    mark(run, style(comparison.runs, run), left, top));
+    // First and last: enough to count the others by, and they stay apart.
+    if (last && (index === 0 || index === last)) {
+      dot.append(svg('text', {x: left, y: top + 20, 'text-anchor': 'middle', class: 'number'},
+        `${point.iterations}`));
+    }
+    return dot;
+  });
+}
+
+/** Arrow keys: left and right along a run, up and down to the next run. */
+function moveFocus(event, root) {
+  const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1};
+  const from = event.target.closest('.dot');
+  if (!from || !(event.key in steps)) return;
+  event.preventDefault();
+  const all = [...root.querySelectorAll('.dot')];
+  const along = event.key === 'ArrowLeft' || event.key === 'ArrowRight';
+  const stops = along
+    ? all.filter((dot) => dot.dataset.run === from.dataset.run)
+    : all.filter((dot, index) =>
+      dot === from || (dot.dataset.run !== from.dataset.run &&
+        all[index - 1]?.dataset.run !== dot.dataset.run));
+  const to = stops[stops.indexOf(from) + steps[event.key]];
+  if (!to) return;
+  from.setAttribute('tabindex', -1);
+  to.setAttribute('tabindex', 0);
+  to.focus();
+}
+
+/** The best mIoU that every budget buys: it rises at the points of the frontier. */
+function staircase(frontier, kind, x, y) {
+  let path = '';
+  for (const {point} of frontier) {
+    const [left, top] = [x(point[kind]), y(100 * point.miou)];
+    path += path ? `H${left}V${top}` : `M${left} ${y.range[0]}V${top}`;
+  }
+  return svg('path', {class: 'frontier', d: `${path}H${x.range[1]}`});
+}
+
+/** What is too dear. */
+function limit(x, y, budget) {
+  const left = Math.min(Math.max(x(budget), x.range[0]), x.range[1]);
+  const [bottom, top] = y.range;
+  return [
+    svg('rect', {class: 'beyond', x: left, y: top, width: x.range[1] - left, height: bottom - top}),
+    svg('line', {class: 'budget', x1: left, x2: left, y1: top, y2: bottom}),
+  ];
+}
+
+/** The mark of the best point within the budget. */
+function ring({run, point}, kind, x, y) {
+  return svg('circle', {
+    class: 'best', cx: x(point[kind]), cy: y(100 * point.miou), r: 10,
+    'data-key': `best:${run.name}/${point.iterations}`,
+  });
+}
+
+function axes(x, y, width, kind) {
+  const [left, right] = x.range;
+  const [bottom, top] = y.range;
+  const group = svg('g', {class: 'axes', 'aria-hidden': 'true'});
+  for (const value of x.ticks) {
+    group.append(
+      svg('line', {class: 'grid', x1: x(value), x2: x(value), y1: bottom, y2: top}),
+      svg('text', {x: x(value), y: bottom + 20, 'text-anchor': 'middle'}, `${value}`));
+  }
+  for (const value of y.ticks) {
+    group.append(
+      svg('line', {class: 'grid', x1: left, x2: right, y1: y(value), y2: y(value)}),
+      svg('text', {x: left - 8, y: y(value) + 4, 'text-anchor': 'end'}, `${value}`));
+  }
+  group.append(
+    svg('text', {class: 'title', x: (left + right) / 2, y: bottom + 42, 'text-anchor': 'middle'},
+      COSTS[kind].axis),
+    svg('text', {
+      class: 'title', 'text-anchor': 'middle',
+      transform: `translate(16 ${(bottom + top) / 2}) rotate(-90)`,
+    }, 'mIoU (%)'));
+  return group;
+}
+
+/** A linear scale over values with a margin, from pixel to pixel, with round ticks. */
+function scale(values, from, to, margin) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const span = high - low || Math.abs(high) || 1;
+  const [start, end] = [low - margin * span, high + margin * span];
+  const rough = (end - start) / Math.max(2, Math.abs(to - from) / TICK_DISTANCE);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
+  const digits = Math.max(0, -Math.floor(Math.log10(step)));
+  const ticks = [];
+  for (let value = Math.ceil(start / step) * step; value <= end; value += step) {
+    ticks.push(Number(value.toFixed(digits)));
+  }
+  const result = (value) => from + ((value - start) / (end - start)) * (to - from);
+  return Object.assign(result, {ticks, range: [from, to]});
+}
+
+/** The legend, whose boxes show and hide runs; calls `onchange(name, hidden)`. */
+export function legend(runs, onchange) {
+  const entries = runs.map((run) => {
+    const sample = svg('svg', {width: 30, height: 16, 'aria-hidden': 'true'});
+    const look = style(runs, run);
+    if (run.points.length > 1) {
+      sample.append(svg('line', {
+        x1: 0, x2: 30, y1: 8, y2: 8, stroke: look.color, 'stroke-width': 2,
+        'stroke-dasharray': look.hollow ? '6 4' : null,
+      }));
+    }
+    sample.append(mark(run, look, 15, 8));
+    return html('label', {title: describe(run)},
+      html('input', {
+        type: 'checkbox', checked: !run.hidden, 'data-run': run.name,
+        onchange: (event) => onchange(run.name, !event.target.checked),
+      }), sample, run.name);
+  });
+  const frontier = svg('svg', {width: 30, height: 16, 'aria-hidden': 'true'},
+    svg('path', {class: 'frontier', d: 'M0 14V8H15V3H30'}));
+  return html('div', {class: 'legend'}, ...entries,
+    html('span', {}, frontier, 'frontier: the most that a budget buys'));
+}
+
+function describe(run) {
+  const views = run.scales.length > 1 || run.flip
+    ? `; ${run.scales.length} scales${run.flip ? ', mirrored, too' : ''}` : '';
+  const best = Math.max(...run.points.map((point) => point.miou));
+  return `step ${run.step}, at best ${percent(best)}; times of ${run.machine}${views}`;
+}

@@ -1,0 +1,87 @@
+// A few pictures of the data with their class maps after a number of iterations.
+
+import {choice, html} from './dom.js';
+import {swatch} from './heatmap.js';
+import {cost, percent} from './words.js';
+
+const source = (key) => new URL(`blob?key=${encodeURIComponent(key)}`, import.meta.url).href;
+
+/**
+ * Makes the panel.
+ * @param oniterations called with the number that the slider is moved to.
+ * @return the element, and what draws a run on it.
+ */
+export function makeViewer(oniterations) {
+  let [current, chosen] = [null, 0];
+  const prediction = layers('class map');
+  const truth = layers('label');
+  const names = html('span');
+  const classes = html('div', {class: 'classes'});
+  const text = html('output', {class: 'wide'});
+  const slider = html('input', {
+    type: 'range', min: 0, step: 1, 'aria-label': 'number of iterations', id: 'picture-iterations',
+    oninput: () => oniterations(current.run.points[+slider.value].iterations),
+  });
+  const opacity = html('input', {
+    type: 'range', min: 0, max: 1, step: 0.05, value: 0.6, 'aria-label': 'opacity of the classes',
+    oninput: () => node.style.setProperty('--opacity', opacity.value),
+  });
+  const content = html('div', {},
+    html('div', {class: 'controls'}, html('label', {}, 'Picture ', names),
+      html('label', {}, 'Iterations ', slider), text,
+      html('label', {}, 'Opacity ', opacity)),
+    html('div', {class: 'pictures'}, prediction.node, truth.node), classes);
+  const none = html('p', {class: 'note'}, 'This run has no pictures.');
+  const node = html('section', {'aria-label': 'Pictures'}, html('h2', {}, 'Pictures'), none, content);
+
+  const show = () => {
+    const {run, iterations} = current;
+    const found = run.points.findIndex((point) => point.iterations === iterations);
+    const index = found < 0 ? run.points.length - 1 : found;
+    const [point, picture] = [run.points[index], run.pictures[chosen]];
+    slider.value = index;
+    const words = `n = ${point.iterations}: ${cost(point.gmacs, 'gmacs')}, ` +
+      `${cost(point.milliseconds, 'milliseconds')}, mIoU ${percent(point.miou)}`;
+    slider.setAttribute('aria-valuetext', words);
+    text.textContent = words;
+    prediction.show(picture, picture.maps[index], `after n = ${point.iterations}`);
+    truth.show(picture, picture.label, 'as labelled');
+  };
+  const draw = (state) => {
+    const {run} = state;
+    const another = current?.run !== run;
+    current = state;
+    none.hidden = run.pictures.length > 0;
+    content.hidden = !none.hidden;
+    if (!run.pictures.length) return;
+    if (another) {
+      chosen = Math.min(chosen, run.pictures.length - 1);
+      slider.max = run.points.length - 1;
+      slider.disabled = run.points.length === 1;
+      names.replaceChildren(choice(run.pictures.map((each) => each.name), chosen, {},
+        (index) => { chosen = index; show(); }));
+      classes.replaceChildren(...run.class_names.map((name, index) =>
+        html('span', {}, swatch(run.class_colors[index]), name)));
+      // Loaded before they are asked for, so that the slider does not flicker.
+      for (const picture of run.pictures) picture.maps.forEach((key) => { new Image().src = source(key); });
+    }
+    show();
+  };
+  return {node, draw};
+}
+
+/** A picture with a class map over it, and a line below. */
+function layers(what) {
+  const below = html('img', {alt: ''});
+  const above = html('img', {class: 'map'});
+  const caption = html('figcaption');
+  const node = html('figure', {}, html('div', {class: 'layers'}, below, above), caption);
+  const show = (picture, map, text) => {
+    for (const [image, key] of [[below, picture.image], [above, map]]) {
+      if (image.src !== source(key)) image.src = source(key);
+    }
+    above.alt = `${what} of ${picture.name}, ${text}`;
+    caption.textContent = text;
+  };
+  return {node, show};
+}

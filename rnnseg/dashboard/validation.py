@@ -1,0 +1,107 @@
+"""Validation data as people have it at hand in `model.fit`, as a `Source`."""
+
+import tensorflow as tf
+
+from rnnseg.data import open_source
+from rnnseg.data.source import IGNORE_LABEL, Source
+from rnnseg.errors import UserError
+from rnnseg.palette import default_colors
+
+_SPLIT = "val"
+_EXPECTED = (
+    "expected a data set's name or Source, a pair of one and a split, a tf.data.Dataset of (image, "
+    "label) or (images, labels), or arrays (images, labels)"
+)
+
+
+def open_validation(data, model) -> tuple[Source, str]:
+    """Opens validation data.
+
+    Args:
+      data: as `rnnseg.dashboard.SpeedAccuracy` takes it.
+      model: the segmenter, whose class names and colours pictures without any get.
+
+    Returns:
+      The source and its split.
+
+    Raises:
+      UserError: anything else, no such data, an empty or endless data set; or images and labels
+        that are not what they should be.
+    """
+    if isinstance(data, (str, Source)):
+        data = (data, _SPLIT)
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        first, second = data
+        if isinstance(first, (str, Source)) and isinstance(second, str):
+            return open_source(first) if isinstance(first, str) else first, second
+        if hasattr(first, "shape") and hasattr(second, "shape"):
+            if not first.shape or not second.shape or first.shape[0] != second.shape[0]:
+                raise UserError(
+                    f"validation_data: images of shape {first.shape} and labels of shape "
+                    f"{second.shape}: expected (pictures, height, width, 3) and (pictures, height, "
+                    "width)"
+                )
+            data = tf.data.Dataset.from_tensor_slices((first, second))
+    if not isinstance(data, tf.data.Dataset):
+        raise UserError(f"validation_data of type {type(data).__name__}: {_EXPECTED}")
+    return _source_of(data, model), _SPLIT
+
+
+def _source_of(pairs: tf.data.Dataset, model) -> Source:
+    """Pictures that are decoded already, encoded as those of all other sources are."""
+    pairs = _singles(pairs)
+    count = _checked_count(pairs, model.num_classes)
+
+    def encode(index, pair):
+        image, label = pair
+        image = tf.cast(tf.round(tf.cast(image, tf.float32)), tf.uint8)
+        label = tf.cast(label, tf.uint8)[..., tf.newaxis]
+        # Little compression: it is undone at once.
+        return {
+            "image": tf.io.encode_png(image, compression=1),
+            "label": tf.io.encode_png(label, compression=1),
+            "name": tf.strings.join(["picture ", tf.strings.as_string(index)]),
+        }
+
+    names = model.class_names or tuple(f"class {index}" for index in range(model.num_classes))
+    colors = model.class_colors or tuple(default_colors(model.num_classes))
+    encoded = pairs.enumerate().map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+    return Source("validation data", names, colors, {_SPLIT: count}, lambda split: encoded)
+
+
+def _singles(pairs: tf.data.Dataset) -> tf.data.Dataset:
+    """The pictures one by one."""
+    spec = pairs.element_spec
+    ranks = None
+    if isinstance(spec, tuple) and len(spec) == 2:
+        ranks = tuple(getattr(getattr(each, "shape", None), "rank", None) for each in spec)
+    if ranks not in ((3, 2), (4, 3)):
+        raise UserError(f"validation_data with elements {spec}: {_EXPECTED}")
+    if pairs.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise UserError("validation_data has no end: leave out its repeat(), or take(N) of it")
+    return pairs.unbatch() if ranks == (4, 3) else pairs
+
+
+def _checked_count(pairs: tf.data.Dataset, num_classes: int) -> int:
+    """The number of pictures, once all of them are known to be what is expected."""
+    count, largest = 0, 0.0
+    for image, label in pairs.as_numpy_iterator():
+        count += 1
+        largest = max(largest, float(image.max()))
+        if image.min() < 0 or largest > 255:
+            raise UserError(
+                f"validation_data: values from {image.min():g} to {image.max():g} in an image; "
+                "expected RGB 0-255: encoders normalise by themselves"
+            )
+        wrong = label[(label != IGNORE_LABEL) & ((label < 0) | (label >= num_classes))]
+        if wrong.size:
+            raise UserError(
+                f"validation_data: label {wrong.flat[0]} found; expected 0-{num_classes - 1} "
+                f"({num_classes} classes), or {IGNORE_LABEL} for pixels to ignore"
+            )
+    if count and largest <= 1:
+        raise UserError(
+            f"validation_data: no value above {largest:g} in any image; expected RGB 0-255: "
+            "encoders normalise by themselves"
+        )
+    return count

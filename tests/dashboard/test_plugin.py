@@ -1,0 +1,93 @@
+import io
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from tensorboard.plugins.base_plugin import TBContext
+from werkzeug.test import Client
+
+from rnnseg.dashboard import Recorder, plugin
+from rnnseg.evaluation import Evaluator
+from tests.dashboard.logdirs import open_provider
+from tests.models import make_model
+from tests.sources import tiny_source
+
+STATIC = plugin._STATIC
+
+
+@pytest.fixture(scope="module")
+def get(tmp_path_factory):
+    """What a route of the plugin answers."""
+    logdir = tmp_path_factory.mktemp("logs")
+    source = tiny_source()
+    evaluator = Evaluator(make_model(num_classes=3), (1, 2))
+    Recorder(evaluator, source, "val", logdir / "a&b")(progress=False)
+    context = TBContext(data_provider=open_provider(logdir))
+    apps = plugin.SpeedAccuracyPlugin(context).get_plugin_apps()
+    return lambda route, **query: Client(apps[route]).get(route, query_string=query)
+
+
+def test_data_are_json(get):
+    response = get("/data")
+    assert response.status_code == 200 and response.mimetype == "application/json"
+    (comparison,) = json.loads(response.data)
+    (run,) = comparison["runs"]
+    assert run["name"] == "a&b" and len(run["points"]) == 2 and len(run["pictures"]) == 3
+
+
+def test_hidden_runs_are_on_no_frontier(get):
+    (comparison,) = get("/data", hide="a&b").json
+    assert comparison["runs"][0]["hidden"] and not comparison["frontier"]["gmacs"]
+
+
+def test_blobs_are_pictures(get):
+    (picture, *_) = get("/data").json[0]["runs"][0]["pictures"]
+    kinds = {picture["image"]: "image/jpeg", picture["maps"][1]: "image/png"}
+    for key, kind in kinds.items():
+        response = get("/blob", key=key)
+        assert response.mimetype == kind
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert Image.open(io.BytesIO(response.data)).size == (51, 43)
+
+
+def test_other_blobs_are_refused():
+    class Provider:
+        def read_blob(self, context, blob_key):
+            return b"<script>alert(1)</script>"
+
+    app = plugin.SpeedAccuracyPlugin(TBContext(data_provider=Provider())).get_plugin_apps()["/blob"]
+    with pytest.raises(Exception, match="no picture"):
+        Client(app).get("/blob?key=x")
+    with pytest.raises(Exception, match="no key"):
+        Client(app).get("/blob")
+
+
+@pytest.mark.parametrize("path", sorted(STATIC.iterdir()), ids=lambda path: path.name)
+def test_front_end_is_served_whole(get, path):
+    response = get(f"/{path.name}")
+    assert response.data == path.read_bytes()
+    assert response.mimetype == {".js": "text/javascript", ".css": "text/css"}[path.suffix]
+    # Nothing comes from elsewhere, and every module that another imports is here.
+    text = path.read_text()
+    assert re.findall(r"https?://\S+", text.replace("http://www.w3.org/2000/svg", "")) == []
+    assert "innerHTML" not in text
+    for name in re.findall(r"from '\./(.+)'", text):
+        assert (STATIC / name).is_file()
+
+
+def test_the_tab_has_its_entry():
+    instance = plugin.SpeedAccuracyPlugin(TBContext())
+    metadata = instance.frontend_metadata()
+    assert metadata.es_module_path in instance.get_plugin_apps()
+    assert metadata.tab_name == "Speed-accuracy"
+    assert "export async function render()" in (STATIC / "index.js").read_text()
+
+
+def test_plugin_loads_no_heavy_library():
+    heavy = {"tensorflow", "keras", "matplotlib", "PIL"}
+    program = f"import sys, rnnseg.dashboard.plugin; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split() == [], done.stderr
