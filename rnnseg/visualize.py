@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -213,8 +213,6 @@ def _labelled(curve: Curve) -> list[int]:
 
 
 def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
-    from matplotlib.patches import Patch
-
     rows = math.ceil(len(panels) / columns)
     height, width = np.median([picture.shape[:2] for _, picture in panels], axis=0)
     side = min(2.4, 16 / columns)
@@ -228,6 +226,28 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
         axes.imshow(picture, interpolation="nearest" if picture.shape[0] < 300 else "antialiased")
         # A $ in a file's name is no formula.
         axes.set_title(title, fontsize=8, parse_math=False)
+    add_class_legend(figure, shown, colors, class_names)
+    save_figure(path, figure)
+
+
+def add_class_legend(
+    figure,
+    labels: Iterable[int],
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+    columns: int = 8,
+) -> None:
+    """Names the colours of classes below a Matplotlib figure.
+
+    Args:
+      figure: from `new_figure`.
+      labels: those that occur in it: class indices or `IGNORE_LABEL`.
+      colors: (red, green, blue) of 0-255 a class.
+      class_names: one name a class.
+      columns: how many stand beside each other.
+    """
+    from matplotlib.patches import Patch
+
     entries = [
         Patch(
             facecolor=_table(colors)[label] / 255,
@@ -235,14 +255,13 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
             # Matplotlib leaves out labels that begin with an underscore.
             label="ignored" if label == IGNORE_LABEL else f" {class_names[label]}",
         )
-        for label in shown
+        for label in labels
     ]
     legend = figure.legend(
-        handles=entries, loc="outside lower center", ncols=8, fontsize=8, frameon=False
+        handles=entries, loc="outside lower center", ncols=columns, fontsize=8, frameon=False
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    save_figure(path, figure)
 
 
 def new_figure(size: tuple[float, float]):

@@ -40,6 +40,14 @@ def test_scores_by_hand():
     np.testing.assert_allclose(metrics.pixel_accuracy(confusion), [0.7, 1])
 
 
+def test_a_class_that_is_only_predicted_counts_in_one_of_two_means():
+    confusion = np.array([[3, 1, 0], [0, 4, 2], [0, 0, 0]])
+    np.testing.assert_allclose(metrics.mean_iou(confusion), (3 / 4 + 4 / 7 + 0) / 3)
+    np.testing.assert_allclose(metrics.mean_iou_occurring(confusion), (3 / 4 + 4 / 7) / 2)
+    both = np.stack([confusion, np.zeros_like(confusion)])
+    np.testing.assert_allclose(metrics.mean_iou_occurring(both), [(3 / 4 + 4 / 7) / 2, 0])
+
+
 def test_a_label_outside_the_classes_is_an_error():
     labels, predictions = maps()
     with pytest.raises(UserError, match="label 4 found; expected 0-3"):
