@@ -10,9 +10,9 @@ every number of iterations. Pictures come from the archives that are handed out,
 that they unpack to; there are no labels to be had.
 
 - VOC, `voc_n6.tgz`: `results/VOC2012/Segmentation/comp6_test_cls/ID.png`, pictures of one channel
-  whose values are the classes, with the palette of the development kit, as its section on
-  submissions asks. "comp6" is the competition for models that were trained on more than VOC's own
-  training pictures; an encoder from ImageNet is enough.
+  whose values are the classes, with the palette of the development kit. "comp6" is the competition
+  for models that were trained on more than VOC's own training pictures; an encoder from ImageNet is
+  enough.
 - Cityscapes, `cityscapes_n6.zip`: `CITY_SEQUENCE_FRAME_labelIds.png` of 2048x1024 pixels, whose
   values are labelIds, not trainIds, exactly one for each test picture.
 
