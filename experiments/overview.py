@@ -1,0 +1,203 @@
+r"""The picture that the README opens with: a photograph over the iterations, curves under it.
+
+    pip install scikit-image
+    python -m experiments.overview runs/compared_voc/rnn_context \
+        --curve CamVid runs/compared_camvid/comparison.csv RNN \
+        --curve "VOC, a subset" runs/compared_voc/comparison.csv "RNN, context" \
+        --out docs/iterations.png
+
+The photograph is `skimage.data.cat()`: Chelsea, by Stefan van der Walt (CC0). In every panel the
+line is the border of the class that has most pixels in the end; what the class map gives to it has
+its colours, the rest is grey; and the surer the canvas is of its class (the softmax of its logits),
+the more of the photograph is seen. The curves come from tables of `experiments.comparison`, at
+output stride 16: one recurrent system, and all feed-forward ones.
+"""
+
+import csv
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import click
+import numpy as np
+from PIL import Image
+
+from rnnseg import visualize
+from rnnseg.commands import Command, IterationNumbers
+from rnnseg.errors import UserError
+from rnnseg.files import atomic_path, check_writable
+
+_STRIDE = "16"
+_LEAST_SEEN = 0.15  # of the photograph, where the canvas is sure of nothing
+_NUMBERED = (1, 2, 3, 6, 12)
+_LINE, _DOT = visualize.LINE_COLORS[:2]
+
+
+@click.command(cls=Command)
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.option("--iterations", type=IterationNumbers(), default="1,2,3,4,6,12", show_default=True,
+              help="Of the panels.")  # fmt: skip
+@click.option("--curve", "curves", nargs=3, multiple=True, metavar="TITLE FILE SYSTEM",
+              help="A table of experiments.comparison, and the system whose iterations are drawn; "
+              "may be repeated.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="PNG file.")
+def main(model, iterations, curves, out):
+    """Draw a photograph over the iterations, and speed-accuracy curves."""
+    from rnnseg.loading import load_model
+
+    check_writable(out, ".png")
+    points = {title: read_points(file, system) for title, file, system in curves}
+    segmenter = load_model(model)
+    if not segmenter.recurrent:
+        raise UserError(f"{model} is feed-forward: expected a recurrent model")
+    image = photograph()
+    logits = segmenter_logits(segmenter, image, iterations)
+    costs = segmenter.predictor.costs(*image.shape[:2])
+    titles = [f"n = {n}: {costs.total(n) / 1e9:.2f} G" for n in iterations]
+    save_figure(out, image, logits, titles, points)
+    print(f"wrote {out}")
+
+
+def photograph() -> np.ndarray:
+    """The cat, uint8 `(300, 451, 3)`.
+
+    Raises:
+      UserError: scikit-image is not there.
+    """
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise UserError(
+            "the photograph is scikit-image's, which is not installed: pip install scikit-image"
+        ) from error
+    return data.cat()
+
+
+def segmenter_logits(model, image: np.ndarray, iterations: Sequence[int]) -> np.ndarray:
+    """The logits at every pixel after some numbers of iterations, `(several, h, w, classes)`."""
+    canvases = model.trace(image[np.newaxis], max(iterations))[:, 0]
+    chosen = [canvases[number - 1] for number in iterations]
+    return np.stack([model.logits(each[np.newaxis], image.shape[:2])[0] for each in chosen])
+
+
+def read_points(file: str, system: str) -> Mapping[str, list[tuple[int, float, float]]]:
+    """Number of iterations, multiply-adds in G and mIoU in percent, by system.
+
+    Args:
+      file: a table of `experiments.comparison`.
+      system: the one whose iterations are wanted; beside it, those come that have but one.
+
+    Raises:
+      UserError: no such table, or no such system in it.
+    """
+    found = {}
+    try:
+        with open(file, newline="") as table:
+            for row in csv.DictReader(table):
+                if row["output_stride"] == _STRIDE:
+                    values = (row["iterations"], row["gmacs"], row["miou_occurring"])
+                    found.setdefault(row["system"], []).append(tuple(map(float, values)))
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{file}: expected a table of experiments.comparison ({error})") from error
+    if system not in found:
+        raise UserError(f"{file} has no system {system!r}; it has {', '.join(found) or 'none'}")
+    return {system: found[system]} | {
+        name: points for name, points in found.items() if len(points) == 1
+    }
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of classes, along the last axis."""
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def cut_out(image: np.ndarray, inside: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    """A photograph whose part has its colours, as far as certainty lets it be seen.
+
+    Args:
+      image: RGB, uint8 `(h, w, 3)`.
+      inside: the part, bool `(h, w)`.
+      certainty: 0-1, `(h, w)`; 0 is nearly white.
+
+    Returns:
+      uint8 `(h, w, 3)`.
+    """
+    grey = 255 - 0.5 * (255 - image.mean(-1, keepdims=True))
+    seen = _LEAST_SEEN + (1 - _LEAST_SEEN) * certainty[..., np.newaxis]
+    part = np.where(inside[..., np.newaxis], image, grey)
+    return np.rint(255 - seen * (255 - part)).astype(np.uint8)
+
+
+def save_figure(
+    path: pathlib.Path,
+    image: np.ndarray,
+    logits: np.ndarray,
+    titles: Sequence[str],
+    points: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]],
+) -> None:
+    """Draws the panels in a row, and the curves below.
+
+    Args:
+      path: PNG file.
+      image: RGB, uint8 `(h, w, 3)`.
+      logits: `(panels, h, w, classes)`.
+      titles: of the panels.
+      points: from `read_points`, by the title of each curve.
+    """
+    columns = 1 + len(titles)
+    width = 10.67
+    strip = width / columns * image.shape[0] / image.shape[1] + 0.35
+    figure = visualize.new_figure((width, strip + 2.9 * bool(points)))
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0.02)
+    above, *below = np.atleast_1d(
+        figure.subfigures(1 + bool(points), 1, height_ratios=[strip, 2.9][: 1 + bool(points)])
+    )
+    first, *panels = above.subplots(1, columns)
+    first.imshow(image)
+    first.set_title("photograph", fontsize=9)
+    classes = logits.argmax(-1)
+    most = np.bincount(classes[-1].ravel()).argmax()
+    certainty = softmax(logits).max(-1)
+    for axes, class_map, sure, title in zip(panels, classes, certainty, titles, strict=True):
+        inside = class_map == most
+        axes.imshow(cut_out(image, inside, sure))
+        axes.contour(inside, [0.5], colors=_DOT, linewidths=1.5)
+        axes.set_title(title, fontsize=9)
+    for axes in (first, *panels):
+        axes.set_axis_off()
+    if points:
+        for axes, (title, systems) in zip(
+            np.atleast_1d(below[0].subplots(1, len(points))), points.items(), strict=True
+        ):
+            draw_curve(axes, title, systems)
+    visualize.save_figure(path, figure)
+    # A palette makes the file a third as large. Median cut, Pillow's usual way to choose its
+    # colours, would lose the green of the eyes.
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    with atomic_path(path) as temporary:
+        small.save(temporary, format="PNG", optimize=True)
+
+
+def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[int, float, float]]]) -> None:
+    """Draws a recurrent system as a line, a dot an iteration, and feed-forward ones as diamonds."""
+    (_, curve), *others = systems.items()
+    numbers, costs, miou = zip(*curve, strict=True)
+    axes.plot(costs, miou, "o-", color=_LINE, label="one recurrent model, n iterations")
+    for number, cost, score in zip(numbers, costs, miou, strict=True):
+        if number in _NUMBERED:
+            axes.annotate(f"{number:.0f}", (cost, score), xytext=(0, -13), ha="center",
+                          textcoords="offset points", fontsize=8)  # fmt: skip
+    for index, (name, ((_, cost, score),)) in enumerate(others):
+        axes.plot(cost, score, "D", color=_DOT, label=None if index else "feed-forward models")
+        axes.annotate(name, (cost, score), xytext=(0, 7 - 20 * (index % 2)), ha="center",
+                      textcoords="offset points", fontsize=8)  # fmt: skip
+    axes.margins(x=0.1, y=0.18)
+    axes.set(xlabel="multiply-adds a picture (G)", ylabel="mIoU (%)")
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False, fontsize=8, loc="best")
+    axes.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    main()
