@@ -1,0 +1,133 @@
+"""What figures of several experiments have in common: grids of pictures, curves, their axes."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from rnnseg import visualize
+
+# Inches: together panels fill a page's width in letters of a readable size.
+_WIDTH, _LEAST_WIDTH, _MOST_WIDTH = 10.0, 1.35, 3.3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Panel:
+    """One place of a grid.
+
+    Attributes:
+      picture: RGB, uint8 `(h, w, 3)`, or a class map with class indices or `IGNORE_LABEL`,
+        `(h, w)`.
+      title: what stands over it.
+    """
+
+    picture: np.ndarray
+    title: str = ""
+
+
+def save_grid(
+    path: str | os.PathLike,
+    rows: Sequence[Sequence[Panel | None]],
+    names: Sequence[str],
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+) -> None:
+    """Draws rows of pictures and class maps, and names the colours of the classes that occur.
+
+    Args:
+      path: PNG file.
+      rows: of the same length; where there is None, nothing is drawn.
+      names: one a row, written beside it; may be empty strings.
+      colors: (red, green, blue) of 0-255 a class.
+      class_names: one name a class.
+    """
+    ratios = []
+    for row in rows:
+        sizes = [panel.picture.shape[:2] for panel in row if panel is not None]
+        ratios.append(max(height / width for height, width in sizes))
+    titles = sum(max(_lines(panel) for panel in row if panel is not None) for row in rows)
+    maps = [panel.picture for row in rows for panel in row if _is_map(panel)]
+    shown = np.unique(np.concatenate([np.unique(each) for each in maps]))
+    side = min(max(_WIDTH / len(rows[0]), _LEAST_WIDTH), _MOST_WIDTH)
+    width = side * len(rows[0]) + 0.2 * any(names)
+    columns = max(1, int(width / 1.2))
+    legend = 0.2 * -(-len(shown) // columns) + 0.15
+    height = side * sum(ratios) + 0.15 * titles + 0.08 * len(rows) + legend
+    figure = visualize.new_figure((width, height))
+    grid = figure.subplots(len(rows), len(rows[0]), squeeze=False,
+                           gridspec_kw={"height_ratios": ratios})  # fmt: skip
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for axes_row, row, name in zip(grid, rows, names, strict=True):
+        for axes, panel in zip(axes_row, row, strict=True):
+            axes.set(xticks=[], yticks=[], frame_on=False)
+            if panel is not None:
+                picture = panel.picture
+                if _is_map(panel):
+                    picture = visualize.colorize(picture, colors)
+                axes.imshow(picture, interpolation="antialiased")
+                # A $ in a file's name is no formula.
+                axes.set_title(panel.title, fontsize=8, pad=3, parse_math=False)
+        axes_row[0].set_ylabel(name, fontsize=8, parse_math=False)
+    visualize.add_class_legend(figure, shown, colors, class_names, columns)
+    visualize.save_figure(path, figure)
+
+
+def save_starts(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    truth: np.ndarray,
+    blank: Sequence[np.ndarray],
+    seeded: Mapping[str, Sequence[np.ndarray]],
+    source,
+    numbers: Iterable[int],
+) -> None:
+    """Draws the class maps of a picture by iteration, from a blank canvas and from seeds.
+
+    Args:
+      path: PNG file.
+      image: RGB, uint8 `(h, w, 3)`.
+      truth: the label, `(h, w)`.
+      blank: class maps from the first iteration on, `(h, w)` each.
+      seeded: class maps of every seed, its own first, by the seed's name.
+      source: the data, for its colours and names.
+      numbers: of iterations that are shown, as far as there are maps.
+    """
+    numbers = [number for number in numbers if number <= len(blank)]
+    maps = [Panel(blank[number - 1], f"n = {number}") for number in numbers]
+    rows = [[Panel(image, "picture"), None, *maps, Panel(truth, "ground truth")]]
+    for index, each in enumerate(seeded.values()):
+        seed = Panel(each[0], "" if index else "seed")
+        rows.append([None, seed, *(Panel(each[number]) for number in numbers), None])
+    save_grid(path, rows, ["blank", *seeded], source.class_colors, source.class_names)
+
+
+def _is_map(panel: Panel | None) -> bool:
+    return panel is not None and panel.picture.ndim == 2
+
+
+def _lines(panel: Panel) -> int:
+    return panel.title.count("\n") + bool(panel.title)
+
+
+def draw_quartiles(axes, numbers: Sequence[float], values: np.ndarray, label: str, **style) -> None:
+    """Draws the median of many curves as a line, and their middle half as a band.
+
+    Args:
+      axes: of Matplotlib.
+      numbers: where the curves have values, `(points,)`.
+      values: `(curves, points)`; NaN where a curve has none.
+      label: for the legend.
+      **style: of the line, for Matplotlib; `color` is the band's, too.
+    """
+    low, median, high = np.nanpercentile(values, (25, 50, 75), axis=0)
+    (line,) = axes.plot(numbers, median, label=label, **style)
+    axes.fill_between(numbers, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+
+
+def label_axes(axes, xlabel: str, ylabel: str, title: str = "") -> None:
+    """Names the axes and draws a grid."""
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title, fontsize=11)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,333 @@
+"""Power spectra of predictions and of the truth, class by class: what detail is missing?
+
+    python -m experiments.spectra runs/voc --data data/voc --out spectra
+
+The paper's Figure 8. The mask of a class, 1 on its pixels and 0 elsewhere, is windowed, and its
+power spectrum averaged over all directions; each spectrum is divided by its sum, so that what is
+compared is the share of detail and not the size of objects, and averaged over the pictures that
+show the class. Pixels that the truth leaves open get the class of the nearest one that has a class,
+so that both masks have one outline and no gap.
+
+Detail is what lies above 1 / (2 * output stride) cycles a pixel, the finest that canvas pixels can
+tell apart. Prints, and draws in OUT.png, its share of the power for every class, in the truth and
+after some numbers of iterations; and the distance, in decibels, of the predictions' spectra from
+the truth's of the same class, and from the mean of the truth's over all classes. OUT.csv has the
+spectra.
+
+The paper found that predictions have the mean spectrum of all classes, even those of classes with
+finer detail (bicycles, chairs).
+
+Found on a subset of VOC: chairs, bicycles and plants, the most detailed classes, lose detail and
+come near the mean, sofas and television sets gain it, and 7 of 16 classes have a spectrum nearer to
+the mean of all than to their own; animals and persons, of which there are many pictures, keep their
+own. On CamVid each class keeps its own, and none is nearer to the mean: predictions have less
+detail, though for cars, pavement and buildings more with every iteration
+(`experiments/README.md`).
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import click
+import numpy as np
+
+from experiments.comparison import save_csv
+from experiments.drawing import label_axes
+from rnnseg import visualize
+from rnnseg.commands import Command, IterationNumbers
+from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.errors import UserError
+from rnnseg.files import check_writable
+from rnnseg.video import libraries
+
+TRUTH = "truth"
+EDGES = np.geomspace(1 / 256, 0.5, 25)
+"""Of the rings over which power is averaged, in cycles a pixel."""
+_CLASS_COLORS = visualize.LINE_COLORS[1::-1]
+_LEAST_PIXELS = 256  # of a class in truth and predictions; less than a canvas pixel has no shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One ring of a class' mean spectrum.
+
+    Attributes:
+      class_name: of it.
+      pictures: over which the mean is.
+      mask: `TRUTH`, or the number of iterations.
+      frequency: the geometric mean of the ring's edges, in cycles a pixel.
+      power: mean over the ring, as a share of the sum over all frequencies; NaN where the pictures
+        are too small to have any frequency in it.
+    """
+
+    class_name: str
+    pictures: int
+    mask: str
+    frequency: float
+    power: float
+
+
+@click.command(cls=Command)
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.option("--data", required=True, help="Folder that a data_prep command built.")
+@click.option("--split", default="val", show_default=True, help="Split to look at.")
+@click.option("--iterations", type=IterationNumbers(), default="1,2,3,6,12", show_default=True,
+              help="Numbers of them.")  # fmt: skip
+@click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
+def main(model, data, split, iterations, out):
+    """Compare the spectra of predicted masks with those of the truth."""
+    from experiments.seeding import pictures
+    from rnnseg.data import open_source
+    from rnnseg.loading import load_model
+    from rnnseg.tracing import Tracer
+
+    for path in (f"{out}.csv", f"{out}.png"):
+        check_writable(path)
+    source, segmenter = open_source(data), load_model(model)
+    if not segmenter.recurrent:
+        iterations = (1,)
+    trace = Tracer(segmenter)
+    sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
+    for image, label, _ in pictures(segmenter, source, split):
+        maps = {TRUTH: nearest_labels(label)}
+        maps |= {str(n): each for n, (each, _) in zip(iterations, trace(image, iterations),
+                                                      strict=True)}  # fmt: skip
+        sums.add(maps)
+    found = sums.classes(source.class_names)
+    if not found:
+        raise UserError(f"{data}: no class of {split} is both shown and predicted")
+    numbers = [str(n) for n in iterations]
+    print(table(found, numbers))
+    save_csv(f"{out}.csv", spectrum_rows(found))
+    save_plot(f"{out}.png", found, numbers, segmenter.output_stride)
+    print(f"\nwrote {out}.csv and {out}.png")
+
+
+def nearest_labels(label: np.ndarray) -> np.ndarray:
+    """A label whose ignored pixels have the class of the nearest pixel that has one.
+
+    Args:
+      label: class indices or `IGNORE_LABEL`, uint8 `(h, w)`.
+    """
+    with libraries():
+        import cv2
+
+    ignored = label == IGNORE_LABEL
+    if not ignored.any() or ignored.all():
+        return label
+    _, places = cv2.distanceTransformWithLabels(
+        ignored.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE,
+        labelType=cv2.DIST_LABEL_PIXEL,
+    )  # fmt: skip
+    # OpenCV numbers the pixels that are not ignored, and says for each pixel which is nearest.
+    class_of = np.empty(places.max() + 1, label.dtype)
+    class_of[places[~ignored]] = label[~ignored]
+    return class_of[places]
+
+
+def power_spectrum(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How the power of a mask is shared out among frequencies.
+
+    The mask's mean is taken off and a Hann window laid over it, since an object that touches the
+    picture's edge would otherwise have the edge's spectrum.
+
+    Args:
+      mask: bool `(h, w)`, neither empty nor full.
+
+    Returns:
+      Frequencies in cycles a pixel, of any direction, and the power of each, with sum 1, `(h, w)`.
+    """
+    height, width = mask.shape
+    window = np.outer(np.hanning(height), np.hanning(width))
+    values = (mask - np.average(mask, weights=window)) * window
+    power = np.abs(np.fft.fft2(values)) ** 2
+    frequencies = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.fftfreq(width))
+    return frequencies, power / power.sum()
+
+
+def ring_means(frequencies: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """The mean power in every ring between `EDGES`; NaN where there is no frequency in it."""
+    rings = np.digitize(frequencies.ravel(), EDGES)
+    number = np.bincount(rings, minlength=len(EDGES) + 1)[1 : len(EDGES)]
+    total = np.bincount(rings, power.ravel(), minlength=len(EDGES) + 1)[1 : len(EDGES)]
+    return np.divide(total, number, out=np.full(len(EDGES) - 1, np.nan), where=number > 0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassSpectra:
+    """Of one class, in the mean over its pictures.
+
+    Attributes:
+      name: of the class.
+      pictures: how many.
+      spectra: power in every ring, by mask.
+      detail: share of the power above the finest frequency of the canvas, 0-1, by mask.
+    """
+
+    name: str
+    pictures: int
+    spectra: Mapping[str, np.ndarray]
+    detail: Mapping[str, float]
+
+
+class Sums:
+    """Adds up spectra by class and mask, picture by picture.
+
+    Args:
+      num_classes: how many.
+      cutoff: above which power is detail, in cycles a pixel.
+    """
+
+    def __init__(self, num_classes: int, cutoff: float):
+        self._cutoff = cutoff
+        self._found = [[] for _ in range(num_classes)]
+
+    def add(self, maps: Mapping[str, np.ndarray]) -> None:
+        """Adds the classes of a picture that truth and all predictions have enough of.
+
+        Args:
+          maps: class maps, `(h, w)`, by mask.
+        """
+        for index, found in enumerate(self._found):
+            masks = {name: each == index for name, each in maps.items()}
+            sizes = [mask.sum() for mask in masks.values()]
+            if _LEAST_PIXELS <= min(sizes) and max(sizes) < next(iter(masks.values())).size:
+                found.append({name: self._measure(mask) for name, mask in masks.items()})
+
+    def _measure(self, mask):
+        frequencies, power = power_spectrum(mask)
+        return ring_means(frequencies, power), power[frequencies > self._cutoff].sum()
+
+    def classes(self, names: Sequence[str]) -> list[ClassSpectra]:
+        """The means of all classes that were added.
+
+        Args:
+          names: of the classes.
+        """
+        result = []
+        for name, found in zip(names, self._found, strict=True):
+            if not found:
+                continue
+            spectra, detail = {}, {}
+            for mask in found[0]:
+                rings = np.stack([each[mask][0] for each in found])
+                there = ~np.isnan(rings)
+                total = np.where(there, rings, 0).sum(axis=0)
+                with np.errstate(invalid="ignore"):
+                    spectra[mask] = total / there.sum(axis=0)
+                detail[mask] = float(np.mean([each[mask][1] for each in found]))
+            result.append(ClassSpectra(name, len(found), spectra, detail))
+        return result
+
+
+def distance(spectrum: np.ndarray, other: np.ndarray) -> float:
+    """The root of the mean squared difference of two spectra, in decibels."""
+    return float(np.sqrt(np.nanmean((10 * np.log10(spectrum / other)) ** 2)))
+
+
+def mean_spectrum(found: Sequence[ClassSpectra], mask: str) -> np.ndarray:
+    """The mean over the classes."""
+    return np.mean([each.spectra[mask] for each in found], axis=0)
+
+
+def table(found: Sequence[ClassSpectra], numbers: Sequence[str]) -> str:
+    """Detail by class, and how far spectra are apart, as tables of Markdown."""
+    head = " | ".join(f"n = {number}" for number in numbers)
+    rule = "| --- " * len(numbers) + "|"
+    lines = [
+        "share of the power that is detail, %, and how much of the truth's it is",
+        "",
+        f"| class | pictures | truth | {head} | {head.replace('n =', 'ratio, n =')} |",
+        f"| --- | --- | --- {rule[:-1]}{rule}",
+    ]
+    for each in sorted(found, key=lambda each: -each.detail[TRUTH]):
+        lines.append(_detail_line(each.name, str(each.pictures), each.detail, numbers))
+    mean = {mask: np.mean([each.detail[mask] for each in found]) for mask in (TRUTH, *numbers)}
+    lines.append(_detail_line("mean", "", mean, numbers))
+    lines += [
+        "",
+        "distance of the prediction's spectrum, dB, in the mean over the classes",
+        "",
+        f"| from the truth's | {head} |",
+        f"| --- {rule}",
+    ]
+    of_all = mean_spectrum(found, TRUTH)
+    own = [[distance(each.spectra[n], each.spectra[TRUTH]) for each in found] for n in numbers]
+    all_ = [[distance(each.spectra[n], of_all) for each in found] for n in numbers]
+    for name, values in (("of the same class", own), ("mean of all classes", all_)):
+        lines.append(f"| {name} | {' | '.join(f'{np.mean(each):.2f}' for each in values)} |")
+    closer = np.sum(np.array(all_) < np.array(own), axis=1)
+    cells = " | ".join(f"{each} of {len(found)}" for each in closer)
+    lines.append(f"| classes closer to the mean than to their own | {cells} |")
+    return "\n".join(lines)
+
+
+def _detail_line(name, pictures, detail, numbers):
+    cells = [f"{100 * detail[mask]:.2f}" for mask in (TRUTH, *numbers)]
+    cells += [f"{detail[number] / detail[TRUTH]:.2f}" for number in numbers]
+    return f"| {name} | {pictures} | {' | '.join(cells)} |"
+
+
+def spectrum_rows(found: Sequence[ClassSpectra]) -> list[Row]:
+    """All spectra, a row a ring."""
+    middles = np.sqrt(EDGES[:-1] * EDGES[1:])
+    return [
+        Row(each.name, each.pictures, mask, float(frequency), float(power))
+        for each in found
+        for mask, spectrum in each.spectra.items()
+        for frequency, power in zip(middles, spectrum, strict=True)
+    ]
+
+
+def save_plot(path, found: Sequence[ClassSpectra], numbers: Sequence[str], stride: int) -> None:
+    """Draws spectra, how much of the truth's power predictions have, and the detail by class."""
+    figure = visualize.new_figure((11, 6.4))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.1))
+    spectra, ratios = (figure.add_subplot(grid[row, 0]) for row in (0, 1))
+    classes = figure.add_subplot(grid[:, 1])
+    found = sorted(found, key=lambda each: each.detail[TRUTH])
+    middles = np.sqrt(EDGES[:-1] * EDGES[1:])
+    drawn = {f"{each.name}": each.spectra for each in (found[-1], found[0])}
+    drawn["mean of all classes"] = {mask: mean_spectrum(found, mask) for mask in (TRUTH, *numbers)}
+    for (name, by_mask), color in zip(drawn.items(), (*_CLASS_COLORS, "#000000"), strict=False):
+        spectra.loglog(middles, by_mask[TRUTH], color=color, label=f"{name}, truth")
+        spectra.loglog(middles, by_mask[numbers[-1]], "--", color=color,
+                       label=f"{name}, n = {numbers[-1]}")  # fmt: skip
+    label_axes(spectra, "", "power (share of the total)", "Least and most detailed class")
+    spectra.legend(frameon=False, fontsize=7)
+    colors = dict(zip(numbers, itertools.cycle(visualize.LINE_COLORS), strict=False))
+    for number, color in colors.items():
+        ratio = [np.log(each.spectra[number] / each.spectra[TRUTH]) for each in found]
+        ratio = np.exp(np.mean(ratio, axis=0))
+        ratios.semilogx(middles, ratio, color=color, marker="o", markersize=3,
+                        label=f"n = {number}")  # fmt: skip
+    ratios.axhline(1, color="#000000", linewidth=1)
+    ratios.set_ylim(bottom=0)
+    label_axes(ratios, "spatial frequency (cycles a pixel)", "power, prediction / truth",
+               "Geometric mean over the classes")  # fmt: skip
+    ratios.legend(frameon=False, fontsize=8, ncols=2, loc="best")
+    for axes in (spectra, ratios):
+        axes.axvline(1 / (2 * stride), color="0.5", linestyle=":")
+    ratios.annotate("finest of\nthe canvas", (1 / (2 * stride), 0.04), xytext=(4, 0),
+                    textcoords="offset points", fontsize=8, color="0.35")  # fmt: skip
+    places = np.arange(len(found))
+    shown = dict.fromkeys((numbers[0], numbers[-1]))
+    for number, marker in zip(shown, "os", strict=False):
+        classes.plot([100 * each.detail[number] for each in found], places, marker,
+                     color=colors[number], markersize=6, label=f"n = {number}")  # fmt: skip
+    truth = [100 * each.detail[TRUTH] for each in found]
+    classes.plot(truth, places, "D", color="#000000", markersize=6, markerfacecolor="none",
+                 label="truth")  # fmt: skip
+    classes.axvline(np.mean(truth), color="#000000", linestyle="--", linewidth=1,
+                    label="mean of the truth")  # fmt: skip
+    classes.set_yticks(places, [each.name for each in found])
+    classes.set_xlim(left=0)
+    label_axes(classes, "detail (% of the power, above the finest of the canvas)", "",
+               "Detail by class")  # fmt: skip
+    classes.legend(frameon=False, loc="lower right")
+    visualize.save_figure(path, figure)
+
+
+if __name__ == "__main__":
+    main()
