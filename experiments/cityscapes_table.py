@@ -3,7 +3,7 @@
     python -m experiments.cityscapes_table runs/cityscapes --data data/cityscapes --iterations 1-12
 
 Prints the official scores (`rnnseg.cityscapes`) of models of one's own by number of iterations, at
-a single scale, beside the rows of the paper, and writes the same to a CSV.
+a single scale, beside the rows of the paper, writes the same to OUT.csv and draws it in OUT.png.
 
 The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine ones of train and
 val (`data_prep.cityscapes --config coarse` builds both), and found its recurrence second best in
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import click
 
 from experiments.comparison import save_csv
+from experiments.drawing import save_dots
 from experiments.runs import evaluate_all
 from rnnseg.commands import Command, IterationNumbers
 from rnnseg.data.tables import CITYSCAPES
@@ -46,6 +47,12 @@ class Row:
     category_iiou: float
 
 
+SCORES = {
+    "class_iou": "IoU classes",
+    "class_iiou": "iIoU classes",
+    "category_iou": "IoU categories",
+    "category_iiou": "iIoU categories",
+}
 PUBLISHED = (
     Row("paper: FCN", 65.3, 41.7, 85.7, 70.1),
     Row("paper: CRF-RNN", 62.5, 34.4, 82.7, 66.0),
@@ -61,18 +68,21 @@ PUBLISHED = (
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option("--iterations", type=IterationNumbers(), default="1-12", show_default=True,
               help="Numbers of iterations, such as 6, 1-12 or 1,2,6.")  # fmt: skip
-@click.option("--csv", "csv_file", type=click.Path(), default="cityscapes_table.csv",
-              show_default=True, help="File for the table.")  # fmt: skip
-def main(models, data, split, iterations, csv_file):
+@click.option("--out", type=click.Path(), default="cityscapes_table", show_default=True,
+              help="OUT.csv and OUT.png are written.")  # fmt: skip
+def main(models, data, split, iterations, out):
     """Print Cityscapes' official scores by iteration, beside the paper's Table 2."""
-    check_writable(csv_file, ".csv")
+    for path in (f"{out}.csv", f"{out}.png"):
+        check_writable(path)
     results = evaluate_all(models, data, split, iterations, CITYSCAPES.names)
     rows = [row for name, result in results.items() for row in rows_of(name, result)]
     rows += PUBLISHED
-    save_csv(csv_file, rows)
+    save_csv(f"{out}.csv", rows)
+    values = {row.method: [getattr(row, part) for part in SCORES] for row in rows}
+    save_dots(f"{out}.png", list(SCORES.values()), values, "mean (%)")
     first = next(iter(results.values()))
     print(f"\n{first.data}, {split}; pictures: {first.pictures}\n\n{table(rows)}\n")
-    print(f"wrote {csv_file}")
+    print(f"wrote {out}.csv and {out}.png")
 
 
 def rows_of(name: str, result) -> list[Row]:
@@ -101,10 +111,7 @@ def rows_of(name: str, result) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """All rows, as a table of Markdown."""
-    lines = [
-        "| method | IoU classes | iIoU classes | IoU categories | iIoU categories |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    lines = [f"| method | {' | '.join(SCORES.values())} |", "| --- " * (1 + len(SCORES)) + "|"]
     for method, *values in map(dataclasses.astuple, rows):
         cells = ("–" if math.isnan(value) else f"{value:.1f}" for value in values)
         lines.append(f"| {method} | {' | '.join(cells)} |")

@@ -1,6 +1,7 @@
 """What figures of several experiments have in common: grids of pictures, curves, their axes."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,6 +11,7 @@ from rnnseg import visualize
 
 # Inches: together panels fill a page's width in letters of a readable size.
 _WIDTH, _LEAST_WIDTH, _MOST_WIDTH = 10.0, 1.35, 3.3
+_PAPER = "paper:"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,6 +125,44 @@ def draw_quartiles(axes, numbers: Sequence[float], values: np.ndarray, label: st
     low, median, high = np.nanpercentile(values, (25, 50, 75), axis=0)
     (line,) = axes.plot(numbers, median, label=label, **style)
     axes.fill_between(numbers, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+
+
+def save_dots(
+    path: str | os.PathLike,
+    names: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    xlabel: str,
+    xscale: str = "linear",
+) -> None:
+    """Draws the numbers of a table: a line for each name, a dot for each series.
+
+    Args:
+      path: PNG file.
+      names: of the lines, from above.
+      series: a number for every name, NaN where there is none, by the series' name; those of the
+        paper, whose names begin with "paper:", are hollow, ours get lighter from one to the next.
+      xlabel: what the numbers are, with their unit.
+      xscale: of Matplotlib.
+    """
+    import matplotlib
+
+    figure = visualize.new_figure((9, 0.27 * len(names) + 1.6))
+    axes = figure.subplots()
+    own = [name for name in series if not name.startswith(_PAPER)]
+    shades = iter(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(own))))
+    outlines = itertools.cycle("DsP^vX")
+    places = np.arange(len(names))[::-1]
+    for name, values in series.items():
+        if name in own:
+            axes.plot(values, places, "o", color=next(shades), markersize=6, label=name)
+        else:
+            axes.plot(values, places, next(outlines), color="#555555", markerfacecolor="none",
+                      markersize=6, label=name)  # fmt: skip
+    axes.set_xscale(xscale)
+    axes.set_yticks(places, names)
+    label_axes(axes, xlabel, "")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    visualize.save_figure(path, figure)
 
 
 def label_axes(axes, xlabel: str, ylabel: str, title: str = "") -> None:

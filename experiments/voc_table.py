@@ -1,11 +1,11 @@
 r"""The paper's Table 1: IoU of every class of PASCAL VOC, at six scales, each mirrored, too.
 
     python -m experiments.voc_table runs/voc runs/voc_deeplabv3 --data data/voc \
-        --iterations 1,3,6,12 --csv voc_table.csv
+        --iterations 1,3,6,12 --out voc_table
 
-Prints models of one's own, after several numbers of iterations, beside the rows of the paper, and
-writes the same to a CSV, a line a row of the paper's table. All are the mean of the logits over the
-paper's scales.
+Prints models of one's own, after several numbers of iterations, beside the rows of the paper,
+writes the same to OUT.csv, a line a row of the paper's table, and draws it in OUT.png. All are the
+mean of the logits over the paper's scales.
 
 The paper found its recurrence, with a ResNet-101 trained on COCO, within 5 to 6 points of
 DeepLabv3 and PSPNet, and worst against them where shapes are fine: bicycles, chairs. Its caption
@@ -29,6 +29,7 @@ import click
 import numpy as np
 
 from experiments.comparison import SCALES
+from experiments.drawing import save_dots
 from experiments.runs import evaluate_all
 from rnnseg import metrics
 from rnnseg.commands import Command, IterationNumbers
@@ -88,19 +89,26 @@ class Row:
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option("--iterations", type=IterationNumbers(), default="1,3,6,12", show_default=True,
               help="Numbers of iterations, such as 6, 1-12 or 1,2,6.")  # fmt: skip
-@click.option("--csv", "csv_file", type=click.Path(), default="voc_table.csv", show_default=True,
-              help="File for the table.")  # fmt: skip
-def main(models, data, split, iterations, csv_file):
+@click.option("--out", type=click.Path(), default="voc_table", show_default=True,
+              help="OUT.csv and OUT.png are written.")  # fmt: skip
+def main(models, data, split, iterations, out):
     """Print IoU by class on VOC, at several scales and mirrored, beside the paper's Table 1."""
-    check_writable(csv_file, ".csv")
+    for path in (f"{out}.csv", f"{out}.png"):
+        check_writable(path)
     results = evaluate_all(models, data, split, iterations, PASCAL_VOC.names, SCALES, flip=True)
     rows = [row for name, result in results.items() for row in rows_of(name, result)]
     first = next(iter(results.values()))
     absent = first.confusion[0].sum(axis=1) == 0
     rows += published_rows()
-    save_csv(csv_file, rows)
+    save_csv(f"{out}.csv", rows)
+    save_dots(
+        f"{out}.png",
+        [*PASCAL_VOC.names, "mean"],
+        {row.method: [*row.class_iou, row.miou_occurring] for row in rows},
+        "IoU (%); the mean is of the classes that occur",
+    )
     print(f"\n{first.data}, {split}; pictures: {first.pictures}\n\n{table(rows, absent)}\n")
-    print(f"wrote {csv_file}")
+    print(f"wrote {out}.csv and {out}.png")
 
 
 def rows_of(name: str, result) -> list[Row]:

@@ -189,18 +189,6 @@ def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch)
     assert (out / "comparison.png").is_file()
 
 
-def test_comparison_prints_the_paper_s_costs_beside_ours(monkeypatch):
-    monkeypatch.setattr(comparison, "PUBLISHED", comparison.PUBLISHED[-1:])
-    result = CliRunner().invoke(comparison.main, ["--costs"])
-    assert result.exit_code == 0, result.output
-    cells = [cell.strip() for cell in result.output.splitlines()[2].split("|")]
-    assert cells[1:3] == ["recurrent", "6 iterations"]
-    for ours, paper in (cells[3:5], cells[5:7]):
-        assert float(ours) == pytest.approx(float(paper), rel=0.01)
-    result = CliRunner().invoke(comparison.main, ["--recipe", "camvid"])
-    assert result.exit_code == 2 and "give --recipe, --data and --out" in result.output
-
-
 @pytest.mark.slow
 def test_training_benchmark_measures_every_form():
     case = training_benchmark.Case("tiny", 6, (33, 49), 2, (4, 3), 5)

@@ -4,8 +4,9 @@ import statistics
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from experiments import cityscapes_table, runs, voc_table
+from experiments import cityscapes_table, cost_table, runs, voc_table
 from rnnseg import data
 from rnnseg.data.tables import CITYSCAPES, PASCAL_VOC
 from rnnseg.evaluation import Evaluator
@@ -39,11 +40,12 @@ def test_voc_table_has_what_evaluation_finds_and_the_paper_says(voc_run, tmp_pat
     source = make_source({"val": halves(2)}, PASCAL_VOC.names)  # with classes 0, 1 and 2 alone
     monkeypatch.setattr(data, "open_source", lambda name: source)
     monkeypatch.setattr(voc_table, "SCALES", (0.75, 1.0))
-    file = tmp_path / "table.csv"
-    arguments = [str(folder), "--data", "tiny", "--iterations", "1,3", "--csv", str(file)]
+    out = tmp_path / "table"
+    arguments = [str(folder), "--data", "tiny", "--iterations", "1,3", "--out", str(out)]
     result = CliRunner().invoke(voc_table.main, arguments)
     assert result.exit_code == 0, result.output
-    written, printed = read_csv(file), rows_of_markdown(result.output)
+    written, printed = read_csv(f"{out}.csv"), rows_of_markdown(result.output)
+    assert Image.open(f"{out}.png").width == 1350
     names = ["small, n = 1", "small, n = 3"]
     assert [row["method"] for row in written][:2] == printed["class"][:2] == names
     expected = Evaluator(model, (1, 3), (0.75, 1.0), flip=True)(source, "val", progress=False)
@@ -67,7 +69,7 @@ def test_voc_table_has_what_evaluation_finds_and_the_paper_says(voc_run, tmp_pat
 def test_voc_table_wants_voc(voc_run, tmp_path, monkeypatch):
     source = make_source({"val": halves(1)})
     monkeypatch.setattr(data, "open_source", lambda name: source)
-    arguments = [str(voc_run[1]), "--data", "tiny", "--csv", str(tmp_path / "table.csv")]
+    arguments = [str(voc_run[1]), "--data", "tiny", "--out", str(tmp_path / "table")]
     result = CliRunner().invoke(voc_table.main, arguments)
     assert result.exit_code == 2
     assert "tiny has the 3 classes left, right, top, …; expected the 21" in result.stderr
@@ -96,11 +98,12 @@ def test_cityscapes_table_prints_the_official_means(tmp_path, monkeypatch):
     ]
     source = make_source({"val": examples}, CITYSCAPES.names)
     monkeypatch.setattr(data, "open_source", lambda name: source)
-    file = tmp_path / "table.csv"
-    arguments = [str(tmp_path / "street.keras"), "--data", "tiny", "--csv", str(file)]
+    out = tmp_path / "table"
+    arguments = [str(tmp_path / "street.keras"), "--data", "tiny", "--out", str(out)]
     result = CliRunner().invoke(cityscapes_table.main, [*arguments, "--iterations", "1,4"])
     assert result.exit_code == 0, result.output
-    written, printed = read_csv(file), rows_of_markdown(result.output)
+    written, printed = read_csv(f"{out}.csv"), rows_of_markdown(result.output)
+    assert Image.open(f"{out}.png").width == 1350
     expected = Evaluator(model, (1, 4))(source, "val", progress=False).to_json()["results"]
     for row, evaluated in zip(written, expected, strict=False):
         assert row["method"] == f"street, n = {evaluated['iterations']}"
@@ -114,6 +117,21 @@ def test_cityscapes_table_prints_the_official_means(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "open_source", lambda name: without)
     result = CliRunner().invoke(cityscapes_table.main, [*arguments, "--iterations", "1"])
     assert result.exit_code == 2 and "has no instance ids" in result.stderr
+
+
+def test_cost_table_agrees_with_the_paper_on_the_recurrence(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost_table, "PUBLISHED", cost_table.PUBLISHED[-2:])
+    out = tmp_path / "costs"
+    result = CliRunner().invoke(cost_table.main, ["--out", str(out)])
+    assert result.exit_code == 0, result.output
+    written = read_csv(f"{out}.csv")
+    assert [row["setting"] for row in written] == ["5 iterations", "6 iterations"]
+    for row in written:
+        for part in ("single", "multi"):
+            assert float(row[part]) == pytest.approx(float(row[f"{part}_paper"]), rel=0.01)
+    single = float(written[1]["single"])
+    assert f"| recurrent | 6 iterations | {single:.1f} | 94.3 |" in result.output
+    assert Image.open(f"{out}.png").width == 1350
 
 
 def test_run_names_are_short_while_they_differ(tmp_path):
