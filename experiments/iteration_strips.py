@@ -2,7 +2,7 @@
 
     python -m experiments.iteration_strips runs/voc --data data/voc --picture 3 --picture 40 \
         --out strips.png
-    python -m experiments.iteration_strips runs/camvid street.png --iterations 1,7 --out street.png
+    python -m experiments.iteration_strips runs/camvid street.jpg --iterations 1,7 --out street.png
 
 The paper's Figure 2 (columns of one to six iterations, ground truth at the right, of pictures of a
 data set) and Figure 3 (street pictures at full size, one iteration beside seven). Files that are

@@ -6,6 +6,8 @@ import os
 import pathlib
 import shlex
 
+from PIL import Image
+
 import rnnseg
 from rnnseg import loading, report, visualize
 from rnnseg.config import TrainingConfig
@@ -72,6 +74,8 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     report.save_curve(out / "curve.png", "demo", result, config.iterations)
     pictures = evaluation_pictures(source, config.val_split).as_numpy_iterator()
     image, label, _ = next(itertools.islice(pictures, _PICTURE, None))
+    with atomic_path(out / "picture.png") as path:
+        Image.fromarray(image).save(path)
     maps = list(model.predictor.every_iteration(image, config.iterations))
     visualize.save_strip(
         out / "iterations.png",
@@ -86,6 +90,8 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
         f"wrote {out / 'curve.png'}       mIoU against cost, for 1 to {result.iterations[-1]} "
         "iterations\n"
         f"wrote {out / 'iterations.png'}  one picture after every iteration\n"
+        f"wrote {out / 'picture.png'}     that picture, for: rnnseg segment "
+        f"{shlex.join(map(str, (folder, out / 'picture.png')))} --out segmented\n"
         f"wrote {folder / 'logs'}        for: tensorboard --logdir "
         f"{shlex.quote(str(folder / 'logs'))}\n\n"
         "next, with your own pictures and masks:\n"

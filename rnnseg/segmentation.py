@@ -101,8 +101,9 @@ def segment_files(
     if failures:
         # The reason is often the same for all.
         first, *others = failures
+        some = f"{len(failures)} of {len(planned)} pictures left out, the others are in {out}: "
         raise UserError(
-            f"{len(failures)} of {len(planned)} pictures left out, the others are in {out}: "
+            (some if written else "")
             + failures[first]
             + (f"; nor could be segmented: {', '.join(others)}" if others else "")
         )

@@ -199,7 +199,7 @@ def test_budgets_that_cannot_be(tmp_path, model_file):
         ),
         ([*segment, "--gmacs", 0], "gmacs=0.0: expected"),
         ([*segment, "--milliseconds", 5], f"rnnseg benchmark {model_file} --size"),
-        ([*segment, "--gmacs", 1e-9], "2 of 2 pictures left out"),
+        ([*segment, "--gmacs", 1e-9], "budget of 1e-09 G: one iteration"),
         (["plan", model_file], "give --gmacs or --milliseconds"),
         (["plan", model_file, "--gmacs", 1], "model.scores_val.json: no such scores"),
         (["benchmark", model_file], "Missing option '--size'"),

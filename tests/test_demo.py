@@ -1,11 +1,12 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from rnnseg import UserError, demo, training
-from tests.sources import tiny_source
+from tests.sources import halves, tiny_source
 
 SMALL = dataclasses.replace(
     demo.CONFIG,
@@ -34,6 +35,8 @@ def test_demo_leaves_its_pictures_and_can_be_repeated(tmp_path, capsys):
         printed = capsys.readouterr().out
         for name in ("curve.png", "iterations.png"):
             assert Image.open(out / name).width > 500 and str(out / name) in printed
+        picture, _ = halves(4, 43, 51, seed=1)[3]
+        np.testing.assert_array_equal(Image.open(out / "picture.png"), picture)
         assert list((out / "run" / "logs").rglob("events*"))
 
 

@@ -28,7 +28,8 @@ def export(model, folder: str | os.PathLike) -> None:
         }
 
     whole = signatures.segment_function(model, None, None, outputs)
-    write(signatures.stage_functions(model, None, None) | {"segment": whole}, folder)
+    # The first one is served where no signature is named.
+    write({"segment": whole} | signatures.stage_functions(model, None, None), folder)
 
 
 def write(functions: dict, folder: str | os.PathLike) -> None:

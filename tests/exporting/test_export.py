@@ -315,6 +315,8 @@ def test_the_saved_model_takes_batches_of_any_size(run):
     assert (result["classes"].numpy() == logits.argmax(-1)).mean() > 0.999
     likely = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(result["confidence"], likely.max(-1), atol=1e-5)
+    default = served["serving_default"](image=tf.constant(images), **iterations)
+    assert default.keys() == result.keys()
 
 
 def write_pictures(folder):
