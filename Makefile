@@ -10,13 +10,14 @@ INSTALLED := .venv/.installed
 # tests share is made once.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo test test-fast lint wheel clean
+.PHONY: help demo test test-fast lint docs wheel clean
 
 help:
 	@echo "make demo       train, evaluate and show a small segmenter on drawn data (DEMO_OUT=$(DEMO_OUT))"
 	@echo "make test       run the whole test suite"
 	@echo "make test-fast  run it without the slow tests"
 	@echo "make lint       check style and formatting"
+	@echo "make docs       build the documentation site, site/index.html"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make clean      remove .venv and builds; runs/ stays"
 	@echo "PYTHON=...      the Python (3.10-3.12) that .venv is made with, now $(PYTHON)"
@@ -34,13 +35,16 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
+
 # A left-over build folder would put deleted modules into the wheel.
 wheel: $(INSTALLED)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp comes last, so that an interrupted installation starts anew. Some packages come as

@@ -25,16 +25,14 @@ class TrainingConfig:
     """Everything that decides a training run; `config.json` in the run's folder holds it.
 
     The defaults follow the DeepLab family, whose recipe the paper used, but for the encoder, which
-    is the one that trains on any machine.
+    is the one that trains on any machine. What is not told below is as in `RecurrentSegmenter`.
 
     Attributes:
       data: what `rnnseg.data.open_source` takes.
-      train_split, val_split: splits to train on and to validate on.
+      train_split: split to train on.
+      val_split: split to validate on.
       model: "recurrent", or a feed-forward one to compare with, "deeplabv3" or "pspnet", which has
         no use for what only concerns the recurrence.
-      encoder, encoder_weights, encoder_layer, output_stride, hidden_channels, kernel_size,
-        dilation_rate, context_channels, iterations, iteration_weights, learned_start,
-        train_encoder, freeze_batch_norm, l2, recompute: as in `RecurrentSegmenter`.
       sampled_cells: train on this many cells of every picture (squares of one output stride a
         side), chosen at random at every step, those with a label first; None: on the whole picture.
         It takes less memory and time, with 1x1 kernels on a frozen encoder.

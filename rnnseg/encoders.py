@@ -84,7 +84,8 @@ class Encoder(keras.layers.Layer):
       network: a model from `(batch, H, W, 3)` to features `(batch, h, w, channels)`, with
         `h = k + 1` for `H = k * output_stride + 1`.
       output_stride: pixels of the picture a pixel of the features, 8, 16 or 32.
-      mean, std: normalisation of RGB 0-255; None gives the network the picture as it is.
+      mean: what is subtracted from RGB 0-255; None gives the network the picture as it is.
+      std: what the difference is divided by, where there is a mean.
       bgr: whether the network wants blue first.
 
     Raises:
