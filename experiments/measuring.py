@@ -1,5 +1,7 @@
 """How long functions take, and how much memory."""
 
+import concurrent.futures
+import multiprocessing
 import pathlib
 import statistics
 import time
@@ -20,6 +22,13 @@ def take_turns(functions: Sequence[Callable], repeats: int) -> list[float]:
             function()
             own.append(time.perf_counter() - start)
     return [statistics.median(own[1:]) for own in times]
+
+
+def in_a_process(function: Callable, *arguments):
+    """What a function gives in a new process, where nothing is left of an earlier one."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn) as processes:
+        return processes.submit(function, *arguments).result()
 
 
 def peak_memory(function: Callable) -> int:

@@ -17,10 +17,8 @@ before, the trace is not. Every number is measured in a process of its own; for 
 are in one and take turns, `--repeats` times, and medians are printed. It needs Linux.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 
 import click
@@ -31,7 +29,7 @@ from tqdm import tqdm
 
 import rnnseg
 from experiments import benchmark
-from experiments.measuring import peak_memory, take_turns
+from experiments.measuring import in_a_process, peak_memory, take_turns
 from rnnseg.commands import Command
 from rnnseg.sampling import SampledPictures, sample_cells
 
@@ -101,22 +99,15 @@ def main(cells, repeats):
         for case in CASES:
             results = []
             for number in ITERATIONS:
-                times = _in_a_process(measure_times, case, number, cells, repeats)
+                times = in_a_process(measure_times, case, number, cells, repeats)
                 bar.update()
                 steps = {}
                 for form, seconds in times.items():
-                    memory = _in_a_process(measure_memory, case, form, number, cells)
+                    memory = in_a_process(measure_memory, case, form, number, cells)
                     steps[form] = Step(memory, seconds)
                     bar.update()
                 results.append(steps)
             bar.write(f"{report(case, results)}\n")
-
-
-def _in_a_process(function, *arguments):
-    """What a function gives in a new process, where nothing is left of an earlier one."""
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawn) as processes:
-        return processes.submit(function, *arguments).result()
 
 
 def measure_times(case: Case, iterations: int, cells: int, repeats: int) -> dict[str, float]:

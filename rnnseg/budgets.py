@@ -167,7 +167,8 @@ def peak_memory(traced) -> int:
     """The most bytes that the tensors of a traced function take at the same time.
 
     Its operations run one by one, in the order in which they were traced; a tensor goes after its
-    last use. What single operations need inside, and padding of allocations, is not counted.
+    last use. What no output depends on is left out, as it is when TensorFlow runs a function. What
+    single operations need inside, and padding of allocations, is not counted.
 
     Args:
       traced: a `ConcreteFunction` with all sizes known.
@@ -176,7 +177,7 @@ def peak_memory(traced) -> int:
       Bytes, inputs and outputs included, weights not.
     """
     owner, size, uses = {}, {}, collections.Counter()
-    operations = traced.graph.get_operations()
+    operations = _needed(traced.graph)
     captured = {tensor.name for tensor in traced.graph.internal_captures}
     for operation in operations:
         for tensor in operation.inputs:
@@ -205,6 +206,17 @@ def peak_memory(traced) -> int:
         alive -= sum(size[each] for each in last)
         alive -= sum(size[each] for each in outputs if not uses[each])
     return peak
+
+
+def _needed(graph) -> list[tf.Operation]:
+    """The operations that the outputs of a graph depend on, in the order of the graph."""
+    needed, waiting = set(), [tensor.op for tensor in graph.outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in needed:
+            needed.add(operation.name)
+            waiting += [tensor.op for tensor in operation.inputs]
+    return [operation for operation in graph.get_operations() if operation.name in needed]
 
 
 def _trace(function, *specs: tf.TensorSpec):

@@ -26,6 +26,10 @@ class SegmentationLoss(keras.losses.Loss):
     def call(self, y_true, y_pred) -> tf.Tensor:
         """The mean over the counted pixels; 0 where there is none.
 
+        In one of several replicas (`tf.distribute`) the sum over its own pixels, divided by the
+        number of counted pixels in all of them: the replicas' losses, and with them the gradients,
+        add up to what one device finds on the whole batch, however the ignored pixels lie.
+
         Args:
           y_true: class indices or `IGNORE_LABEL`, `(batch, H, W)`.
           y_pred: logits, `(batch, H, W, classes)`.
@@ -40,7 +44,13 @@ class SegmentationLoss(keras.losses.Loss):
             uniform = tf.reduce_logsumexp(y_pred, -1) - tf.reduce_mean(y_pred, -1)
             values += self.label_smoothing * (uniform - values)
         weights = tf.cast(counted, values.dtype)
-        return tf.math.divide_no_nan(tf.reduce_sum(weights * values), tf.reduce_sum(weights))
+        number = tf.reduce_sum(weights)
+        replica = tf.distribute.get_replica_context()
+        # Keras adds up the replicas' gradients; of losses that it reduces itself it takes a share,
+        # but a scalar it leaves as it is. None: Keras builds the model, outside of any replica.
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            number = replica.all_reduce(tf.distribute.ReduceOp.SUM, number)
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * values), number)
 
     def get_config(self):
         """What `from_config` needs."""

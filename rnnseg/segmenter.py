@@ -216,7 +216,8 @@ class RecurrentSegmenter(base.Segmenter):
         """
         cells = None
         if isinstance(images, SampledPictures):
-            images, cells = images
+            # Of several replicas' first batches Keras takes the mean, to build the model with it.
+            images, cells = images.images, tf.cast(images.cells, tf.int32)
         features = self.encode(images, training=training)
         if cells is None:
             prepared = self.prepare(features)

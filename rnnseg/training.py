@@ -24,6 +24,7 @@ from rnnseg.files import atomic_path
 from rnnseg.loading import load_model
 from rnnseg.losses import SegmentationLoss
 from rnnseg.models import MODELS
+from rnnseg.replicas import training_strategy
 from rnnseg.sampling import sampled_batches
 
 
@@ -187,7 +188,7 @@ class _RunFiles(keras.callbacks.Callback):
         self._rows.append(
             {
                 "epoch": epoch + 1,
-                "step": int(self.model.optimizer.iterations),
+                "step": _steps_done(self.model),
                 "loss": logs["loss"],
                 "learning_rate": logs["learning_rate"],
             }
@@ -217,7 +218,9 @@ def check_data(source: Source, *splits: str, output_stride: int) -> None:
 
 
 def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) -> Run:
-    """Trains a segmenter, and prints first what it will do.
+    """Trains a segmenter on all GPUs that TensorFlow sees, and prints first what it will do.
+
+    A run may go on with another number of GPUs than it began with.
 
     Args:
       config: what to train.
@@ -234,6 +237,7 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
     """
     run, config = Run(out), _with_absolute_paths(config)
     run.check(config, resume)
+    strategy = training_strategy(config.batch_size)
     source = open_source(config.data)
     source.require_split(config.val_split)
     augmentation = Augmentation(config.crop, config.scale, config.flip)
@@ -241,9 +245,10 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         keras.utils.set_random_seed(config.seed)
     model, rows = None, []
     if resume and run.last.is_file():
-        model = load_model(run.last, compile=True)
+        with strategy.scope():
+            model = load_model(run.last, compile=True)
         check_classes(model, source)
-        rows = _rows_until(run, int(model.optimizer.iterations))
+        rows = _rows_until(run, _steps_done(model))
     batches, steps = training_batches(
         source,
         config.train_split,
@@ -257,9 +262,11 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         batches = sampled_batches(
             batches, config.sampled_cells, config.output_stride, len(rows) * steps, config.seed
         )
-    model = model or build_model(config, source, steps)
+    if model is None:
+        with strategy.scope():
+            model = build_model(config, source, steps)
     check_data(source, config.train_split, config.val_split, output_stride=config.output_stride)
-    _describe(config, source, model, len(rows), steps, run)
+    _describe(config, source, model, len(rows), steps, run, strategy.num_replicas_in_sync)
     run.begin(config)
     if len(rows) < config.epochs:
         model.fit(
@@ -285,6 +292,11 @@ def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     return dataclasses.replace(config, data=absolute_data(config.data), encoder_weights=weights)
 
 
+def _steps_done(model: Segmenter) -> int:
+    # Where there are several replicas of the number, `int` of the variable fails.
+    return int(model.optimizer.iterations.numpy())
+
+
 def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
     """The history up to the epoch that `last.keras` holds.
 
@@ -300,7 +312,7 @@ def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
     return rows[: ends[-1]]
 
 
-def _describe(config, source, model, first_epoch, steps, run):
+def _describe(config, source, model, first_epoch, steps, run, gpus):
     costs = budgets.stage_costs(model, *config.crop)
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     head = f"ConvLSTM layers {model.stack.widths}" if model.recurrent else config.model
@@ -317,6 +329,7 @@ def _describe(config, source, model, first_epoch, steps, run):
         f"{costs.prepare / 1e9:.3g} G for the head",
         "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
         f"{config.batch_size} pictures each, "
+        + (f"{config.batch_size // gpus} of them on each of {gpus} GPUs, " if gpus > 1 else "")
         + (f"{config.sampled_cells} cells of each, " if config.sampled_cells else "")
         + f"{model.iterations} iterations"
         if first_epoch < config.epochs

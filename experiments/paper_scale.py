@@ -1,0 +1,271 @@
+r"""What training at the paper's scale needs: commands, multiply-adds, memory and hours.
+
+    python -m experiments.paper_scale
+    python -m experiments.paper_scale voc --tflops 312 --precision mixed_bfloat16
+    python -m experiments.paper_scale voc --measure
+
+For each of three trainings - ResNet-101 features on COCO, and on them the stack for PASCAL VOC
+(`experiments/voc_paper.py`) and for Cityscapes (`experiments/cityscapes_paper.py`) - prints the
+commands from the archives to the test server's files, and a table in Markdown, which
+`docs/training.md` holds.
+
+Multiply-adds and memory are counted on the graph of a step (`experiments/step_costs.py`). Hours
+follow from what a GPU is said to do at its best and from the share of it that is assumed to be
+reached; nobody has measured them on a GPU. `--measure` runs real steps with one to four pictures on
+this machine's CPU and prints their memory beside the estimate, and beside the multiply-adds those
+of TensorFlow's profiler, which counts activations and normalisation, too. It needs Linux.
+"""
+
+import dataclasses
+
+import click
+
+from rnnseg.commands import Command
+from rnnseg.config import TrainingConfig, load_recipe
+
+_VIEWS = "--scales 0.5,0.75,1,1.25,1.5,1.75 --flip"
+_GPUS = (1, 8)
+_MEASURED = (1, 2, 4)  # pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A training at the paper's scale.
+
+    Attributes:
+      title: of the data.
+      recipe: by its name.
+      pictures: to train on.
+      classes: of the data.
+      epochs: None for the recipe's.
+      options: of `rnnseg train`, one table row each; the first is the recipe's own form.
+      commands: from the archives to the results.
+      read: pictures a second that a core reads and augments, of `experiments.pipeline_benchmark`.
+    """
+
+    title: str
+    recipe: str
+    pictures: int
+    classes: int
+    epochs: int | None
+    options: tuple[str, ...]
+    commands: tuple[str, ...]
+    read: float
+
+    def config(self, options: str, precision: str) -> TrainingConfig:
+        """Of the run with some of `options`."""
+        values = load_recipe(self.recipe)
+        if "--train-encoder" in options:
+            values["train_encoder"] = True
+        if "--recompute" in options:
+            values["recompute"] = True
+        return TrainingConfig(data="", precision=precision, **values)
+
+
+TRAININGS = {
+    "coco": Training(
+        title="Features from COCO",
+        recipe="voc_paper",
+        pictures=60_000,
+        classes=21,
+        epochs=30,
+        options=("--train-encoder",),
+        commands=(
+            "python -m data_prep.coco --out data/coco",
+            "rnnseg train --recipe voc_paper --data data/coco --train-split train \\",
+            "    --train-encoder --epochs 30 --out runs/coco",
+        ),
+        read=1121.9 / 4,
+    ),
+    "voc": Training(
+        title="PASCAL VOC 2012",
+        recipe="voc_paper",
+        pictures=10_582,
+        classes=21,
+        epochs=None,
+        options=("", "--recompute", "--train-encoder"),
+        commands=(
+            "python -m data_prep.voc --devkit VOCtrainval_11-May-2012.tar --sbd benchmark.tgz \\",
+            "    --out data/voc",
+            "rnnseg train --recipe voc_paper --data data/voc \\",
+            "    --weights resnet101_coco.weights.h5 --out runs/voc_paper",
+            "rnnseg evaluate runs/voc_paper/last.keras --data data/voc --iterations 1-12",
+            "python -m experiments.voc_table runs/voc_paper/last.keras --data data/voc \\",
+            "    --iterations 1,3,6,12 --out voc_table",
+            "python -m experiments.submissions voc runs/voc_paper/last.keras \\",
+            f"    --pictures VOC2012test.tar --iterations 6,12 {_VIEWS} \\",
+            "    --out submissions",
+        ),
+        read=1121.9 / 4,
+    ),
+    "cityscapes": Training(
+        title="Cityscapes",
+        recipe="cityscapes_paper",
+        pictures=22_973,
+        classes=19,
+        epochs=None,
+        options=("", "--recompute", "--train-encoder"),
+        commands=(
+            "python -m data_prep.cityscapes --root downloads --config coarse \\",
+            "    --out data/cityscapes_coarse",
+            "rnnseg train --recipe cityscapes_paper --data data/cityscapes_coarse \\",
+            "    --weights resnet101_coco.weights.h5 --out runs/cityscapes_paper",
+            "rnnseg evaluate runs/cityscapes_paper/last.keras --data data/cityscapes_coarse \\",
+            f"    --iterations 1,3,6,12 {_VIEWS}",
+            "python -m experiments.cityscapes_table runs/cityscapes_paper/last.keras \\",
+            "    --data data/cityscapes_coarse --iterations 1,6,12 --out cityscapes_table",
+            "python -m experiments.submissions cityscapes runs/cityscapes_paper/last.keras \\",
+            "    --pictures leftImg8bit_trainvaltest.zip --iterations 6,12 \\",
+            f"    {_VIEWS} --out submissions",
+        ),
+        read=70.2 / 4,
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """What is assumed of GPUs.
+
+    Attributes:
+      tflops: what one does at its best, in 10^12 operations a second; a multiply-add is two.
+      utilization: share of it that training reaches.
+      scaling: share of that which is left on each of several.
+    """
+
+    tflops: float
+    utilization: float
+    scaling: float
+
+    def multiply_adds(self, count: int) -> float:
+        """A second, of so many GPUs together."""
+        share = self.scaling if count > 1 else 1
+        return count * share * self.utilization * self.tflops * 1e12 / 2
+
+
+@click.command(cls=Command)
+@click.argument("names", nargs=-1, type=click.Choice(list(TRAININGS)), metavar="[coco|voc|...]")
+@click.option("--tflops", type=click.FloatRange(0, min_open=True), default=156.0,
+              show_default=True, help="Of a GPU at its best; 156: an A100's in TF32.")  # fmt: skip
+@click.option("--utilization", type=click.FloatRange(0, 1, min_open=True), default=0.3,
+              show_default=True, help="Share of it that training reaches.")  # fmt: skip
+@click.option("--scaling", type=click.FloatRange(0, 1, min_open=True), default=0.9,
+              show_default=True, help="Share of that which is left on each of eight.")  # fmt: skip
+@click.option("--precision", default="float32", show_default=True, help="As of `rnnseg train`.")
+@click.option("--measure", is_flag=True, help="Also run real steps on this machine's CPU.")
+def main(names, tflops, utilization, scaling, precision, measure):
+    """Print commands and needs of training at the paper's scale."""
+    device = Device(tflops, utilization, scaling)
+    for name in names or TRAININGS:
+        training = TRAININGS[name]
+        click.echo(f"{commands(training)}\n\n{needs(training, device, precision)}\n")
+        if measure:
+            click.echo(f"{measured(training, precision)}\n")
+
+
+def commands(training: Training) -> str:
+    """The commands as a block of code."""
+    return "\n".join(f"    {line}" for line in training.commands)
+
+
+def needs(training: Training, device: Device, precision: str) -> str:
+    """The table of what a training needs, one row for each of its options."""
+    from experiments.step_costs import step_costs
+
+    config = training.config("", precision)
+    epochs = training.epochs or config.epochs
+    steps = epochs * (training.pictures // config.batch_size)
+    shares = tuple(config.batch_size // count for count in _GPUS)
+    lines = [
+        f"{training.title}: {training.pictures:,} pictures, {epochs} epochs, {steps:,} steps of "
+        f"{config.batch_size} crops of {config.crop[0]}x{config.crop[1]}, {precision}.",
+        "",
+        "| options | trainable parameters | multiply-adds a picture | in all | one GPU: memory | "
+        "time | eight GPUs: memory of each | time | cores that read |",
+        f"|{' --- |' * 9}",
+    ]
+    for options in training.options:
+        costs = step_costs(training.config(options, precision), training.classes, shares)
+        total = steps * config.batch_size * costs.multiply_adds
+        cells = [
+            f"`{options}`" if options else "the recipe's",
+            f"{costs.trainable / 1e6:.1f} M",
+            f"{costs.multiply_adds / 1e9:.0f} G",
+            f"{total / 1e15:.0f} P",
+        ]
+        for count, share in zip(_GPUS, shares, strict=True):
+            seconds = total / device.multiply_adds(count)
+            cells += [f"{costs.memory[share] / 1e9:.1f} GB", f"{seconds / 3600:.1f} h"]
+        speed = device.multiply_adds(_GPUS[-1]) / costs.multiply_adds
+        cells.append(f"{speed / training.read:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def measured(training: Training, precision: str) -> str:
+    """The table of what steps took on this machine, beside what was estimated."""
+    from experiments.measuring import in_a_process
+    from experiments.step_costs import step_costs
+
+    lines = [
+        f"{training.title}, {precision}, on a CPU:",
+        "",
+        "| options | pictures | memory | estimate | time | multiply-adds a picture | profiler |",
+        f"|{' --- |' * 7}",
+    ]
+    for options in training.options:
+        config = training.config(options, precision)
+        costs = step_costs(config, training.classes, _MEASURED)
+        profiled = ""
+        if not config.recompute:  # whose graph shows one of several equal parts of the way back
+            count = in_a_process(profile_step, config, training.classes)
+            profiled = f"{count / 1e9:.1f} G"
+        for pictures in _MEASURED:
+            memory, seconds = in_a_process(measure_step, config, training.classes, pictures)
+            memory += 4 * costs.parameters  # which were there before
+            cells = [
+                f"`{options}`" if options else "the recipe's",
+                f"{pictures}",
+                f"{memory / 1e9:.2f} GB",
+                f"{costs.memory[pictures] / 1e9:.2f} GB",
+                f"{seconds:.1f} s",
+                f"{costs.multiply_adds / 1e9:.1f} G",
+                profiled,
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def measure_step(config: TrainingConfig, classes: int, pictures: int) -> tuple[int, float]:
+    """Memory of a run's first steps, in bytes, and the time of a later one, in seconds.
+
+    Args:
+      config: of the run.
+      classes: of the data.
+      pictures: random ones, to train on.
+    """
+    import keras
+
+    from experiments.measuring import peak_memory, take_turns
+    from experiments.training_benchmark import Case, training_step
+
+    keras.config.set_dtype_policy(config.precision)
+    case = Case("", config.encoder, config.crop, pictures, config.hidden_channels, classes,
+                config.train_encoder)  # fmt: skip
+    step = training_step(
+        case, "recompute" if config.recompute else "as built", config.iterations, 0
+    )
+    memory = peak_memory(lambda: [step() for _ in range(3)])
+    return memory, take_turns([step], 3)[0]
+
+
+def profile_step(config: TrainingConfig, classes: int) -> float:
+    """Multiply-adds of a step on one picture, by TensorFlow's profiler."""
+    from experiments import step_costs
+
+    model = step_costs.build_unrolled(config, classes)
+    return step_costs.profiled_multiply_adds(step_costs.trace_step(model, config.crop, 1))
+
+
+if __name__ == "__main__":
+    main()

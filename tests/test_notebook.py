@@ -1,0 +1,76 @@
+"""The notebook: executed from its first cell to its last, as CI's readers would."""
+
+import json
+import os
+import pathlib
+import re
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel, of the extra dev")
+nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel, of the extra dev")
+pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel, of the extra dev")
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "docs" / "notebooks" / "first_curve.ipynb"
+# Appended to the notebook, so that its numbers are read from its variables, not from its text.
+REPORT = """
+import json
+
+pathlib.Path("found.json").write_text(
+    json.dumps({"untrained": untrained.miou[0], "miou": list(evaluation.miou),
+        "gmacs": list(evaluation.multiply_adds), "same": np.mean(answers[True] == answers[False])})
+)
+"""
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_it_is_kept_without_outputs(notebook):
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None, cell.id
+
+
+def test_its_links_lead_somewhere(notebook):
+    links = re.findall(
+        r"\]\((?!https?:)([^)#]+)", "\n".join(cell.source for cell in notebook.cells)
+    )
+    assert links
+    for link in links:
+        assert (NOTEBOOK.parent / link).is_file(), link
+
+
+@pytest.mark.slow
+def test_it_goes_from_a_folder_of_pictures_to_a_curve(notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    # The kernel "python3" of this environment, not one that the user has installed.
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
+    # An error in any cell ends it.
+    nbclient.NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+
+    found = json.loads((tmp_path / "found.json").read_text())
+    first, trained = found["miou"][0], found["miou"][5]
+    assert len(found["miou"]) == 12 and found["gmacs"] == sorted(set(found["gmacs"]))
+    # A map of background alone, of four classes, has 20 %.
+    assert found["untrained"] < 0.25 and trained > 0.5
+    assert trained > first + 0.1  # iterations are worth something
+    assert 0.9 < found["same"] < 1  # some pictures have stopped, where little changed
+
+    cells = {cell.id: cell for cell in notebook.cells}
+    for name, picture in (
+        ("inspect", "overlays.png"), ("evaluate", "curve.png"), ("strip", "iterations.png"),
+    ):  # fmt: skip
+        assert (tmp_path / picture).is_file()
+        assert any("image/png" in output.get("data", {}) for output in cells[name].outputs), name
+    budget = "".join(output.get("text", "") for output in cells["budget"].outputs)
+    assert budget.startswith("3 iterations\nbudget of 0.01 G: one iteration on ")
+    parity = json.loads((tmp_path / "exported" / "mine" / "parity.json").read_text())
+    assert not parity["missed"] and (tmp_path / "exported/mine/anytime_int8.tflite").is_file()
