@@ -281,7 +281,10 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
             if stride_before[layer.name] >= output_stride:
                 rate = stride_before[layer.name] // output_stride
                 config["strides"] = (1, 1)
-                config["dilation_rate"] = (rate, rate)
+                # Dilation means nothing to a kernel of 1, and has TensorFlow cut the features up for
+                # it and put them together again.
+                if max(config["kernel_size"]) > 1:
+                    config["dilation_rate"] = (rate, rate)
         if isinstance(layer, keras.layers.Conv2D) and kernel_regularizer is not None:
             config["kernel_regularizer"] = kernel_regularizer
         return type(layer).from_config(config)

@@ -116,6 +116,14 @@ def test_every_family_has_every_stride(encoder, stride):
     assert np.all(np.isfinite(features))
 
 
+@pytest.mark.parametrize("encoder", ["mobilenet_v2_0.35", "mobilenet_v3_small", "resnet50"])
+def test_only_what_dilation_means_something_to_is_dilated(encoder):
+    network = encoders.build_encoder(encoder, None, 16).network
+    convolutions = [each for each in network.layers if hasattr(each, "dilation_rate")]
+    dilated = [each for each in convolutions if max(each.dilation_rate) > 1]
+    assert dilated and min(max(each.kernel_size) for each in dilated) > 1
+
+
 def test_an_inner_layer_can_be_the_output():
     encoder = encoders.build_encoder("mobilenet_v2", None, 16, layer="block_12_add")
     assert encoder.channels == 96 and encoder(picture(65)).shape == (1, 5, 5, 96)
