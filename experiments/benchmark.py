@@ -9,7 +9,9 @@ MobileNetV2's, milliseconds of 1 to 12 iterations in forms that give the same ca
   equations say;
 - as built: the features' share of the gates computed once (`prepare`), then iterations (`refine`)
   on the rest, of which the first multiplies no zeros;
-- bfloat16: as built, with that type for all products (`dtype="mixed_bfloat16"`).
+- bfloat16: as built, with that type for all products (`dtype="mixed_bfloat16"`);
+- XLA: as built, `refine` compiled by XLA (`jit_compile=True`), which only predictions can be: of a
+  loop whose number of iterations is a tensor it has no gradient.
 
 The ratio is that of naive to as built, `prepare` included. An iteration's own time is the slope
 over the number of iterations. GFLOP/s counts two operations a multiply-add that is carried out; the
@@ -29,6 +31,7 @@ times as fast on four cores and 3.6 on one at the large size, 1.9 times at the s
 """
 
 import dataclasses
+import math
 
 import click
 import keras
@@ -36,9 +39,9 @@ import numpy as np
 import tensorflow as tf
 
 import rnnseg
-from experiments.measuring import take_turns
 from rnnseg import conv_lstm
 from rnnseg.commands import Command
+from rnnseg.timing import take_turns
 
 ITERATIONS = tuple(range(1, 13))
 _TRAINED = 6
@@ -86,7 +89,7 @@ class Times:
     Attributes:
       refine: for each of the numbers of iterations; what the naive form takes is all here.
       prepare: once a picture.
-      train: a step of training.
+      train: a step of training; NaN where there is none.
       difference: the largest one to the naive form's canvas after the last number of iterations.
     """
 
@@ -126,7 +129,7 @@ def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) 
       iterations: numbers of iterations.
 
     Returns:
-      The times of the forms "naive", "as built" and "bfloat16".
+      The times of the forms "naive", "as built", "bfloat16" and "XLA".
     """
     model, small = _make_model(case, "float32"), _make_model(case, "mixed_bfloat16")
     small.set_weights(model.get_weights())
@@ -139,24 +142,27 @@ def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) 
         ),
         "as built": (stack, model.prepare, lambda prepared, n: model.refine(prepared, n)[0]),
         "bfloat16": (small.stack, small.prepare, lambda prepared, n: small.refine(prepared, n)[0]),
+        "XLA": (None, model.prepare, lambda prepared, n: model.refine(prepared, n)[0]),
     }
     features = tf.random.normal((1, case.cells, case.cells, case.features))
     numbers = [tf.constant(n) for n in iterations]
     functions, canvases = [], []
-    for layer, prepare, refine in forms.values():
-        prepare, refine = (tf.function(each, autograph=False) for each in (prepare, refine))
+    for form, (layer, prepare, refine) in forms.items():
+        prepare = tf.function(prepare, autograph=False)
+        refine = tf.function(refine, autograph=False, jit_compile=form == "XLA" or None)
         prepared = prepare(features)
         canvases.append(refine(prepared, numbers[-1]))
         functions += [
             *(lambda f=refine, x=prepared, n=n: f(x, n).numpy() for n in numbers),
             lambda f=prepare: tf.cast(f(features)[0, 0, 0], tf.float32).numpy(),
-            _training_step(layer, prepare, refine, features),
+            _training_step(layer, prepare, refine, features) if layer else lambda: None,
         ]
     times = np.reshape(take_turns(functions, repeats), (len(forms), -1)).tolist()
     return {
         form: Times(
             tuple(spent[:-2]),
-            *spent[-2:],
+            prepare=spent[-2],
+            train=spent[-1] if forms[form][0] else math.nan,
             difference=float(tf.reduce_max(tf.abs(canvas - canvases[0]))),
         )
         for form, spent, canvas in zip(forms, times, canvases, strict=True)
@@ -246,27 +252,29 @@ def report(case: Case, result: dict[str, Times], peaks: dict[tf.DType, float]) -
       result: what `measure` gave.
       peaks: operations a second, by type.
     """
-    naive, built, small = result.values()
+    naive, built, small, compiled = result.values()
     numbers = ITERATIONS[: len(built.refine)]
     lines = [
         f"{case.name}: {case.cells}x{case.cells}x{case.features}, widths "
         f"{', '.join(map(str, (*case.hidden_channels, case.classes)))}; prepare "
         f"{1e3 * built.prepare:.2f} ms, {1e3 * small.prepare:.2f} ms in bfloat16",
-        "iterations    naive ms  as built ms  with prepare  ratio  GFLOP/s  of peak  bfloat16 ms",
+        "iterations    naive ms  as built ms  with prepare  ratio  GFLOP/s  of peak  bfloat16 ms"
+        "    XLA ms",
     ]
-    for number, *row in zip(numbers, naive.refine, built.refine, small.refine, strict=True):
-        slow, fast, fastest = row
+    rows = (each.refine for each in result.values())
+    for number, slow, fast, *others in zip(numbers, *rows, strict=True):
         whole = fast + built.prepare
         speed = 2 * case.refine_cost(number) / fast
         lines.append(
             f"{number:10d}  {1e3 * slow:10.2f}  {1e3 * fast:11.2f}  {1e3 * whole:12.2f}  "
             f"{slow / whole:5.2f}  {speed / 1e9:7.0f}  {speed / peaks[tf.float32]:7.0%}  "
-            f"{1e3 * fastest:11.2f}"
+            + "  ".join((f"{1e3 * others[0]:11.2f}", f"{1e3 * others[1]:8.2f}"))
         )
     slow, _ = _slope(numbers, naive.refine)
     lines.append(f"an iteration naive: {1e3 * slow:.2f} ms")
     cost = case.refine_cost(2) - case.refine_cost(1)
-    for form, times, dtype in (("as built", built, tf.float32), ("bfloat16", small, tf.bfloat16)):
+    forms = (("as built", built, tf.float32), ("bfloat16", small, tf.bfloat16))
+    for form, times, dtype in (*forms, ("XLA", compiled, tf.float32)):
         fast, straightness = _slope(numbers, times.refine)
         speed = 2 * cost / fast
         lines.append(
@@ -276,7 +284,11 @@ def report(case: Case, result: dict[str, Times], peaks: dict[tf.DType, float]) -
         )
     lines.append(
         f"training, {_TRAINED} iterations: "
-        + ", ".join(f"{1e3 * times.train:.1f} ms {form}" for form, times in result.items())
+        + ", ".join(
+            f"{1e3 * times.train:.1f} ms {form}"
+            for form, times in result.items()
+            if not math.isnan(times.train)
+        )
     )
     return "\n".join(lines)
 

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from experiments.measuring import take_turns
 from rnnseg import cityscapes, metrics
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
+from rnnseg.timing import take_turns
 
 # Label ids by class index, and class indices by label id.
 IDS = np.array(

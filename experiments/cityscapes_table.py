@@ -19,9 +19,9 @@ from collections.abc import Sequence
 
 import click
 
-from experiments.comparison import save_csv
 from experiments.drawing import save_dots
 from experiments.runs import evaluate_all
+from experiments.tables import save_csv
 from rnnseg.commands import Command, IterationNumbers
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError

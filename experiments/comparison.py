@@ -5,8 +5,10 @@
 Trains every system of `SYSTEMS` with the same recipe, encoder weights, epochs and seed (each in a
 folder of its own in `--out`; what is there already is not trained again, and a killed training goes
 on), evaluates all of them at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
-and prints one table. `comparison.csv` and `comparison.png` in `--out` hold the same. Milliseconds
-are measured in the end, all predictions in turns, on one picture of the most common size.
+and prints one table; below it the costs of the paper's Table 3 beside those counted here
+(`experiments.cost_table`). `comparison.csv` and `comparison.png` in `--out` hold the first.
+Milliseconds are measured in the end, all predictions in turns, on one picture of the most common
+size; of a system at one stride they are those of the line through its medians.
 
 At another stride than the one of training the weights are the same and kernels reach as many
 pixels, which is how DeepLabv3 gets its points at stride 8 in the paper's figure.
@@ -19,7 +21,6 @@ ahead; below what they cost, and between their strides, there is nothing but the
 beside the features brings it nearer, by twelve points on VOC (`experiments/README.md`).
 """
 
-import csv
 import dataclasses
 import functools
 import math
@@ -28,12 +29,13 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
-import numpy as np
 
-from experiments.measuring import take_turns
+from experiments import cost_table
+from experiments.tables import save_csv
 from rnnseg import config as configuration
 from rnnseg import metrics
 from rnnseg.commands import Command
+from rnnseg.timing import line, take_turns
 
 # What each adds to the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
@@ -45,8 +47,6 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
 STRIDES = (16, 8)
 ITERATIONS = tuple(range(1, 13))
 
-# Of the paper's multi-scale scheme.
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 _REPEATS = 15
 
 
@@ -62,7 +62,7 @@ class Row:
         it is predicted.
       miou_occurring: over the classes that occur in the split.
       gmacs: multiply-adds of a picture of the most common size, in 10^9.
-      milliseconds: of a prediction from such a picture to its class map, median.
+      milliseconds: of a prediction from such a picture to its class map.
     """
 
     system: str
@@ -94,6 +94,7 @@ def main(recipe, data, weights, seed, out):
     save_csv(out / "comparison.csv", rows)
     save_plot(out / "comparison.png", rows)
     print(f"\n{table(rows)}\n\nwrote {out}/comparison.csv and {out}/comparison.png")
+    print(f"\nTable 3, ResNet-101 at 513x513\n\n{cost_table.table(cost_table.count())}")
 
 
 def folder_name(system: str) -> str:
@@ -116,7 +117,7 @@ def compare(
     """
     from rnnseg import training
     from rnnseg.data import open_source
-    from rnnseg.evaluation import Evaluator
+    from rnnseg.evaluation import Evaluator, picture_of_size
     from rnnseg.loading import load_model
 
     print(f"\n{system}", flush=True)
@@ -130,7 +131,7 @@ def compare(
         numbers = ITERATIONS if model.recurrent else (1,)
         evaluator = Evaluator(model, numbers)
         result = evaluator(source, config.val_split)
-        image = _picture(source, config.val_split, result.picture_size)
+        image = picture_of_size(source, config.val_split, result.picture_size)
         occurring = metrics.mean_iou_occurring(result.confusion)
         for index, iterations in enumerate(result.iterations):
             row = Row(
@@ -141,35 +142,26 @@ def compare(
                 100 * float(occurring[index]),
                 result.multiply_adds[index] / 1e9,
             )
-            points.append((row, functools.partial(_predict, evaluator.trace, image, iterations)))
+            points.append((row, functools.partial(evaluator.trace.predict, image, iterations)))
     return points
-
-
-def _picture(source, split: str, size: tuple[int, int]) -> np.ndarray:
-    """The first picture of a split that has this size."""
-    from rnnseg.data.pipeline import evaluation_pictures
-
-    for image, *_ in evaluation_pictures(source, split).as_numpy_iterator():
-        if image.shape[:2] == size:
-            return image
-    raise AssertionError("no picture has the most common size")
-
-
-def _predict(trace, image, iterations):
-    for _ in trace(image, (iterations,)):
-        pass
 
 
 def timed(points: Sequence[tuple[Row, Callable]]) -> list[Row]:
     """The rows of all points with the time of a prediction.
 
-    They take turns, so that whatever else the machine does meets all of them alike.
+    They take turns, so that whatever else the machine does meets all of them alike; those of one
+    system at one stride are on a line.
     """
     seconds = take_turns([predict for _, predict in points], _REPEATS)
-    return [
-        dataclasses.replace(row, milliseconds=1000 * each)
-        for (row, _), each in zip(points, seconds, strict=True)
-    ]
+    groups = {}
+    for (row, _), each in zip(points, seconds, strict=True):
+        groups.setdefault((row.system, row.output_stride), {})[row.iterations] = 1000 * each
+    lines = {key: line(times) for key, times in groups.items()}
+    rows = []
+    for row, _ in points:
+        start, each = lines[row.system, row.output_stride]
+        rows.append(dataclasses.replace(row, milliseconds=start + row.iterations * each))
+    return rows
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -185,16 +177,6 @@ def table(rows: Iterable[Row]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-
-
-def save_csv(path: str | os.PathLike, rows: Sequence) -> None:
-    """Writes instances of one dataclass, one a line."""
-    from rnnseg.files import atomic_path
-
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(rows[0])])
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
 
 
 def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 
 import click
 
-from experiments.comparison import SCALES, save_csv
 from experiments.drawing import save_dots
+from experiments.tables import SCALES, save_csv
 from rnnseg.commands import Command
 from rnnseg.files import check_writable
 

@@ -28,11 +28,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
-from experiments.measuring import peak_memory, take_turns
+from experiments.measuring import peak_memory
 from rnnseg import framing, metrics
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.runtime import Segmenter
+from rnnseg.timing import take_turns
 
 ITERATIONS = (1, 2, 6)
 STAGES = ("encode", "refine", "read")

@@ -32,16 +32,17 @@ from tqdm import tqdm
 
 import rnnseg
 from experiments.cityscapes_scoring import measure_scoring, report_scoring
-from experiments.measuring import process_peak, take_turns
+from experiments.measuring import process_peak
+from experiments.tables import SCALES
 from rnnseg import metrics, reading
 from rnnseg.commands import Command
 from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_pictures
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import CITYSCAPES
+from rnnseg.timing import take_turns
 from rnnseg.tracing import Tracer
 
-SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 ITERATIONS = tuple(range(1, 13))
 FULL_SIZE = (1024, 2048)
 
@@ -230,7 +231,7 @@ def measure_memory(
         maps = [tf.argmax(logits, -1)[0].numpy() for logits in kept]
     else:
         options = {"scales": SCALES, "flip": True} if form == "all views" else {}
-        maps = (each for each, _ in Tracer(model, **options)(image, range(1, iterations + 1)))
+        maps = Tracer(model, **options)(image, range(1, iterations + 1))
     for class_map in maps:
         metrics.confusion_matrix(label, class_map, classes)
     return process_peak()

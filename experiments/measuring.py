@@ -1,27 +1,9 @@
-"""How long functions take, and how much memory."""
+"""How much memory functions take, and a process of their own for them."""
 
 import concurrent.futures
 import multiprocessing
 import pathlib
-import statistics
-import time
-from collections.abc import Callable, Sequence
-
-
-def take_turns(functions: Sequence[Callable], repeats: int) -> list[float]:
-    """Seconds of every function, the median of several rounds after one to warm up.
-
-    Args:
-      functions: each returns when its work is done.
-      repeats: how many rounds.
-    """
-    times = [[] for _ in functions]
-    for _ in range(repeats + 1):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own[1:]) for own in times]
+from collections.abc import Callable
 
 
 def in_a_process(function: Callable, *arguments):

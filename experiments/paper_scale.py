@@ -246,8 +246,9 @@ def measure_step(config: TrainingConfig, classes: int, pictures: int) -> tuple[i
     """
     import keras
 
-    from experiments.measuring import peak_memory, take_turns
+    from experiments.measuring import peak_memory
     from experiments.training_benchmark import Case, training_step
+    from rnnseg.timing import take_turns
 
     keras.config.set_dtype_policy(config.precision)
     case = Case("", config.encoder, config.crop, pictures, config.hidden_channels, classes,

@@ -16,7 +16,6 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from experiments.measuring import take_turns
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.exporting import fitting
@@ -24,6 +23,7 @@ from rnnseg.interpreters import Stages
 from rnnseg.loading import find_pictures
 from rnnseg.reading import read_sparsely
 from rnnseg.runtime import Segmenter
+from rnnseg.timing import take_turns
 
 
 @click.command(cls=Command)

@@ -79,7 +79,7 @@ def picture_confusions(model, source, split: str, iterations: int) -> np.ndarray
         [
             [
                 metrics.confusion_matrix(label, class_map, source.num_classes)
-                for class_map, _ in trace(image, numbers)
+                for class_map in trace(image, numbers)
             ]
             for image, label, _ in pictures(model, source, split)
         ]

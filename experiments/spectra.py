@@ -32,8 +32,8 @@ from collections.abc import Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import save_csv
 from experiments.drawing import label_axes
+from experiments.tables import save_csv
 from rnnseg import visualize
 from rnnseg.commands import Command, IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
@@ -91,8 +91,7 @@ def main(model, data, split, iterations, out):
     sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
     for image, label, _ in pictures(segmenter, source, split):
         maps = {TRUTH: nearest_labels(label)}
-        maps |= {str(n): each for n, (each, _) in zip(iterations, trace(image, iterations),
-                                                      strict=True)}  # fmt: skip
+        maps |= dict(zip(map(str, iterations), trace(image, iterations), strict=True))
         sums.add(maps)
     found = sums.classes(source.class_names)
     if not found:

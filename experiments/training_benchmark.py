@@ -29,9 +29,10 @@ from tqdm import tqdm
 
 import rnnseg
 from experiments import benchmark
-from experiments.measuring import in_a_process, peak_memory, take_turns
+from experiments.measuring import in_a_process, peak_memory
 from rnnseg.commands import Command
 from rnnseg.sampling import SampledPictures, sample_cells
+from rnnseg.timing import take_turns
 
 ITERATIONS = (1, 3, 6, 12)
 _STRIDE = 16

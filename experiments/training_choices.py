@@ -35,7 +35,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import save_csv
+from experiments.tables import save_csv
 from rnnseg import config as configuration
 from rnnseg import metrics, visualize
 from rnnseg.commands import Command, Numbers

@@ -30,7 +30,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from experiments.comparison import save_csv
+from experiments.tables import save_csv
 from rnnseg import VideoSegmenter, load_model, metrics, visualize
 from rnnseg.commands import Command
 from rnnseg.data.source import IGNORE_LABEL

@@ -25,9 +25,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import save_csv
 from experiments.drawing import Panel, save_grid
 from experiments.runs import run_names
+from experiments.tables import save_csv
 from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable

@@ -28,9 +28,9 @@ from collections.abc import Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import SCALES
 from experiments.drawing import save_dots
 from experiments.runs import evaluate_all
+from experiments.tables import SCALES
 from rnnseg import metrics
 from rnnseg.commands import Command, IterationNumbers
 from rnnseg.data.tables import PASCAL_VOC

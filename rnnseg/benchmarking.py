@@ -2,16 +2,14 @@
 
 import functools
 import math
-import statistics
-import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from rnnseg.planning import Budget
+from rnnseg import timing
+from rnnseg.planning import MOST_OF_TRAINED, Budget
 from rnnseg.profiles import Machine, Profile, SizeProfile
 
 
@@ -39,8 +37,8 @@ def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int =
         for height, width in sizes:
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
             stages, predictions = _stages(model, image), _predictions(model, image)
-            functions = [*stages.values(), *predictions.values()]
-            times = _take_turns(functions, repeats, bar.update)
+            functions = [_finishing(each) for each in (*stages.values(), *predictions.values())]
+            times = [1000 * each for each in timing.take_turns(functions, repeats, bar.update)]
             stages = dict(zip(stages, times[: len(stages)], strict=True))
             stages["refine"] /= model.iterations
             predictions = dict(zip(predictions, times[-len(predictions) :], strict=True))
@@ -68,25 +66,21 @@ def _stages(model, image: np.ndarray) -> dict[str, Callable]:
     }
 
 
+def _finishing(function: Callable) -> Callable:
+    """The function, which returns when its work is done: a GPU may still be at it."""
+
+    def finish():
+        function()
+        tf.test.experimental.sync_devices()
+
+    return finish
+
+
 def _predictions(model, image: np.ndarray) -> dict[int, Callable]:
     """A call for each of some numbers of iterations, over the range that a budget chooses from."""
-    numbers = {1, 2, model.iterations, 2 * model.iterations} if model.recurrent else {1}
+    trained = model.iterations
+    numbers = {1, 2, trained, MOST_OF_TRAINED * trained} if model.recurrent else {1}
     return {
         number: functools.partial(model.predict_classes, image, Budget(iterations=number))
         for number in sorted(numbers)
     }
-
-
-def _take_turns(
-    functions: Sequence[Callable], repeats: int, on_round: Callable[[], Any]
-) -> list[float]:
-    """Milliseconds of every function, the median of several rounds after one to warm up."""
-    times = [[] for _ in functions]
-    for _ in range(repeats + 1):
-        for function, own in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function()
-            tf.test.experimental.sync_devices()  # a GPU may still be at work
-            own.append(1000 * (time.perf_counter() - start))
-        on_round()
-    return [statistics.median(own[1:]) for own in times]

@@ -2,18 +2,22 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from rnnseg import budgets, metrics
+from rnnseg import budgets, metrics, timing
 from rnnseg.cityscapes import Instances, InstanceSums, Scores
 from rnnseg.data.pipeline import evaluation_pictures
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.tracing import Tracer
+
+# Of timing, after one to warm up.
+_ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Evaluation:
       confusion: `(len(iterations), classes, classes)`; row: true class, column: predicted class.
       picture_size: the most common (height, width), for which `multiply_adds` are counted.
       multiply_adds: of one prediction.
-      milliseconds: median over the pictures of the whole prediction's time, one picture at a time.
+      milliseconds: of one prediction, from the picture to its class map, with all iterations in one
+        call: on the line through the times of a few numbers of them, on one picture of that size.
       scales: at which every picture was seen.
       flip: whether it was seen mirrored at each of them, too.
       cityscapes: the official scores of Cityscapes, one for each of `iterations`; None for other
@@ -162,8 +167,6 @@ class Evaluator:
                         f"picture of {image.shape[:2]} and label of {label.shape} pixels"
                     )
                 self.trace.check_size(*label.shape)
-                if not tally.seconds:
-                    self.trace.warm_up(image)
                 tally.add(self.trace(image, self.iterations), label, *instance_ids)
             except UserError as error:
                 raise UserError(f"{name.decode()}: {error}") from error
@@ -178,7 +181,7 @@ class Evaluator:
             confusion=tally.confusion,
             picture_size=picture_size,
             multiply_adds=tuple(costs.total(n) for n in self.iterations),
-            milliseconds=tuple((1000 * np.median(tally.seconds, axis=0)).tolist()),
+            milliseconds=self._milliseconds(picture_of_size(source, split, picture_size), pictures),
             scales=self.scales,
             flip=self.flip,
             cityscapes=tally.official_scores(),
@@ -193,8 +196,22 @@ class Evaluator:
         Yields:
           int32 `(h, w)`.
         """
-        for class_map, _ in self.trace(image, self.iterations):
-            yield class_map
+        yield from self.trace(image, self.iterations)
+
+    def _milliseconds(self, image, pictures: int) -> tuple[float, ...]:
+        """What a prediction takes at every number of iterations.
+
+        In the pass over the pictures all iterations are looked at one by one, which takes longer
+        than to run as many at once.
+        """
+        last = len(self.iterations) - 1
+        numbers = sorted({self.iterations[index] for index in (0, last // 2, last)})
+        predictions = [functools.partial(self.trace.predict, image, number) for number in numbers]
+        # No longer than the pass itself, where every picture is seen many times.
+        repeats = min(_ROUNDS, max(1, pictures // 10))
+        seconds = dict(zip(numbers, timing.take_turns(predictions, repeats), strict=True))
+        start, each = timing.line(seconds)
+        return tuple(1000 * (start + number * each) for number in self.iterations)
 
 
 class _Tally:
@@ -204,21 +221,17 @@ class _Tally:
         """Starts for a number of predictions, `length`, of every picture."""
         classes = source.num_classes
         self.confusion = np.zeros((length, classes, classes), np.int64)
-        self.seconds: list[list[float]] = []
         self.sizes = collections.Counter()
         self._instance_sums = [InstanceSums() for _ in range(length * source.has_instances)]
 
     def add(self, predictions, label, instance_ids=None) -> None:
-        """Counts the predictions, class maps and their times, of one picture."""
+        """Counts the predictions, class maps, of one picture."""
         classes = self.confusion.shape[-1]
         instances = None if instance_ids is None else Instances(instance_ids)
-        times = []
-        for index, (class_map, spent) in enumerate(predictions):
+        for index, class_map in enumerate(predictions):
             self.confusion[index] += metrics.confusion_matrix(label, class_map, classes)
             if instances is not None:
                 self._instance_sums[index].add(instances, class_map)
-            times.append(spent)
-        self.seconds.append(times)
         self.sizes[label.shape] += 1
 
     def official_scores(self) -> tuple[Scores, ...] | None:
@@ -227,6 +240,12 @@ class _Tally:
             return None
         pairs = zip(self._instance_sums, self.confusion, strict=True)
         return tuple(sums.scores(confusion) for sums, confusion in pairs)
+
+
+def picture_of_size(source: Source, split: str, size: tuple[int, int]) -> np.ndarray:
+    """The first picture of a split that has this (height, width), RGB 0-255."""
+    pictures = evaluation_pictures(source, split).as_numpy_iterator()
+    return next(image for image, *_ in pictures if image.shape[:2] == size)
 
 
 def check_classes(model, source: Source) -> None:

@@ -1,15 +1,14 @@
 """How long a model's predictions take on one machine, kept in a file beside the model."""
 
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
 import platform
 import shlex
-import statistics
 from collections.abc import Mapping
 
+from rnnseg import timing
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, beside
 
@@ -69,17 +68,8 @@ class SizeProfile:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Milliseconds of everything but the iterations, and of each one.
-
-        The medians of the slopes between all pairs and of what is left (Theil and Sen), which one
-        time spoiled by another process does not move as it would least squares.
-        """
-        pairs = itertools.combinations(sorted(self.predictions.items()), 2)
-        slopes = [(later - time) / (more - number) for (number, time), (more, later) in pairs]
-        # A feed-forward model has one point; a very short iteration may drown in noise.
-        each = max(0.0, statistics.median(slopes)) if slopes else 0.0
-        start = statistics.median(time - number * each for number, time in self.predictions.items())
-        return start, each
+        """Milliseconds of everything but the iterations, and of each one."""
+        return timing.line(self.predictions)
 
 
 @dataclasses.dataclass(frozen=True)

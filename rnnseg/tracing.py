@@ -1,6 +1,5 @@
-"""Class maps of a picture after every number of iterations, and the time that each takes."""
+"""Class maps of a picture after every number of iterations."""
 
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -49,7 +48,7 @@ class Tracer:
             autograph=False,
         )
 
-    def __call__(self, image, iterations: Sequence[int]) -> Iterator[tuple[np.ndarray, float]]:
+    def __call__(self, image, iterations: Sequence[int]) -> Iterator[np.ndarray]:
         """Segments one picture.
 
         Args:
@@ -57,20 +56,16 @@ class Tracer:
           iterations: rising numbers of them.
 
         Yields:
-          For every number the class map, int32 `(h, w)`, and the seconds that a prediction with so
-          many iterations takes from the picture to it. There is one class map at a time, and memory
-          does not grow with the number of iterations.
+          For every number the class map, int32 `(h, w)`. There is one at a time, and memory does
+          not grow with the number of iterations.
         """
-        for canvases, spent in self._canvases(image, iterations):
-            begin = time.perf_counter()
-            class_map = self._read(canvases, image.shape[:2])
-            yield class_map, spent + time.perf_counter() - begin
+        for canvases in self._canvases(image, iterations):
+            yield self._read(canvases, image.shape[:2])
 
-    def warm_up(self, image) -> None:
-        """Has TensorFlow trace what it does to such pictures, so that no time holds it."""
-        # The first canvas is made from nothing, all others from canvas and state.
-        for _ in self(image, (1, 2)):
-            pass
+    def predict(self, image, iterations: int) -> np.ndarray:
+        """The class map after a number of iterations, int32 `(h, w)`, all in one call."""
+        (class_map,) = self(image, (iterations,))
+        return class_map
 
     def check_size(self, height: int, width: int) -> None:
         """Raises a UserError for a picture with a view of less than one output stride a side."""
@@ -82,32 +77,26 @@ class Tracer:
                 "(one output stride) a side"
             )
 
-    def _canvases(self, image, iterations) -> Iterator[tuple[list[tf.Tensor], float]]:
-        """The canvas of every view after each number of iterations, and the seconds until then."""
+    def _canvases(self, image, iterations) -> Iterator[Sequence[tf.Tensor]]:
+        """The canvas of every view after each number of iterations."""
         if len(self._views) == 1:
-            for canvas, spent in self._follow(image, self._views[0], iterations):
-                yield [canvas], spent
+            for canvas in self._follow(image, self._views[0], iterations):
+                yield [canvas]
             return
         for start in range(0, len(iterations), _AT_ONCE):
             numbers = iterations[start : start + _AT_ONCE]
             # View by view: what comes before the canvases takes much more memory than they do.
             followed = [list(self._follow(image, view, numbers)) for view in self._views]
-            for each in zip(*followed, strict=True):
-                canvases, seconds = zip(*each, strict=True)
-                yield list(canvases), sum(seconds)
+            yield from zip(*followed, strict=True)
 
-    def _follow(self, image, view, iterations) -> Iterator[tuple[tf.Tensor, float]]:
-        """The canvas of one view after each number of iterations, and the seconds until then."""
-        begin = time.perf_counter()
+    def _follow(self, image, view, iterations) -> Iterator[tf.Tensor]:
+        """The canvas of one view after each number of iterations."""
         prepared = self._prepare(view.of(image))
-        variables, spent, done = (), 0.0, 0
+        variables, done = (), 0
         for number in iterations:
             refine = self._go_on if variables else self._begin
             variables = refine(prepared, tf.constant(number - done), *variables)
-            tf.test.experimental.sync_devices()  # a GPU may still be at work
-            spent += time.perf_counter() - begin
-            yield variables[0], spent
-            begin = time.perf_counter()
+            yield variables[0]
             done = number
 
     def _read(self, canvases, size) -> np.ndarray:

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from rnnseg import UserError, benchmarking
+from rnnseg import UserError, benchmarking, timing
 from rnnseg.models import MODELS
 from rnnseg.profiles import Machine
 from tests.models import make_model
@@ -14,7 +14,7 @@ def clock(monkeypatch):
     ticks = itertools.accumulate(
         1e-3 * (index // 2 + 1 if index % 2 else 0) for index in itertools.count()
     )
-    monkeypatch.setattr(benchmarking.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
 
 
 def test_a_profile_holds_stages_and_predictions(tmp_path):

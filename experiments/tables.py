@@ -1,0 +1,19 @@
+"""What the paper's tables and ours share."""
+
+import csv
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from rnnseg.files import atomic_path
+
+# Of the paper's multi-scale scheme.
+SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+
+
+def save_csv(path: str | os.PathLike, rows: Sequence) -> None:
+    """Writes instances of one dataclass, one a line."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(rows[0])])
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(row) for row in rows)
