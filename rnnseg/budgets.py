@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from rnnseg import geometry
+from rnnseg.views import make_views
 
 # Two interpolations along one side and one along the other, of one multiply-add each.
 _BILINEAR_COST = 3
@@ -68,7 +69,8 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
     """Counts what a segmenter does to one picture.
 
     Counted are convolutions and matrix products, as in the papers of the field, and the upsampling;
-    activations, normalisation and additions are not.
+    activations, normalisation and additions are not. All iterations are counted alike; the first
+    from a blank canvas runs fewer, since its products with zeros are left out.
 
     Args:
       model: a segmenter.
@@ -77,6 +79,9 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
 
     Returns:
       The costs.
+
+    Raises:
+      UserError: a picture of less than one output stride a side.
     """
     functions = _stages(model, height, width)
     counts = {
@@ -96,11 +101,14 @@ def multi_scale_costs(
       width: of the picture, in pixels.
       scales: factors of its sides less one: 0.5 makes 257 of 513, which keeps the grids aligned.
       flip: whether every scale is evaluated mirrored, too.
+
+    Raises:
+      UserError: no scales, or one that is not above 0; or a scaled picture of less than one output
+        stride a side.
     """
     costs = StageCosts(0, 0, 0, 0)
-    for scale in scales:
-        sides = (geometry.scaled_size(side, scale) for side in (height, width))
-        once = stage_costs(model, *sides)
+    for view in make_views(scales, flip=False):
+        once = stage_costs(model, *view.size(height, width))
         costs += once + once if flip else once
     return costs
 
@@ -126,6 +134,7 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
 
 def _stages(model, height: int, width: int) -> dict[str, tuple]:
     """The function of every stage, with what it takes."""
+    model.check_picture(height, width)
     side = [geometry.canvas_size(each, model.output_stride) for each in (height, width)]
     features = tf.TensorSpec((1, *side, model.encoder.channels), model.compute_dtype)
     prepared = _trace(model.prepare, features).structured_outputs

@@ -8,7 +8,7 @@ import shlex
 import click
 
 from rnnseg import config as configuration
-from rnnseg.commands import Group, IterationNumbers, Numbers
+from rnnseg.commands import MOST_ITERATIONS, Group, IterationNumbers, Numbers
 from rnnseg.errors import UserError
 from rnnseg.planning import Budget
 
@@ -35,7 +35,7 @@ _DATA_HELP = (
     "Folder that a data_prep command built or of Model Garden's or DeepLab's records, tfds:NAME, a "
     '.json file that describes one of them, or "shapes".'
 )
-_SIZE = Numbers("HEIGHTxWIDTH", int, "x", 2)
+_SIZE = Numbers("HEIGHTxWIDTH", int, "x", 2, least=1, most=2**15)
 _RANGE = Numbers("LEAST-MOST", float, "-", 2)
 _WIDTHS = Numbers("N,N,...", int, ",")
 _WEIGHTS = Numbers("W,W,...", float, ",")
@@ -222,7 +222,9 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True)
 @click.option(
-    "--iterations", type=click.IntRange(min=1), help="How many.  [default: as in training]"
+    "--iterations",
+    type=click.IntRange(1, MOST_ITERATIONS),
+    help="How many.  [default: as in training]",
 )
 @_budget_options
 @click.option("--every-iteration", is_flag=True, help="Also write a strip of all iterations.")
@@ -321,8 +323,6 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
     """
     from rnnseg import budgets, files, models, report
 
-    if scales is not None and min(scales) <= 0:
-        raise UserError(f"--scales: {min(scales)}, expected numbers above 0")
     if json_file:
         files.check_writable(json_file)
     options = dict(encoder=encoder, encoder_weights=None, output_stride=output_stride)
@@ -410,9 +410,9 @@ def export(model, out, size, quantize, data, split, pictures, limit, overwrite):
 @click.argument("model", metavar="MODEL_OR_TFLITE")
 @click.argument("source", metavar="INPUT")
 @click.argument("out", metavar="OUTPUT")
-@click.option("--iterations", type=click.IntRange(min=1), default=2, show_default=True,
+@click.option("--iterations", type=click.IntRange(1, MOST_ITERATIONS), default=2, show_default=True,
               help="For a frame that goes on from another.")  # fmt: skip
-@click.option("--first-iterations", type=click.IntRange(min=1),
+@click.option("--first-iterations", type=click.IntRange(1, MOST_ITERATIONS),
               help="For the first frame and after a cut.  [default: as in training]")  # fmt: skip
 @click.option("--view", type=click.Choice(["overlay", "side", "classes"]),
               help="What is written.  [default: overlay; classes in a folder]")  # fmt: skip
@@ -428,9 +428,9 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
           cut_threshold, overwrite):  # fmt: skip
     r"""Segment a video, each frame going on from the one before.
 
-    INPUT is a video file, a folder of pictures (in the order of their names, 25 a second), or a
+    INPUT is a video file, a folder of pictures (by name, numbers by value, 25 a second), or a
     webcam's number; OUTPUT is an .mp4, or a folder for a PNG a frame. There, classes are palette
-    PNGs: the index of a pixel is its class. Ctrl-C ends it and keeps what is done.
+    PNGs: the index of a pixel is its class. Ctrl-C or SIGTERM ends it and keeps what is done.
 
     \b
     rnnseg video runs/camvid drive.mp4 segmented.mp4
@@ -448,10 +448,10 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
         from rnnseg.video import outputs, segmenting, sources
 
     with sources.open_frames(source) as frames:
+        segmenter = VideoSegmenter(
+            _open_model(model), iterations, first_iterations, cut_threshold, decay, motion
+        )
         with outputs.open_output(out, frames, view, overwrite) as output:
-            segmenter = VideoSegmenter(
-                _open_model(model), iterations, first_iterations, cut_threshold, decay, motion
-            )
             done = segmenting.segment_video(segmenter, frames, output)
     for problem in frames.problems:
         click.echo(f"warning: {problem}", err=True)

@@ -8,7 +8,7 @@ import click
 
 from rnnseg.errors import UserError
 
-_MOST_ITERATIONS = 1000  # far beyond where any canvas has settled
+MOST_ITERATIONS = 1000  # far beyond where any canvas has settled
 
 
 class _OneLine:
@@ -67,18 +67,19 @@ class IterationNumbers(click.ParamType):
             if not match:
                 self.fail(f"{value!r}: expected numbers such as 6, 1-12 or 1,2,6", param, ctx)
             first, last = int(match[1]), int(match[2] or match[1])
-            if not 1 <= first <= last <= _MOST_ITERATIONS:
-                self.fail(f"{value!r}: expected numbers from 1 to {_MOST_ITERATIONS}", param, ctx)
+            if not 1 <= first <= last <= MOST_ITERATIONS:
+                self.fail(f"{value!r}: expected numbers from 1 to {MOST_ITERATIONS}", param, ctx)
             numbers += range(first, last + 1)
         return tuple(sorted(set(numbers)))
 
 
 class Numbers(click.ParamType):
-    """A fixed or free number of numbers, separated by `x`, `-` or `,`."""
+    """A fixed or free number of numbers, separated by `x`, `-` or `,`, from `least` to `most`."""
 
-    def __init__(self, name, kind, separator, length=None):
+    def __init__(self, name, kind, separator, length=None, least=None, most=None):
         self.name, self.separator = name, separator
         self._kind, self._length = kind, length
+        self._range = click.FloatRange(least, most)
 
     def convert(self, value, param, ctx):
         """Reads what the user gave."""
@@ -90,4 +91,6 @@ class Numbers(click.ParamType):
             numbers *= 2
         if self._length not in (None, len(numbers)):
             self.fail(f"{value!r}: expected {self.name}", param, ctx)
+        for number in numbers:
+            self._range.convert(number, param, ctx)
         return numbers

@@ -3,12 +3,13 @@
 import dataclasses
 import decimal
 import math
-from collections.abc import Callable, Iterable, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rnnseg.errors import UserError
 
-# Past the number of training the curve soon saturates, and may fall on data unlike training's: no
-# budget buys more than this multiple of it.
+# Curves are drawn, and predictions timed, up to this multiple of the number of training: past it,
+# they are flat or fall.
 MOST_OF_TRAINED = 2
 
 _UNITS = {"gmacs": "G", "milliseconds": "ms", "iterations": "iterations"}
@@ -39,7 +40,8 @@ class Budget:
                 f"a budget of {' and '.join(given) or 'nothing'}: expected exactly one of gmacs, "
                 "milliseconds and iterations"
             )
-        if not self.limit > 0 or not math.isfinite(self.limit):
+        is_number = isinstance(self.limit, numbers.Real) and not isinstance(self.limit, bool)
+        if not is_number or not self.limit > 0 or not math.isfinite(self.limit):
             raise UserError(f"a budget of {given[0]}: expected a finite number above 0")
         if self.kind == "iterations" and self.limit != int(self.limit):
             raise UserError(f"a budget of {given[0]}: expected a whole number")
@@ -61,6 +63,25 @@ class Budget:
 
     def __str__(self):
         return f"{self.limit:.12g} {self.unit}"
+
+
+def most_iterations(trained: int, miou: Mapping[int, float] | None) -> int:
+    """The largest number of iterations that a budget is spent on.
+
+    Past the number of training the curve goes on rising on some data and falls on other.
+
+    Args:
+      trained: the number of training.
+      miou: what was scored, by number of iterations; None or empty: nothing was.
+
+    Returns:
+      The number that scored best, of several the smallest. Where that is the last one scored, so
+      that more might be better still, and where nothing was scored: at least that of training.
+    """
+    if not miou:
+        return trained
+    best = max(sorted(miou), key=lambda number: miou[number])
+    return max(best, trained) if best == max(miou) else best
 
 
 def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, what: str) -> int:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from rnnseg import budgets, geometry, profiles
+from rnnseg import budgets, geometry, profiles, scores
 from rnnseg.errors import UserError
-from rnnseg.planning import MOST_OF_TRAINED, Budget, iterations_within
+from rnnseg.planning import Budget, iterations_within, most_iterations
 
 _PICTURES = tf.TensorSpec((None, None, None, 3), tf.float32)
 _CANVASES = tf.TensorSpec((None, None, None, None), tf.float32)
@@ -71,7 +71,7 @@ class Predictor:
         images = tf.cast(images, tf.float32)
         single = images.shape.rank == 3
         images = images[tf.newaxis] if single else images
-        if images.shape.rank != 4 or images.shape[-1] != 3:
+        if images.shape.rank != 4 or images.shape[-1] != 3 or not images.shape[0]:
             raise UserError(
                 f"images of shape {images.shape}: expected (height, width, 3) or (batch, height, "
                 "width, 3)"
@@ -100,9 +100,9 @@ class Predictor:
     def iterations(self, budget: Budget | None, height: int, width: int) -> int:
         """How many iterations a budget pays for.
 
-        A number of iterations is taken as it is. Multiply-adds and milliseconds pay for twice as
-        many as in training at most: beyond, they would buy next to nothing. A feed-forward model
-        has one.
+        A number of iterations is taken as it is. Multiply-adds and milliseconds pay for the number
+        that scored best at most, if there are scores on "val" beside the model (`rnnseg evaluate`),
+        else for as many as in training: more might do harm. A feed-forward model has one.
 
         Args:
           budget: for one picture; None: as many as in training.
@@ -110,10 +110,15 @@ class Predictor:
           width: of the picture, in pixels.
 
         Raises:
-          UserError: not even one iteration fits; or there is no profile of this model, machine and
-            size for milliseconds.
+          UserError: not even one iteration fits; there is no profile of this model, machine and
+            size for milliseconds; or it is no budget.
         """
         model = self._model
+        if budget is not None and not isinstance(budget, Budget):
+            raise UserError(
+                f"budget={budget!r}: expected rnnseg.Budget(gmacs=…), Budget(milliseconds=…) or "
+                "Budget(iterations=…)"
+            )
         if budget is None:
             return model.iterations
         if budget.kind == "iterations":
@@ -124,8 +129,18 @@ class Predictor:
         else:
             profile = self.profile
             cost = lambda n: profile.milliseconds(height, width, n)  # noqa: E731
-        most = MOST_OF_TRAINED * model.iterations if model.recurrent else 1
-        return iterations_within(budget, cost, most, f"a picture of {height}x{width}")
+        return iterations_within(budget, cost, self._most, f"a picture of {height}x{width}")
+
+    @functools.cached_property
+    def _most(self) -> int:
+        """The number of iterations beyond which no budget is spent."""
+        model = self._model
+        if not model.recurrent:
+            return 1
+        origin, split = model.loaded_from, "val"
+        if origin is None or not scores.scores_path(origin, split).is_file():
+            return model.iterations
+        return most_iterations(model.iterations, scores.Scores.load(origin, split).miou)
 
     def check(self, budget: Budget | None) -> None:
         """Raises a UserError for a budget that no picture can have: time that was not measured."""

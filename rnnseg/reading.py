@@ -34,7 +34,7 @@ def read_sparsely(canvas: np.ndarray, size: tuple[int, int], stride: int) -> np.
       Class map, int32, `(height, width)`.
 
     Raises:
-      UserError: the canvas does not reach as far as the picture.
+      UserError: the canvas does not reach as far as the picture, or is not finite.
     """
     height, width = size
     reach = tuple(stride * (cells - 1) + 1 for cells in canvas.shape[:2])
@@ -57,12 +57,20 @@ def read_at(canvas: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 
     Returns:
       Class map, int32, `(rows, columns)`; of classes that are level, the first one.
+
+    Raises:
+      UserError: logits that are not finite.
     """
     row, column = _Places(rows), _Places(columns)
     # The last row and column of corners meet themselves in the cells behind them.
     corners = np.pad(canvas, ((0, 1), (0, 1), (0, 0)), mode="edge")
     corners = corners[: row.cells + 1, : column.cells + 1]
     margin = np.float32(_MARGIN) * np.abs(corners).max()
+    if not np.isfinite(margin):
+        raise UserError(
+            "the canvas has logits that are no finite numbers: the model's weights are damaged, or "
+            "its training has diverged (try a lower learning rate)"
+        )
     best = _safely_best(corners, margin)
     first = best[:-1, :-1]
     agreeing = (

@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # they load TensorFlow, which a plan has no need of
 def table(result: Evaluation) -> str:
     """The scores by number of iterations, and the IoU of every class at the best of them."""
     lines = [
-        f"{result.data}, {result.split}: {result.pictures} pictures; multiply-adds at "
-        f"{result.picture_size[1]}x{result.picture_size[0]}, the most common size; milliseconds a "
-        "picture, median",
+        f"{result.data}, {result.split}: {result.pictures} pictures; multiply-adds and "
+        f"milliseconds of one of {result.picture_size[1]}x{result.picture_size[0]}, the most "
+        "common size",
     ]
     if result.scales != (1,) or result.flip:
         scales = ", ".join(f"{scale:g}" for scale in result.scales)
@@ -88,6 +88,13 @@ def cost_table(
         if stages:
             line += f"  {stages[name].parameters / 1e6:12.3f}  {stages[name].memory / 1e6:9.1f}"
         lines.append(line)
+    if stages:
+        # One stage after the other; what goes from one to the next is counted in both.
+        whole = (
+            sum(stage.parameters for stage in stages.values()),
+            max(stage.memory for stage in stages.values()),
+        )
+        lines.append(f"{'all':24s}  {whole[0] / 1e6:12.3f}  {whole[1] / 1e6:9.1f}")
     lines += ["", "iterations  multiply-adds G"]
     lines += [f"{number:10d}  {costs.total(number) / 1e9:15.3f}" for number in iterations]
     return "\n".join(lines)

@@ -23,6 +23,7 @@ class Scores:
       split: of the data.
       pictures: how many.
       picture_size: the most common (height, width).
+      several_views: whether logits were averaged over scales or mirrored pictures.
       machine: where the milliseconds were taken.
       profiled: whether they come from a profile; else from the evaluation.
       points: one a number of iterations.
@@ -33,23 +34,19 @@ class Scores:
     split: str
     pictures: int
     picture_size: tuple[int, int]
+    several_views: bool
     machine: Machine
     profiled: bool
     points: tuple[OperatingPoint, ...]
 
     @classmethod
     def load(cls, model: str | os.PathLike, split: str) -> "Scores":
-        """Reads the scores of a model.
+        """Reads the scores of a model, as they were evaluated.
 
         Args:
           model: the folder of a run, or a `.keras` file, beside which the scores lie; or the file
             of scores itself, `.json`.
           split: that it was evaluated on.
-
-        Returns:
-          The scores. If there is a profile beside the model, its times take the place of the
-          evaluation's; not for a file of scores, which may be of the model at another stride, nor
-          for an evaluation at several scales, whose times are of all of them together.
 
         Raises:
           UserError: no scores there, or a file that holds none.
@@ -63,13 +60,13 @@ class Scores:
             raise UserError(f"{path}: no such scores; make them by {command}")
         try:
             content = json.loads(path.read_text())
-            several_views = content["scales"] != [1.0] or content["flip"]
-            scores = cls(
+            return cls(
                 model=str(model),
                 data=content["data"],
                 split=content["split"],
                 pictures=content["pictures"],
                 picture_size=tuple(content["picture_size"]),
+                several_views=content["scales"] != [1.0] or content["flip"],
                 machine=Machine.from_json(content["machine"]),
                 profiled=False,
                 points=tuple(
@@ -85,11 +82,25 @@ class Scores:
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} holds no scores; make them anew by {command}") from error
-        if given or several_views or not profile_path(model).is_file():
-            return scores
-        return scores._with_times_of(Profile.load(model))
 
-    def _with_times_of(self, profile: Profile) -> "Scores":
+    @property
+    def miou(self) -> dict[int, float]:
+        """Mean IoU, 0-1, by number of iterations."""
+        return {point.iterations: point.miou for point in self.points}
+
+    def with_profile(self) -> "Scores":
+        """The same with the times of the profile beside the model, if there is one.
+
+        Not so for a file of scores, which may be of the model at another stride, nor for an
+        evaluation of several views, whose times are of all of them together.
+
+        Raises:
+          UserError: the profile is damaged, or has no pictures as large as those of the scores.
+        """
+        given = pathlib.Path(self.model).suffix == ".json"
+        if given or self.several_views or not profile_path(self.model).is_file():
+            return self
+        profile = Profile.load(self.model)
         points = tuple(
             dataclasses.replace(
                 point,
@@ -129,6 +140,8 @@ def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -
       UserError: scores are missing, cannot be compared, or none is within the budget.
     """
     scores = tuple(Scores.load(model, split) for model in dict.fromkeys(map(str, models)))
+    if budget.kind == "milliseconds":
+        scores = tuple(each.with_profile() for each in scores)
     for other in scores[1:]:
         _check_comparable(scores[0], other, budget)
     points = frontier((point for each in scores for point in each.points), budget.kind)

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from rnnseg import Budget, cli, commands, data, load_model
+from rnnseg.planning import most_iterations
 from tests.models import make_model
 from tests.sources import halves, make_source, tiny_source
 
@@ -180,13 +181,14 @@ def test_from_evaluation_to_a_plan(tmp_path, model_file):
     assert "within" in run("plan", model_file, "--gmacs", gmacs[1])
     pictures = write_pictures(tmp_path / "photos")
     segment = ["segment", model_file, pictures, "--out", tmp_path / "out", "--overwrite"]
-    assert "iterations: 12" in run(*segment, "--milliseconds", 1e9)
+    most = most_iterations(6, {row["iterations"]: row["miou"] for row in scores["results"]})
+    assert f"iterations: {most}" in run(*segment, "--milliseconds", 1e9)
     assert "iterations: 7" in run(*segment, "--iterations", 7)
     cost = ["cost", "--encoder", "small_cnn", "--size", "40x48", "--classes", 3]
     cost += ["--output-stride", 8, "--hidden-channels", "6,5", "--json", tmp_path / "cost.json"]
     run(*cost, "--iterations", 3)
     total = json.loads((tmp_path / "cost.json").read_text())["total_multiply_adds"]["3"]
-    assert "iterations: 3" in run(*segment, "--gmacs", total / 1e9)
+    assert f"iterations: {min(3, most)}" in run(*segment, "--gmacs", total / 1e9)
 
 
 def test_budgets_that_cannot_be(tmp_path, model_file):
@@ -314,7 +316,11 @@ def test_cost_of_what_cannot_be():
         (["--encoder", "none"], "unknown encoder 'none'"),
         (["--encoder", "small_cnn", "--output-stride", 7], "output stride 7"),
         (["--encoder", "small_cnn", "--size", "8"], "smaller than one output stride"),
-        (["--encoder", "small_cnn", "--scales", "0,1"], "--scales: 0.0"),
+        (["--encoder", "small_cnn", "--size", "-5"], "-5.0 is not in the range"),
+        (["--encoder", "small_cnn", "--size", "513x99999999999"], "is not in the range"),
+        (["--encoder", "small_cnn", "--scales", "0,1"], "scales 0.0,1.0: expected numbers above 0"),
+        (["--encoder", "small_cnn", "--scales", "nan"], "scales nan: expected numbers above 0"),
+        (["--encoder", "small_cnn", "--scales", "inf"], "scales inf: expected numbers above 0"),
     ):
         result = CliRunner().invoke(cli.main, ["cost", *map(str, arguments)])
         assert result.exit_code == 2 and message in result.stderr

@@ -10,6 +10,7 @@ from rnnseg.planning import (
     best_within,
     frontier,
     iterations_within,
+    most_iterations,
     round_up,
 )
 
@@ -25,6 +26,8 @@ def test_a_budget_is_exactly_one_number_above_zero():
         ({"milliseconds": float("nan")}, "milliseconds=nan: expected"),
         ({"gmacs": float("inf")}, "gmacs=inf: expected"),
         ({"iterations": 1.5}, "iterations=1.5: expected a whole number"),
+        ({"iterations": True}, "iterations=True: expected a finite number"),
+        ({"gmacs": "70"}, "gmacs=70: expected a finite number"),
     ):
         with pytest.raises(UserError, match=message):
             Budget(**values)
@@ -47,6 +50,22 @@ def test_the_budget_that_an_error_names_is_enough():
         least = Budget(milliseconds=float(round_up(cost)))
         assert iterations_within(least, lambda n: cost * n, 9, "it") == 1  # noqa: B023
     assert round_up(61.1) == "61.1" and round_up(61.11) == "61.2" and round_up(1234.5) == "1240"
+
+
+@pytest.mark.parametrize(
+    ("miou", "expected"),
+    [
+        (None, 6),
+        ({}, 6),
+        ({1: 0.5, 4: 0.7, 6: 0.6, 12: 0.5}, 4),
+        ({1: 0.5, 6: 0.6, 12: 0.7}, 12),
+        ({4: 0.6, 6: 0.6, 12: 0.5}, 4),
+        ({1: 0.5}, 6),  # where a curve goes from its last point is not known
+        ({1: 0.6, 2: 0.5}, 1),
+    ],
+)
+def test_budgets_are_spent_up_to_the_best_number_that_is_known(miou, expected):
+    assert most_iterations(6, miou) == expected
 
 
 def random_points(seed):

@@ -9,6 +9,7 @@ from rnnseg import Budget, UserError, budgets
 from rnnseg.models import MODELS
 from rnnseg.profiles import Machine, Profile, SizeProfile
 from tests.models import make_model
+from tests.test_scores import write_scores
 
 
 def pictures(height=33, width=41, batch=2, seed=0):
@@ -50,7 +51,7 @@ def test_a_given_canvas_is_gone_on_from():
 
 def test_wrong_pictures():
     model = make_model()
-    for shape in ((33, 41), (33, 41, 4), (1, 1, 33, 41, 3)):
+    for shape in ((33, 41), (33, 41, 4), (1, 1, 33, 41, 3), (0, 33, 41, 3)):
         with pytest.raises(UserError, match="images of shape .*: expected"):
             model.predict_classes(np.zeros(shape, np.uint8))
     with pytest.raises(UserError, match="a picture of 33x7 pixels is smaller"):
@@ -70,7 +71,7 @@ def test_multiply_adds_pay_for_the_most_that_fit(size):
     model = make_model(iterations=4)
     costs = budgets.stage_costs(model, *size)
     for gmacs in np.linspace(costs.total(1), costs.total(10), 29) / 1e9:
-        fitting = [n for n in range(1, 9) if costs.total(n) / 1e9 <= gmacs]
+        fitting = [n for n in range(1, 5) if costs.total(n) / 1e9 <= gmacs]
         assert model.predictor.iterations(Budget(gmacs=gmacs), *size) == max(fitting)
     image = pictures(*size)[0]
     three = Budget(gmacs=costs.total(3) / 1e9)
@@ -98,7 +99,7 @@ def loaded(tmp_path, **changes):
 
 
 @pytest.mark.parametrize(
-    "milliseconds, expected", [(12.0, 1), (13.9, 1), (14.0, 2), (21, 5), (1000, 8)]
+    "milliseconds, expected", [(12.0, 1), (13.9, 1), (14.0, 2), (17, 3), (1000, 4)]
 )
 def test_milliseconds_pay_for_the_most_that_fit(tmp_path, milliseconds, expected):
     model = loaded(tmp_path)
@@ -107,6 +108,24 @@ def test_milliseconds_pay_for_the_most_that_fit(tmp_path, milliseconds, expected
     images = pictures()
     found = model.predict_classes(images, budget)
     np.testing.assert_array_equal(found, classes(model, images, expected))
+
+
+@pytest.mark.parametrize(
+    ("miou", "expected"), [((0.5, 0.6, 0.4), 2), ((0.5, 0.6, 0.7), 8), ((0.7, 0.6, 0.5), 1)]
+)
+def test_budgets_end_at_the_number_that_scored_best(tmp_path, miou, expected):
+    model = loaded(tmp_path)
+    points = zip((1, 2, 8), miou, (1.0, 1.1, 1.7), (12.0, 14.0, 26.0), strict=True)
+    write_scores(tmp_path / "model.scores_val.json", points)
+    assert model.predictor.iterations(Budget(milliseconds=1000), 33, 41) == expected
+    assert model.predictor.iterations(Budget(gmacs=1000), 33, 41) == expected
+    assert model.predictor.iterations(Budget(milliseconds=12), 33, 41) == 1
+    assert model.predictor.iterations(Budget(iterations=20), 33, 41) == 20
+
+
+def test_a_number_is_no_budget():
+    with pytest.raises(UserError, match=r"budget=4: expected rnnseg.Budget\(gmacs=…\)"):
+        make_model().predict_classes(pictures(), 4)
 
 
 def test_milliseconds_that_are_not_known(tmp_path):

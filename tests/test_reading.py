@@ -14,6 +14,14 @@ def read_densely(canvas, size, stride):
     return tf.argmax(logits, -1, output_type=tf.int32)[0].numpy()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_told(value):
+    canvas = blobs((5, 6, 3))
+    canvas[2, 3, 1] = value
+    with pytest.raises(UserError, match="no finite numbers: the model's weights are damaged"):
+        reading.read_sparsely(canvas, (33, 41), 8)
+
+
 def blobs(shape, seed=0):
     """A canvas of a few regions, each with a leading class, as a trained model's."""
     rng = np.random.default_rng(seed)

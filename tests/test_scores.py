@@ -65,16 +65,25 @@ def test_the_best_within_the_budget(runs):
 def test_a_profile_s_times_take_the_place_of_the_evaluation_s(runs):
     size = SizeProfile(36, 48, {}, {n: 30.0 + n for n in (1, 2, 4)})
     Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()
-    scores = Scores.load(runs[0], "val")
+    assert not Scores.load(runs[0], "val").profiled
+    scores = Scores.load(runs[0], "val").with_profile()
     assert scores.profiled and [each.milliseconds for each in scores.points] == [31, 32, 34]
     assert [each.gmacs for each in scores.points] == [1.0, 1.1, 1.3]
     assert chosen(make_plan(runs, "val", Budget(milliseconds=31))) == ("large", 1)
     assert chosen(make_plan(runs, "val", Budget(milliseconds=32))) == ("small", 2)
     # A file of scores may be of the model in another form, whose times are others.
-    assert not Scores.load(scores_path(runs[0], "val"), "val").profiled
+    assert not Scores.load(scores_path(runs[0], "val"), "val").with_profile().profiled
     for views in ({"scales": [0.5, 1.0]}, {"flip": True}):
         write_scores(scores_path(runs[0], "val"), [(1, 0.5, 9.0, 90.0)], **views)
-        assert not Scores.load(runs[0], "val").profiled
+        assert not Scores.load(runs[0], "val").with_profile().profiled
+
+
+def test_a_profile_of_smaller_pictures_matters_for_milliseconds_alone(runs):
+    size = SizeProfile(8, 8, {}, {1: 30.0})
+    Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()
+    assert chosen(make_plan(runs, "val", Budget(gmacs=1.05))) == ("small", 1)
+    with pytest.raises(UserError, match="picture of 36x48 is larger than any in .*--save"):
+        make_plan(runs, "val", Budget(milliseconds=12))
 
 
 def test_missing_and_wrong_files_are_named_with_the_command(tmp_path, runs):
