@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from rnnseg.commands import Command
 from rnnseg.loading import find_pictures, read_picture
-from rnnseg.planning import MOST_OF_TRAINED
+from rnnseg.planning import most_iterations
 from rnnseg.runtime import Result, Segmenter
 
 # Calls that learn what stages cost under a load, and find what deadlines to draw.
@@ -93,7 +93,8 @@ def main(file, pictures, load, threads, calls, limit):
             segmenter = Segmenter(file, threads)
             found = measure(segmenter, images, calls)
         title = f"{processes} busy processes, {threads} threads"
-        click.echo(report(title, found, MOST_OF_TRAINED * segmenter.info.iterations))
+        most = most_iterations(segmenter.info.iterations, segmenter.info.miou)
+        click.echo(report(title, found, most))
 
 
 @contextlib.contextmanager

@@ -83,15 +83,20 @@ def fit(
     sides = image.shape[:2]
     if sides == tuple(size):
         return image, sides
-    # A side of one pixel is never too long.
-    ratios = [(most - 1) / (side - 1) for most, side in zip(size, sides, strict=True) if side > 1]
-    scale = min([1, *ratios])
-    shown = tuple(round((side - 1) * scale) + 1 for side in sides)
+    shown = fitted_size(sides, size)
     full = np.empty((size[0], 3 * size[1]), np.uint8)
     full[:] = np.tile(np.uint8(padding), size[1])
     full = full.reshape(*size, 3)
     full[: shown[0], : shown[1]] = image if shown == sides else _shrink(image, shown)
     return full, shown
+
+
+def fitted_size(sides: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width) that `fit` gives a picture of some `sides` in a file of some `size`."""
+    # A side of one pixel is never too long.
+    ratios = [(most - 1) / (side - 1) for most, side in zip(size, sides, strict=True) if side > 1]
+    scale = min([1, *ratios])
+    return tuple(round((side - 1) * scale) + 1 for side in sides)
 
 
 def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -131,6 +136,34 @@ def check_picture(image) -> np.ndarray:
         f"image of shape {image.shape} and {image.dtype}: expected RGB, uint8 of 0-255, (height, "
         f"width, 3); this {hint}"
     )
+
+
+def check_canvas(canvas, frame: Frame, info: ModelInfo) -> np.ndarray:
+    """A canvas to start from as float32, once it is sure to be one.
+
+    Args:
+      canvas: logits, real numbers, `(h, w, classes)`.
+      frame: the picture that it is for.
+      info: of the file.
+
+    Raises:
+      UserError: of another shape than the picture's, or not of finite numbers.
+    """
+    canvas = np.asarray(canvas)
+    stride = info.output_stride
+    sides = ((side + stride - 2) // stride + 1 for side in frame.image.shape[1:3])
+    expected = (*sides, len(info.classes))
+    if canvas.shape != expected:
+        raise UserError(
+            f"canvas of shape {canvas.shape}: expected {expected} for this picture, (h, w, "
+            "classes), as in a result for one of its size"
+        )
+    if canvas.dtype.kind not in "iuf":
+        raise UserError(f"canvas of {canvas.dtype}: expected logits, float32")
+    canvas = canvas.astype(np.float32, copy=False)
+    if not np.isfinite(canvas).all():
+        raise UserError("canvas with infinite values or NaN: expected finite logits")
+    return canvas
 
 
 def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

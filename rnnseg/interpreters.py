@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from rnnseg.errors import UserError
 from rnnseg.model_info import ModelInfo
 
 Tensors = Mapping[str, np.ndarray]
@@ -21,15 +22,25 @@ class Stages:
       path: the file.
       info: what it holds.
       threads: how many the operators may use.
+
+    Raises:
+      UserError: LiteRT cannot run it.
     """
 
     def __init__(self, path: str, info: ModelInfo, threads: int):
-        interpreter = Interpreter(path, num_threads=threads)
+        try:
+            interpreter = Interpreter(path, num_threads=threads)
+            self._encode = interpreter.get_signature_runner("encode")
+            self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path} is damaged, or newer than the ai-edge-litert that is installed "
+                f"({reason}): export the model anew"
+            ) from error
         self._info = info
         self._read = None
         self._interpreter = interpreter
-        self._encode = interpreter.get_signature_runner("encode")
-        self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
         self._start: Tensors = {}
 
     def encode(self, image: np.ndarray) -> Tensors:

@@ -25,7 +25,7 @@ from rnnseg.framing import Frame
 from rnnseg.interpreters import Interpreters
 from rnnseg.model_info import ModelInfo
 from rnnseg.pacing import Costs
-from rnnseg.planning import MOST_OF_TRAINED
+from rnnseg.planning import most_iterations
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Segmenter:
       info: what the file holds.
 
     Raises:
-      UserError: not such a file.
+      UserError: not such a file, or a damaged one.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
@@ -88,31 +88,38 @@ class Segmenter:
           image: RGB, uint8 `(height, width, 3)`, of any size.
           iterations: how many; None: as many as in training. A feed-forward model has one.
           deadline_ms: in their place: milliseconds from now in which to be done. As many iterations
-            are run as fit by what they cost lately, one at least, at most twice as many as in
-            training.
-          canvas: logits to start from, float32 `(h, w, classes)`, of the size of a result's for
-            such a picture; None: the start of training. A feed-forward model has no use for it.
+            are run as fit by what they cost lately, one at least, at most as many as scored best,
+            or as in training where nothing was scored.
+          canvas: logits to start from, finite numbers `(h, w, classes)`, of the size of a result's
+            for such a picture; None: the start of training. A feed-forward model has no use for it.
 
         Raises:
-          UserError: not such a picture, or arguments out of their range.
+          UserError: not such a picture or canvas, or arguments out of their range.
 
         Warns:
           UserWarning: a deadline that is shorter than what one iteration takes lately, everything
-            included.
+            included; where that is not known yet, than what it took.
         """
         start = time.perf_counter()
         if deadline_ms is None:
             most = self._number(iterations)
-            return self._last(_Call(framing.frame(image, self.info), start), most, canvas)
+            call = _Call(framing.frame(image, self.info), start)
+            return self._last(call, most, self._seed(canvas, call))
         if iterations is not None:
             raise UserError(
                 f"iterations={iterations} and deadline_ms={deadline_ms}: give one of them"
             )
         check_milliseconds("deadline_ms", deadline_ms)
         call = _Call(framing.frame(image, self.info), start)
-        self._warn_of_short(deadline_ms, call)
-        most = self._number(MOST_OF_TRAINED * self.info.iterations)
-        return self._last(call, most, canvas, deadline=start + deadline_ms / 1000)
+        seed = self._seed(canvas, call)
+        least = self._least(call)
+        if least is not None and least > deadline_ms:
+            _warn_of_short(deadline_ms, f"takes at least {math.ceil(least)} ms")
+        most = self._number(most_iterations(self.info.iterations, self.info.miou))
+        result = self._last(call, most, seed, deadline=start + deadline_ms / 1000)
+        if least is None and result.iterations == 1 and result.milliseconds > deadline_ms:
+            _warn_of_short(deadline_ms, f"took {math.ceil(result.milliseconds)} ms")
+        return result
 
     def steps(self, image, iterations: int | None = None) -> Iterator[Result]:
         """Segments a picture and gives the result after every iteration.
@@ -169,6 +176,12 @@ class Segmenter:
     def reset(self) -> None:
         """Forgets this thread's video: the next frame is a first one."""
         self._video.size = self._video.canvas = None
+
+    def _seed(self, canvas, call: "_Call") -> np.ndarray | None:
+        """What a picture starts from; None: the start of training."""
+        if canvas is None or not self.info.recurrent:
+            return None
+        return framing.check_canvas(canvas, call.frame, self.info)
 
     def _number(self, iterations: int | None) -> int:
         """How many iterations are run."""
@@ -244,19 +257,25 @@ class Segmenter:
         # Where nothing was read yet: it takes less than encoding.
         return (refine or 0) + (call.spent["encode"] if read is None else read)
 
-    def _warn_of_short(self, deadline_ms: float, call: "_Call") -> None:
-        """Warns of a deadline that cannot be met, as soon as all costs are known."""
+    def _least(self, call: "_Call") -> float | None:
+        """Milliseconds that one iteration seldom takes less than, with all else of the call.
+
+        None before all stages ran once.
+        """
         stages = ("encode", "refine", "read") if self.info.recurrent else ("encode", "read")
         costs = [self._costs.least(stage, call.amount(stage)) for stage in stages]
         if None in costs:
-            return
-        least = 1000 * (time.perf_counter() - call.start + sum(costs))
-        if least > deadline_ms:
-            warnings.warn(
-                f"deadline_ms={deadline_ms:g} is too short: one iteration takes at least "
-                f"{math.ceil(least)} ms from picture to class map, and is run all the same",
-                stacklevel=3,
-            )
+            return None
+        return 1000 * (time.perf_counter() - call.start + sum(costs))
+
+
+def _warn_of_short(deadline_ms: float, what: str) -> None:
+    """Warns the caller of a `Segmenter` of a deadline, and says what one iteration takes."""
+    warnings.warn(
+        f"deadline_ms={deadline_ms:g} is too short: one iteration {what} from picture to class "
+        "map, and is run all the same",
+        stacklevel=3,
+    )
 
 
 @dataclasses.dataclass(eq=False)

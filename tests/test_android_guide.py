@@ -16,7 +16,10 @@ from PIL import Image
 
 import rnnseg
 from rnnseg import framing, geometry
+from rnnseg.exporting.signatures import seeded_canvas
 from rnnseg.model_info import ModelInfo
+from rnnseg.planning import most_iterations
+from tests.litert import make_info
 from tests.models import make_lively_model
 
 GUIDE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "android.md"
@@ -148,7 +151,7 @@ def test_the_guides_pictures_are_fitted_like_the_runtimes(guide, exported):
 def test_the_guides_deadline_gives_the_models_class_maps(guide, model):
     _, expected = predict(model, guide.image, guide.iterations)
     assert_same_classes(guide.class_map, expected[: guide.shown[0], : guide.shown[1]])
-    for deadline, iterations in ((0, 1), (1e6, 2 * model.iterations)):
+    for deadline, iterations in ((0, 1), (1e6, model.iterations)):
         found, number = guide.segment(guide.image, deadline)
         assert number == iterations
         assert_same_classes(found, predict(model, guide.image, iterations)[1])
@@ -159,11 +162,19 @@ def test_the_guides_video_goes_on_from_a_part_of_the_last_frames_canvas(guide, m
     canvas, expected = predict(model, frames[0], model.iterations)
     assert_same_classes(guide.first, expected)
     blank = model.stack.initial["canvas"]
-    seeded, expected = predict(model, frames[1], 2, blank + 0.2 * (canvas - blank))
+    _, expected = predict(model, frames[1], 2, blank + 0.2 * (canvas - blank))
     assert_same_classes(guide.second, expected)
-    np.testing.assert_allclose(guide.canvas, seeded, atol=1e-3)
     assert np.mean(guide.second == predict(model, frames[1], 2)[1]) < 0.9
+
+
+def test_the_guides_video_goes_on_from_a_class_map(guide, model, exported):
+    frame, _ = guide.load(exported / "frame_2.png")
+    canvas = seeded_canvas(guide.first[np.newaxis], model.num_classes, model.output_stride)
+    canvas, expected = predict(model, frame, 2, canvas)
+    np.testing.assert_allclose(guide.canvas, canvas, atol=1e-3)
+    assert_same_classes(guide.third, expected)
     assert_same_classes(guide.sparsely_read, expected)
+    assert np.mean(guide.third == guide.second) < 0.99
 
 
 def test_the_guides_compiled_model_gives_the_models_class_map(guide, model):
@@ -192,7 +203,7 @@ def test_the_guides_table_lists_the_files_tensors(signatures, info):
 @pytest.mark.parametrize(
     "file, expected",
     [
-        ("AnytimeSegmenter.kt", {"encode", "refine", "read"}),
+        ("AnytimeSegmenter.kt", {"encode", "refine", "read", "seed"}),
         ("GpuSegmenter.kt", {"encode", "refine"}),
     ],
 )
@@ -260,8 +271,27 @@ def kotlin_definitions(code):
 def test_the_guides_kotlin_reads_what_the_metadata_have(info):
     keys = set(re.findall(r'json\.\w+\("(\w+)"\)', kotlin_file("ModelInfo.kt")))
     assert keys == {field.name for field in dataclasses.fields(info)} - {
-        "miou",
         "multiply_adds",
         "quantization",
         "scored_on",
     }
+
+
+@pytest.mark.parametrize("miou", [None, {2: 0.6, 9: 0.7, 10: 0.7, 12: 0.5}])
+def test_the_guides_deadlines_are_spent_on_the_number_that_scored_best(tmp_path, monkeypatch, miou):
+    (tmp_path / "anytime.tflite").write_bytes(make_info(miou=miou).append_to(b"nothing"))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code_blocks("python")[0], names)
+    assert names["most"] == most_iterations(names["info"]["iterations"], miou)
+    # JSON's null is no object, and must not be asked for as one.
+    assert 'json.optJSONObject("miou")?.best() ?: iterations' in kotlin_file("ModelInfo.kt")
+    assert "most: Int = info.mostIterations" in kotlin_file("AnytimeSegmenter.kt")
+
+
+def test_the_guides_kotlin_draws_no_bitmap_onto_itself():
+    """A frame that is kept in `fitted` would be painted over with padding before it is drawn."""
+    code = kotlin_file("InputPicture.kt")
+    assert "Canvas(fitted)" in code and "load(frameBitmap, " in code
+    kept = re.findall(r"\bframeBitmap =\s+(.+)", code)
+    assert len(kept) == 2 and all(each.startswith("Bitmap.createBitmap(") for each in kept)

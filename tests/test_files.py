@@ -1,8 +1,12 @@
+import errno
+import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from rnnseg import UserError
+from rnnseg import UserError, files
 from rnnseg.files import atomic_folder, atomic_path, check_writable, remove_folder
 
 
@@ -53,6 +57,95 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     assert [each.name for each in path.iterdir()] == ["whole"]
     (tmp_path / "usual").mkdir()
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_an_empty_folder_is_filled_also_behind_a_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    with atomic_folder(tmp_path / "link") as folder:
+        (folder / "whole").touch()
+    assert [each.name for each in (tmp_path / "folder").iterdir()] == ["whole"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["folder", "link"]
+
+
+@pytest.mark.parametrize(
+    "call, error", [("replace", errno.EBUSY), ("mkdir", errno.EACCES), ("mkdir", errno.EROFS)]
+)
+def test_a_folder_that_cannot_be_replaced_is_told_before_any_work(
+    tmp_path, monkeypatch, call, error
+):
+    """A mount point such as a container's volume, or a folder above it that is another's."""
+    (tmp_path / "out").mkdir()
+
+    def fail(path, *args, **options):
+        raise OSError(error, os.strerror(error), path)
+
+    monkeypatch.setattr(files.os, call, fail)
+    with pytest.raises(UserError) as told, atomic_folder(tmp_path / "out"):
+        pytest.fail("the work began")
+    assert str(told.value) == (
+        f"{tmp_path}/out cannot be replaced as a whole ({os.strerror(error)}): choose a new folder "
+        f"in it, such as {tmp_path}/out/new"
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    for name, message in (("file", "is no folder"), ("file/out", "out cannot be written: ")):
+        with pytest.raises(UserError, match=message), atomic_folder(tmp_path / name):
+            pytest.fail("the work began")
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is no regular file; expected a file to write"):
+        check_writable(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is no regular file"), atomic_path(tmp_path / "pipe"):
+        pytest.fail("the work began")
+    with pytest.raises(UserError, match="pipe is no folder"), atomic_folder(tmp_path / "pipe"):
+        pytest.fail("the work began")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "write, name",
+    [
+        ("with files.atomic_path(out) as path: path.write_bytes(bytes(5000))", "out"),
+        ("with files.atomic_folder(out) as path: (path / 'a').write_bytes(bytes(5000))", "out"),
+        # One in the other, as a video's frames are written.
+        (
+            "with files.atomic_folder(out) as folder, files.atomic_path(folder / 'a') as path:"
+            " path.write_bytes(bytes(5000))",
+            "out",
+        ),
+        ("with files.atomic_folder(out) as path: (path / 'b' / 'a').touch()", "out"),
+        ("with files.atomic_folder(out): open('no such input')", "no such input"),
+    ],
+)
+def test_errors_of_writing_name_what_the_user_knows(tmp_path, write, name):
+    code = (
+        "import resource, signal; from rnnseg import files; out = 'out'\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        f"try:\n    {write}\nexcept OSError as error: print(error.filename, error.strerror)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    reason = "File too large" if "5000" in write else "No such file or directory"
+    assert done.stdout.splitlines() == [f"{name} {reason}"], done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_a_file_in_a_folder_of_anothers_is_told(tmp_path, monkeypatch):
+    def fail(*args, dir, prefix, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}x7")
+
+    monkeypatch.setattr(files.tempfile, "mkstemp", fail)
+    with pytest.raises(PermissionError) as told, atomic_path(tmp_path / "a.json"):
+        pytest.fail("the work began")
+    assert told.value.filename == f"{tmp_path}/a.json"
 
 
 def test_a_removed_folder_leaves_nothing_behind(tmp_path):

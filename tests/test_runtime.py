@@ -1,4 +1,5 @@
 import concurrent.futures
+import re
 import subprocess
 import sys
 import types
@@ -230,7 +231,7 @@ def machine(monkeypatch):
 @pytest.fixture
 def pretended(machine, tmp_path):
     path = tmp_path / "anytime.tflite"
-    path.write_bytes(make_info().append_to(b"nothing"))
+    path.write_bytes(make_info(miou={1: 0.5, 6: 0.6, 12: 0.7, 14: 0.7}).append_to(b"nothing"))
     return runtime.Segmenter(path)
 
 
@@ -251,6 +252,16 @@ def test_as_many_iterations_as_fit(pretended, deadline_ms, expected):
     assert result.milliseconds == pytest.approx(23 + 2 * expected)
     stages = {"encode": 20, "refine": 2 * expected, "read": 3}
     assert result.stages == pytest.approx(stages)
+
+
+@pytest.mark.parametrize(("miou", "most"), [(None, 6), ({1: 0.5, 2: 0.6, 6: 0.4}, 2)])
+def test_no_more_iterations_than_scored_best_or_were_trained(machine, tmp_path, miou, most):
+    path = tmp_path / "anytime.tflite"
+    path.write_bytes(make_info(miou=miou).append_to(b"nothing"))
+    segmenter = runtime.Segmenter(path)
+    segmenter(noise())
+    assert segmenter(noise(), deadline_ms=500).iterations == most
+    assert segmenter(noise(), iterations=20).iterations == 20
 
 
 def test_the_first_call_knows_what_it_sees(pretended):
@@ -290,17 +301,27 @@ def test_what_was_learned_holds_for_other_sizes(machine, tmp_path):
     assert segmenter(noise((80, 100)), deadline_ms=92 + 8 * 5 + 6).iterations == 5
 
 
-def test_too_short_a_deadline_is_said_once_costs_are_known(pretended):
+def test_too_short_a_deadline_is_said(pretended):
+    """Beforehand, or where costs are not known yet, afterwards."""
+    for words in ("took 25 ms", "takes at least 1[0-9] ms"):
+        with pytest.warns(UserWarning) as told:
+            assert pretended(noise(), deadline_ms=5).iterations == 1
+        (warning,) = told
+        assert re.match(f"deadline_ms=5 is too short: one .* {words} from", str(warning.message))
+        assert warning.filename == __file__ and "\n" not in str(warning.message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert pretended(noise(), deadline_ms=5).iterations == 1
         pretended(noise(), iterations=50)
         for _ in range(20):
             pretended(noise(), deadline_ms=26)
-    with pytest.warns(UserWarning, match=r"deadline_ms=5 is too short: .* at least 25 ms") as told:
+    with pytest.warns(UserWarning, match="deadline_ms=5 is too short: .* at least 25 ms"):
         assert pretended(noise(), deadline_ms=5).iterations == 1
-    assert len(told) == 1 and told[0].filename == __file__
-    assert "\n" not in str(told[0].message)
+
+
+def test_a_first_call_in_time_is_not_warned_of(pretended):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pretended(noise(), deadline_ms=26).iterations == 1
 
 
 def test_time_of_the_caller_is_not_counted(pretended, machine):
@@ -380,6 +401,54 @@ def test_wrong_arguments_of_video_and_steps_are_refused(pretended):
     for use in (pretended, pretended.steps, pretended.track):
         with pytest.raises(UserError, match="is grey"):
             use(noise()[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("canvas", "message"),
+    [
+        (np.zeros((6, 8, 3)), r"canvas of shape \(6, 8, 3\): expected \(6, 8, 4\) for this"),
+        (np.zeros((1, 6, 8, 4)), r"expected \(6, 8, 4\)"),
+        (np.zeros((8, 6, 4)), r"expected \(6, 8, 4\)"),
+        (0, r"canvas of shape \(\): expected"),
+        (np.full((6, 8, 4), np.nan), "infinite values or NaN: expected finite logits"),
+        (np.full((6, 8, 4), -np.inf, np.float32), "infinite values or NaN"),
+        (np.full((6, 8, 4), 1e300), "infinite values or NaN"),
+        (np.zeros((6, 8, 4), complex), "canvas of complex128: expected logits, float32"),
+        (np.full((6, 8, 4), "a"), "canvas of <U1: expected logits"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_wrong_canvases_are_refused(pretended, canvas, message):
+    for options in ({"iterations": 2}, {"deadline_ms": 40}):
+        with pytest.raises(UserError, match=message) as told:
+            pretended(noise(), canvas=canvas, **options)
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32])
+def test_canvases_of_other_numbers_are_converted(segmenter, kind):
+    canvas = np.random.default_rng(0).integers(-3, 4, (6, 8, 4))
+    expected = segmenter(noise(), iterations=2, canvas=canvas.astype(np.float32))
+    found = segmenter(noise(), iterations=2, canvas=canvas.astype(kind))
+    np.testing.assert_array_equal(found.canvas, expected.canvas)
+
+
+def test_a_canvas_has_the_size_of_the_picture_where_the_file_has_none(any_size):
+    segmenter = runtime.Segmenter(any_size)
+    canvas = segmenter(noise((24, 90)), iterations=1).canvas
+    segmenter(noise((24, 90)), iterations=1, canvas=canvas)
+    with pytest.raises(UserError, match=r"shape \(4, 13, 4\): expected \(6, 8, 4\)"):
+        segmenter(noise(), iterations=1, canvas=canvas)
+
+
+def test_a_damaged_file_is_told(fixed, tmp_path):
+    """One whose metadata are whole."""
+    content = fixed.read_bytes()
+    model = content[: content.index(b"PK\x03\x04")]
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(make_info().append_to(model[: len(model) // 2]))
+    with pytest.raises(UserError, match=r"damaged.tflite is damaged, .*: export the model anew"):
+        runtime.Segmenter(path)
 
 
 def test_wrong_files_are_refused(tmp_path):

@@ -43,7 +43,7 @@ def test_calls_are_what_the_segmenter_says(folder):
     calls = deadlines.measure(Segmenter(folder / "anytime.tflite"), [image], 6)
     assert len({call.deadline for call in calls}) == 6
     for call in calls:
-        assert 1 <= call.iterations <= 6
+        assert 1 <= call.iterations <= 3
         whole = call.encode + call.iterations * call.refine + call.read
         assert whole == pytest.approx(call.took)
 

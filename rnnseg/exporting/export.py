@@ -1,6 +1,7 @@
 """Exports a segmenter: a SavedModel and LiteRT files, checked against the model."""
 
 import dataclasses
+import fnmatch
 import json
 import os
 import pathlib
@@ -29,6 +30,20 @@ from rnnseg.palette import default_colors
 
 _SIZE = (513, 513)
 _REPORT = "parity.json"
+
+# Of the pictures to compare on, for people.
+_THE_SAME = ", which int8 was calibrated on, too"
+
+# What an export writes.
+_FILES = (
+    _REPORT,
+    *(f"{name}.tflite" for name in ("anytime", "segment")),
+    *(f"{name}_{kind}.tflite" for name in ("anytime", "segment") for kind in quantization.KINDS),
+    "saved_model/assets/*",
+    "saved_model/fingerprint.pb",
+    "saved_model/saved_model.pb",
+    "saved_model/variables/variables.*",
+)
 
 
 def export_model(
@@ -61,7 +76,8 @@ def export_model(
         that the run was trained on, or "train", files are compared on `split`. None: that of the
         run, if it is still there.
       split: its split.
-      pictures: in place of data: files, folders and patterns of pictures without labels.
+      pictures: in place of data: files, folders and patterns of pictures without labels. For int8
+        every other one is to calibrate on, and files are compared on the others.
       limit: how many pictures at most, evenly spread, to calibrate on, and as many to compare on.
       overwrite: whether an earlier export in `out` is replaced.
 
@@ -110,6 +126,13 @@ def _check_out(out: str | os.PathLike, overwrite: bool) -> pathlib.Path:
             raise UserError(
                 f"{out} is there already: choose another --out, or write it anew by --overwrite"
             )
+        for path in sorted(out.rglob("*")):
+            name = path.relative_to(out).as_posix()
+            if not path.is_dir() and not any(fnmatch.fnmatch(name, each) for each in _FILES):
+                raise UserError(
+                    f"{path} is no part of an export, and would be lost: move it elsewhere, or "
+                    "choose another --out"
+                )
     return out
 
 
@@ -124,8 +147,15 @@ def _choose_pictures(model, run, data, split, pictures, size, limit, calibrate):
     if pictures:
         if data is not None:
             raise UserError("--data and --pictures: give one of them")
-        found = fitting.from_files(find_pictures(pictures), size, limit)
-        return found, found, ", ".join(pictures)
+        found, name = find_pictures(pictures), ", ".join(pictures)
+        if not calibrate:
+            return [], fitting.from_files(found, size, limit), name
+        if len(found) == 1:
+            found, name = 2 * found, f"{name}{_THE_SAME}"
+        calibration, checking = (
+            fitting.from_files(found[first::2], size, limit) for first in (0, 1)
+        )
+        return calibration, checking, name
     if data is None:
         if "data" not in run:
             raise UserError(
@@ -145,7 +175,8 @@ def _choose_pictures(model, run, data, split, pictures, size, limit, calibrate):
     checking = fitting.from_source(source, split, size, limit)
     train = run.get("train_split", "train")
     calibration = fitting.from_source(source, train, size, limit) if calibrate else []
-    return calibration, checking, f"{source.name}, {split}"
+    same = _THE_SAME if calibrate and split == train else ""
+    return calibration, checking, f"{source.name}, {split}{same}"
 
 
 def _in_float32(model):
@@ -177,7 +208,7 @@ def _model_info(model, size, split) -> ModelInfo:
         state=signatures.state_channels(model),
         start={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
         multiply_adds=costs,
-        miou=found and {point.iterations: point.miou for point in found.points},
+        miou=found and found.miou,
         scored_on=found and f"{found.data}, {found.split}",
     )
 

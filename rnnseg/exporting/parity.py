@@ -13,6 +13,14 @@ from rnnseg.exporting.fitting import Picture
 _EQUAL = {"float32": 0.9999, "float16": 0.995, "dynamic": 0.985, "int8": 0.97}
 # How much mean IoU it may lose after so many iterations.
 _MIOU_LOSS, _MIOU_ITERATIONS = 0.01, 6
+# What to do about a file that misses one of them.
+_WAYS_OUT = {
+    "float32": "where the logit difference is small these pixels are as good as ties; where not, "
+    "do not use this file",
+    "float16": "use the float32 file",
+    "dynamic": "use the float16 file, or int8, which is calibrated on pictures",
+    "int8": "calibrate on more pictures (--limit), or use another file",
+}
 
 
 class Prediction(NamedTuple):
@@ -168,7 +176,7 @@ class Parity:
     def missed(self) -> list[str]:
         """The targets that are missed, one line each, and what to do."""
         return [
-            f"{each.file}: {line}; use another file, or calibrate on more pictures (--limit)"
+            f"{each.file}: {line}; {_WAYS_OUT[each.quantization]}"
             for each in self.files
             for line in each.missed()
         ]

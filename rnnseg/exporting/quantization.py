@@ -11,7 +11,10 @@ from rnnseg.exporting import litert, processes
 from rnnseg.exporting.fitting import Picture
 
 KINDS = ("float16", "dynamic", "int8")
-"""Weights as float16; weights of products as int8; the encoder in int8 through and through."""
+"""Weights as float16; weights of products as int8; the encoder, but for its ends, in int8.
+
+What of the int8 file is not the encoder's middle is as in the dynamic one.
+"""
 
 
 def quantize(

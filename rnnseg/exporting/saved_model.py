@@ -1,5 +1,6 @@
 """SavedModels, for serving without rnnseg."""
 
+import errno
 import os
 
 import keras
@@ -33,8 +34,17 @@ def export(model, folder: str | os.PathLike) -> None:
 
 
 def write(functions: dict, folder: str | os.PathLike) -> None:
-    """Writes traced functions as signatures of a SavedModel."""
+    """Writes traced functions as signatures of a SavedModel.
+
+    Raises:
+      OSError: it cannot be written.
+    """
     archive = keras.export.ExportArchive()
     for name, function in functions.items():
         archive.add_endpoint(name, function)
-    archive.write_out(folder, verbose=False)
+    try:
+        archive.write_out(folder, verbose=False)
+    except tf.errors.OpError as error:
+        # "{{node …}} /path/to/a/temporary/file; No space left on device [Op:SaveV2]"
+        reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
+        raise OSError(errno.EIO, reason, str(folder)) from error

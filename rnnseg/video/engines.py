@@ -124,10 +124,11 @@ class LiteRTEngine:
 
     def spacing(self, frame):
         """As in `Engine`; a file of one size may have scaled the frame down."""
-        fitted = framing.frame(frame, self._segmenter.info)
+        info, sides = self._segmenter.info, frame.shape[:2]
+        fitted = sides if info.size is None else framing.fitted_size(sides, info.size)
         return tuple(
-            (side - 1) / places[-1] if side > 1 else 1.0
-            for side, places in zip(fitted.size, (fitted.rows, fitted.columns), strict=True)
+            info.output_stride * max(1, side - 1) / max(1, part - 1)
+            for side, part in zip(sides, fitted, strict=True)
         )
 
     def run(self, frame, iterations, seed):

@@ -54,8 +54,6 @@ def open_output(
         raise UserError(f"{path} holds files already: choose a new or an empty folder")
     if path.is_file() or (path.suffix and not path.is_dir()):
         raise UserError(f"{path}: expected a name that ends in .mp4, or a folder")
-    if not path.is_dir():
-        files.check_writable(path)
     with files.atomic_folder(path) as temporary:
         yield _Folder(temporary, view or "classes")
 

@@ -37,7 +37,8 @@ class Segmented:
 def segment_video(video: VideoSegmenter, source: Source, output) -> Segmented:
     """Segments all frames.
 
-    Ctrl-C ends it after the frame in hand, and what is done is kept; a second one ends it at once.
+    Ctrl-C or SIGTERM ends it after the frame in hand, and what is done is kept; a second one ends
+    it at once.
 
     Args:
       video: the segmenter.
@@ -75,7 +76,7 @@ def segment_video(video: VideoSegmenter, source: Source, output) -> Segmented:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C of its block into an event, so that it does not end within a frame."""
+    """Turns the first Ctrl-C or SIGTERM of its block into an event, to finish the frame."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # signals are the main thread's
@@ -86,8 +87,9 @@ def _interruptible() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stopped.set()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import re
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,7 +18,8 @@ from rnnseg.errors import UserError
 # What pictures of a folder are played at, and a file or a webcam that does not say.
 _USUAL_RATE = Fraction(25)
 
-# A file's own account of its length may be off by some frames; more than this is missing.
+# Of most formats, a file's own account of its length may be off by some frames; more than this is
+# missing.
 _MISSING_SECONDS = 0.5
 
 
@@ -65,7 +67,7 @@ class Source:
 
 @contextlib.contextmanager
 def open_frames(name: str | os.PathLike) -> Iterator[Source]:
-    """Opens a video file, a folder of pictures (in the order of their names), or a webcam.
+    """Opens a video file, a folder of pictures (by name, numbers by value), or a webcam.
 
     Args:
       name: a path, or a webcam's number such as "0".
@@ -161,7 +163,7 @@ def _decode(path, container, stream, source, seconds):
     Yields:
       A picture, and when it is shown, in seconds by the file's own clock.
     """
-    number, damaged, first, when = 0, False, None, None
+    number, whole, damaged, first, when = 0, 0, False, None, None
     packets = container.demux(stream)
     while True:
         try:
@@ -172,6 +174,7 @@ def _decode(path, container, stream, source, seconds):
         except av.FFmpegError:
             damaged = True  # one packet, or all that follow: the next one will tell
             continue
+        whole += packet.size > 0 and not packet.is_corrupt
         for picture in pictures:
             if picture.pts is not None:
                 when = picture.pts * picture.time_base
@@ -183,11 +186,19 @@ def _decode(path, container, stream, source, seconds):
     if first is None:
         return
     read = when - first + 1 / source.rate
-    if damaged or (seconds and seconds - read > _MISSING_SECONDS):
-        length = f" of {float(seconds):.1f}" if seconds else ""
+    stated, length = "", f" of {float(seconds):.1f}" if seconds else ""
+    if "mp4" in container.format.name:
+        # All packets are listed, also those that are decoded and not shown, of which there are some
+        # where a cut fell between two key frames. How long the last frame is shown is up to it.
+        packets = [entry for entry in stream.index_entries if entry.size]
+        missing = whole < len(packets)
+        stated = f" of {sum(not entry.is_discard for entry in packets)}"
+    else:
+        missing = seconds and seconds - read > _MISSING_SECONDS
+    if damaged or missing:
         source.problems.append(
-            f"{path} is damaged or cut off: {number} frames could be read, {float(read):.1f}"
-            f"{length} seconds"
+            f"{path} is damaged or cut off: {number}{stated} frames could be read, "
+            f"{float(read):.1f}{length} seconds"
         )
 
 
@@ -208,7 +219,7 @@ def _upright(picture) -> np.ndarray:
 def _folder(path) -> Source:
     from rnnseg.loading import find_pictures, read_picture
 
-    files = find_pictures([str(path)])
+    files = sorted(find_pictures([str(path)]), key=lambda file: (_by_value(file.stem), file.stem))
     names = [file.stem for file in files]
     for earlier, later in itertools.pairwise(files):
         if earlier.stem == later.stem:
@@ -226,6 +237,11 @@ def _folder(path) -> Source:
 
     source.frames = frames()
     return source
+
+
+def _by_value(name: str) -> list[str | int]:
+    """A key that puts 2 before 10: its text, and at every second place a number."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 @contextlib.contextmanager

@@ -153,6 +153,7 @@ def test_all_files_are_there_and_nothing_beside_them(run):
     names = {run.path(name, kind).name for name in ("anytime", "segment") for kind in ALL}
     assert {path.name for path in run.folder.iterdir()} == {*names, "saved_model", "parity.json"}
     assert [path.name for path in run.folder.parent.iterdir()] == ["it"]
+    assert export._check_out(run.folder, overwrite=True) == run.folder
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -4,7 +4,7 @@ from PIL import Image
 
 from rnnseg import UserError
 from rnnseg.data.pipeline import MEAN_COLOR
-from rnnseg.exporting import fitting
+from rnnseg.exporting import export, fitting
 from tests.sources import halves, make_source
 
 
@@ -61,3 +61,32 @@ def test_a_label_of_another_size_is_named():
     source = make_source({"val": [(image, label[1:])]})
     with pytest.raises(UserError, match="val_0: picture of .* and label of"):
         fitting.from_source(source, "val", (40, 48), 1)
+
+
+def choose(monkeypatch, calibrate=True, pictures=(), split="val"):
+    """What an export would be calibrated on and compared on: grey levels, and what it says."""
+    splits = {
+        name: [(np.full((9, 9, 3), level, np.uint8), np.zeros((9, 9), np.uint8))]
+        for name, level in (("train", 10), ("val", 20))
+    }
+    monkeypatch.setattr(export, "open_source", lambda data: make_source(splits))
+    monkeypatch.setattr(export, "check_classes", lambda model, source: None)
+    data = None if pictures else "tiny"
+    calibration, checking, name = export._choose_pictures(
+        None, {}, data, split, pictures, None, 2, calibrate
+    )
+    levels = ([int(each.image[0, 0, 0]) for each in found] for found in (calibration, checking))
+    return *levels, name
+
+
+def test_int8_is_calibrated_on_other_pictures_than_it_is_compared_on(tmp_path, monkeypatch):
+    for level in range(8):
+        Image.fromarray(np.full((9, 9, 3), level, np.uint8)).save(tmp_path / f"{level}.png")
+    folder, first = str(tmp_path), str(tmp_path / "0.png")
+    assert choose(monkeypatch, pictures=[folder]) == ([0, 4], [1, 5], folder)
+    assert choose(monkeypatch, False, [folder]) == ([], [0, 4], folder)
+    same = ", which int8 was calibrated on, too"
+    assert choose(monkeypatch, pictures=[first]) == ([0], [0], f"{first}{same}")
+    assert choose(monkeypatch) == ([10], [20], "tiny, val")
+    assert choose(monkeypatch, split="train") == ([10], [10], f"tiny, train{same}")
+    assert choose(monkeypatch, False, split="train") == ([], [10], "tiny, train")

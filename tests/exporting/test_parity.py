@@ -61,9 +61,24 @@ def test_the_table_has_every_number():
     assert second.split() == "saved_model 1 100.0000 99.99 - - -".split()
     (line,) = result.missed()
     assert line.startswith(
-        "anytime_int8.tflite: 96.120 % equal pixels at n = 1, expected 97 %; use "
+        "anytime_int8.tflite: 96.120 % equal pixels at n = 1, expected 97 %; calibrate on more "
     )
     content = result.to_json()
     assert content["files"][0]["target"] == 0.97
     assert content["files"][0]["agreements"][0]["equal"] == 0.9612
     assert content["missed"] == [line]
+
+
+@pytest.mark.parametrize(
+    "kind, way_out",
+    [
+        ("float32", "where the logit difference is small"),
+        ("float16", "use the float32 file"),
+        ("dynamic", "use the float16 file, or int8, which is calibrated on pictures"),
+        ("int8", "calibrate on more pictures (--limit), or use another file"),
+    ],
+)
+def test_only_what_is_calibrated_is_to_be_calibrated_better(kind, way_out):
+    file = FileParity("file", kind, (Agreement(1, 0.9, None, None, None),))
+    (line,) = Parity("photos", 3, (file,)).missed()
+    assert f"; {way_out}" in line and ("--limit" in line) == (kind == "int8")

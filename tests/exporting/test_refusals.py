@@ -1,12 +1,16 @@
 """What is told before anything is converted, and what fails on the way."""
 
+import errno
 import json
+import os
 
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from rnnseg import UserError
-from rnnseg.exporting import export, litert, processes, quantization
+from rnnseg.exporting import export, litert, processes, quantization, saved_model
+from rnnseg.files import atomic_folder
 from tests.models import make_model
 from tests.sources import tiny_source
 
@@ -52,6 +56,48 @@ def test_what_is_there_is_not_touched(model, tmp_path):
         for overwrite in (False, True):
             refused(model, path, "holds no export: choose another --out", overwrite=overwrite)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "anytime_old.tflite", "saved_model/notes.txt", "mine/anytime.tflite"]
+)
+def test_an_export_with_something_else_in_it_is_not_replaced(model, tmp_path, name):
+    out = tmp_path / "out"
+    (out / "saved_model" / "variables").mkdir(parents=True)
+    for each in ("parity.json", "anytime_int8.tflite", "saved_model/variables/variables.index"):
+        (out / each).touch()
+    assert export._check_out(out, overwrite=True) == out
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is no part of an export, and would be lost"):
+        export.export_model(model, out, overwrite=True)
+    assert (out / name).read_text() == "mine" and (out / "parity.json").exists()
+
+
+def test_a_folder_that_cannot_be_replaced(model, tmp_path, monkeypatch):
+    """Told before anything is converted."""
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(export, "open_source", lambda data: tiny_source())
+    monkeypatch.setattr(export, "_write", lambda *args: pytest.fail("the work began"))
+
+    def busy(path, other):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+
+    monkeypatch.setattr(os, "replace", busy)
+    refused(model, tmp_path / "out", "out cannot be replaced as a whole .*such as", data="tiny")
+
+
+def test_a_saved_model_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    class Archive:
+        def write_out(self, folder, verbose):
+            message = f"{{{{node}}}} {folder}/variables; File too large [Op:SaveV2]"
+            raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    monkeypatch.setattr(saved_model.keras.export, "ExportArchive", Archive)
+    with pytest.raises(OSError) as told, atomic_folder(tmp_path / "out") as folder:
+        saved_model.write({}, folder / "saved_model")
+    assert told.value.filename == str(tmp_path / "out")
+    assert told.value.strerror == "File too large"
 
 
 def test_custom_operators_are_found():

@@ -71,32 +71,34 @@ def test_mistakes_end_with_one_line_and_leave_nothing(tmp_path, model_file):
     assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
 
 
-def test_an_interruption_keeps_what_is_done(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_keeps_what_is_done(tmp_path, ending):
     path = clips.write(tmp_path / "in.mp4", clips.scene(8), sound=True)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(ending)
     with open_frames(path) as source, open_output(tmp_path / "out.mp4", source) as output:
 
         def interrupted(frames):
             yield from itertools.islice(frames, 3)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(ending)
             yield from frames
 
         source.frames = interrupted(source.frames)
         done = segment_video(VideoSegmenter(make_model()), source, output)
     assert done.stopped and done.frames == 4
     assert len(clips.read(tmp_path / "out.mp4")[0]) == 4
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(ending) is before
 
 
-def test_a_second_interruption_ends_at_once_and_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interruption_ends_at_once_and_leaves_nothing(tmp_path, ending):
     path = clips.write(tmp_path / "in.mp4", clips.scene(8))
     with pytest.raises(KeyboardInterrupt):
         with open_frames(path) as source, open_output(tmp_path / "out.mp4", source) as output:
 
             def interrupted(frames):
                 yield next(frames)
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(ending)
+                signal.raise_signal(ending)
 
             source.frames = interrupted(source.frames)
             segment_video(VideoSegmenter(make_model()), source, output)

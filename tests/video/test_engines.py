@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rnnseg import VideoSegmenter, runtime
+from rnnseg import VideoSegmenter, framing, runtime
 from rnnseg.models import MODELS
 from rnnseg.video.engines import open_engine
 from tests.litert import write_anytime
@@ -35,7 +35,8 @@ def test_a_litert_file_segments_a_video_as_its_model_does(model, file):
             assert np.mean(result.classes == expected.classes) > 0.999
 
 
-def test_spacing_is_that_of_the_picture(model, file):
+def test_spacing_is_that_of_the_picture(model, file, monkeypatch):
+    monkeypatch.setattr(framing, "fit", None)  # which would take long
     assert open_engine(model).spacing(np.zeros((99, 51, 3), np.uint8)) == (8, 8)
     engine = open_engine(file)
     assert engine.spacing(np.zeros((49, 33, 3), np.uint8)) == (8, 8)
@@ -43,6 +44,7 @@ def test_spacing_is_that_of_the_picture(model, file):
     assert engine.spacing(np.zeros((97, 129, 3), np.uint8)) == (16, 16)
     down, right = engine.spacing(np.zeros((97, 50, 3), np.uint8))
     assert down == 16 and right == pytest.approx(16, rel=0.03)
+    assert engine.spacing(np.zeros((1, 65, 3), np.uint8)) == (8, 8)
 
 
 def test_a_feed_forward_file_segments_every_frame_by_itself(tmp_path):

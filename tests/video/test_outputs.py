@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import av
@@ -38,6 +39,8 @@ def test_a_video_keeps_frames_rate_and_audio(tmp_path):
     assert times == clips.read(path)[1] and times[1] == pytest.approx(1001 / 30000)
     assert clips.read_sound(tmp_path / "out.mp4") == clips.read_sound(path)
     assert not source.problems
+    with open_frames(tmp_path / "out.mp4") as written:
+        assert len(list(written.frames)) == 9 and not written.problems
     for image, classes in zip(images, maps, strict=True):
         error = np.abs(image.astype(int) - visualize.colorize(classes, COLORS))
         assert np.median(error) <= 3 and error.mean() < 20
@@ -122,6 +125,7 @@ def test_views():
     image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
     classes = np.arange(30).reshape(5, 6) % 3
     colored = visualize.colorize(classes, COLORS)
+    np.testing.assert_array_equal(colored, np.uint8(COLORS)[classes])
     np.testing.assert_array_equal(draw("classes", image, classes, COLORS), colored)
     side = draw("side", image, classes, COLORS)
     np.testing.assert_array_equal(side, np.concatenate([image, colored], 1))
@@ -146,6 +150,8 @@ def test_after_an_error_nothing_is_left(tmp_path, out):
         ("there.mp4", "is there already"),
         ("out.avi", "expected a name that ends in .mp4, or a folder"),
         ("full", "holds files already"),
+        ("pipe", "is no folder"),
+        ("in.mp4/out", "cannot be written"),
         ("in.mp4/out.mp4", "cannot be written"),
     ],
 )
@@ -155,6 +161,7 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path, out, message):
     (tmp_path / "there.mp4").write_text("kept")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "note").touch()
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UserError, match=message):
         copy(path, tmp_path / out)
     assert path.read_bytes() == before and (tmp_path / "there.mp4").read_text() == "kept"

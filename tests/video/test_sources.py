@@ -51,8 +51,68 @@ def test_gives_what_can_be_read_of_a_truncated_file(tmp_path, ending):
     frames, source = frames_of(path)
     assert 10 < len(frames) < 40
     (problem,) = source.problems
-    assert f"is damaged or cut off: {len(frames)} frames could be read" in problem
+    stated = " of 50" if ending == "mp4" else ""
+    assert f"is damaged or cut off: {len(frames)}{stated} frames could be read" in problem
     assert "of 2.0 seconds" in problem
+
+
+def test_a_few_missing_frames_are_told_where_the_file_lists_them(tmp_path):
+    path = clips.write(tmp_path / "clip.mp4", clips.scene(50), options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        last = container.streams.video[0].index_entries[44]
+    path.write_bytes(path.read_bytes()[: last.pos + last.size])  # not in the middle of one
+    frames, source = frames_of(path)
+    assert len(frames) == 45
+    (problem,) = source.problems
+    assert problem.startswith(f"{path} is damaged or cut off: 45 of 50 frames could be read, 1.")
+
+
+def cut_between_key_frames(path):
+    """An edit list hides the frames from the key frame up to the cut, half a second later."""
+    whole = clips.write(path.with_name("whole.mp4"), clips.scene(50))
+    with av.open(str(whole)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        shift = round(0.5 / source.streams.video[0].time_base)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = stream
+                container.mux(packet)
+
+
+@pytest.mark.parametrize(
+    "name, make, count",
+    [
+        ("clip.mov", lambda path: clips.write(path, clips.scene(20), sound=True), 20),
+        ("cut.mp4", cut_between_key_frames, 37),
+        (
+            "variable.mp4",
+            lambda path: clips.write(path, clips.scene(5), times=[0, 40, 300, 310, 2000]),
+            5,
+        ),
+        (
+            "fragments.mp4",
+            lambda path: clips.write(
+                path, clips.scene(20), options={"movflags": "frag_every_frame+empty_moov"}
+            ),
+            20,
+        ),
+    ],
+)
+def test_of_a_whole_file_nothing_is_missing(tmp_path, name, make, count):
+    make(tmp_path / name)
+    frames, source = frames_of(tmp_path / name)
+    assert len(frames) == count and source.problems == []
+
+
+@pytest.mark.parametrize(
+    "name, count",
+    [("udacity_lanelines_solidWhiteRight.mp4", 221), ("udacity_vehicle_test_video.mp4", 38)],
+)
+def test_of_real_videos_nothing_is_missing(real_data, name, count):
+    with open_frames(real_data / "videos" / name) as source:
+        assert sum(1 for _ in source.frames) == count
+    assert source.problems == []
 
 
 def test_goes_on_behind_a_damaged_part(tmp_path):
@@ -76,6 +136,14 @@ def test_pictures_of_a_folder_come_by_name(tmp_path):
     assert [25 * frame.time for frame in frames] == [0, 1, 3]
     (problem,) = source.problems
     assert "bb.jpg cannot be read" in problem and problem.endswith("; left out")
+
+
+def test_numbers_in_names_count_by_their_value(tmp_path):
+    names = ["1", "2", "09", "9", "10", "a1b2", "a1b10", "a2", "b"]
+    for name in names:
+        Image.new("RGB", (20, 10)).save(tmp_path / f"{name}.png")
+    frames, _ = frames_of(tmp_path)
+    assert [frame.name for frame in frames] == names
 
 
 def sound_only(path):
