@@ -97,12 +97,12 @@ def measure_speed(
 
     def densely(image, iterations):
         canvases, size = trace(tf.cast(image, tf.float32)), tf.constant(image.shape[:2])
-        return ((read(canvases[n - 1], size)[0].numpy(), None) for n in iterations)
+        return (read(canvases[n - 1], size)[0].numpy() for n in iterations)
 
     def run(predict, count=metrics.confusion_matrix):
         confusion = 0
         for image, label, _ in examples.as_numpy_iterator():
-            for class_map, _ in predict(image, iterations):
+            for class_map in predict(image, iterations):
                 confusion = confusion + count(label, class_map, source.num_classes)
         return confusion
 

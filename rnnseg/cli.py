@@ -356,10 +356,13 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
 def benchmark(model, sizes, repeats, save):
     r"""Measure what predictions take on this machine.
 
+    Memory is counted, not measured: the most that the tensors of a stage, or of a whole prediction,
+    take at the same time, without weights and without what TensorFlow needs for itself.
+
     \b
     rnnseg benchmark runs/camvid --size 360x480 --save
     """
-    from rnnseg import benchmarking, files, loading, profiles, report
+    from rnnseg import benchmarking, budgets, files, loading, profiles, report
 
     path = profiles.profile_path(model)
     segmenter = loading.load_model(model)
@@ -367,7 +370,8 @@ def benchmark(model, sizes, repeats, save):
         files.check_writable(path)
     profile = benchmarking.measure(segmenter, model, sizes, repeats)
     costs = [segmenter.predictor.costs(each.height, each.width) for each in profile.sizes]
-    click.echo(report.profile_table(profile, costs))
+    stages = [budgets.stages(segmenter, each.height, each.width) for each in profile.sizes]
+    click.echo(report.profile_table(profile, costs, stages))
     if save:
         profile.save()
         click.echo(f"wrote {path}")

@@ -281,8 +281,8 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
             if stride_before[layer.name] >= output_stride:
                 rate = stride_before[layer.name] // output_stride
                 config["strides"] = (1, 1)
-                # Dilation means nothing to a kernel of 1, and has TensorFlow cut the features up for
-                # it and put them together again.
+                # To a kernel of 1 dilation means nothing, but TensorFlow cuts the features up for
+                # it and puts them together again.
                 if max(config["kernel_size"]) > 1:
                     config["dilation_rate"] = (rate, rate)
         if isinstance(layer, keras.layers.Conv2D) and kernel_regularizer is not None:

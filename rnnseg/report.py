@@ -122,26 +122,32 @@ def save_scores(path: str | os.PathLike, result: Evaluation) -> None:
     save_json(path, result.to_json() | {"machine": dataclasses.asdict(Machine.this())})
 
 
-def profile_table(profile: Profile, costs: Sequence[StageCosts]) -> str:
-    """Times of stages and whole predictions beside multiply-adds, size by size.
+def profile_table(
+    profile: Profile, costs: Sequence[StageCosts], stages: Sequence[Mapping[str, Stage]]
+) -> str:
+    """Times of stages and whole predictions beside multiply-adds and memory, size by size.
 
     Args:
       profile: the times.
       costs: one for each of the profile's sizes.
+      stages: likewise.
     """
     lines = [
         f"{profile.machine}, TensorFlow {profile.tensorflow}; medians, one picture at a time",
     ]
-    for size, cost in zip(profile.sizes, costs, strict=True):
+    for size, cost, stage in zip(profile.sizes, costs, stages, strict=True):
         start, each = size.line
-        lines += ["", f"{f'{size.height}x{size.width}':15s}  milliseconds  multiply-adds G"]
+        title = f"{size.height}x{size.width}"
+        lines += ["", f"{title:15s}  milliseconds  multiply-adds G  memory MB"]
         counted = dataclasses.asdict(cost)
+        memory = {name: stage[name].memory / 1e6 for name in counted}
         lines += [
-            f"{name:15s}  {time:12.2f}  {counted[name] / 1e9:15.3f}"
+            f"{name:15s}  {time:12.2f}  {counted[name] / 1e9:15.3f}  {memory[name]:9.1f}"
             for name, time in size.stages.items()
         ]
         lines += [
-            f"{f'n = {number}':15s}  {time:12.2f}  {cost.total(number) / 1e9:15.3f}"
+            f"{f'n = {number}':15s}  {time:12.2f}  {cost.total(number) / 1e9:15.3f}  "
+            f"{max(memory.values()):9.1f}"
             for number, time in size.predictions.items()
         ]
         lines.append(f"n iterations take {start:.2f} ms + n * {each:.2f} ms")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rnnseg import Budget, cli, commands, data, load_model
+from rnnseg import Budget, budgets, cli, commands, data, load_model
 from rnnseg.planning import most_iterations
 from tests.models import make_model
 from tests.sources import halves, make_source, tiny_source
@@ -174,6 +174,8 @@ def test_from_evaluation_to_a_plan(tmp_path, model_file):
     ]
     gmacs = [row["multiply_adds"] / 1e9 for row in scores["results"]]
     assert f"{gmacs[0]:15.3f}" in printed
+    stages = budgets.stages(load_model(model_file), 43, 51)
+    assert f"{stages['encode'].memory / 1e6:9.1f}" in printed and "memory MB" in printed
     files = [model_file, tmp_path / "model.scores_val_stride8.json"]
     printed = run("plan", *files, "--milliseconds", 1e9)
     assert f"{model_file}: from its profile" in printed

@@ -167,7 +167,7 @@ def site(tmp_path_factory):
 def test_site_has_all_pages_and_their_pictures(site):
     for name in ("index", "how_it_works", "experiments/index", "notebooks/first_curve"):
         assert (site / f"{name}.html").is_file()
-    assert (site / "experiments" / "camvid_curve.png").is_file()
+    assert (site / "experiments" / "camvid_comparison.png").is_file()
     assert not (site / "hooks.py").exists()
     assert "<math" in (site / "how_it_works.html").read_text(encoding="utf-8")
     reference = "".join(path.read_text(encoding="utf-8") for path in site.glob("api/*.html"))
