@@ -179,7 +179,7 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
 
     \b
     rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
-    rnnseg evaluate runs/camvid --data data/camvid --tensorboard runs/tensorboard
+    rnnseg evaluate runs/camvid --data data/camvid --tensorboard evaluations
     rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     """
     from rnnseg import evaluation, files, loading, report

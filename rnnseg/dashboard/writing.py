@@ -68,7 +68,7 @@ def write_evaluation(
     with _events(folder, step) as add:
         add(step, _for_plugin(evaluation, model, strips))
         add(step, _point_scalars(evaluation, model))
-        for summary in _hyperparameters(folder, evaluation, model):
+        for summary in _hyperparameters(evaluation, model):
             add(step, summary)
     with _events(os.path.join(folder, tags.ITERATIONS), 0) as add:
         add(0, _layout())
@@ -156,7 +156,7 @@ def _point_scalars(evaluation, model) -> summary_pb2.Summary:
     return _scalars(_POINT, _numbers(evaluation, index))
 
 
-def _hyperparameters(folder, evaluation, model) -> Iterable[summary_pb2.Summary]:
+def _hyperparameters(evaluation, model) -> Iterable[summary_pb2.Summary]:
     config = model.get_config()
     values = {"architecture": type(model).__name__, "data": evaluation.data}
     values |= {name: _plain(config[name]) for name in _OPTIONS if name in config}
@@ -168,8 +168,9 @@ def _hyperparameters(folder, evaluation, model) -> Iterable[summary_pb2.Summary]
         ],
         metrics=[hparams.Metric(_POINT + tag, display_name=name) for tag, name in _NAMES.items()],
     )
-    # Each run is a trial of its own, also where two have the same values.
-    yield hparams.hparams_pb(values, trial_id=str(folder))
+    # Without an ID each run is a trial of its own, also where two have the same values, and has the
+    # run's name: the path below TensorBoard's folder of logs, which is not known here.
+    yield hparams.hparams_pb(values, trial_id="")
 
 
 def _plain(value) -> str | int:

@@ -1,5 +1,6 @@
 """The tab in TensorBoard itself, in headless Chromium."""
 
+import itertools
 import json
 import re
 import shutil
@@ -15,16 +16,12 @@ from click.testing import CliRunner
 
 import rnnseg
 from rnnseg import cli, data
+from tests.dashboard.chromium import browser
 from tests.models import make_model
 from tests.sources import halves, make_source
 
 pytestmark = pytest.mark.slow
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--window-size=1300,1400"
-).split()
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 ITERATIONS = range(1, 7)
 ENTER, ARROW_LEFT, ARROW_RIGHT = "\ue007", "\ue012", "\ue014"  # as WebDriver writes keys
@@ -32,19 +29,8 @@ ENTER, ARROW_LEFT, ARROW_RIGHT = "\ue007", "\ue012", "\ue014"  # as WebDriver wr
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver")
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if not all(programs.values()):
-        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    # The path keeps selenium from looking for a driver by itself.
-    service = webdriver.ChromeService(programs["chromedriver"])
-    driver = webdriver.Chrome(options, service)
-    yield driver
-    driver.quit()
+    with browser(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +92,26 @@ def tab(driver, address):
     return driver
 
 
+@pytest.fixture
+def window(driver):
+    """Sets the window's width, for one test; less than the least that a real one has, too."""
+
+    def resize(width):
+        metrics = {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        drawn = "return [innerWidth, chart.clientWidth - chart.querySelector('svg').clientWidth]"
+        script = f"const chart = document.querySelector('.chart'); {drawn}"
+
+        def done():
+            driver.get_screenshot_as_png()  # a page that is not drawn learns nothing of it
+            return driver.execute_script(script) == [width, 0]
+
+        assert until(done)
+
+    yield resize
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def until(condition, seconds=60):
     """The condition's value as soon as it is true; what it is in the end otherwise."""
     end = time.monotonic() + seconds
@@ -116,6 +122,13 @@ def until(condition, seconds=60):
 
 def find(driver, selector):
     return driver.find_elements("css selector", selector)
+
+
+def click(driver, selector):
+    """Clicks what is drawn anew whenever the window changes."""
+    driver.execute_script(
+        "document.querySelector(arguments[0]).dispatchEvent(new MouseEvent('click'))", selector
+    )
 
 
 def text(driver, selector):
@@ -140,6 +153,38 @@ def test_every_point_is_a_dot(tab):
     assert titles == ["multiply-adds a picture (G)", "mIoU (%)"]
 
 
+@pytest.mark.parametrize("width", [400, 1120, 1600])
+def test_axes_have_enough_ticks(tab, window, width):
+    window(width)
+    for axis in "xy":
+        ticks = find(tab, f".{axis}.tick")
+        values = [float(each.text) for each in ticks]
+        assert len(values) >= 4 and len({each.text for each in ticks}) == len(values)
+        steps = np.diff(values)
+        assert steps.min() > 0 and np.ptp(steps) < 1e-6 * np.abs(values).max()
+    boxes = [each.rect for each in find(tab, ".x.tick")]
+    assert all(one["x"] + one["width"] < two["x"] for one, two in itertools.pairwise(boxes))
+
+
+def test_runs_can_be_told_apart(tab, address):
+    count = 28
+    looks = tab.execute_async_script(
+        """
+        const [url, count, done] = arguments;
+        import(url).then(({mark, style}) => done([[1], [1, 2]].map((points) => {
+          const runs = Array.from({length: count}, () => ({points}));
+          return runs.map((run) => {
+            const look = style(runs, run);
+            return mark(run, look, 9, 9).outerHTML + (points.length > 1 ? look.dash : '');
+          });
+        })));
+        """,
+        f"{address}data/plugin/rnnseg/chart.js",
+        count,
+    )
+    assert [len(set(each)) for each in looks] == [count, count]
+
+
 def test_slider_changes_the_choice_and_the_words(tab, address):
     with urllib.request.urlopen(f"{address}data/plugin/rnnseg/data") as answer:
         (comparison,) = json.load(answer)
@@ -147,19 +192,19 @@ def test_slider_changes_the_choice_and_the_words(tab, address):
     frontier = comparison["frontier"]["gmacs"]
     assert len(frontier) > 1
     move(tab, "#budget", 0)
-    assert not find(tab, ".best")
+    assert not find(tab, ".chart .best")
     assert text(tab, "#verdict").startswith("Nothing fits into")
     for name, iterations in frontier:
         find(tab, "#budget")[0].send_keys(ARROW_RIGHT)
         (point,) = [each for each in runs[name]["points"] if each["iterations"] == iterations]
-        assert find(tab, ".best")[0].get_attribute("data-key") == f"best:{name}/{iterations}"
+        assert find(tab, ".chart .best")[0].get_attribute("data-key") == f"best:{name}/{iterations}"
         words = text(tab, "#verdict p:first-child")
         assert f"{name}, {iterations} iteration" in words
         assert f"mIoU {100 * point['miou']:.2f} %" in words
     # A little less than the dearest buys the one before it.
     move(tab, "#budget", point["gmacs"] * (1 - 1e-9))
     name, iterations = frontier[-2]
-    assert find(tab, ".best")[0].get_attribute("data-key") == f"best:{name}/{iterations}"
+    assert find(tab, ".chart .best")[0].get_attribute("data-key") == f"best:{name}/{iterations}"
 
 
 def test_milliseconds_take_the_place_of_multiply_adds(tab):
@@ -181,6 +226,31 @@ def test_keys_go_from_point_to_point(tab):
     assert tab.switch_to.active_element.get_attribute("data-key").endswith("rnn/val/5")
 
 
+def test_tip_covers_no_dot_of_its_run(tab):
+    dots = find(tab, ".dot[data-run$='rnn/val']")
+    boxes = [dot.rect for dot in dots]
+    for dot in dots:
+        tab.execute_script("arguments[0].focus()", dot)
+        tip = find(tab, ".tip")[0].rect
+        for box in boxes:
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            beside = not tip["x"] < x < tip["x"] + tip["width"]
+            assert beside or not tip["y"] < y < tip["y"] + tip["height"]
+
+
+def test_the_chosen_point_is_marked(tab):
+    click(tab, ".dot[data-key$='rnn/val/3']")
+    grounds = {
+        each.get_attribute("data-key"): each.find_element("css selector", ":first-child")
+        for each in find(tab, ".dot")
+    }
+    clear = "rgba(0, 0, 0, 0)"
+    marked = [
+        key for key, ground in grounds.items() if ground.value_of_css_property("fill") != clear
+    ]
+    assert [key.rpartition("rnn/")[2] for key in marked] == ["val/3"]
+
+
 def test_hiding_a_run_takes_it_off_chart_and_frontier(tab):
     (box,) = find(tab, ".legend input[data-run$='rnn/val']")
     box.click()
@@ -198,6 +268,38 @@ def test_classes_by_iteration(tab):
     find(tab, "input[value=change]")[0].click()
     first = [each.text for each in find(tab, ".heat tbody td:nth-child(2)")]
     assert set(first) <= {"0.0", "–"}
+
+
+@pytest.mark.parametrize("iterations", ITERATIONS)
+def test_chosen_column_and_names_are_in_view(tab, window, iterations):
+    window(250)
+    click(tab, f".dot[data-key$='rnn/val/{iterations}']")
+    table, name, column = (
+        find(tab, selector)[0].rect
+        for selector in (".scroll", ".heat thead th", ".heat thead th.selected")
+    )
+    assert name["width"] < table["width"] < find(tab, ".heat")[0].rect["width"]
+    assert abs(name["x"] - table["x"]) < 1 and column["x"] >= name["x"] + name["width"] - 1
+    assert column["x"] + column["width"] <= table["x"] + table["width"] + 1
+
+
+def test_without_pictures_the_classes_have_the_width(tab):
+    width = find(tab, ".columns")[0].rect["width"]
+    classes = find(tab, "section[aria-label^=IoU]")[0]
+    assert classes.rect["width"] < width / 2
+    tab.execute_script(
+        """
+        const [run, load] = [document.querySelector('#run'), window.fetch];
+        window.fetch = async (...arguments) => {
+          const comparisons = await (await load(...arguments)).json();
+          for (const each of comparisons[0].runs) each.pictures = [];
+          return new Response(JSON.stringify(comparisons));
+        };
+        document.querySelector('.legend input').click();
+        """
+    )
+    assert until(lambda: classes.rect["width"] == width)
+    assert "This run has no pictures." in text(tab, "section[aria-label=Pictures]")
 
 
 def test_pictures_follow_the_iterations(tab):

@@ -5,7 +5,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 from rnnseg import profiles
@@ -199,6 +201,19 @@ def test_stock_dashboards_get_their_share(logdir, strips):
     )[run].values()
     layout = layout_pb2.Layout.FromString(tensor[0].numpy.item())
     assert [len(category.chart) for category in layout.category] == [4, 3]
+
+
+def test_trials_are_called_as_the_runs(logdir, evaluation, evaluator):
+    write_evaluation(logdir / "camvid" / "val", evaluation, evaluator.model)  # the same values
+    context = backend_context.Context(TBContext(data_provider=open_provider(logdir)))
+    request = api_pb2.ListSessionGroupsRequest(
+        slice_size=9, allowed_statuses=[api_pb2.STATUS_UNKNOWN]
+    )
+    handler = list_session_groups.Handler(CONTEXT, context, "", request)
+    trials = {trial.name: trial for trial in handler.run().session_groups}
+    assert set(trials) == {"run", os.path.join("camvid", "val")}
+    shown = {metric.name.tag: metric.value for metric in trials["run"].metric_values}
+    assert shown["operating_point/mIoU_percent"] == pytest.approx(100 * evaluation.miou[1])
 
 
 def test_names_of_runs(tmp_path):

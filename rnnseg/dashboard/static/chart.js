@@ -8,21 +8,35 @@ import {COSTS, lines, percent} from './words.js';
 const COLORS = [
   'var(--first)', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', 'currentColor',
 ];
+// What tells runs of one colour apart, for as many runs as there are pairs of one of each.
+const LOOKS = [
+  {dash: null, hollow: false, square: false},
+  {dash: '6 4', hollow: true, square: false},
+  {dash: '14 4', hollow: false, square: true},
+  {dash: '8 3 2 3', hollow: true, square: true},
+];
 const MARGIN = {top: 16, right: 24, bottom: 52, left: 64};
 const HEIGHT = 420;
-const TICK_DISTANCE = 70; // pixels, at least
+const [LEAST_TICKS, WANTED_TICKS] = [4, 5]; // of an axis; more where they stay TICK_DISTANCE apart
+const TICK_DISTANCE = 100; // pixels
+const TIP_DISTANCE = 14; // pixels from its dot, whose hit area has 11
 
-/** How a run is drawn; after seven colours lines are broken and dots hollow. */
+/** How a run is drawn: colours first; after seven of them lines and dots look otherwise. */
 export function style(runs, run) {
   const index = runs.indexOf(run);
-  return {color: COLORS[index % COLORS.length], hollow: index >= COLORS.length};
+  const look = LOOKS[Math.floor(index / COLORS.length) % LOOKS.length];
+  return {color: COLORS[index % COLORS.length], ...look};
 }
 
-/** A dot of a run, or the diamond of one that has no iterations. */
-export function mark(run, {color, hollow}, x, y) {
+/** A dot of a run, or the diamond of one that has no iterations; a slim one instead of a square. */
+export function mark(run, {color, hollow, square}, x, y) {
   const shape = {fill: hollow ? 'var(--paper)' : color, stroke: color, 'stroke-width': 1.5};
-  return run.points.length === 1
-    ? svg('path', {...shape, d: `M${x} ${y - 7}l7 7-7 7-7-7z`})
+  if (run.points.length === 1) {
+    const half = square ? 3.5 : 7;
+    return svg('path', {...shape, d: `M${x} ${y - 7}l${half} 7-${half} 7-${half}-7z`});
+  }
+  return square
+    ? svg('rect', {...shape, x: x - 4, y: y - 4, width: 8, height: 8})
     : svg('circle', {...shape, cx: x, cy: y, r: 4.5});
 }
 
@@ -67,10 +81,10 @@ function picture(state, width, handlers) {
   if (frontier) root.append(staircase(frontier, kind, x, y), ...limit(x, y, budget));
   for (const run of runs) {
     if (run.points.length < 2) continue;
-    const {color, hollow} = style(comparison.runs, run);
+    const {color, dash} = style(comparison.runs, run);
     root.append(svg('polyline', {
       points: run.points.map((point) => `${x(point[kind])},${y(100 * point.miou)}`).join(' '),
-      fill: 'none', stroke: color, 'stroke-width': 2, 'stroke-dasharray': hollow ? '6 4' : null,
+      fill: 'none', stroke: color, 'stroke-width': 2, 'stroke-dasharray': dash,
     }));
   }
   for (const run of runs) root.append(...dots(run, state, x, y, handlers));
@@ -83,15 +97,15 @@ function picture(state, width, handlers) {
 
 function dots(run, {comparison, kind, selected}, x, y, {tip, onselect}) {
   const last = run.points.length - 1;
+  const places = run.points.map((point) => [x(point[kind]), y(100 * point.miou)]);
   return run.points.map((point, index) => {
-    const [left, top] = [x(point[kind]), y(100 * point.miou)];
+    const [left, top] = places[index];
     const text = lines(run, point);
     const chosen = selected?.run === run.name && selected.iterations === point.iterations;
     const show = () => {
       tip.replaceChildren(...text.map((line) => html('div', {}, line)));
       tip.hidden = false;
-      tip.style.left = `${Math.min(left + 12, tip.parentNode.clientWidth - tip.offsetWidth - 4)}px`;
-      tip.style.top = `${Math.max(0, top - tip.offsetHeight - 8)}px`;
+      place(tip, places[index], places);
     };
     const hide = () => { tip.hidden = true; };
     const select = () => onselect(run.name, point.iterations);
@@ -114,6 +128,24 @@ function dots(run, {comparison, kind, selected}, x, y, {tip, onselect}) {
     }
     return dot;
   });
+}
+
+/** Puts the tip beside a dot, on the side where it covers fewest of the dots of its run. */
+function place(tip, [x, y], dots) {
+  const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+  const [right, bottom] = [tip.parentNode.clientWidth - width - 4, HEIGHT - height];
+  const highest = Math.min(0, -tip.parentNode.getBoundingClientRect().top); // in the window
+  const [before, behind] = [x - width - TIP_DISTANCE, x + TIP_DISTANCE];
+  const [above, below] = [y - height - TIP_DISTANCE, y + TIP_DISTANCE];
+  // Curves mostly rise: above on the left and below on the right they leave room.
+  const places = [[before, above], [behind, below], [behind, above], [before, below]]
+    .map(([left, top]) =>
+      [Math.max(0, Math.min(left, right)), Math.max(highest, Math.min(top, bottom))]);
+  const covered = ([left, top]) => dots.filter(([dotX, dotY]) =>
+    dotX > left - 5 && dotX < left + width + 5 && dotY > top - 5 && dotY < top + height + 5).length;
+  const [left, top] = places.reduce((one, other) => (covered(other) < covered(one) ? other : one));
+  tip.style.left = `${left}px`;
+  tip.style.top = `${top}px`;
 }
 
 /** Arrow keys: left and right along a run, up and down to the next run. */
@@ -170,13 +202,13 @@ function axes(x, y, width, kind) {
   const group = svg('g', {class: 'axes', 'aria-hidden': 'true'});
   for (const value of x.ticks) {
     group.append(
-      svg('line', {class: 'grid', x1: x(value), x2: x(value), y1: bottom, y2: top}),
-      svg('text', {x: x(value), y: bottom + 20, 'text-anchor': 'middle'}, `${value}`));
+      svg('line', {class: 'grid', x1: x(+value), x2: x(+value), y1: bottom, y2: top}),
+      svg('text', {class: 'x tick', x: x(+value), y: bottom + 20, 'text-anchor': 'middle'}, value));
   }
   for (const value of y.ticks) {
     group.append(
-      svg('line', {class: 'grid', x1: left, x2: right, y1: y(value), y2: y(value)}),
-      svg('text', {x: left - 8, y: y(value) + 4, 'text-anchor': 'end'}, `${value}`));
+      svg('line', {class: 'grid', x1: left, x2: right, y1: y(+value), y2: y(+value)}),
+      svg('text', {class: 'y tick', x: left - 8, y: y(+value) + 4, 'text-anchor': 'end'}, value));
   }
   group.append(
     svg('text', {class: 'title', x: (left + right) / 2, y: bottom + 42, 'text-anchor': 'middle'},
@@ -188,21 +220,30 @@ function axes(x, y, width, kind) {
   return group;
 }
 
-/** A linear scale over values with a margin, from pixel to pixel, with round ticks. */
+/** A linear scale over values with a margin, from pixel to pixel, with round ticks, as texts. */
 function scale(values, from, to, margin) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const span = high - low || Math.abs(high) || 1;
   const [start, end] = [low - margin * span, high + margin * span];
-  const rough = (end - start) / Math.max(2, Math.abs(to - from) / TICK_DISTANCE);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
-  const digits = Math.max(0, -Math.floor(Math.log10(step)));
-  const ticks = [];
-  for (let value = Math.ceil(start / step) * step; value <= end; value += step) {
-    ticks.push(Number(value.toFixed(digits)));
-  }
+  const wanted = Math.max(WANTED_TICKS, Math.abs(to - from) / TICK_DISTANCE);
+  const ticks = roundTicks(start, end, wanted);
   const result = (value) => from + ((value - start) / (end - start)) * (to - from);
   return Object.assign(result, {ticks, range: [from, to]});
+}
+
+/** Of the round steps that give enough ticks, those of which there are about as many as wanted. */
+function roundTicks(start, end, wanted) {
+  const power = Math.floor(Math.log10((end - start) / wanted));
+  let best = null;
+  for (const [factor, places] of [[10, -1], [5, 0], [2.5, 1], [2, 0], [1, 0]]) {
+    const step = factor * 10 ** power;
+    const [first, last] = [Math.ceil(start / step), Math.floor(end / step)];
+    const ticks = Array.from({length: last - first + 1}, (_, index) =>
+      ((first + index) * step).toFixed(Math.max(0, places - power)));
+    const off = (each) => Math.abs(Math.log(each.length / wanted));
+    if (ticks.length >= LEAST_TICKS && (!best || off(ticks) < off(best))) best = ticks;
+  }
+  return best;
 }
 
 /** The legend, whose boxes show and hide runs; calls `onchange(name, hidden)`. */
@@ -213,7 +254,7 @@ export function legend(runs, onchange) {
     if (run.points.length > 1) {
       sample.append(svg('line', {
         x1: 0, x2: 30, y1: 8, y2: 8, stroke: look.color, 'stroke-width': 2,
-        'stroke-dasharray': look.hollow ? '6 4' : null,
+        'stroke-dasharray': look.dash,
       }));
     }
     sample.append(mark(run, look, 15, 8));
@@ -223,10 +264,13 @@ export function legend(runs, onchange) {
         onchange: (event) => onchange(run.name, !event.target.checked),
       }), sample, run.name);
   });
-  const frontier = svg('svg', {width: 30, height: 16, 'aria-hidden': 'true'},
-    svg('path', {class: 'frontier', d: 'M0 14V8H15V3H30'}));
-  return html('div', {class: 'legend'}, ...entries,
-    html('span', {}, frontier, 'frontier: the most that a budget buys'));
+  const marks = [
+    [svg('path', {class: 'frontier', d: 'M0 14V8H15V3H30'}), 'frontier: the most that a budget buys'],
+    [svg('circle', {class: 'best', cx: 15, cy: 12, r: 10}), 'the best within the budget'],
+    [svg('circle', {class: 'chosen', cx: 15, cy: 12, r: 11}), 'chosen: what is shown below'],
+  ].map(([shape, text]) => html('span', {},
+    svg('svg', {width: 30, height: 24, 'aria-hidden': 'true'}, shape), text));
+  return html('div', {class: 'legend'}, ...entries, ...marks);
 }
 
 function describe(run) {

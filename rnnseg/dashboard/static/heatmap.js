@@ -22,10 +22,23 @@ export function makeHeatMap() {
     table,
     html('p', {class: 'note'}, '–: the class neither occurs nor is predicted'));
   const draw = ({run, iterations}) => {
-    redraw = () => table.replaceChildren(grid(run, iterations, shown === 'change'));
+    redraw = () => {
+      table.replaceChildren(grid(run, iterations, shown === 'change'));
+      reveal(table);
+    };
     redraw();
   };
+  new ResizeObserver(() => reveal(table)).observe(table);
   return {node, draw};
+}
+
+/** Scrolls sideways, as little as it takes, until the chosen column is beside those of the names. */
+function reveal(table) {
+  const column = table.querySelector('.selected');
+  if (!column) return;
+  const names = table.querySelector('thead th').offsetWidth;
+  const [start, end] = [column.offsetLeft, column.offsetLeft + column.offsetWidth];
+  table.scrollLeft = Math.min(start - names, Math.max(table.scrollLeft, end - table.clientWidth));
 }
 
 function grid(run, iterations, asChange) {
@@ -43,7 +56,7 @@ function grid(run, iterations, asChange) {
     scope: 'col', class: point.iterations === iterations ? 'selected' : null,
   }, `${point.iterations}`));
   const body = rows.map((index) => html('tr', {class: index < 0 ? 'mean' : null},
-    html('th', {scope: 'row'}, ...label(run, index)),
+    html('th', {scope: 'row', title: run.class_names[index]}, ...label(run, index)),
     ...run.points.map((point) => cell(value(point, index), asChange, largest))));
   const what = asChange ? 'change of IoU in points' : 'IoU in percent';
   return html('table', {class: 'heat', 'aria-label': `${run.name}: ${what} by number of iterations`},

@@ -51,9 +51,11 @@ export function makeViewer(oniterations) {
     const {run} = state;
     const another = current?.run !== run;
     current = state;
-    none.hidden = run.pictures.length > 0;
-    content.hidden = !none.hidden;
-    if (!run.pictures.length) return;
+    const empty = !run.pictures.length;
+    node.classList.toggle('empty', empty);
+    none.hidden = !empty;
+    content.hidden = empty;
+    if (empty) return;
     if (another) {
       chosen = Math.min(chosen, run.pictures.length - 1);
       slider.max = run.points.length - 1;

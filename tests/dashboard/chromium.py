@@ -1,0 +1,31 @@
+"""Headless Chromium, for tests of pages."""
+
+import contextlib
+import shutil
+
+import pytest
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1300,1400"
+).split()
+
+
+@contextlib.contextmanager
+def browser(profile):
+    """Gives selenium's driver of a browser; `profile` is an empty folder for what it keeps."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    if not all(programs.values()):
+        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs["chromium"]
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    # The path keeps selenium from looking for a driver by itself.
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs["chromedriver"]))
+    try:
+        yield driver
+    finally:
+        driver.quit()
