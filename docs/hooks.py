@@ -4,6 +4,8 @@
   and so does every notebook. Links across that border are turned to where the pages lie there.
 - Lists are indented as Python-Markdown wants them, by four spaces, not by their marker's width.
 - Equations, `$…$` and `$$…$$`, become MathML, which browsers draw without a script.
+- The index of the search also becomes a script: where it is missing, the scripts of pages that are
+  opened straight from the disk end before they have begun.
 - A built page that would load anything from elsewhere is a warning, and so an error in strict mode.
 """
 
@@ -16,6 +18,7 @@ import posixpath
 import re
 
 import latex2mathml.converter
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 log = logging.getLogger("mkdocs.hooks.rnnseg")  # below "mkdocs", so that strict mode counts
@@ -68,6 +71,14 @@ def on_post_page(output, page, config):
     for url in external_loads(output):
         log.warning("Doc file '%s' would load %s from elsewhere", page.file.src_uri, url)
     return output
+
+
+@event_priority(-100)  # after the search has written its index
+def on_post_build(config):
+    """Writes the script of the search's index."""
+    index = pathlib.Path(config.site_dir, "search", "search_index.json")
+    script = f"var __index = {index.read_text(encoding='utf-8')}"
+    index.with_suffix(".js").write_text(script, encoding="utf-8")
 
 
 def site_links(markdown: str, page: str) -> str:

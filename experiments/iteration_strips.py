@@ -27,8 +27,8 @@ from collections.abc import Iterator, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import save_csv
 from experiments.drawing import Panel, save_grid
+from experiments.tables import save_csv
 from rnnseg.commands import Command, IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
@@ -184,6 +184,7 @@ def panels(drawn) -> list[list[Panel | None]]:
     grid, over = [], None
     for picture, maps, measured in drawn:
         costs = [f"{row.gmacs:.2f} G" for row in measured]
+        costs[0] += " multiply-adds"
         titles = [
             f"n = {row.iterations}\n{cost}" for row, cost in zip(measured, costs, strict=True)
         ]
@@ -191,7 +192,7 @@ def panels(drawn) -> list[list[Panel | None]]:
             titles = [""] * len(costs)
         first = over is None
         over = costs
-        row = [Panel(picture.image, "G: 10⁹ multiply-adds\npicture" if first else "")]
+        row = [Panel(picture.image, "picture" if first else "")]
         row += map(Panel, maps.values(), titles)
         if labelled:
             truth = picture.label

@@ -17,6 +17,10 @@ that they unpack to; there are no labels to be had.
   values are labelIds, not trainIds, exactly one for each test picture.
 
 The archives are whole or not there. The servers give the scores of Table 1 and Table 2.
+
+Found here, without test pictures and servers, with `--split val`: VOC's files have the colours that
+the kit's own masks have, and counting their pixels gives the mIoU that `rnnseg evaluate` prints;
+cityscapesscripts finds Cityscapes' by their names, and scores them (`experiments/README.md`).
 """
 
 import contextlib

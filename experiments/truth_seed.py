@@ -34,10 +34,10 @@ from collections.abc import Iterable, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import save_csv
 from experiments.drawing import label_axes, save_starts
+from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.commands import Command, Numbers
+from rnnseg.commands import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
@@ -109,15 +109,16 @@ class Row:
 @click.option("--iterations", type=click.IntRange(min=1), default=24, show_default=True,
               help="How many.")  # fmt: skip
 @click.option("--output-stride", type=int, help="Another one than the trained one.")
-@click.option("--classes", type=Numbers("NAME,NAME,...", str, ","),
+@click.option("--classes", metavar="NAME,NAME,...",
               help="To look at.  [default: all but background]")  # fmt: skip
 @click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
 @click.option("--strip", type=click.Path(), help="PNG file: one picture's maps by iteration.")
 @click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Which one of the split it shows.")  # fmt: skip
+              help="Which one of the split it shows, from 0.")  # fmt: skip
 def main(model, data, split, iterations, output_stride, classes, out, strip, picture):
     """Seed every picture's canvas with the truth, and watch what the iterations make of it."""
     from experiments import seeding
+    from experiments.iteration_strips import read_split
     from rnnseg.data import open_source
     from rnnseg.loading import load_model
 
@@ -127,7 +128,9 @@ def main(model, data, split, iterations, output_stride, classes, out, strip, pic
     if output_stride and output_stride != segmenter.output_stride:
         segmenter = segmenter.at_output_stride(output_stride)
     runs = seeding.Runs(segmenter, iterations)
-    objects = seeding.object_classes(source, classes)
+    objects = seeding.object_classes(source, classes and classes.split(","))
+    if strip:
+        read_split(segmenter, data, split, [picture])  # before long work: is there such a picture?
     tally = Tally(objects)
     for number, (image, label, _) in enumerate(seeding.pictures(segmenter, source, split)):
         blank = runs.blank(image)

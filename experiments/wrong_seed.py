@@ -33,8 +33,8 @@ from collections.abc import Iterator, Sequence
 import click
 import numpy as np
 
-from experiments.comparison import save_csv
 from experiments.drawing import draw_quartiles, label_axes, save_starts
+from experiments.tables import save_csv
 from rnnseg import visualize
 from rnnseg.commands import Command, Numbers
 from rnnseg.data.source import IGNORE_LABEL
@@ -83,14 +83,15 @@ class Row:
               help="How many.")  # fmt: skip
 @click.option("--strengths", type=Numbers("S,S,...", float, ","), default="0.125,0.25,0.5,1",
               show_default=True, help="Of seeds, as shares of the own canvas'.")  # fmt: skip
-@click.option("--classes", type=Numbers("NAME,NAME,...", str, ","),
+@click.option("--classes", metavar="NAME,NAME,...",
               help="Of objects, right and wrong.  [default: all but background]")  # fmt: skip
 @click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
 @click.option("--strip", type=click.Path(), help="PNG file: one picture's maps by iteration.")
 @click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Which one of the split it shows.")  # fmt: skip
+              help="Which one of the split it shows, from 0.")  # fmt: skip
 def main(model, data, split, iterations, strengths, classes, out, strip, picture):
     """Seed every picture's canvas with a wrong class, and watch it being corrected."""
+    from experiments.iteration_strips import read_split
     from experiments.seeding import Runs, object_classes
     from rnnseg.data import open_source
     from rnnseg.loading import load_model
@@ -98,14 +99,20 @@ def main(model, data, split, iterations, strengths, classes, out, strip, picture
     for path in (f"{out}.csv", f"{out}.png", *filter(None, [strip])):
         check_writable(path)
     source, runs = open_source(data), Runs(load_model(model), iterations)
-    objects = object_classes(source, classes)
+    objects = object_classes(source, classes and classes.split(","))
     if len(objects) < 2:
         raise UserError("--classes: give two at least, one to be replaced by the other")
+    if strip:
+        (shown,) = read_split(runs.model, data, split, [picture])
+        if not np.isin(shown.label, objects).any():
+            raise UserError(
+                f"--picture {picture}: {shown.name} shows none of these classes; choose another one"
+            )
     starts = [BLANK, *map(start_name, strengths)]
     rows = []
-    for number, seen in enumerate(watch(runs, source, split, objects, strengths)):
+    for seen in watch(runs, source, split, objects, strengths):
         rows += seen.rows
-        if strip and number == picture:
+        if strip and seen.number == picture:
             seeded = {f"strength {start}": seen.maps[start] for start in starts[1:]}
             save_starts(strip, seen.image, seen.label, seen.maps[BLANK], seeded, source, _STRIP)
             print(
@@ -131,12 +138,14 @@ class Watched:
     """A picture and what became of it.
 
     Attributes:
+      number: of the picture in its split, from 0.
       image: RGB, uint8 `(h, w, 3)`.
       label: `(h, w)`.
       maps: class maps by start; the seeds' begin with the seed's own.
       rows: what was measured.
     """
 
+    number: int
     image: np.ndarray
     label: np.ndarray
     maps: dict[str, list[np.ndarray]]
@@ -161,7 +170,7 @@ def watch(
     from experiments import seeding
 
     rng = np.random.default_rng(0)
-    for image, label, name in seeding.pictures(runs.model, source, split):
+    for number, (image, label, name) in enumerate(seeding.pictures(runs.model, source, split)):
         pair = choose_classes(label, objects, rng)
         if pair is None:
             continue
@@ -181,7 +190,7 @@ def watch(
             for start, each in maps.items()
             for iterations, class_map in enumerate(each, start=int(start == BLANK))
         ]
-        yield Watched(image, label, maps, rows)
+        yield Watched(number, image, label, maps, rows)
 
 
 def choose_classes(

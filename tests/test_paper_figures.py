@@ -17,7 +17,7 @@ from experiments import (
     video_strips,
     wrong_seed,
 )
-from rnnseg import data, metrics
+from rnnseg import data, metrics, visualize
 from rnnseg.baselines.deeplabv3 import DeepLabV3
 from rnnseg.evaluation import Evaluator
 from rnnseg.loading import load_model
@@ -162,6 +162,32 @@ def test_wrong_seed_command(folder, source, tmp_path):
         str(folder / "model.keras"), "--data", "tiny", "--classes", "left,sofa", "--out", str(out)
     ])  # fmt: skip
     assert result.exit_code == 2 and "no class of tiny is called 'sofa'" in result.stderr
+
+
+@pytest.mark.parametrize("command", [wrong_seed.main, truth_seed.main])
+def test_a_strip_of_no_picture_is_refused_before_any_work(folder, source, tmp_path, command):
+    out, strip = tmp_path / "seeds", tmp_path / "strip.png"
+    result = CliRunner().invoke(command, [
+        str(folder / "model.keras"), "--data", "tiny", "--out", str(out), "--strip", str(strip),
+        "--picture", "3"])  # fmt: skip
+    assert result.exit_code == 2 and "--picture 3: expected 0 to 2, those of val" in result.stderr
+    assert not strip.exists() and not out.with_suffix(".csv").exists()
+
+
+def test_the_strip_of_a_wrong_seed_is_of_the_splits_picture(folder, tmp_path, monkeypatch):
+    """Also where pictures before it have no object."""
+    plain, *others = halves(3, 41, 57)
+    plain = plain[0], np.zeros_like(plain[1])
+    source = make_source({"val": [plain, *others]}, class_names=("background", "b", "c"))
+    monkeypatch.setattr(data, "open_source", lambda name: source)
+    drawn = []
+    monkeypatch.setattr(wrong_seed, "save_starts", lambda path, image, *rest: drawn.append(image))
+    arguments = [folder / "model.keras", "--data", "tiny", "--iterations", 2, "--out",
+                 tmp_path / "wrong", "--strip", tmp_path / "strip.png", "--picture"]  # fmt: skip
+    run(wrong_seed.main, *arguments, 1)
+    np.testing.assert_array_equal(drawn, [others[0][0]])
+    result = CliRunner().invoke(wrong_seed.main, [str(each) for each in (*arguments, 0)])
+    assert result.exit_code == 2 and "val_0 shows none of these classes" in result.stderr
 
 
 def test_hulls_and_counts_of_a_known_shape():
@@ -315,6 +341,16 @@ def test_iteration_strips_command(folder, source, tmp_path):
     assert float(rows[1]["changed"]) == pytest.approx(100 * np.mean(first != third))
 
 
+def test_titles_name_picture_and_cost_apart():
+    picture = iteration_strips.Picture("street", np.zeros((4, 6, 3), np.uint8))
+    rows = [iteration_strips.Row("street", n, 5 + n / 100, None, None) for n in (1, 2)]
+    maps = {n: np.zeros((4, 6), np.uint8) for n in (1, 2)}
+    above, below = iteration_strips.panels([(picture, maps, rows), (picture, maps, rows)])
+    expected = ["picture", "n = 1\n5.01 G multiply-adds", "n = 2\n5.02 G"]
+    assert [panel.title for panel in above] == expected
+    assert [panel.title for panel in below] == ["", "", ""]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -387,6 +423,14 @@ def test_overview_command(folder, tmp_path, monkeypatch):
         overview.main, [*arguments, "--curve", "Tiny", str(table), "GRU", "--out", str(out)]
     )
     assert result.exit_code == 2 and "has no system 'GRU'; it has RNN, Fixed" in result.stderr
+
+
+def test_overview_says_which_system_and_which_mean():
+    axes = visualize.new_figure((4, 3)).subplots()
+    overview.draw_curve(axes, "VOC", {"RNN, context": [(1, 1.5, 51), (2, 1.6, 53)]})
+    assert axes.get_ylabel() == "mIoU of the classes that occur (%)"
+    (entry,) = axes.get_legend().get_texts()
+    assert entry.get_text() == "one model after n iterations: RNN, context"
 
 
 def test_overview_needs_its_photograph(folder, tmp_path, monkeypatch):

@@ -53,11 +53,12 @@ def test_steps_and_hours_follow_from_pictures_and_device(monkeypatch):
 
 @pytest.mark.parametrize("config", [SMALL, FROZEN])
 def test_multiply_adds_are_those_of_the_profiler(config):
-    """It counts activations and normalisation, too, which weigh more in so small a network."""
+    """It counts normalisation, too, and leaves out gradients of the first iteration's zeros."""
+    config = dataclasses.replace(config, hidden_channels=(256, 128))  # to weigh as the encoder does
     costs = step_costs.step_costs(config, 5, (1,))
     model = step_costs.build_unrolled(config, 5)
     traced = step_costs.trace_step(model, config.crop, 1)
-    assert costs.multiply_adds == pytest.approx(step_costs.profiled_multiply_adds(traced), rel=0.1)
+    assert costs.multiply_adds == pytest.approx(step_costs.profiled_multiply_adds(traced), rel=0.05)
 
 
 def test_recomputing_costs_the_iterations_once_more_and_spares_memory():

@@ -13,6 +13,7 @@ import pytest
 
 import rnnseg
 from rnnseg import dashboard, runtime
+from tests.dashboard.chromium import browser
 
 pytest.importorskip("mkdocs", reason="needs the extra docs: pip install -e '.[docs]'")
 
@@ -191,6 +192,53 @@ def test_site_loads_nothing_from_elsewhere(site, hooks):
     for sheet in site.glob("**/*.css"):
         text = sheet.read_text(encoding="utf-8")
         assert not re.search(r"""(?:url\(|@import)\s*["']?(?:https?:)?//""", text), sheet
+
+
+@pytest.fixture(scope="module")
+def on_disk(site, tmp_path_factory):
+    """A browser at the page of equations, opened without a server, and what it emulates."""
+    with browser(tmp_path_factory.mktemp("chromium")) as driver:
+        driver.get((site / "how_it_works.html").as_uri())
+        yield driver
+
+
+@pytest.mark.slow
+def test_colours_follow_the_system_and_can_be_chosen(on_disk):
+    def prefer(scheme):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        on_disk.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        on_disk.get_screenshot_as_png()  # a page that is not drawn learns nothing of it
+
+    def shown():
+        return on_disk.execute_script("return document.body.dataset.mdColorScheme")
+
+    for scheme, expected in (("dark", "slate"), ("light", "default"), ("dark", "slate")):
+        prefer(scheme)
+        assert shown() == expected
+    switch = "document.querySelector('[data-md-component=palette] label:not([hidden])').click()"
+    for expected in ("default", "slate", "slate"):  # light, dark, the system's
+        on_disk.execute_script(switch)
+        assert shown() == expected
+    prefer("light")
+    assert shown() == "default"
+
+
+@pytest.mark.slow
+def test_indices_are_below_the_line(on_disk):
+    fonts = re.search(r"math \{\s*font-family:(.*?);", (DOCS / "site.css").read_text(), re.DOTALL)
+    listed = shutil.which("fc-list") and subprocess.check_output(["fc-list"], text=True)
+    if not any(name in (listed or "") for name in re.findall('"(.+?)"', fonts[1])):
+        pytest.skip("needs a font with mathematics: apt-get install fonts-dejavu-extra")
+    bottoms = on_disk.execute_script(
+        """
+        const bottom = (each) => each.getBoundingClientRect().bottom;
+        return [...document.querySelectorAll('.equation msub')]
+          .map(({children: [base, index]}) => [bottom(base), bottom(index)]);
+        """
+    )
+    assert len(bottoms) > 5
+    for base, index in bottoms:
+        assert index > base + 1
 
 
 MISTAKES = {
