@@ -79,7 +79,7 @@ class Numbers(click.ParamType):
     def __init__(self, name, kind, separator, length=None, least=None, most=None):
         self.name, self.separator = name, separator
         self._kind, self._length = kind, length
-        self._range = click.FloatRange(least, most)
+        self._range = None if (least, most) == (None, None) else click.FloatRange(least, most)
 
     def convert(self, value, param, ctx):
         """Reads what the user gave."""
@@ -91,6 +91,6 @@ class Numbers(click.ParamType):
             numbers *= 2
         if self._length not in (None, len(numbers)):
             self.fail(f"{value!r}: expected {self.name}", param, ctx)
-        for number in numbers:
+        for number in numbers if self._range else ():
             self._range.convert(number, param, ctx)
         return numbers

@@ -205,7 +205,7 @@ class Evaluator:
         than to run as many at once.
         """
         last = len(self.iterations) - 1
-        numbers = sorted({self.iterations[index] for index in (0, last // 2, last)})
+        numbers = sorted({self.iterations[quarter * last // 4] for quarter in range(5)})
         predictions = [functools.partial(self.trace.predict, image, number) for number in numbers]
         # No longer than the pass itself, where every picture is seen many times.
         repeats = min(_ROUNDS, max(1, pictures // 10))
