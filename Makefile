@@ -6,9 +6,10 @@ DEMO_OUT ?= runs/demo
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-# A process a core, four at most (each takes up to 3 GB); a file of tests stays in one, so that what its
-# tests share is made once.
-WORKERS := -n auto --maxprocesses 4 --dist loadfile
+# A process a core, four at most (each takes up to 6 GB); a file of tests stays in one, so that what its
+# tests share is made once. Files come by name: by their number of tests, those with few long ones, such as
+# the notebook's, would come last, and one process would wait for the other.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-fast lint docs wheel clean
 

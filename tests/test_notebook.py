@@ -87,7 +87,10 @@ def test_it_goes_from_a_folder_of_pictures_to_a_curve(notebook, tmp_path, monkey
 
 @pytest.mark.slow
 def test_it_takes_photographs_of_any_sizes(notebook, tmp_path, monkeypatch):
-    """As it says: put into the four folders, without the cell that draws pictures."""
+    """As it says: put into the four folders, without the cell that draws pictures.
+
+    Without the export too, which takes longest and sees one size alone.
+    """
     for split, count in (("train", 4), ("val", 3)):
         for index, size in zip(range(count), itertools.cycle(((70, 90), (66, 120)))):
             ((image, label),) = halves(1, *size, seed=10 * count + index)
@@ -96,10 +99,10 @@ def test_it_takes_photographs_of_any_sizes(notebook, tmp_path, monkeypatch):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(array).save(path)
     (tmp_path / "classes.txt").write_text("left\nright\ntop\n")
-    notebook.cells = [cell for cell in notebook.cells if cell.id != "draw"]
+    notebook.cells = [cell for cell in notebook.cells if cell.id not in ("draw", "exported")]
     for cell in notebook.cells:
         cell.source = cell.source.replace("EPOCHS = 20", "EPOCHS = 1")
         cell.source = cell.source.replace("batch_size=8", "batch_size=4")
     execute(notebook, tmp_path, monkeypatch)
-    parity = json.loads((tmp_path / "exported" / "mine" / "parity.json").read_text())
-    assert parity["pictures"] == 3
+    settled = next(cell for cell in notebook.cells if cell.id == "settled")
+    assert "of the pixels are the same" in "".join(each.text for each in settled.outputs)
