@@ -1,6 +1,7 @@
 """The `rnnseg` command. Everything heavy is imported where it is used, so that help is quick."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import shlex
@@ -310,7 +311,8 @@ def inspect(data, splits, sheet):
 @click.option("--flip", is_flag=True, help="Add up those of mirrored pictures, too.")
 @click.option("--as-published", is_flag=True,
               help="Count as the paper: nothing is computed once for all iterations.")  # fmt: skip
-@click.option("--json", "json_file", type=click.Path(), help="Write all numbers to this file.")
+@click.option("--json", "json_file", type=click.Path(), is_flag=False, flag_value="-",
+              help="Write all numbers to this file; without its name, print them.")  # fmt: skip
 def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_channels, iterations,
          scales, flip, as_published, json_file):  # fmt: skip
     r"""Count multiply-adds, parameters and memory of a prediction, by stage.
@@ -323,7 +325,7 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
     """
     from rnnseg import budgets, files, models, report
 
-    if json_file:
+    if json_file not in (None, "-"):
         files.check_writable(json_file)
     options = dict(encoder=encoder, encoder_weights=None, output_stride=output_stride)
     if kind == "recurrent":
@@ -340,9 +342,13 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
     costs = costs.as_published() if as_published else costs
     # Merged stages and several pictures have no parameters and memory of their own.
     stages = None if several or as_published else budgets.stages(model, *size)
+    content = report.cost_json(costs, stages, iterations or (1,))
+    if json_file == "-":
+        click.echo(json.dumps(content, indent=2))
+        return
     click.echo(report.cost_table(costs, stages, iterations or (1,)))
     if json_file:
-        report.save_json(json_file, report.cost_json(costs, stages, iterations or (1,)))
+        report.save_json(json_file, content)
         click.echo(f"wrote {json_file}")
 
 

@@ -307,6 +307,9 @@ def test_cost_by_stage_and_iterations(tmp_path):
     for line in ("encode", "prepare", "refine", "read", f"{4:10d}"):
         assert any(each.startswith(line) for each in output.splitlines())
 
+    for order in ((*arguments, "--json"), ("--json", *arguments)):
+        assert json.loads(run("cost", *order)) == content
+
     output = run("cost", *arguments, "--as-published", "--scales", "1", "--flip", "--json", file)
     published = json.loads(file.read_text())
     assert published["multiply_adds"]["refine"] == 2 * (counts["prepare"] + counts["refine"])
