@@ -42,7 +42,7 @@ class VocSegmentation(SegmentationBuilder):
     ]
     DESCRIPTION = (
         "PASCAL VOC 2012 semantic segmentation: 20 classes and the background; with the augmented "
-        "training set of 10,582 pictures."
+        "training set of 10,582 images."
     )
     HOMEPAGE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
     CITATION = """\
@@ -101,9 +101,9 @@ class VocSegmentation(SegmentationBuilder):
 
 
 class SegmentationFolder(SegmentationBuilder):
-    """Anyone's own pictures and masks."""
+    """Anyone's own images and masks."""
 
-    DESCRIPTION = "Pictures and masks from folders."
+    DESCRIPTION = "Images and masks from folders."
     HOMEPAGE = None
     CITATION = None
 
@@ -201,12 +201,12 @@ class CocoSegmentation(SegmentationBuilder):
     """COCO's instances with the classes of PASCAL VOC, to train encoders on."""
 
     BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(name="2017", description="The pictures as split in 2017."),
-        tfds.core.BuilderConfig(name="2014", description="The pictures as split in 2014."),
+        tfds.core.BuilderConfig(name="2017", description="The images as split in 2017."),
+        tfds.core.BuilderConfig(name="2014", description="The images as split in 2014."),
     ]
     DESCRIPTION = (
         "COCO's instances as semantic segmentation with the 20 classes of PASCAL VOC and the "
-        "background: the pictures with more than 1000 pixels of these classes. Crowds are ignored; "
+        "background: the images with more than 1000 pixels of these classes. Crowds are ignored; "
         "where instances overlap, the smaller one is on top."
     )
     HOMEPAGE = "https://cocodataset.org"

@@ -53,7 +53,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
           processes: how many to build on.
           beam: whether to build with Apache Beam, whose runner and options are those in the
             `tfds.download.DownloadConfig`.
-          skip_bad: whether to leave out pictures that cannot be used, with a list of them beside
+          skip_bad: whether to leave out images that cannot be used, with a list of them beside
             the records, instead of ending with an error.
           **kwargs: those of every TFDS builder, `config` and `data_dir` first of all.
         """
@@ -70,7 +70,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     @property
     def skip_bad(self) -> bool:
-        """Whether pictures that cannot be used are left out."""
+        """Whether images that cannot be used are left out."""
         return self._skip_bad
 
     def plan(self, dl_manager: tfds.download.DownloadManager) -> Plan:

@@ -33,7 +33,7 @@ from rnnseg.commands import Command
     default="fine",
     show_default=True,
     help="fine: Cityscapes' splits with their fine labels. coarse: train has the coarse labels of "
-    "train and train_extra, val the fine ones of train and val, whose pictures are partly the "
+    "train and train_extra, val the fine ones of train and val, whose images are partly the "
     "same. both: train has the fine labels of train and the coarse ones of train_extra.",
 )
 @download_option

@@ -27,14 +27,14 @@ from rnnseg.commands import Command
     type=click.Choice(YEARS),
     default=YEARS[0],
     show_default=True,
-    help="The year, by which the same pictures are split in another way.",
+    help="The year, by which the same images are split in another way.",
 )
 @download_option
 @build_options
 def main(root, config, **options) -> None:
     """Turns COCO's instances into records with the classes of PASCAL VOC.
 
-    Splits: train, val. Pictures with 1000 labelled pixels or fewer are left out. Crowds are
+    Splits: train, val. Images with 1000 labelled pixels or fewer are left out. Crowds are
     ignored. Where instances overlap, the smaller one is on top.
     """
     run("CocoSegmentation", config=config, root=root, **options)

@@ -1,4 +1,4 @@
-"""What the builders share: plans of what to build, checked pictures, one way to fail."""
+"""What the builders share: plans of what to build, checked images, one way to fail."""
 
 import dataclasses
 import io
@@ -14,9 +14,9 @@ from data_prep.archives import File
 from rnnseg.errors import UserError
 
 # What the readers of the records decode alike. MPO is what Pillow calls a JPEG file with a preview
-# or a second view behind the picture, as many cameras write; decoders read the picture itself.
+# or a second view behind the image, as many cameras write; decoders read the image itself.
 _JPEG_FORMATS = ("JPEG", "MPO")
-_PICTURE_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L", "P", "1")}
+_IMAGE_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L", "P", "1")}
 _EXIF_ORIENTATION = 0x0112
 # The last bytes of every whole PNG. Pillow reads files without them, TensorFlow does not.
 _PNG_END = b"IEND\xaeB`\x82"
@@ -24,11 +24,11 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
       name: what it is called in the records, unique in its split.
-      image: the picture's file.
+      image: the image's file.
       mask: the file with its labels.
     """
 
@@ -49,12 +49,12 @@ class Plan:
     Attributes:
       class_names: one name a class.
       class_colors: one (red, green, blue) of 0-255 a class.
-      splits: the labelled pictures of every split.
+      splits: the labelled images of every split.
       arguments: what the user asked for, as JSON can hold it.
-      make_example: makes the values of one labelled picture's record: its name, and files as
+      make_example: makes the values of one labelled image's record: its name, and files as
         bytes. Can be sent to another process.
-      full_sizes: number of pictures in the splits of the full data set, where that is known.
-      missing: names of the pictures that a split has in the full data set, and that are not there.
+      full_sizes: number of images in the splits of the full data set, where that is known.
+      missing: names of the images that a split has in the full data set, and that are not there.
     """
 
     class_names: tuple[str, ...]
@@ -72,70 +72,70 @@ def some(items: Collection[str], count: int = 3) -> str:
     return ", ".join(list(items)[:count]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def read_picture(path: File, as_stored: bool = False) -> tuple[bytes, tuple[int, int]]:
-    """Reads a picture and makes sure that it can be decoded to its last row.
+def read_image(path: File, as_stored: bool = False) -> tuple[bytes, tuple[int, int]]:
+    """Reads an image and makes sure that it can be decoded to its last row.
 
     Args:
       path: a JPEG or PNG file: RGB, grey or palette, 8 bits or fewer a channel.
-      as_stored: whether the labels are known to be of the picture as it is stored, so that it does
+      as_stored: whether the labels are known to be of the image as it is stored, so that it does
         not matter if its EXIF data turn it.
 
     Returns:
-      The file's bytes, and the picture's (width, height).
+      The file's bytes, and the image's (width, height).
 
     Raises:
-      UserError: the file is unreadable or truncated, or no such picture.
+      UserError: the file is unreadable or truncated, or no such image.
     """
-    data, picture = decode_file(path)
-    kind = "JPEG" if picture.format in _JPEG_FORMATS else picture.format
-    if kind not in _PICTURE_MODES:
-        raise UserError(f"{path}: a {kind} picture, expected JPEG or PNG; convert it")
-    if picture.mode not in _PICTURE_MODES[kind] or (kind == "PNG" and png_bits(data) == 16):
+    data, image = decode_file(path)
+    kind = "JPEG" if image.format in _JPEG_FORMATS else image.format
+    if kind not in _IMAGE_MODES:
+        raise UserError(f"{path}: a {kind} image, expected JPEG or PNG; convert it")
+    if image.mode not in _IMAGE_MODES[kind] or (kind == "PNG" and png_bits(data) == 16):
         bits = f" of {png_bits(data)} bits" if kind == "PNG" else ""
         raise UserError(
-            f"{path}: a {kind} picture in mode {picture.mode}{bits}, expected RGB, grey or palette "
+            f"{path}: a {kind} image in mode {image.mode}{bits}, expected RGB, grey or palette "
             "with 8 bits a channel and no transparency; convert it to RGB"
         )
-    orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     if orientation != 1 and not as_stored:
         raise UserError(
             f"{path}: stored turned or mirrored (EXIF orientation {orientation}), which readers of "
-            "the records do not undo; save picture and mask upright"
+            "the records do not undo; save image and mask upright"
         )
-    return data, picture.size
+    return data, image.size
 
 
 def decode_file(path: File) -> tuple[bytes, Image.Image]:
-    """Reads and wholly decodes a picture file.
+    """Reads and wholly decodes an image file.
 
     Returns:
-      The file's bytes and the decoded picture.
+      The file's bytes and the decoded image.
 
     Raises:
-      UserError: the file is missing, truncated, or no picture that Pillow knows.
+      UserError: the file is missing, truncated, or no image that Pillow knows.
     """
     try:
         data = path.read_bytes()
         with warnings.catch_warnings():
-            # Pillow warns of pictures of half the size that it refuses.
+            # Pillow warns of images of half the size that it refuses.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
-        picture.load()
+            image = Image.open(io.BytesIO(data))
+        image.load()
     except UserError:
         raise  # of an archive, which is a ValueError as well
     except Image.DecompressionBombError as error:
         raise UserError(
-            f"{path}: too large a picture, expected at most {2 * Image.MAX_IMAGE_PIXELS} pixels; "
+            f"{path}: too large an image, expected at most {2 * Image.MAX_IMAGE_PIXELS} pixels; "
             "cut it into tiles"
         ) from error
     # Pillow's decoders raise all of these on damaged files.
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         unknown = isinstance(error, Image.UnidentifiedImageError)
-        reason = "no picture format that is known" if unknown else error
+        reason = "no image format that is known" if unknown else error
         raise UserError(f"{path}: cannot be read ({reason}); replace the file") from error
-    if picture.format == "PNG" and _PNG_END not in data:
+    if image.format == "PNG" and _PNG_END not in data:
         raise UserError(f"{path}: truncated PNG, its end is missing; replace the file")
-    return data, picture
+    return data, image
 
 
 def png_bits(data: bytes) -> int:

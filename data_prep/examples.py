@@ -1,4 +1,4 @@
-"""From labelled pictures to the values of their records, on one process or several."""
+"""From labelled images to the values of their records, on one process or several."""
 
 import collections
 import concurrent.futures.process
@@ -9,14 +9,14 @@ import pathlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from data_prep.common import Pair, read_picture
+from data_prep.common import Pair, read_image
 from data_prep.masks import MaskReader
 from rnnseg.errors import UserError
 
 Example = dict[str, bytes | str]
 MakeExample = Callable[[Pair], Example]
 
-# Labelled pictures that a process gets at a time: enough to make the exchange cheap, few enough
+# Labelled images that a process gets at a time: enough to make the exchange cheap, few enough
 # that all processes end at about the same time.
 _CHUNK = 8
 # Chunks handed out or finished a process: bounds the memory where writing is the slower part.
@@ -24,14 +24,14 @@ _AHEAD = 3
 
 
 class MakePairExample:
-    """Makes the record of a picture whose labels are in a file of masks."""
+    """Makes the record of an image whose labels are in a file of masks."""
 
     def __init__(self, masks: MaskReader, as_stored: bool = False):
         """Keeps how to read.
 
         Args:
           masks: the reader of all masks.
-          as_stored: as in `read_picture`.
+          as_stored: as in `read_image`.
         """
         self._masks = masks
         self._as_stored = as_stored
@@ -42,18 +42,18 @@ class MakePairExample:
         Raises:
           UserError: one of them cannot be used.
         """
-        image, size = read_picture(pair.image, self._as_stored)
+        image, size = read_image(pair.image, self._as_stored)
         label, label_size = self._masks.read_label(pair.mask)
         require_same_size(pair, size, label_size)
         return {"image": image, "label": label, "name": pair.name}
 
 
 def require_same_size(pair: Pair, size: tuple[int, int], label_size: tuple[int, int]) -> None:
-    """Raises a UserError if the mask has not its picture's (width, height)."""
+    """Raises a UserError if the mask has not its image's (width, height)."""
     if label_size != size:
         raise UserError(
             f"{pair.mask}: a mask of {label_size[0]}x{label_size[1]} pixels, expected "
-            f"{size[0]}x{size[1]} as its picture {pair.image} has"
+            f"{size[0]}x{size[1]} as its image {pair.image} has"
         )
 
 
@@ -70,11 +70,11 @@ class Examples:
         """Keeps what to make and how.
 
         Args:
-          pairs: the labelled pictures.
+          pairs: the labelled images.
           make_example: makes the values of one.
           processes: how many to work on; 1: the calling one.
-          left_out: the file to list the pictures in that cannot be used; None: the first such
-            picture is an error.
+          left_out: the file to list the images in that cannot be used; None: the first such
+            image is an error.
         """
         self._pairs = pairs
         self._make_example = make_example
@@ -85,10 +85,10 @@ class Examples:
         return len(self._pairs)
 
     def __iter__(self) -> Iterator[tuple[str, Example]]:
-        """Yields (key, values) of every picture, in their order.
+        """Yields (key, values) of every image, in their order.
 
         Raises:
-          UserError: a picture or its labels cannot be used, or none of them can.
+          UserError: an image or its labels cannot be used, or none of them can.
         """
         faults = []
         for result in self._results():
@@ -100,11 +100,11 @@ class Examples:
                 yield result["name"], result
         if faults:
             if len(faults) == len(self._pairs):
-                raise UserError(f"no picture is left of {len(faults)}: {faults[0]}")
+                raise UserError(f"no image is left of {len(faults)}: {faults[0]}")
             self._left_out.write_text("".join(f"{fault}\n" for fault in faults))
 
     def _results(self) -> Iterator[Example | UserError]:
-        # A process takes as long to start as a few dozen pictures take.
+        # A process takes as long to start as a few dozen images take.
         processes = min(self._processes, len(self._pairs) // (4 * _CHUNK))
         if processes <= 1:
             yield from (example_or_fault(self._make_example, pair) for pair in self._pairs)
@@ -159,7 +159,7 @@ def _end_with_parent() -> None:
 
 
 def example_or_fault(make_example: MakeExample, pair: Pair) -> Example | UserError:
-    """The values of a picture's record, or what is wrong with it."""
+    """The values of an image's record, or what is wrong with it."""
     try:
         return make_example(pair)
     except UserError as error:
@@ -172,7 +172,7 @@ def beam_examples(
     """The same records as those of `Examples`, as an Apache Beam transform.
 
     Args:
-      pairs: the labelled pictures.
+      pairs: the labelled images.
       make_example: makes the values of one.
       left_out: as in `Examples`; written by Beam, so that it may be on any file system.
 

@@ -1,4 +1,4 @@
-"""Anyone's own pictures and masks: `python -m data_prep.folder --images DIR --masks DIR …`."""
+"""Anyone's own images and masks: `python -m data_prep.folder --images DIR --masks DIR …`."""
 
 import click
 
@@ -23,7 +23,7 @@ from rnnseg.commands import Command
     required=True,
     type=PATH,
     metavar="DIR",
-    help="Pictures, JPEG or PNG; folders below it count. The split train, unless --split says "
+    help="Images, JPEG or PNG; folders below it count. The split train, unless --split says "
     "otherwise.",
 )
 @click.option(
@@ -33,14 +33,14 @@ from rnnseg.commands import Command
     metavar="DIR",
     help="Their masks, PNG, at the same paths.",
 )
-@click.option("--val-images", type=PATH, metavar="DIR", help="Pictures of the split val.")
+@click.option("--val-images", type=PATH, metavar="DIR", help="Images of the split val.")
 @click.option("--val-masks", type=PATH, metavar="DIR", help="Masks of the split val.")
 @click.option(
     "--split",
     multiple=True,
     metavar="NAME=WHAT",
     help="Takes a split out of --images: WHAT is a ratio such as 0.2, or a text file that lists "
-    "pictures, one a line. What is left is train, unless train has a list too. Can be given "
+    "images, one a line. What is left is train, unless train has a list too. Can be given "
     "several times.",
 )
 @click.option(
@@ -70,7 +70,7 @@ from rnnseg.commands import Command
     "--mask-suffix",
     default="",
     metavar="TEXT",
-    help="What the masks' names have more than the pictures', before the ending, such as _L.",
+    help="What the masks' names have more than the images', before the ending, such as _L.",
 )
 @click.option(
     "--mask-encoding",
@@ -82,7 +82,7 @@ from rnnseg.commands import Command
 )
 @build_options
 def main(out, processes, beam_options, skip_bad, **folders) -> None:
-    """Turns pictures and masks from folders into records.
+    """Turns images and masks from folders into records.
 
     Nothing is ignored unless --ignore or the table says so: any other value or colour in the masks
     has to be one of the classes.

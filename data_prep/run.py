@@ -14,7 +14,7 @@ from rnnseg.errors import UserError
 # The type of all options that are files or folders.
 PATH = click.Path(path_type=pathlib.Path)
 
-_SHOWN = 10  # left-out pictures that are printed
+_SHOWN = 10  # left-out images that are printed
 
 
 def build_options(command: Callable) -> Callable:
@@ -41,7 +41,7 @@ def build_options(command: Callable) -> Callable:
             click.option(
                 "--skip-bad",
                 is_flag=True,
-                help="Leave out pictures that cannot be used, and list them.",
+                help="Leave out images that cannot be used, and list them.",
             ),
         )
     ):
@@ -78,7 +78,7 @@ def run(
       out: the folder to build below.
       processes: how many to work on.
       beam_options: those of Apache Beam, as on a command line; None: build without it.
-      skip_bad: whether to leave out pictures that cannot be used.
+      skip_bad: whether to leave out images that cannot be used.
       download_dir: where published files lie or are downloaded to; None: all files are given.
       **arguments: the builder's own.
 
@@ -135,15 +135,15 @@ def _report(building, folder: pathlib.Path, seconds: float | None) -> None:
     for split, found in info.splits.items():
         of = full_sizes.get(split, found.num_examples)
         whole = "" if of == found.num_examples else f", of {of} in the full data set"
-        click.echo(f"  {split}: {found.num_examples} pictures{whole}")
+        click.echo(f"  {split}: {found.num_examples} images{whole}")
     for split, missing in building.stored_lists(folder, "missing").items():
         click.echo(
-            f"{split}: {len(missing)} pictures are missing, all listed in "
+            f"{split}: {len(missing)} images are missing, all listed in "
             f"{folder / f'missing-{split}.txt'}: {some(missing)}"
         )
     for split, faults in building.stored_lists(folder, "left_out").items():
         click.echo(
-            f"{split}: {len(faults)} pictures left out, all listed in "
+            f"{split}: {len(faults)} images left out, all listed in "
             f"{folder / f'left_out-{split}.txt'}:"
         )
         for fault in faults[:_SHOWN]:

@@ -24,7 +24,7 @@ _ORIGIN_FILE = "to_garden.json"
 _CLASS_FILE = "classes.csv"
 _ELSEWHERE = "choose another --out, or remove it first"
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
-# As a reader gets pictures, whatever the file has.
+# As a reader gets images, whatever the file has.
 _CHANNELS = 3
 _MEGABYTE = 1_000_000
 
@@ -53,7 +53,7 @@ _MEGABYTE = 1_000_000
 def main(data: str, out: pathlib.Path, shard_size: int | None, shards: int | None) -> None:
     """Writes records as Model Garden and DeepLab read them.
 
-    Pictures and labels are those of the data, byte for byte. The classes are listed in classes.csv
+    Images and labels are those of the data, byte for byte. The classes are listed in classes.csv
     beside the records, and rnnseg takes the folder as --data too.
     """
     if shard_size is not None and shards is not None:
@@ -64,8 +64,8 @@ def main(data: str, out: pathlib.Path, shard_size: int | None, shards: int | Non
     size = None if shards else (shard_size or 200) * _MEGABYTE
     written = write_garden(source, absolute_data(data), out, size, shards)
     click.echo(f"{'Wrote' if written else 'Already written, nothing to do:'} {out}")
-    for split, pictures in source.split_sizes.items():
-        click.echo(f"  {split}: {pictures} pictures")
+    for split, images in source.split_sizes.items():
+        click.echo(f"  {split}: {images} images")
 
 
 def write_garden(
@@ -85,21 +85,21 @@ def write_garden(
       data: what `open_source` takes for it.
       out: the folder to write; it must be new or empty.
       shard_bytes: when a file is full; None: go by `shards`.
-      shards: the number of files a split, less where there are fewer pictures; None: go by
+      shards: the number of files a split, less where there are fewer images; None: go by
         `shard_bytes`.
 
     Returns:
       Whether it was written now.
 
     Raises:
-      UserError: `out` holds something else or cannot be written, the data cannot be read, or a
-        picture and its label do not fit.
+      UserError: `out` holds something else or cannot be written, the data cannot be read, or an
+        image and its label do not fit.
     """
     origin = {
         "data": data,
         "class_names": list(source.class_names),
         "class_colors": [list(color) for color in source.class_colors],
-        "pictures": dict(source.split_sizes),
+        "images": dict(source.split_sizes),
         "shard_bytes": shard_bytes,
         "shards": shards,
     }
@@ -107,7 +107,7 @@ def write_garden(
         _require_same(out, origin)
         return False
     if not any(source.split_sizes.values()):
-        raise UserError(f"{source.name}: no pictures, expected a split with some")
+        raise UserError(f"{source.name}: no images, expected a split with some")
     with _writing(out) as folder:
         for split in source.split_sizes:
             if source.split_sizes[split]:
@@ -158,15 +158,15 @@ def _write_split(
 ) -> None:
     import tensorflow as tf
 
-    pictures = source.split_sizes[split]
+    images = source.split_sizes[split]
     files, writer, written = [], None, 0
     examples = _read_split(source, split)
-    bar = tqdm(examples, total=pictures, desc=f"write {split}", unit="picture", disable=None)
+    bar = tqdm(examples, total=images, desc=f"write {split}", unit="image", disable=None)
     with contextlib.ExitStack() as open_file:
         for number, example in enumerate(bar):
             record = _make_record(example, f"{source.name}, split {split!r}")
             if shard_bytes is None:
-                full = number * min(shards, pictures) // pictures >= len(files)
+                full = number * min(shards, images) // images >= len(files)
             else:
                 full = not files or written + len(record) > shard_bytes
             if full:
@@ -197,7 +197,7 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
     """A serialized `tf.train.Example`.
 
     Raises:
-      UserError: picture or label is no usable JPEG or PNG file, or their sizes differ.
+      UserError: image or label is no usable JPEG or PNG file, or their sizes differ.
     """
     import tensorflow as tf
 
@@ -208,7 +208,7 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
     label_format, label_size = _read_header(example["label"], f"{where}, label of {name}")
     if size != label_size:
         raise UserError(
-            f"{where}, {name}: picture of {size[0]}x{size[1]} and label of "
+            f"{where}, {name}: image of {size[0]}x{size[1]} and label of "
             f"{label_size[0]}x{label_size[1]} pixels; expected the same size"
         )
     texts = {
@@ -231,10 +231,10 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
 
 
 def _read_header(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
-    """The format, as the records name it, and the (width, height) of a picture file."""
+    """The format, as the records name it, and the (width, height) of an image file."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return _FORMATS[picture.format], picture.size
+        with Image.open(io.BytesIO(data)) as image:
+            return _FORMATS[image.format], image.size
     except (OSError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{where}: no usable JPEG or PNG file ({error})") from error
 

@@ -1,6 +1,6 @@
 """What MkDocs is told beyond `mkdocs.yml`, so that the same Markdown reads well on GitHub too.
 
-- `experiments/README.md` and its pictures lie outside `docs/`; here they become a page of the site,
+- `experiments/README.md` and its images lie outside `docs/`; here they become a page of the site,
   and so does every notebook. Links across that border are turned to where the pages lie there.
 - Lists are indented as Python-Markdown wants them, by four spaces, not by their marker's width.
 - Equations, `$…$` and `$$…$$`, become MathML, which browsers draw without a script.
@@ -176,7 +176,7 @@ class _Loads(html.parser.HTMLParser):
 
 
 def external_loads(page: str) -> list[str]:
-    """The addresses elsewhere from which an HTML page loads scripts, styles or pictures."""
+    """The addresses elsewhere from which an HTML page loads scripts, styles or images."""
     loads = _Loads()
     loads.feed(page)
     return [url for url in loads.urls if re.match(r"(?!data:)(?:[a-z]+:|//)", url, re.IGNORECASE)]

@@ -2,13 +2,13 @@
 
     python -m experiments.adaptive runs/camvid --data data/camvid --iterations 12
 
-Prints for fixed numbers of iterations, for pictures that stop and for single pixels that stop, each
+Prints for fixed numbers of iterations, for images that stop and for single pixels that stop, each
 at several thresholds: iterations a canvas pixel in the mean; milliseconds of refining, and of the
-whole prediction, medians over the pictures, on each of which all take turns; mIoU of all classes,
+whole prediction, medians over the images, on each of which all take turns; mIoU of all classes,
 and of those that occur in the split (one that does not counts as zero as soon as a pixel is given
 to it); and the share of the pixels that have the class that they have after all iterations.
 
-With `--map`, writes one picture, its classes and the iterations that its canvas pixels took.
+With `--map`, writes one image, its classes and the iterations that its canvas pixels took.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from rnnseg import adaptive, files, metrics, visualize
 from rnnseg.commands import Command
 from rnnseg.data import open_source
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.errors import UserError
 from rnnseg.evaluation import check_classes
 from rnnseg.loading import load_model
@@ -34,15 +34,15 @@ from rnnseg.palette import default_colors
 
 @dataclasses.dataclass
 class Row:
-    """What was found of one way to refine, over all pictures.
+    """What was found of one way to refine, over all images.
 
     Attributes:
       name: what is printed.
       confusion: row: true class, column: predicted class.
-      iterations: mean over the canvas pixels, one a picture.
-      refine: seconds, one a picture.
-      whole: seconds from the picture to its class map, one a picture.
-      equal: share of the pixels with the class after the last fixed number, one a picture.
+      iterations: mean over the canvas pixels, one per image.
+      refine: seconds, one per image.
+      whole: seconds from the image to its class map, one per image.
+      equal: share of the pixels with the class after the last fixed number, one per image.
     """
 
     name: str
@@ -61,26 +61,26 @@ class Row:
               help="How many at most.")  # fmt: skip
 @click.option("--threshold", "thresholds", type=float, multiple=True, show_default=True,
               default=(0, 0.25, 0.5, 1, 2), help="For pixels; may be repeated.")  # fmt: skip
-@click.option("--picture-threshold", "picture_thresholds", type=float, multiple=True,
+@click.option("--image-threshold", "image_thresholds", type=float, multiple=True,
               show_default=True, default=(0.15, 0.25, 0.35),
-              help="For pictures; may be repeated.")  # fmt: skip
-@click.option("--map", "map_file", type=click.Path(), help="Picture of the iterations to write.")
-@click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True,
+              help="For images; may be repeated.")  # fmt: skip
+@click.option("--map", "map_file", type=click.Path(), help="Image of the iterations to write.")
+@click.option("--image", "number", type=click.IntRange(min=0), default=0, show_default=True,
               help="Which one of the split it shows.")  # fmt: skip
-def main(model, data, split, iterations, thresholds, picture_thresholds, map_file, picture):
+def main(model, data, split, iterations, thresholds, image_thresholds, map_file, number):
     """Print iterations, time and mIoU of fixed numbers, and of stopping when settled."""
     tf.get_logger().setLevel("ERROR")  # it warns of many traces; every threshold needs one
     segmenter, source = load_model(model), open_source(data)
     if map_file:
         files.check_writable(map_file, ".png")
-    rows = measure(segmenter, source, split, iterations, thresholds, picture_thresholds)
+    rows = measure(segmenter, source, split, iterations, thresholds, image_thresholds)
     print(table(rows))
     if map_file:
-        save_map(map_file, segmenter, source, split, picture, iterations)
+        save_map(map_file, segmenter, source, split, number, iterations)
         print(f"wrote {map_file}")
 
 
-def measure(model, source, split, iterations, thresholds, picture_thresholds) -> list[Row]:
+def measure(model, source, split, iterations, thresholds, image_thresholds) -> list[Row]:
     """Runs over a split.
 
     Args:
@@ -89,7 +89,7 @@ def measure(model, source, split, iterations, thresholds, picture_thresholds) ->
       split: its split.
       iterations: how many at most.
       thresholds: for `adaptive.refine_pixels`.
-      picture_thresholds: for `adaptive.refine_pictures`.
+      image_thresholds: for `adaptive.refine_images`.
 
     Returns:
       One row for every fixed number, from 1, and for every threshold.
@@ -102,13 +102,13 @@ def measure(model, source, split, iterations, thresholds, picture_thresholds) ->
         tf.TensorSpec((None, None, 3), tf.uint8),
     )
     read = tf.function(model.read, reduce_retracing=True, autograph=False)
-    ways = _ways(model, iterations, thresholds, picture_thresholds)
+    ways = _ways(model, iterations, thresholds, image_thresholds)
     rows = {name: Row(name) for name in ways}
-    pictures = evaluation_pictures(source, split)
-    for image, _, _ in pictures.take(1):  # traces, so that no picture's time holds the compiling
+    images = evaluation_images(source, split)
+    for image, _, _ in images.take(1):  # traces, so that no image's time holds the compiling
         for way in ways.values():
             read(way(prepare(image))[0], tf.constant(image.shape[:2]))
-    bar = tqdm(pictures.as_numpy_iterator(), total=source.split_sizes[split], disable=None)
+    bar = tqdm(images.as_numpy_iterator(), total=source.split_sizes[split], disable=None)
     for image, label, _ in bar:
         size = tf.constant(label.shape)
         prepared, encoding = _timed(prepare, image)
@@ -129,7 +129,7 @@ def measure(model, source, split, iterations, thresholds, picture_thresholds) ->
     return list(rows.values())
 
 
-def _ways(model, iterations, thresholds, picture_thresholds) -> dict[str, Callable]:
+def _ways(model, iterations, thresholds, image_thresholds) -> dict[str, Callable]:
     """Functions from what `prepare` gives to canvas and iterations spent, by name."""
     prepared = tf.TensorSpec((1, None, None, 4 * model.stack.widths[0]), model.compute_dtype)
     refine = _traced(
@@ -146,8 +146,8 @@ def _ways(model, iterations, thresholds, picture_thresholds) -> dict[str, Callab
             lambda prepared: function(model, prepared, tf.constant(iterations), threshold), prepared
         )
 
-    for threshold in picture_thresholds:
-        ways[f"pictures {threshold:g}"] = stopping(adaptive.refine_pictures, threshold)
+    for threshold in image_thresholds:
+        ways[f"images {threshold:g}"] = stopping(adaptive.refine_images, threshold)
     if model.stack.kernel_size == 1:
         for threshold in thresholds:
             ways[f"pixels {threshold:g}"] = stopping(adaptive.refine_pixels, threshold)
@@ -179,25 +179,25 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def save_map(path, model, source, split: str, picture: int, iterations: int) -> None:
-    """Writes a picture, its classes over it, and where iterations were spent: black 1, white all.
+def save_map(path, model, source, split: str, number: int, iterations: int) -> None:
+    """Writes an image, its classes over it, and where iterations were spent: black 1, white all.
 
     Args:
       path: the PNG file.
       model: a `RecurrentSegmenter`.
       source: the data.
       split: its split.
-      picture: its number in the split, from 0.
+      number: of the image in the split, from 0.
       iterations: how many at most.
     """
     source.require_split(split)
-    if picture >= source.split_sizes[split]:
+    if number >= source.split_sizes[split]:
         raise UserError(
-            f"--picture {picture}: expected 0 to {source.split_sizes[split] - 1}, the pictures of "
+            f"--image {number}: expected 0 to {source.split_sizes[split] - 1}, the images of "
             f"{split}"
         )
-    pictures = evaluation_pictures(source, split).skip(picture).take(1)
-    ((image, _, _),) = pictures.as_numpy_iterator()
+    images = evaluation_images(source, split).skip(number).take(1)
+    ((image, _, _),) = images.as_numpy_iterator()
     prepared = model.prepare(model.encode(image[np.newaxis]))
     canvas, spent = adaptive.refine_pixels(model, prepared, iterations)
     class_map = model.read(canvas, image.shape[:2])[0].numpy()

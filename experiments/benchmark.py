@@ -89,7 +89,7 @@ class Times:
 
     Attributes:
       refine: for each of the numbers of iterations; what the naive form takes is all here.
-      prepare: once a picture.
+      prepare: once per image.
       train: a step of training; NaN where there is none.
       difference: the largest one to the naive form's canvas after the last number of iterations.
     """

@@ -2,7 +2,7 @@
 
 Theirs is its version in Python, as `pip install` gives it. Predictions are made from the ground
 truth, which is moved, coarsened and partly given to other classes. cityscapesscripts takes all from
-files, which is timed by itself as well; ours takes pictures in memory, as evaluation has them.
+files, which is timed by itself as well; ours takes images in memory, as evaluation has them.
 """
 
 import contextlib
@@ -46,11 +46,11 @@ def measure_scoring(truth: pathlib.Path, repeats: int) -> tuple[int, list[float]
     """Times Cityscapes' scores beside those of cityscapesscripts.
 
     Args:
-      truth: folder with pictures `…_labelIds.png` and `…_instanceIds.png`, in folders at will.
+      truth: folder with images `…_labelIds.png` and `…_instanceIds.png`, in folders at will.
       repeats: how often each has its turn.
 
     Returns:
-      The number of pictures; seconds for all of them, of ours, of cityscapesscripts, and of reading
+      The number of images; seconds for all of them, of ours, of cityscapesscripts, and of reading
       its files alone; whether all scores agree to the last digit.
 
     Raises:
@@ -60,7 +60,7 @@ def measure_scoring(truth: pathlib.Path, repeats: int) -> tuple[int, list[float]
     if not labels:
         raise UserError(f"{truth}: no *_labelIds.png there; expected Cityscapes' gtFine")
     with tempfile.TemporaryDirectory() as folder:
-        files, pictures = [], []
+        files, images = [], []
         for number, label in enumerate(labels):
             prediction = pathlib.Path(folder, f"{number}.png")
             instances = label.with_name(label.name.replace("labelIds", "instanceIds"))
@@ -68,21 +68,21 @@ def measure_scoring(truth: pathlib.Path, repeats: int) -> tuple[int, list[float]
             predicted_ids = perturb(label_ids, number)
             Image.fromarray(predicted_ids).save(prediction)
             files.append((prediction, label, instances))
-            pictures.append((LABELS[predicted_ids], LABELS[label_ids], _load(instances)))
-        own, official = own_scores(pictures), official_scores(files)
+            images.append((LABELS[predicted_ids], LABELS[label_ids], _load(instances)))
+        own, official = own_scores(images), official_scores(files)
         functions = [
-            lambda: own_scores(pictures),
+            lambda: own_scores(images),
             lambda: official_scores(files),
             lambda: [_load(path) for each in files for path in each],
         ]
         return len(files), take_turns(functions, repeats), agree(own, official)
 
 
-def report_scoring(pictures: int, seconds: Sequence[float], agreeing: bool) -> str:
+def report_scoring(images: int, seconds: Sequence[float], agreeing: bool) -> str:
     """The lines of `measure_scoring`."""
-    own, official, files = (1e3 * each / pictures for each in seconds)
+    own, official, files = (1e3 * each / images for each in seconds)
     return (
-        f"Cityscapes' scores of {pictures} pictures: ours {own:.1f} ms a picture, "
+        f"Cityscapes' scores of {images} images: ours {own:.1f} ms per image, "
         f"cityscapesscripts {official:.1f} ms and {official - files:.1f} ms without reading files, "
         f"ratio {(official - files) / own:.2f}\n"
         f"all scores {'agree' if agreeing else 'DO NOT AGREE'} to the last digit"
@@ -102,11 +102,11 @@ def perturb(label_ids: np.ndarray, seed: int) -> np.ndarray:
     return IDS[predicted]
 
 
-def own_scores(pictures) -> cityscapes.Scores:
+def own_scores(images) -> cityscapes.Scores:
     """Our scores of (prediction, labels, instance ids), with class indices in the first two."""
     classes = len(IDS)
     confusion, sums = np.zeros((classes, classes), np.int64), cityscapes.InstanceSums()
-    for prediction, labels, instance_ids in pictures:
+    for prediction, labels, instance_ids in images:
         confusion += metrics.confusion_matrix(labels, prediction, classes)
         sums.add(cityscapes.Instances(instance_ids), prediction)
     return sums.scores(confusion)
@@ -150,5 +150,5 @@ def _numbers(scores) -> dict[str, float]:
 
 
 def _load(path: pathlib.Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    with Image.open(path) as image:
+        return np.asarray(image)

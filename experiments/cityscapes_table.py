@@ -9,7 +9,7 @@ The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine
 val (`data_prep.cityscapes --config coarse` builds both), and found its recurrence second best in
 all four scores, which its own rows bear out. It does not say at which scales.
 
-Found here: nothing yet that could be set beside it. A model of six pictures tested on a seventh,
+Found here: nothing yet that could be set beside it. A model of six images tested on a seventh,
 which shows that this runs and nothing else, has the figures in `experiments/README.md`.
 """
 
@@ -81,7 +81,7 @@ def main(models, data, split, iterations, out):
     values = {row.method: [getattr(row, part) for part in SCORES] for row in rows}
     save_dots(f"{out}.png", list(SCORES.values()), values, "mean (%)")
     first = next(iter(results.values()))
-    print(f"\n{first.data}, {split}; pictures: {first.pictures}\n\n{table(rows)}\n")
+    print(f"\n{first.data}, {split}; images: {first.images}\n\n{table(rows)}\n")
     print(f"wrote {out}.csv and {out}.png")
 
 

@@ -7,7 +7,7 @@ folder of its own in `--out`; what is there already is not trained again, and a 
 on), evaluates all of them at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
 and prints one table; below it the costs of the paper's Table 3 beside those counted here
 (`experiments.cost_table`). `comparison.csv` and `comparison.png` in `--out` hold the first.
-Milliseconds are measured in the end, all predictions in turns, on one picture of the most common
+Milliseconds are measured in the end, all predictions in turns, on one image of the most common
 size; of a system at one stride they are those of the line through its medians.
 
 At another stride than the one of training the weights are the same and kernels reach as many
@@ -61,8 +61,8 @@ class Row:
       miou: in percent, as usually defined: a class that does not occur counts as zero as soon as
         it is predicted.
       miou_occurring: over the classes that occur in the split.
-      gmacs: multiply-adds of a picture of the most common size, in 10^9.
-      milliseconds: of a prediction from such a picture to its class map.
+      gmacs: multiply-adds of an image of the most common size, in 10^9.
+      milliseconds: of a prediction from such an image to its class map.
     """
 
     system: str
@@ -117,7 +117,7 @@ def compare(
     """
     from rnnseg import training
     from rnnseg.data import open_source
-    from rnnseg.evaluation import Evaluator, picture_of_size
+    from rnnseg.evaluation import Evaluator, image_of_size
     from rnnseg.loading import load_model
 
     print(f"\n{system}", flush=True)
@@ -131,7 +131,7 @@ def compare(
         numbers = ITERATIONS if model.recurrent else (1,)
         evaluator = Evaluator(model, numbers)
         result = evaluator(source, config.val_split)
-        image = picture_of_size(source, config.val_split, result.picture_size)
+        image = image_of_size(source, config.val_split, result.image_size)
         occurring = metrics.mean_iou_occurring(result.confusion)
         for index, iterations in enumerate(result.iterations):
             row = Row(

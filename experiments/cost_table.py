@@ -2,7 +2,7 @@
 
     python -m experiments.cost_table --out cost_table
 
-Counts them for ResNet-101 on pictures of 513x513 pixels with 21 classes, single-scale and at the
+Counts them for ResNet-101 on images of 513x513 pixels with 21 classes, single-scale and at the
 paper's six scales, each mirrored, too; everything as published, with nothing computed once for all
 iterations. Needs no data and no weights. Prints them beside the paper's, and writes OUT.csv and
 OUT.png.
@@ -42,7 +42,7 @@ PUBLISHED = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of the table; multiply-adds of a picture, in 10^9.
+    """One row of the table; multiply-adds of an image, in 10^9.
 
     Attributes:
       system: of `rnnseg.models.MODELS`.
@@ -80,7 +80,7 @@ def main(out):
             "paper: single-scale": [row.single_paper for row in rows],
             "paper: multi-scale": [row.multi_paper for row in rows],
         },
-        "multiply-adds a picture of 513x513 (G)",
+        "multiply-adds per image of 513x513 (G)",
         xscale="log",
     )
     print(f"\nwrote {out}.csv and {out}.png")

@@ -3,7 +3,7 @@
     python -m experiments.curve_shape runs/voc --data data/voc --iterations 12
 
 Prints for every number of iterations the mIoU of all classes and of those that occur in enough
-pictures (with a class that occurs once, mIoU moves by several points on one picture); and the mean
+images (with a class that occurs once, mIoU moves by several points on one image); and the mean
 size of what the iteration added to the canvas, 0-1, where 1 is as far as the last layer can go, and
 the mean lead of the best class over the second, in logits.
 """
@@ -20,9 +20,9 @@ from rnnseg.commands import Command
 @click.option("--split", default="val", show_default=True, help="Split to look at.")
 @click.option("--iterations", type=click.IntRange(min=1), default=12, show_default=True)
 @click.option(
-    "--pictures", default=20, show_default=True, help="Pictures in which a class is not rare."
+    "--images", default=20, show_default=True, help="Images in which a class is not rare."
 )
-def main(model, data, split, iterations, pictures):
+def main(model, data, split, iterations, images):
     """Print mIoU of all and of the frequent classes, increments and leads by iteration."""
     from rnnseg.data import open_source
     from rnnseg.data.scan import scan_split
@@ -33,10 +33,10 @@ def main(model, data, split, iterations, pictures):
     segmenter = load_model(model)
     result = Evaluator(segmenter, range(1, iterations + 1))(source, split)
     scan = scan_split(source, split)
-    frequent = scan.label_pictures[: source.num_classes] >= pictures
+    frequent = scan.label_images[: source.num_classes] >= images
     increments, leads = _canvas_moves(segmenter, source, split, iterations)
     named = [name for name, often in zip(source.class_names, frequent, strict=True) if often]
-    print(f"in {pictures} or more pictures: {', '.join(named) or 'no class'}\n")
+    print(f"in {images} or more images: {', '.join(named) or 'no class'}\n")
     print("iterations  mIoU %  mIoU % of these  increment  lead")
     for index in range(iterations):
         of_frequent = 100 * np.mean(result.class_iou[index, frequent]) if named else np.nan
@@ -47,10 +47,10 @@ def main(model, data, split, iterations, pictures):
 
 
 def _canvas_moves(model, source, split, iterations, every=10):
-    """Mean size of the increments and mean lead by iteration, over every tenth picture."""
+    """Mean size of the increments and mean lead by iteration, over every tenth image."""
     import tensorflow as tf
 
-    from rnnseg.data.pipeline import evaluation_pictures
+    from rnnseg.data.pipeline import evaluation_images
 
     trace = tf.function(
         lambda image: model.trace(image[tf.newaxis], iterations),
@@ -58,7 +58,7 @@ def _canvas_moves(model, source, split, iterations, every=10):
         autograph=False,
     )
     increments, leads = [], []
-    for image, _, _ in evaluation_pictures(source, split).shard(every, 0):
+    for image, _, _ in evaluation_images(source, split).shard(every, 0):
         canvases = trace(image).numpy()
         steps = np.diff(canvases, axis=0, prepend=np.zeros_like(canvases[:1]))
         increments.append(np.abs(steps).mean(axis=(1, 2, 3, 4)))

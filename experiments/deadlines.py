@@ -3,7 +3,7 @@ r"""Whether deadlines are met while other processes keep the machine busy.
     python -m experiments.deadlines exported/camvid/anytime.tflite photos --load 0 --load 4
 
 For each number of busy processes, which it starts itself, each with nothing to do but to count:
-segments pictures under random deadlines, evenly spread from one to three times what a prediction of
+segments images under random deadlines, evenly spread from one to three times what a prediction of
 one iteration takes under that load, and prints
 
 - the milliseconds of such a prediction and of an iteration, medians;
@@ -31,7 +31,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rnnseg.commands import Command
-from rnnseg.loading import find_pictures, read_picture
+from rnnseg.loading import find_images, read_image
 from rnnseg.planning import most_iterations
 from rnnseg.runtime import Result, Segmenter
 
@@ -77,17 +77,17 @@ class Call:
 
 @click.command(cls=Command)
 @click.argument("file", metavar="ANYTIME.TFLITE")
-@click.argument("pictures", nargs=-1, required=True)
+@click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--load", type=click.IntRange(min=0), multiple=True, default=(0, 4),
               show_default=True, help="Busy processes; may be repeated.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--calls", type=click.IntRange(min=1), default=200, show_default=True,
               help="How many for each load.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True,
-              help="Pictures that take turns.")  # fmt: skip
-def main(file, pictures, load, threads, calls, limit):
+              help="Images that take turns.")  # fmt: skip
+def main(file, names, load, threads, calls, limit):
     """Print how well deadlines are met on a busy machine."""
-    images = [read_picture(path) for path in find_pictures(pictures)[:limit]]
+    images = [read_image(path) for path in find_images(names)[:limit]]
     for processes in load:
         with busy(processes):
             segmenter = Segmenter(file, threads)
@@ -113,7 +113,7 @@ def busy(processes: int):
 
 
 def measure(segmenter: Segmenter, images: Sequence[np.ndarray], calls: int) -> list[Call]:
-    """Segments pictures under random deadlines.
+    """Segments images under random deadlines.
 
     Args:
       segmenter: without any call so far.

@@ -3,16 +3,16 @@ r"""Exported segmenters beside published ones: time, size, memory and mIoU of Li
     python -m experiments.device_benchmark exported/voc/anytime*.tflite --data data/voc \
         --peer deeplabv3_mnv2_pascal_quant.tflite --peer deeplabv3_257_mv_gpu.tflite
 
-Files are of one size; a peer is a file of another maker, from a picture, uint8 or float32 in
+Files are of one size; a peer is a file of another maker, from an image, uint8 or float32 in
 [-1, 1], to a class map or logits. Prints
 
-- for each of `--threads`, milliseconds of a picture of the file's size: the stages encode, refine
+- for each of `--threads`, milliseconds of an image of the file's size: the stages encode, refine
   (an iteration, the mean of several) and read (sparsely, in NumPy), and whole predictions of 1, 2
   and 6 iterations; of a peer the one prediction that it makes. All files take turns, `--repeats`
   times; medians are printed. Then the ratio of every whole prediction to the first peer's;
 - the size of each file, and the most memory that a process needs for it beyond what it had before:
   opening, and three predictions;
-- with `--data`, mIoU over all pictures of `--split`: over all classes as usually defined, and over
+- with `--data`, mIoU over all images of `--split`: over all classes as usually defined, and over
   those that occur.
 """
 
@@ -42,7 +42,7 @@ STAGES = ("encode", "refine", "read")
 _GREY = (128, 128, 128)
 
 Maps = dict[int, np.ndarray]
-"""Class maps of a picture, `(height, width)`, by number of iterations."""
+"""Class maps of an image, `(height, width)`, by number of iterations."""
 
 
 class Ours:
@@ -66,18 +66,18 @@ class Ours:
         self._segmenter = Segmenter(path, threads)
         info = self._segmenter.info
         if info.size is None:
-            raise UserError(f"{path} is for pictures of any size: expected one of a fixed size")
+            raise UserError(f"{path} is for images of any size: expected one of a fixed size")
         self.name = path.name
         self.numbers = ITERATIONS if info.recurrent else (1,)
         self.stages = {stage: [] for stage in STAGES}
         self._size, self._padding = info.size, info.padding
 
     def fit(self, image: np.ndarray) -> np.ndarray:
-        """A picture of any size, uint8 RGB, as one of the file's size."""
+        """An image of any size, uint8 RGB, as one of the file's size."""
         return framing.fit(image, self._size, self._padding)[0]
 
     def predict(self, image: np.ndarray, iterations: int) -> None:
-        """Segments a picture of the file's size."""
+        """Segments an image of the file's size."""
         result = self._segmenter(image, iterations=iterations)
         if iterations == self.numbers[-1]:
             for stage, milliseconds in result.stages.items():
@@ -85,7 +85,7 @@ class Ours:
                 self.stages[stage].append(each)
 
     def maps(self, image: np.ndarray) -> Maps:
-        """The class maps of a picture of any size."""
+        """The class maps of an image of any size."""
         results = self._segmenter.steps(image, self.numbers[-1])
         return {each.iterations: each.classes for each in results if each.iterations in ITERATIONS}
 
@@ -107,7 +107,7 @@ class Peer:
         )
         shape, kind = self._input["shape"], self._input["dtype"]
         if len(shape) != 4 or shape[3] != 3 or kind not in (np.uint8, np.float32):
-            raise UserError(f"{path} takes {kind.__name__} {tuple(shape)}: expected a picture")
+            raise UserError(f"{path} takes {kind.__name__} {tuple(shape)}: expected an image")
         self.name = path.name
         self.stages = {}
         self._size = tuple(int(side) for side in shape[1:3])
@@ -163,13 +163,13 @@ def main(files, peers, data, split, threads, repeats):
 
 
 def _open(data, split):
-    """A data set, and the first picture of its split."""
+    """A data set, and the first image of its split."""
     from rnnseg.data import open_source
-    from rnnseg.data.pipeline import evaluation_pictures
+    from rnnseg.data.pipeline import evaluation_images
 
     source = open_source(data)
     source.require_split(split)
-    image, *_ = next(evaluation_pictures(source, split).as_numpy_iterator())
+    image, *_ = next(evaluation_images(source, split).as_numpy_iterator())
     return source, image
 
 
@@ -180,7 +180,7 @@ def measure_times(
 
     Args:
       models: as opened for some threads; their `stages` are filled.
-      image: a picture, uint8 RGB, that is fitted to each; None: noise.
+      image: an image, uint8 RGB, that is fitted to each; None: noise.
       repeats: how often each has its turn.
 
     Returns:
@@ -263,7 +263,7 @@ def measure_miou(
     models: Sequence[Ours | Peer], source, split: str
 ) -> dict[tuple[str, int], tuple[float, float]]:
     """Mean IoU, 0-1, of all classes and of those that occur, by name and number of iterations."""
-    from rnnseg.data.pipeline import evaluation_pictures
+    from rnnseg.data.pipeline import evaluation_images
 
     classes = source.num_classes
     confusions = {
@@ -271,9 +271,9 @@ def measure_miou(
         for model in models
         for number in model.numbers
     }
-    pictures = evaluation_pictures(source, split).as_numpy_iterator()
+    images = evaluation_images(source, split).as_numpy_iterator()
     total = source.require_split(split)
-    for image, label, *_ in tqdm(pictures, "mIoU", total, unit="picture", disable=None):
+    for image, label, *_ in tqdm(images, "mIoU", total, unit="image", disable=None):
         for model in models:
             for number, class_map in model.maps(image).items():
                 confusions[model.name, number] += metrics.confusion_matrix(

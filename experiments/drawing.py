@@ -1,4 +1,4 @@
-"""What figures of several experiments have in common: grids of pictures, curves, their axes."""
+"""What figures of several experiments have in common: grids of images, curves, their axes."""
 
 import dataclasses
 import itertools
@@ -19,12 +19,12 @@ class Panel:
     """One place of a grid.
 
     Attributes:
-      picture: RGB, uint8 `(h, w, 3)`, or a class map with class indices or `IGNORE_LABEL`,
+      image: RGB, uint8 `(h, w, 3)`, or a class map with class indices or `IGNORE_LABEL`,
         `(h, w)`.
       title: what stands over it.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     title: str = ""
 
 
@@ -35,7 +35,7 @@ def save_grid(
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
 ) -> None:
-    """Draws rows of pictures and class maps, and names the colours of the classes that occur.
+    """Draws rows of images and class maps, and names the colours of the classes that occur.
 
     Args:
       path: PNG file.
@@ -46,10 +46,10 @@ def save_grid(
     """
     ratios = []
     for row in rows:
-        sizes = [panel.picture.shape[:2] for panel in row if panel is not None]
+        sizes = [panel.image.shape[:2] for panel in row if panel is not None]
         ratios.append(max(height / width for height, width in sizes))
     titles = sum(max(_lines(panel) for panel in row if panel is not None) for row in rows)
-    maps = [panel.picture for row in rows for panel in row if _is_map(panel)]
+    maps = [panel.image for row in rows for panel in row if _is_map(panel)]
     shown = np.unique(np.concatenate([np.unique(each) for each in maps]))
     side = min(max(_WIDTH / len(rows[0]), _LEAST_WIDTH), _MOST_WIDTH)
     width = side * len(rows[0]) + 0.2 * any(names)
@@ -64,10 +64,10 @@ def save_grid(
         for axes, panel in zip(axes_row, row, strict=True):
             axes.set(xticks=[], yticks=[], frame_on=False)
             if panel is not None:
-                picture = panel.picture
+                image = panel.image
                 if _is_map(panel):
-                    picture = visualize.colorize(picture, colors)
-                axes.imshow(picture, interpolation="antialiased")
+                    image = visualize.colorize(image, colors)
+                axes.imshow(image, interpolation="antialiased")
                 # A $ in a file's name is no formula.
                 axes.set_title(panel.title, fontsize=8, pad=3, parse_math=False)
         axes_row[0].set_ylabel(name, fontsize=8, parse_math=False)
@@ -84,7 +84,7 @@ def save_starts(
     source,
     numbers: Iterable[int],
 ) -> None:
-    """Draws the class maps of a picture by iteration, from a blank canvas and from seeds.
+    """Draws the class maps of an image by iteration, from a blank canvas and from seeds.
 
     Args:
       path: PNG file.
@@ -97,7 +97,7 @@ def save_starts(
     """
     numbers = [number for number in numbers if number <= len(blank)]
     maps = [Panel(blank[number - 1], f"n = {number}") for number in numbers]
-    rows = [[Panel(image, "picture"), None, *maps, Panel(truth, "ground truth")]]
+    rows = [[Panel(image, "image"), None, *maps, Panel(truth, "ground truth")]]
     for index, each in enumerate(seeded.values()):
         seed = Panel(each[0], "" if index else "seed")
         rows.append([None, seed, *(Panel(each[number]) for number in numbers), None])
@@ -105,7 +105,7 @@ def save_starts(
 
 
 def _is_map(panel: Panel | None) -> bool:
-    return panel is not None and panel.picture.ndim == 2
+    return panel is not None and panel.image.ndim == 2
 
 
 def _lines(panel: Panel) -> int:

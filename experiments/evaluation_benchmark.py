@@ -5,15 +5,15 @@ r"""How fast evaluation is, what memory it takes, and whether its scores are the
 
 Prints
 
-- pictures a second at 1 to 12 iterations in one pass, decoding and scoring included: as built; with
+- images a second at 1 to 12 iterations in one pass, decoding and scoring included: as built; with
   all logits of every iteration interpolated and all pixels counted one by one; averaged over six
   scales, each mirrored, too;
-- milliseconds of reading a class map, sparsely and densely, at the pictures' size and from the same
-  pictures scaled to 1024x2048, and whether both are equal;
-- the most memory that a process takes that evaluates a picture of 1024x2048 pixels, against the
+- milliseconds of reading a class map, sparsely and densely, at the images' size and from the same
+  images scaled to 1024x2048, and whether both are equal;
+- the most memory that a process takes that evaluates an image of 1024x2048 pixels, against the
   number of iterations traced; each measured in a process of its own. Beside it what it is when the
   logits of all iterations are kept;
-- with `--cityscapes`, milliseconds a picture of Cityscapes' scores, ours and those of
+- with `--cityscapes`, milliseconds per image of Cityscapes' scores, ours and those of
   cityscapesscripts, and whether they agree to the last digit (`experiments.cityscapes_scoring`).
 
 All that is compared takes turns, `--repeats` times; medians are printed.
@@ -37,7 +37,7 @@ from experiments.tables import SCALES
 from rnnseg import metrics, reading
 from rnnseg.commands import Command
 from rnnseg.data import open_source
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.timing import take_turns
@@ -57,21 +57,21 @@ MEMORY_FORMS = ("one view", "all views", "logits kept")
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.option("--data", required=True, help="What the model was trained on.")
-@click.option("--split", default="val", show_default=True, help="Split to take pictures from.")
-@click.option("--pictures", type=click.IntRange(min=1), default=10, show_default=True,
+@click.option("--split", default="val", show_default=True, help="Split to take images from.")
+@click.option("--images", "count", type=click.IntRange(min=1), default=10, show_default=True,
               help="How many.")  # fmt: skip
 @click.option("--cityscapes", "truth", type=click.Path(exists=True, path_type=pathlib.Path),
               help="Folder with Cityscapes' ground truth, *_labelIds.png.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
-def main(model, data, split, pictures, truth, repeats):
+def main(model, data, split, count, truth, repeats):
     """Print speed and memory of evaluation, and Cityscapes' scores beside the official ones."""
     segmenter, source = rnnseg.load_model(model), open_source(data)
     source.require_split(split)
-    print(report_speed(measure_speed(segmenter, source, split, pictures, repeats)), flush=True)
+    print(report_speed(measure_speed(segmenter, source, split, count, repeats)), flush=True)
     images = [
-        image for image, *_ in evaluation_pictures(source, split).take(pictures).as_numpy_iterator()
+        image for image, *_ in evaluation_images(source, split).take(count).as_numpy_iterator()
     ]
-    for name, size in (("the pictures' size", None), ("{}x{}".format(*FULL_SIZE), FULL_SIZE)):
+    for name, size in (("the images' size", None), ("{}x{}".format(*FULL_SIZE), FULL_SIZE)):
         print(report_reading(name, *measure_reading(segmenter, images, size, repeats)), flush=True)
     if truth is not None:
         print(report_scoring(*measure_scoring(truth, repeats)), flush=True)
@@ -79,19 +79,19 @@ def main(model, data, split, pictures, truth, repeats):
 
 
 def measure_speed(
-    model, source, split: str, pictures: int, repeats: int, iterations: Sequence[int] = ITERATIONS
+    model, source, split: str, images: int, repeats: int, iterations: Sequence[int] = ITERATIONS
 ) -> dict[str, float]:
-    """Pictures a second of evaluations in different ways.
+    """Images a second of evaluations in different ways.
 
     Args:
       model: a segmenter.
       source: the data.
       split: its split.
-      pictures: how many of it.
+      images: how many of it.
       repeats: how often each has its turn.
       iterations: numbers of iterations that are scored.
     """
-    examples = evaluation_pictures(source, split).take(pictures)
+    examples = evaluation_images(source, split).take(images)
     trace = _tracing(model, iterations[-1])
     read = tf.function(model.read, reduce_retracing=True, autograph=False)
 
@@ -112,13 +112,13 @@ def measure_speed(
         "densely": lambda: run(densely, _count_pixels),
         "all views": lambda: run(several),
     }
-    count = min(pictures, source.split_sizes[split])
+    count = min(images, source.split_sizes[split])
     times = take_turns(list(functions.values()), repeats)
     return {name: count / seconds for name, seconds in zip(functions, times, strict=True)}
 
 
 def _tracing(model, iterations):
-    """A function from a picture, float32, to its canvases after each iteration."""
+    """A function from an image, float32, to its canvases after each iteration."""
     return tf.function(
         lambda image: model.trace(image[tf.newaxis], iterations),
         input_signature=[tf.TensorSpec((None, None, 3))],
@@ -135,7 +135,7 @@ def _count_pixels(label, class_map, classes) -> np.ndarray:
 
 def report_speed(speeds: dict[str, float]) -> str:
     """The table of `measure_speed`."""
-    lines = ["pictures a second, all numbers of iterations in one pass"]
+    lines = ["images a second, all numbers of iterations in one pass"]
     lines += [f"  {name:10s}  {speed:8.2f}" for name, speed in speeds.items()]
     return "\n".join(lines)
 
@@ -147,13 +147,13 @@ def measure_reading(
 
     Args:
       model: a segmenter.
-      images: pictures.
+      images: images.
       size: that they are scaled to before, or None.
       repeats: how often each canvas is read.
 
     Returns:
       Seconds sparsely and densely, and the share of the cells on borders: medians over the
-      pictures.
+      images.
 
     Raises:
       AssertionError: the two do not give the same.
@@ -211,14 +211,14 @@ def measure_memory(
     iterations: int,
     size: tuple[int, int] = FULL_SIZE,
 ) -> int:
-    """Bytes that this process has taken at its peak once a picture is evaluated.
+    """Bytes that this process has taken at its peak once an image is evaluated.
 
     Args:
       form: one of `MEMORY_FORMS`.
       encoder: a name.
       hidden_channels: widths of the layers before the last.
       iterations: how many are traced, each of them scored.
-      size: of the picture.
+      size: of the image.
     """
     classes = len(CITYSCAPES.names)
     model = rnnseg.RecurrentSegmenter(classes, encoder, None, hidden_channels=hidden_channels)

@@ -1,20 +1,20 @@
-"""Pictures over the iterations, with what each has cost so far.
+"""Images over the iterations, with what each has cost so far.
 
-    python -m experiments.iteration_strips runs/voc --data data/voc --picture 3 --picture 40 \
+    python -m experiments.iteration_strips runs/voc --data data/voc --image 3 --image 40 \
         --out strips.png
     python -m experiments.iteration_strips runs/camvid street.jpg --iterations 1,7 --out street.png
 
-The paper's Figure 2 (columns of one to six iterations, ground truth at the right, of pictures of a
-data set) and Figure 3 (street pictures at full size, one iteration beside seven). Files that are
+The paper's Figure 2 (columns of one to six iterations, ground truth at the right, of images of a
+data set) and Figure 3 (street images at full size, one iteration beside seven). Files that are
 named have no ground truth. Over every column stands how many multiply-adds a prediction with so
-many iterations takes, encoder included; over every row where pictures have several sizes.
+many iterations takes, encoder included; over every row where images have several sizes.
 
 OUT.png has the figure, OUT.csv for every map its cost, the share of its pixels that changed their
-class since the map before, and of a labelled picture the share of right pixels.
+class since the map before, and of a labelled image the share of right pixels.
 
 The paper shows masks that grow finer with every iteration.
 
-Found on CamVid, a subset of VOC and street pictures: the first map has everything that later ones
+Found on CamVid, a subset of VOC and street images: the first map has everything that later ones
 have, with holes and ragged borders; the next ones close holes and smooth borders and change up to
 two pixels in a hundred each, the later ones fewer. Finer detail does not come: what is thinner than
 a canvas pixel is missing after seven iterations as it is after one.
@@ -36,7 +36,7 @@ from rnnseg.files import check_writable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
+class Example:
     """One row of the figure.
 
     Attributes:
@@ -55,7 +55,7 @@ class Row:
     """One map.
 
     Attributes:
-      picture: its name.
+      image: its name.
       iterations: how many.
       gmacs: multiply-adds of the whole prediction, in 10^9.
       changed: share of the pixels whose class is another one than in the map before, in percent;
@@ -64,7 +64,7 @@ class Row:
         no label.
     """
 
-    picture: str
+    image: str
     iterations: int
     gmacs: float
     changed: float | None
@@ -73,17 +73,17 @@ class Row:
 
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.argument("pictures", nargs=-1)
-@click.option("--data", help="Folder that a data_prep command built; see --picture.")
+@click.argument("images", nargs=-1)
+@click.option("--data", help="Folder that a data_prep command built; see --image.")
 @click.option("--split", default="val", show_default=True, help="Its split.")
-@click.option("--picture", "numbers", type=click.IntRange(min=0), multiple=True,
+@click.option("--image", "numbers", type=click.IntRange(min=0), multiple=True,
               help="Which one of the split, from 0; may be repeated.")  # fmt: skip
 @click.option("--iterations", type=IterationNumbers(), default="1-6", show_default=True,
               help="The columns.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True,
               help="PNG file; a CSV file of the same name is written beside it.")  # fmt: skip
-def main(model, pictures, data, split, numbers, iterations, out):
-    """Draw class maps of pictures after several numbers of iterations."""
+def main(model, images, data, split, numbers, iterations, out):
+    """Draw class maps of images after several numbers of iterations."""
     from rnnseg.loading import load_model
     from rnnseg.palette import default_colors
 
@@ -92,14 +92,14 @@ def main(model, pictures, data, split, numbers, iterations, out):
     segmenter = load_model(model)
     if not segmenter.recurrent:
         raise UserError(f"{model} is feed-forward: expected a recurrent model")
-    chosen = [*read_files(pictures), *read_split(segmenter, data, split, numbers)]
+    chosen = [*read_files(images), *read_split(segmenter, data, split, numbers)]
     if not chosen:
-        raise UserError("no picture to draw: name files, or give --data and --picture")
+        raise UserError("no image to draw: name files, or give --data and --image")
     drawn, rows = [], []
-    for picture in chosen:
-        maps = class_maps(segmenter, picture.image, iterations)
-        measured = measure(segmenter, picture, maps)
-        drawn.append((picture, maps, measured))
+    for example in chosen:
+        maps = class_maps(segmenter, example.image, iterations)
+        measured = measure(segmenter, example, maps)
+        drawn.append((example, maps, measured))
         rows += measured
     colors = segmenter.class_colors or default_colors(segmenter.num_classes)
     names = segmenter.class_names or [f"class {index}" for index in range(len(colors))]
@@ -109,67 +109,67 @@ def main(model, pictures, data, split, numbers, iterations, out):
     print(f"\nwrote {out} and {out.with_suffix('.csv')}")
 
 
-def read_files(names: Sequence[str]) -> Iterator[Picture]:
-    """Pictures from files, folders or patterns."""
-    from rnnseg.loading import find_pictures, read_picture
+def read_files(names: Sequence[str]) -> Iterator[Example]:
+    """Images from files, folders or patterns."""
+    from rnnseg.loading import find_images, read_image
 
-    for path in find_pictures(names):
-        yield Picture(path.stem, read_picture(path))
+    for path in find_images(names):
+        yield Example(path.stem, read_image(path))
 
 
-def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> list[Picture]:
-    """Pictures of a data set with their labels, in the order of `numbers`.
+def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> list[Example]:
+    """Images of a data set with their labels, in the order of `numbers`.
 
     Raises:
       UserError: data without numbers or the other way round; other classes than the model's; or the
-        split has fewer pictures.
+        split has fewer images.
     """
     from rnnseg.data import open_source
-    from rnnseg.data.pipeline import evaluation_pictures
+    from rnnseg.data.pipeline import evaluation_images
     from rnnseg.evaluation import check_classes
 
     if bool(data) != bool(numbers):
-        raise UserError("give --data and --picture together, or neither")
+        raise UserError("give --data and --image together, or neither")
     if not data:
         return []
     source = open_source(data)
     check_classes(model, source)
     count = source.require_split(split)
     if max(numbers) >= count:
-        raise UserError(f"--picture {max(numbers)}: expected 0 to {count - 1}, those of {split}")
-    examples = evaluation_pictures(source, split)
+        raise UserError(f"--image {max(numbers)}: expected 0 to {count - 1}, those of {split}")
+    examples = evaluation_images(source, split)
     chosen = []
     for number in numbers:
         ((image, label, name),) = examples.skip(number).take(1).as_numpy_iterator()
-        chosen.append(Picture(name.decode(), image, label))
+        chosen.append(Example(name.decode(), image, label))
     return chosen
 
 
 def class_maps(model, image: np.ndarray, iterations: Sequence[int]) -> dict[int, np.ndarray]:
-    """The class maps of a picture by number of iterations."""
-    model.check_picture(*image.shape[:2])
+    """The class maps of an image by number of iterations."""
+    model.check_image(*image.shape[:2])
     every = enumerate(model.predictor.every_iteration(image, max(iterations)), start=1)
     return {number: class_map for number, class_map in every if number in iterations}
 
 
-def measure(model, picture: Picture, maps: dict[int, np.ndarray]) -> list[Row]:
-    """What the maps of a picture cost, and how they differ.
+def measure(model, example: Example, maps: dict[int, np.ndarray]) -> list[Row]:
+    """What the maps of an image cost, and how they differ.
 
     Args:
       model: that made them.
-      picture: of which they are.
+      example: the image and its label.
       maps: by number of iterations.
     """
-    costs = model.predictor.costs(*picture.image.shape[:2])
+    costs = model.predictor.costs(*example.image.shape[:2])
     rows, before = [], None
     for number, class_map in maps.items():
         changed = right = None
         if before is not None:
             changed = 100 * float(np.mean(class_map != before))
-        if picture.label is not None:
-            counted = picture.label != IGNORE_LABEL
-            right = 100 * float(np.mean(class_map[counted] == picture.label[counted]))
-        rows.append(Row(picture.name, number, costs.total(number) / 1e9, changed, right))
+        if example.label is not None:
+            counted = example.label != IGNORE_LABEL
+            right = 100 * float(np.mean(class_map[counted] == example.label[counted]))
+        rows.append(Row(example.name, number, costs.total(number) / 1e9, changed, right))
         before = class_map
     return rows
 
@@ -178,11 +178,11 @@ def panels(drawn) -> list[list[Panel | None]]:
     """The rows of the figure.
 
     Args:
-      drawn: of every picture itself, its maps by number of iterations, and its rows.
+      drawn: of every image itself, its maps by number of iterations, and its rows.
     """
-    labelled = any(picture.label is not None for picture, *_ in drawn)
+    labelled = any(example.label is not None for example, *_ in drawn)
     grid, over = [], None
-    for picture, maps, measured in drawn:
+    for example, maps, measured in drawn:
         costs = [f"{row.gmacs:.2f} G" for row in measured]
         costs[0] += " multiply-adds"
         titles = [
@@ -192,10 +192,10 @@ def panels(drawn) -> list[list[Panel | None]]:
             titles = [""] * len(costs)
         first = over is None
         over = costs
-        row = [Panel(picture.image, "picture" if first else "")]
+        row = [Panel(example.image, "image" if first else "")]
         row += map(Panel, maps.values(), titles)
         if labelled:
-            truth = picture.label
+            truth = example.label
             row.append(None if truth is None else Panel(truth, "ground truth" if first else ""))
         grid.append(row)
     return grid
@@ -204,16 +204,14 @@ def panels(drawn) -> list[list[Panel | None]]:
 def table(rows: Sequence[Row]) -> str:
     """All maps, as a table of Markdown."""
     lines = [
-        "| picture | iterations | multiply-adds G | changed % | right % |",
+        "| image | iterations | multiply-adds G | changed % | right % |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         changed, right = (
             "" if value is None else f"{value:.2f}" for value in (row.changed, row.right)
         )
-        lines.append(
-            f"| {row.picture} | {row.iterations} | {row.gmacs:.3f} | {changed} | {right} |"
-        )
+        lines.append(f"| {row.image} | {row.iterations} | {row.gmacs:.3f} | {changed} | {right} |")
     return "\n".join(lines)
 
 

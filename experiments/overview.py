@@ -1,4 +1,4 @@
-r"""The picture that the README opens with: a photograph over the iterations, curves under it.
+r"""The image that the README opens with: a photograph over the iterations, curves under it.
 
     pip install scikit-image
     python -m experiments.overview runs/compared_voc/rnn_context \
@@ -174,8 +174,8 @@ def save_figure(
     visualize.save_figure(path, figure)
     # A palette makes the file a third as large. Median cut, Pillow's usual way to choose its
     # colours, would lose the green of the eyes.
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    with Image.open(path) as saved:
+        small = saved.convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     with atomic_path(path) as temporary:
         small.save(temporary, format="PNG", optimize=True)
 
@@ -194,7 +194,7 @@ def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[int, float
         axes.annotate(name, (cost, score), xytext=(0, 7 - 20 * (index % 2)), ha="center",
                       textcoords="offset points", fontsize=8)  # fmt: skip
     axes.margins(x=0.1, y=0.18)
-    axes.set_xlabel("multiply-adds a picture (G)")
+    axes.set_xlabel("multiply-adds per image (G)")
     axes.set_ylabel("mIoU of the classes that occur (%)", fontsize=9)
     axes.set_title(title, fontsize=10)
     axes.legend(frameon=False, fontsize=8, loc="best")

@@ -11,7 +11,7 @@ commands from the archives to the test server's files, and a table in Markdown, 
 
 Multiply-adds and memory are counted on the graph of a step (`experiments/step_costs.py`). Hours
 follow from what a GPU is said to do at its best and from the share of it that is assumed to be
-reached; nobody has measured them on a GPU. `--measure` runs real steps with one to four pictures on
+reached; nobody has measured them on a GPU. `--measure` runs real steps with one to four images on
 this machine's CPU and prints their memory beside the estimate, and beside the multiply-adds those
 of TensorFlow's profiler, which counts activations and normalisation, too. It needs Linux.
 """
@@ -25,7 +25,7 @@ from rnnseg.config import TrainingConfig, load_recipe
 
 _VIEWS = "--scales 0.5,0.75,1,1.25,1.5,1.75 --flip"
 _GPUS = (1, 8)
-_MEASURED = (1, 2, 4)  # pictures
+_MEASURED = (1, 2, 4)  # images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Training:
     Attributes:
       title: of the data.
       recipe: by its name.
-      pictures: to train on.
+      images: to train on.
       classes: of the data.
       epochs: None for the recipe's.
       options: of `rnnseg train`, one table row each; the first is the recipe's own form.
       commands: from the archives to the results.
-      read: pictures a second that a core reads and augments, of `experiments.pipeline_benchmark`.
+      read: images a second that a core reads and augments, of `experiments.pipeline_benchmark`.
     """
 
     title: str
     recipe: str
-    pictures: int
+    images: int
     classes: int
     epochs: int | None
     options: tuple[str, ...]
@@ -66,7 +66,7 @@ TRAININGS = {
     "coco": Training(
         title="Features from COCO",
         recipe="voc_paper",
-        pictures=60_000,
+        images=60_000,
         classes=21,
         epochs=30,
         options=("--train-encoder",),
@@ -80,7 +80,7 @@ TRAININGS = {
     "voc": Training(
         title="PASCAL VOC 2012",
         recipe="voc_paper",
-        pictures=10_582,
+        images=10_582,
         classes=21,
         epochs=None,
         options=("", "--recompute", "--train-encoder"),
@@ -93,7 +93,7 @@ TRAININGS = {
             "python -m experiments.voc_table runs/voc_paper/last.keras --data data/voc \\",
             "    --iterations 1,3,6,12 --out voc_table",
             "python -m experiments.submissions voc runs/voc_paper/last.keras \\",
-            f"    --pictures VOC2012test.tar --iterations 6,12 {_VIEWS} \\",
+            f"    --images VOC2012test.tar --iterations 6,12 {_VIEWS} \\",
             "    --out submissions",
         ),
         read=1121.9 / 4,
@@ -101,7 +101,7 @@ TRAININGS = {
     "cityscapes": Training(
         title="Cityscapes",
         recipe="cityscapes_paper",
-        pictures=22_973,
+        images=22_973,
         classes=19,
         epochs=None,
         options=("", "--recompute", "--train-encoder"),
@@ -115,7 +115,7 @@ TRAININGS = {
             "python -m experiments.cityscapes_table runs/cityscapes_paper/last.keras \\",
             "    --data data/cityscapes_coarse --iterations 1,6,12 --out cityscapes_table",
             "python -m experiments.submissions cityscapes runs/cityscapes_paper/last.keras \\",
-            "    --pictures leftImg8bit_trainvaltest.zip --iterations 6,12 \\",
+            "    --images leftImg8bit_trainvaltest.zip --iterations 6,12 \\",
             f"    {_VIEWS} --out submissions",
         ),
         read=70.2 / 4,
@@ -174,13 +174,13 @@ def needs(training: Training, device: Device, precision: str) -> str:
 
     config = training.config("", precision)
     epochs = training.epochs or config.epochs
-    steps = epochs * (training.pictures // config.batch_size)
+    steps = epochs * (training.images // config.batch_size)
     shares = tuple(config.batch_size // count for count in _GPUS)
     lines = [
-        f"{training.title}: {training.pictures:,} pictures, {epochs} epochs, {steps:,} steps of "
+        f"{training.title}: {training.images:,} images, {epochs} epochs, {steps:,} steps of "
         f"{config.batch_size} crops of {config.crop[0]}x{config.crop[1]}, {precision}.",
         "",
-        "| options | trainable parameters | multiply-adds a picture | in all | one GPU: memory | "
+        "| options | trainable parameters | multiply-adds per image | in all | one GPU: memory | "
         "time | eight GPUs: memory of each | time | cores that read |",
         f"|{' --- |' * 9}",
     ]
@@ -210,7 +210,7 @@ def measured(training: Training, precision: str) -> str:
     lines = [
         f"{training.title}, {precision}, on a CPU:",
         "",
-        "| options | pictures | memory | estimate | time | multiply-adds a picture | profiler |",
+        "| options | images | memory | estimate | time | multiply-adds per image | profiler |",
         f"|{' --- |' * 7}",
     ]
     for options in training.options:
@@ -220,14 +220,14 @@ def measured(training: Training, precision: str) -> str:
         if not config.recompute:  # whose graph shows one of several equal parts of the way back
             count = in_a_process(profile_step, config, training.classes)
             profiled = f"{count / 1e9:.1f} G"
-        for pictures in _MEASURED:
-            memory, seconds = in_a_process(measure_step, config, training.classes, pictures)
+        for images in _MEASURED:
+            memory, seconds = in_a_process(measure_step, config, training.classes, images)
             memory += 4 * costs.parameters  # which were there before
             cells = [
                 f"`{options}`" if options else "the recipe's",
-                f"{pictures}",
+                f"{images}",
                 f"{memory / 1e9:.2f} GB",
-                f"{costs.memory[pictures] / 1e9:.2f} GB",
+                f"{costs.memory[images] / 1e9:.2f} GB",
                 f"{seconds:.1f} s",
                 f"{costs.multiply_adds / 1e9:.1f} G",
                 profiled,
@@ -236,13 +236,13 @@ def measured(training: Training, precision: str) -> str:
     return "\n".join(lines)
 
 
-def measure_step(config: TrainingConfig, classes: int, pictures: int) -> tuple[int, float]:
+def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int, float]:
     """Memory of a run's first steps, in bytes, and the time of a later one, in seconds.
 
     Args:
       config: of the run.
       classes: of the data.
-      pictures: random ones, to train on.
+      images: random ones, to train on.
     """
     import keras
 
@@ -251,7 +251,7 @@ def measure_step(config: TrainingConfig, classes: int, pictures: int) -> tuple[i
     from rnnseg.timing import take_turns
 
     keras.config.set_dtype_policy(config.precision)
-    case = Case("", config.encoder, config.crop, pictures, config.hidden_channels, classes,
+    case = Case("", config.encoder, config.crop, images, config.hidden_channels, classes,
                 config.train_encoder)  # fmt: skip
     step = training_step(
         case, "recompute" if config.recompute else "as built", config.iterations, 0
@@ -261,7 +261,7 @@ def measure_step(config: TrainingConfig, classes: int, pictures: int) -> tuple[i
 
 
 def profile_step(config: TrainingConfig, classes: int) -> float:
-    """Multiply-adds of a step on one picture, by TensorFlow's profiler."""
+    """Multiply-adds of a step on one image, by TensorFlow's profiler."""
     from experiments import step_costs
 
     model = step_costs.build_unrolled(config, classes)

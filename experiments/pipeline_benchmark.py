@@ -1,15 +1,15 @@
-"""How fast training pictures come: ours, Model Garden's, and what decoding alone would allow.
+"""How fast training images come: ours, Model Garden's, and what decoding alone would allow.
 
     python -m experiments.pipeline_benchmark --voc data/voc --cityscapes data/cityscapes
 
-Prints pictures a second, the median of several repeats in which the candidates take turns, of
+Prints images a second, the median of several repeats in which the candidates take turns, of
 
-- decoding alone: every picture and label of the split `train` as a whole, by `decode`;
+- decoding alone: every image and label of the split `train` as a whole, by `decode`;
 - ours: the batches that a training gets, `training_batches`, with random scales of 0.5 to 2.0 and
   mirroring;
 - Model Garden: `segmentation_input.Decoder` and `Parser` with the same crop, scales and mirroring,
   in the order of its own input reader: map, map, batch, prefetch. As its own configurations do,
-  pictures of VOC are fitted to the crop before the random scaling, those of Cityscapes cropped at
+  images of VOC are fitted to the crop before the random scaling, those of Cityscapes cropped at
   their full size;
 
 then what share of its time a training waits for data: MobileNetV2 and a small stack, trained with
@@ -47,14 +47,14 @@ class Case:
 
     Attributes:
       crop: a side of the crops, in pixels.
-      pictures: in every turn, whole batches; a smaller split is gone through several times.
-      batch: pictures a batch.
+      images: in every turn, whole batches; a smaller split is gone through several times.
+      batch: images a batch.
       steps: of the training.
       garden: sizes that `segmentation_input.Parser` is given.
     """
 
     crop: int
-    pictures: int
+    images: int
     batch: int
     steps: int
     garden: Mapping[str, list[int]]
@@ -76,7 +76,7 @@ CASES = {
     "--json", "file", type=click.Path(path_type=pathlib.Path), help="Write all numbers here too."
 )
 def main(voc, cityscapes, repeats, file):
-    """Print pictures a second of the input pipeline, and how long training waits for it."""
+    """Print images a second of the input pipeline, and how long training waits for it."""
     folders = {"voc": voc, "cityscapes": cityscapes}
     folders = {name: folder for name, folder in folders.items() if folder}
     if not folders:
@@ -106,13 +106,13 @@ def measure(source, case: Case, repeats: int) -> dict:
       repeats: how often every candidate has its turn.
 
     Returns:
-      `pictures_per_second`: a list of `repeats` numbers for each candidate; `training`: seconds
+      `images_per_second`: a list of `repeats` numbers for each candidate; `training`: seconds
       that every step waited for its batch, `wait`, and computed, `compute`.
 
     Raises:
-      UserError: no pictures in the split `train`, or tf-models-official is not installed.
+      UserError: no images in the split `train`, or tf-models-official is not installed.
     """
-    size = min(source.require_split(_SPLIT), case.pictures)
+    size = min(source.require_split(_SPLIT), case.images)
     examples = list(source.read(_SPLIT).take(size).as_numpy_iterator())
     candidates = {
         "decoding alone": _timed(_decoded(examples, case)),
@@ -125,17 +125,17 @@ def measure(source, case: Case, repeats: int) -> dict:
     for turn, name in enumerate(tqdm(turns, desc="measure", leave=False, disable=None)):
         seconds = candidates[name]()
         if turn >= len(candidates):
-            speeds[name].append(case.pictures / seconds)
-    return {"pictures_per_second": speeds, "training": _training(source, examples, case)}
+            speeds[name].append(case.images / seconds)
+    return {"images_per_second": speeds, "training": _training(source, examples, case)}
 
 
 def report(name: str, case: Case, result: Mapping) -> str:
     """What is printed of one data set."""
-    speeds = result["pictures_per_second"]
+    speeds = result["images_per_second"]
     lines = [f"{name}, crops of {case.crop}x{case.crop}"]
     for candidate, values in speeds.items():
         lines.append(
-            f"  {candidate:24s}{statistics.median(values):8.1f} pictures a second "
+            f"  {candidate:24s}{statistics.median(values):8.1f} images a second "
             f"({min(values):.1f} to {max(values):.1f})"
         )
     for other in ("Model Garden", "decoding alone"):
@@ -146,7 +146,7 @@ def report(name: str, case: Case, result: Mapping) -> str:
     trained = len(result["training"]["wait"]) * case.batch / (wait + compute)
     lines.append(
         f"  {'training waits':24s}{100 * wait / (wait + compute):8.2f} % of its time (batches of "
-        f"{case.batch}, {trained:.2f} pictures a second)\n"
+        f"{case.batch}, {trained:.2f} images a second)\n"
     )
     return "\n".join(lines)
 
@@ -162,13 +162,13 @@ def _import_garden():
 
 
 def _repeated(examples, case):
-    """A data set of `case.pictures` elements, held in memory."""
+    """A data set of `case.images` elements, held in memory."""
     import tensorflow as tf
 
-    rounds = math.ceil(case.pictures / len(examples))
+    rounds = math.ceil(case.images / len(examples))
     if isinstance(examples[0], Mapping):
         examples = {key: [example[key] for example in examples] for key in examples[0]}
-    return tf.data.Dataset.from_tensor_slices(examples).repeat(rounds).take(case.pictures)
+    return tf.data.Dataset.from_tensor_slices(examples).repeat(rounds).take(case.images)
 
 
 def _decoded(examples, case):
@@ -184,9 +184,7 @@ def _ours(source, examples, case, epochs):
     from rnnseg.data.pipeline import Augmentation, training_batches
 
     held = _repeated(examples, case)
-    memory = dataclasses.replace(
-        source, split_sizes={_SPLIT: case.pictures}, read=lambda split: held
-    )
+    memory = dataclasses.replace(source, split_sizes={_SPLIT: case.images}, read=lambda split: held)
     augmentation = Augmentation((case.crop, case.crop), scale=(0.5, 2.0), flip=True)
     return training_batches(memory, _SPLIT, case.batch, augmentation, epochs)[0]
 

@@ -2,7 +2,7 @@
 
     python -m experiments.reading_benchmark exported/voc/anytime.tflite photos --threads 4
 
-Pictures are scaled down and padded to the file's size, so that all of it is read, after one
+Images are scaled down and padded to the file's size, so that all of it is read, after one
 iteration and after as many as in training. Prints, over these canvases, the share of the cells with
 different classes at their corners; milliseconds of `rnnseg.reading.read_sparsely` (one thread) and
 of the file's own `read` (`--threads`), of each canvas the median of `--repeats` turns, and of these
@@ -20,7 +20,7 @@ from rnnseg.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.exporting import fitting
 from rnnseg.interpreters import Stages
-from rnnseg.loading import find_pictures
+from rnnseg.loading import find_images
 from rnnseg.reading import read_sparsely
 from rnnseg.runtime import Segmenter
 from rnnseg.timing import take_turns
@@ -28,24 +28,24 @@ from rnnseg.timing import take_turns
 
 @click.command(cls=Command)
 @click.argument("file", metavar="ANYTIME.TFLITE")
-@click.argument("pictures", nargs=-1, required=True)
+@click.argument("images", nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True,
               help="Of the file's read.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=11, show_default=True)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True,
-              help="Pictures at most, evenly spread.")  # fmt: skip
-def main(file, pictures, threads, repeats, limit):
+              help="Images at most, evenly spread.")  # fmt: skip
+def main(file, images, threads, repeats, limit):
     """Print milliseconds of reading, sparsely and densely."""
     segmenter = Segmenter(file, threads)
     info = segmenter.info
     if info.size is None:
-        raise UserError(f"{file} is for pictures of any size: expected one of a fixed size")
+        raise UserError(f"{file} is for images of any size: expected one of a fixed size")
     stages = Stages(file, info, threads)
     borders, sparse_times, dense_times, equal = [], [], [], []
-    chosen = fitting.from_files(find_pictures(pictures), info.size, limit)
-    for picture in tqdm(chosen, desc="read", unit="picture", disable=None):
+    chosen = fitting.from_files(find_images(images), info.size, limit)
+    for image in tqdm(chosen, desc="read", unit="image", disable=None):
         for iterations in sorted({1, info.iterations}):
-            canvas = segmenter(picture.image, iterations=iterations).canvas
+            canvas = segmenter(image.image, iterations=iterations).canvas
             functions = (
                 functools.partial(read_sparsely, canvas, info.size, info.output_stride),
                 functools.partial(stages.read, canvas[np.newaxis], info.size),

@@ -5,16 +5,16 @@
 
 Prints the difference of mIoU (over the classes that occur) between numbers of iterations: from the
 first to that of training, from there to twice as many, and at every step; each with the interval
-that holds 95 % of the differences when pictures are drawn anew with replacement (a paired
-bootstrap). Where neighbouring pictures of a split look alike, as the frames of a clip do, `--block`
-draws so many in a row together. A difference whose interval holds 0 may be chance of the pictures;
+that holds 95 % of the differences when images are drawn anew with replacement (a paired
+bootstrap). Where neighbouring images of a split look alike, as the frames of a clip do, `--block`
+draws so many in a row together. A difference whose interval holds 0 may be chance of the images;
 another training is not in it.
 
 The paper's curve rises all the way, and goes on past the six iterations of training.
 
 Found: on CamVid it rises at every step to the ninth iteration, well past the sixth, and not by
-chance of the pictures; with context beside the features it rises to the fifth and falls slowly from
-the seventh. On a subset of VOC the rise of the first steps lies within what chance of the pictures
+chance of the images; with context beside the features it rises to the fifth and falls slowly from
+the seventh. On a subset of VOC the rise of the first steps lies within what chance of the images
 can do, the fall after the seventh does not (`experiments/README.md`).
 """
 
@@ -54,7 +54,7 @@ class Difference:
 @click.option("--data", required=True, help="Folder that a data_prep command built.")
 @click.option("--split", default="val", show_default=True, help="Split to look at.")
 @click.option("--block", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Pictures in a row that are drawn together.")  # fmt: skip
+              help="Images in a row that are drawn together.")  # fmt: skip
 def main(model, data, split, block):
     """Print by how much mIoU rises from iteration to iteration, and how sure that is."""
     from rnnseg.data import open_source
@@ -62,15 +62,15 @@ def main(model, data, split, block):
 
     segmenter = load_model(model)
     trained = segmenter.iterations
-    confusions = picture_confusions(segmenter, open_source(data), split, 2 * trained)
+    confusions = image_confusions(segmenter, open_source(data), split, 2 * trained)
     pairs = [(1, trained), (trained, 2 * trained)] if trained > 1 else []
     pairs += [(n, n + 1) for n in range(1, 2 * trained)]
     print(table(differences(confusions, dict.fromkeys(pairs), block), trained))
 
 
-def picture_confusions(model, source, split: str, iterations: int) -> np.ndarray:
-    """The confusion matrix of every picture, `(pictures, iterations, classes, classes)`."""
-    from experiments.seeding import pictures
+def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
+    """The confusion matrix of every image, `(images, iterations, classes, classes)`."""
+    from experiments.seeding import images
     from rnnseg.tracing import Tracer
 
     trace = Tracer(model)
@@ -81,7 +81,7 @@ def picture_confusions(model, source, split: str, iterations: int) -> np.ndarray
                 metrics.confusion_matrix(label, class_map, source.num_classes)
                 for class_map in trace(image, numbers)
             ]
-            for image, label, _ in pictures(model, source, split)
+            for image, label, _ in images(model, source, split)
         ]
     )
 
@@ -89,12 +89,12 @@ def picture_confusions(model, source, split: str, iterations: int) -> np.ndarray
 def differences(
     confusions: np.ndarray, pairs: Iterable[tuple[int, int]], block: int = 1, seed: int = 0
 ) -> list[Difference]:
-    """Differences of mIoU, and how they scatter when pictures are drawn anew.
+    """Differences of mIoU, and how they scatter when images are drawn anew.
 
     Args:
-      confusions: `(pictures, iterations, classes, classes)`.
+      confusions: `(images, iterations, classes, classes)`.
       pairs: numbers of iterations, from 1.
-      block: pictures in a row that are drawn together.
+      block: images in a row that are drawn together.
       seed: of the draws, the same for all pairs.
     """
     starts = np.arange(0, len(confusions), block)

@@ -36,7 +36,7 @@ def evaluate_all(
       split: its split.
       iterations: numbers of them, for recurrent models; feed-forward ones have one alone.
       class_names: that the data must have.
-      scales: at which every picture is segmented; the logits of all are averaged.
+      scales: at which every image is segmented; the logits of all are averaged.
       flip: whether it is segmented mirrored at each of them, too.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a model makes of a picture whose canvas starts from a class map."""
+"""What a model makes of an image whose canvas starts from a class map."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from rnnseg import reading
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import check_classes
@@ -29,7 +29,7 @@ class Runs:
         if not model.recurrent:
             raise UserError(f"{model.name} is feed-forward: expected a recurrent model")
         self.model, self.iterations = model, iterations
-        picture = tf.TensorSpec((1, None, None, 3), tf.uint8)
+        image_spec = tf.TensorSpec((1, None, None, 3), tf.uint8)
         logits = tf.TensorSpec((1, None, None, model.num_classes), tf.float32)
         self._blank, self._seeded = (
             tf.function(
@@ -37,7 +37,7 @@ class Runs:
                 input_signature=signature,
                 autograph=False,
             )
-            for signature in ([picture], [picture, logits])
+            for signature in ([image_spec], [image_spec, logits])
         )
 
     def blank(self, image: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class Runs:
 
         Args:
           canvases: logits, float32 `(several, h, w, classes)`.
-          size: the picture's (height, width), in pixels.
+          size: the image's (height, width), in pixels.
         """
         stride = self.model.output_stride
         return [reading.read_sparsely(canvas, size, stride) for canvas in canvases]
@@ -105,16 +105,16 @@ def strength(canvas: np.ndarray) -> float:
     return float((best - others).mean() / 2)
 
 
-def pictures(model, source: Source, split: str) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    """The pictures of a split with labels and names, one by one, behind a progress bar.
+def examples(model, source: Source, split: str) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    """The images of a split with labels and names, one by one, behind a progress bar.
 
     Raises:
       UserError: no such split, an empty one, or other classes than the model's.
     """
     check_classes(model, source)
     count = source.require_split(split)
-    examples = evaluation_pictures(source, split).as_numpy_iterator()
-    for image, label, name in tqdm(examples, split, count, unit="picture", disable=None):
+    examples = evaluation_images(source, split).as_numpy_iterator()
+    for image, label, name in tqdm(examples, split, count, unit="image", disable=None):
         yield image, label, name.decode()
 
 

@@ -4,7 +4,7 @@
 
 The paper's Figure 8. The mask of a class, 1 on its pixels and 0 elsewhere, is windowed, and its
 power spectrum averaged over all directions; each spectrum is divided by its sum, so that what is
-compared is the share of detail and not the size of objects, and averaged over the pictures that
+compared is the share of detail and not the size of objects, and averaged over the images that
 show the class. Pixels that the truth leaves open get the class of the nearest one that has a class,
 so that both masks have one outline and no gap.
 
@@ -19,7 +19,7 @@ finer detail (bicycles, chairs).
 
 Found on a subset of VOC: chairs, bicycles and plants, the most detailed classes, lose detail and
 come near the mean, sofas and television sets gain it, and 7 of 16 classes have a spectrum nearer to
-the mean of all than to their own; animals and persons, of which there are many pictures, keep their
+the mean of all than to their own; animals and persons, of which there are many images, keep their
 own. On CamVid each class keeps its own, and none is nearer to the mean: predictions have less
 detail, though for cars, pavement and buildings more with every iteration
 (`experiments/README.md`).
@@ -54,15 +54,15 @@ class Row:
 
     Attributes:
       class_name: of it.
-      pictures: over which the mean is.
+      images: over which the mean is.
       mask: `TRUTH`, or the number of iterations.
       frequency: the geometric mean of the ring's edges, in cycles a pixel.
-      power: mean over the ring, as a share of the sum over all frequencies; NaN where the pictures
+      power: mean over the ring, as a share of the sum over all frequencies; NaN where the images
         are too small to have any frequency in it.
     """
 
     class_name: str
-    pictures: int
+    images: int
     mask: str
     frequency: float
     power: float
@@ -77,7 +77,7 @@ class Row:
 @click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
 def main(model, data, split, iterations, out):
     """Compare the spectra of predicted masks with those of the truth."""
-    from experiments.seeding import pictures
+    from experiments.seeding import images
     from rnnseg.data import open_source
     from rnnseg.loading import load_model
     from rnnseg.tracing import Tracer
@@ -89,7 +89,7 @@ def main(model, data, split, iterations, out):
         iterations = (1,)
     trace = Tracer(segmenter)
     sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
-    for image, label, _ in pictures(segmenter, source, split):
+    for image, label, _ in images(segmenter, source, split):
         maps = {TRUTH: nearest_labels(label)}
         maps |= dict(zip(map(str, iterations), trace(image, iterations), strict=True))
         sums.add(maps)
@@ -129,7 +129,7 @@ def power_spectrum(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How the power of a mask is shared out among frequencies.
 
     The mask's mean is taken off and a Hann window laid over it, since an object that touches the
-    picture's edge would otherwise have the edge's spectrum.
+    image's edge would otherwise have the edge's spectrum.
 
     Args:
       mask: bool `(h, w)`, neither empty nor full.
@@ -155,23 +155,23 @@ def ring_means(frequencies: np.ndarray, power: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassSpectra:
-    """Of one class, in the mean over its pictures.
+    """Of one class, in the mean over its images.
 
     Attributes:
       name: of the class.
-      pictures: how many.
+      images: how many.
       spectra: power in every ring, by mask.
       detail: share of the power above the finest frequency of the canvas, 0-1, by mask.
     """
 
     name: str
-    pictures: int
+    images: int
     spectra: Mapping[str, np.ndarray]
     detail: Mapping[str, float]
 
 
 class Sums:
-    """Adds up spectra by class and mask, picture by picture.
+    """Adds up spectra by class and mask, image by image.
 
     Args:
       num_classes: how many.
@@ -183,7 +183,7 @@ class Sums:
         self._found = [[] for _ in range(num_classes)]
 
     def add(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Adds the classes of a picture that truth and all predictions have enough of.
+        """Adds the classes of an image that truth and all predictions have enough of.
 
         Args:
           maps: class maps, `(h, w)`, by mask.
@@ -237,11 +237,11 @@ def table(found: Sequence[ClassSpectra], numbers: Sequence[str]) -> str:
     lines = [
         "share of the power that is detail, %, and how much of the truth's it is",
         "",
-        f"| class | pictures | truth | {head} | {head.replace('n =', 'ratio, n =')} |",
+        f"| class | images | truth | {head} | {head.replace('n =', 'ratio, n =')} |",
         f"| --- | --- | --- {rule[:-1]}{rule}",
     ]
     for each in sorted(found, key=lambda each: -each.detail[TRUTH]):
-        lines.append(_detail_line(each.name, str(each.pictures), each.detail, numbers))
+        lines.append(_detail_line(each.name, str(each.images), each.detail, numbers))
     mean = {mask: np.mean([each.detail[mask] for each in found]) for mask in (TRUTH, *numbers)}
     lines.append(_detail_line("mean", "", mean, numbers))
     lines += [
@@ -262,17 +262,17 @@ def table(found: Sequence[ClassSpectra], numbers: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _detail_line(name, pictures, detail, numbers):
+def _detail_line(name, images, detail, numbers):
     cells = [f"{100 * detail[mask]:.2f}" for mask in (TRUTH, *numbers)]
     cells += [f"{detail[number] / detail[TRUTH]:.2f}" for number in numbers]
-    return f"| {name} | {pictures} | {' | '.join(cells)} |"
+    return f"| {name} | {images} | {' | '.join(cells)} |"
 
 
 def spectrum_rows(found: Sequence[ClassSpectra]) -> list[Row]:
     """All spectra, a row a ring."""
     middles = np.sqrt(EDGES[:-1] * EDGES[1:])
     return [
-        Row(each.name, each.pictures, mask, float(frequency), float(power))
+        Row(each.name, each.images, mask, float(frequency), float(power))
         for each in found
         for mask, spectrum in each.spectra.items()
         for frequency, power in zip(middles, spectrum, strict=True)

@@ -18,8 +18,8 @@ class StepCosts:
     Attributes:
       parameters: numbers in all weights.
       trainable: numbers in those that are trained.
-      multiply_adds: of one picture, forward and back.
-      memory: bytes by the number of pictures on a device.
+      multiply_adds: of one image, forward and back.
+      memory: bytes by the number of images on a device.
     """
 
     parameters: int
@@ -29,7 +29,7 @@ class StepCosts:
 
 
 @functools.cache
-def step_costs(config: TrainingConfig, classes: int, pictures: tuple[int, ...]) -> StepCosts:
+def step_costs(config: TrainingConfig, classes: int, images: tuple[int, ...]) -> StepCosts:
     """Estimates what a step of a run takes.
 
     Multiply-adds are those of `rnnseg.budgets`. On the way back every product of the forward pass
@@ -39,9 +39,9 @@ def step_costs(config: TrainingConfig, classes: int, pictures: tuple[int, ...]) 
     operations, and what its allocator wastes, come on top.
 
     Args:
-      config: of the run; of a recurrent model, on whole pictures.
+      config: of the run; of a recurrent model, on whole images.
       classes: of the data.
-      pictures: numbers of them on a device.
+      images: numbers of them on a device.
     """
     model = build_unrolled(config, classes)
     costs = budgets.stage_costs(model, *config.crop)
@@ -56,7 +56,7 @@ def step_costs(config: TrainingConfig, classes: int, pictures: tuple[int, ...]) 
     memory = {
         number: 4 * (parameters + trainable)
         + budgets.peak_memory(trace_step(model, config.crop, number))
-        for number in pictures
+        for number in images
     }
     return StepCosts(parameters, trainable, multiply_adds, memory)
 
@@ -84,13 +84,13 @@ def build_unrolled(config: TrainingConfig, classes: int) -> "UnrolledSegmenter":
     )
 
 
-def trace_step(model: rnnseg.RecurrentSegmenter, crop: tuple[int, int], pictures: int):
+def trace_step(model: rnnseg.RecurrentSegmenter, crop: tuple[int, int], batch_size: int):
     """The graph of a step up to the gradients.
 
     Args:
       model: what is trained.
-      crop: (height, width) of the pictures.
-      pictures: how many.
+      crop: (height, width) of the images.
+      batch_size: how many images.
 
     Returns:
       A `ConcreteFunction` of images and labels, whose outputs are the gradients.
@@ -103,7 +103,8 @@ def trace_step(model: rnnseg.RecurrentSegmenter, crop: tuple[int, int], pictures
         return tape.gradient(value, model.trainable_variables)
 
     return tf.function(step, autograph=False).get_concrete_function(
-        tf.TensorSpec((pictures, *crop, 3), tf.uint8), tf.TensorSpec((pictures, *crop), tf.uint8)
+        tf.TensorSpec((batch_size, *crop, 3), tf.uint8),
+        tf.TensorSpec((batch_size, *crop), tf.uint8),
     )
 
 

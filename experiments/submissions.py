@@ -1,24 +1,24 @@
 r"""What the test servers of PASCAL VOC 2012 and of Cityscapes take.
 
-    python -m experiments.submissions voc runs/voc --pictures VOC2012test.tar --out submissions \
+    python -m experiments.submissions voc runs/voc --images VOC2012test.tar --out submissions \
         --iterations 6,12 --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     python -m experiments.submissions cityscapes runs/cityscapes \
-        --pictures leftImg8bit_trainvaltest.zip --out submissions --iterations 6,12
+        --images leftImg8bit_trainvaltest.zip --out submissions --iterations 6,12
 
-Segments all pictures of a split (test, unless `--split` says another) and writes an archive for
-every number of iterations. Pictures come from the archives that are handed out, or from the folders
+Segments all images of a split (test, unless `--split` says another) and writes an archive for
+every number of iterations. Images come from the archives that are handed out, or from the folders
 that they unpack to; there are no labels to be had.
 
-- VOC, `voc_n6.tgz`: `results/VOC2012/Segmentation/comp6_test_cls/ID.png`, pictures of one channel
+- VOC, `voc_n6.tgz`: `results/VOC2012/Segmentation/comp6_test_cls/ID.png`, images of one channel
   whose values are the classes, with the palette of the development kit. "comp6" is the competition
-  for models that were trained on more than VOC's own training pictures; an encoder from ImageNet is
+  for models that were trained on more than VOC's own training images; an encoder from ImageNet is
   enough.
 - Cityscapes, `cityscapes_n6.zip`: `CITY_SEQUENCE_FRAME_labelIds.png` of 2048x1024 pixels, whose
-  values are labelIds, not trainIds, exactly one for each test picture.
+  values are labelIds, not trainIds, exactly one for each test image.
 
 The archives are whole or not there. The servers give the scores of Table 1 and Table 2.
 
-Found here, without test pictures and servers, with `--split val`: VOC's files have the colours that
+Found here, without test images and servers, with `--split val`: VOC's files have the colours that
 the kit's own masks have, and counting their pixels gives the mIoU that `rnnseg evaluate` prints;
 cityscapesscripts finds Cityscapes' by their names, and scores them (`experiments/README.md`).
 """
@@ -38,7 +38,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.archives import File, list_files
-from data_prep.common import read_picture
+from data_prep.common import read_image
 from experiments.cityscapes_scoring import IDS
 from experiments.runs import require_classes
 from rnnseg.commands import Group, IterationNumbers, Numbers
@@ -56,33 +56,33 @@ class Server:
       name: of its data set; archives begin with it.
       class_names: that a model must have.
       ending: of the archive's name.
-      list_pictures: from the pictures' place and the split to the pictures, by the names that their
+      list_images: from the images' place and the split to the images, by the names that their
         PNGs have in the archive.
-      draw: from a class map to the picture that the server takes.
-      size: (width, height) that pictures must have; None: any.
-      test_pictures: how many the test split has.
-      place: where its pictures are, for the help.
+      draw: from a class map to the image that the server takes.
+      size: (width, height) that images must have; None: any.
+      test_images: how many the test split has.
+      place: where its images are, for the help.
     """
 
     name: str
     class_names: tuple[str, ...]
     ending: str
-    list_pictures: Callable[[pathlib.Path, str], Mapping[str, File]]
+    list_images: Callable[[pathlib.Path, str], Mapping[str, File]]
     draw: Callable[[np.ndarray], Image.Image]
     size: tuple[int, int] | None
-    test_pictures: int
+    test_images: int
     place: str
 
 
 def list_voc(place: pathlib.Path, split: str) -> dict[str, File]:
-    """The pictures of a split of VOC 2012.
+    """The images of a split of VOC 2012.
 
     Args:
       place: an archive or a folder with `JPEGImages` and `ImageSets/Segmentation`, at any depth.
-      split: whose list names the pictures.
+      split: whose list names the images.
 
     Raises:
-      UserError: the list is missing, or there are several, or a picture is missing.
+      UserError: the list is missing, or there are several, or an image is missing.
     """
     listed = f"ImageSets/Segmentation/{split}.txt"
     files = list_files(place, rf"(^|/)({re.escape(listed)}|JPEGImages/[^/]+\.jpg)$")
@@ -94,26 +94,26 @@ def list_voc(place: pathlib.Path, split: str) -> dict[str, File]:
         )
     root = lists[0].removesuffix(listed)
     names = files[lists[0]].read_bytes().decode().split()
-    pictures = {name: files.get(f"{root}JPEGImages/{name}.jpg") for name in names}
-    missing = [name for name, file in pictures.items() if file is None]
+    images = {name: files.get(f"{root}JPEGImages/{name}.jpg") for name in names}
+    missing = [name for name, file in images.items() if file is None]
     if missing:
         raise UserError(
-            f"{place}: {len(missing)} of the {len(names)} pictures that {listed} names are "
+            f"{place}: {len(missing)} of the {len(names)} images that {listed} names are "
             f"missing, such as {root}JPEGImages/{missing[0]}.jpg"
         )
     folder = f"results/VOC2012/Segmentation/comp6_{split}_cls"
-    return {f"{folder}/{name}.png": file for name, file in pictures.items()}
+    return {f"{folder}/{name}.png": file for name, file in images.items()}
 
 
 def list_cityscapes(place: pathlib.Path, split: str) -> dict[str, File]:
-    """The pictures of a split of Cityscapes.
+    """The images of a split of Cityscapes.
 
     Args:
-      place: the archive of the pictures, or a folder with `leftImg8bit` in it or of that name.
+      place: the archive of the images, or a folder with `leftImg8bit` in it or of that name.
       split: its split.
 
     Raises:
-      UserError: there is no picture of the split.
+      UserError: there is no image of the split.
     """
     files = list_files(place, rf"(^|/){re.escape(split)}/[^/]+/[^/]+_leftImg8bit\.png$")
     if not files:
@@ -129,14 +129,14 @@ def list_cityscapes(place: pathlib.Path, split: str) -> dict[str, File]:
 
 
 def draw_voc(class_map: np.ndarray) -> Image.Image:
-    """A picture of classes with all 256 colours of the development kit."""
-    picture = Image.fromarray(class_map.astype(np.uint8))
-    picture.putpalette(np.uint8(default_colors(256)).tobytes())
-    return picture
+    """An image of classes with all 256 colours of the development kit."""
+    image = Image.fromarray(class_map.astype(np.uint8))
+    image.putpalette(np.uint8(default_colors(256)).tobytes())
+    return image
 
 
 def draw_cityscapes(class_map: np.ndarray) -> Image.Image:
-    """A picture of labelIds."""
+    """An image of labelIds."""
     return Image.fromarray(IDS[class_map])
 
 
@@ -152,28 +152,28 @@ CITYSCAPES_SERVER = Server(
 def write_submissions(
     server: Server,
     model,
-    pictures: Mapping[str, File],
+    images: Mapping[str, File],
     out: pathlib.Path,
     iterations: Sequence[int],
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> list[pathlib.Path]:
-    """Segments pictures and writes an archive for every number of iterations.
+    """Segments images and writes an archive for every number of iterations.
 
     Args:
       server: for which they are.
       model: a segmenter.
-      pictures: as `server.list_pictures` gives them.
+      images: as `server.list_images` gives them.
       out: folder for the archives.
       iterations: numbers of them.
-      scales: at which every picture is segmented; the logits of all are averaged.
+      scales: at which every image is segmented; the logits of all are averaged.
       flip: whether it is segmented mirrored at each of them, too.
 
     Returns:
       The archives, by rising number of iterations.
 
     Raises:
-      UserError: other classes than the server's, a picture that cannot be read or is of a wrong
+      UserError: other classes than the server's, an image that cannot be read or is of a wrong
         size, an archive that is there already. No archive is written then.
     """
     import tensorflow as tf
@@ -189,9 +189,9 @@ def write_submissions(
             raise UserError(f"{path} is there already: choose another --out")
     with contextlib.ExitStack() as stack:
         archives = [stack.enter_context(_archive(path)) for path in paths]
-        bar = tqdm(pictures.items(), desc="segment", unit="picture", disable=None)
+        bar = tqdm(images.items(), desc="segment", unit="image", disable=None)
         for name, file in bar:
-            data, size = read_picture(file, as_stored=True)
+            data, size = read_image(file, as_stored=True)
             if server.size not in (None, size):
                 raise UserError(
                     f"{file}: {size[0]}x{size[1]} pixels; the server takes "
@@ -232,26 +232,24 @@ def main():
 def _add_command(server: Server) -> None:
     @main.command(server.name, help=f"Write the submission files of {server.name}'s server.")
     @click.argument("model", metavar="RUN_OR_MODEL")
-    @click.option("--pictures", "place", required=True, type=click.Path(path_type=pathlib.Path),
+    @click.option("--images", "place", required=True, type=click.Path(path_type=pathlib.Path),
                   help=f"{server.place}, or the folder that it unpacks to.")  # fmt: skip
     @click.option("--split", default="test", show_default=True, help="Split to segment.")
     @click.option("--iterations", type=IterationNumbers(), default="6", show_default=True,
                   help="Numbers of iterations, such as 6 or 1,6,12; an archive each.")  # fmt: skip
     @click.option("--scales", type=Numbers("S,S,...", float, ","), default="1", show_default=True,
                   help="Average the logits over several scales, such as 0.5,1,1.5.")  # fmt: skip
-    @click.option("--flip", is_flag=True, help="Average over mirrored pictures, too.")
+    @click.option("--flip", is_flag=True, help="Average over mirrored images, too.")
     @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path),
                   help="Folder for the archives.")  # fmt: skip
     def command(model, place, split, iterations, scales, flip, out):
         from rnnseg.loading import load_model
 
-        pictures = server.list_pictures(place, split)
-        paths = write_submissions(
-            server, load_model(model), pictures, out, iterations, scales, flip
-        )
-        if split == "test" and len(pictures) != server.test_pictures:
-            print(f"note: the server wants {server.test_pictures} pictures")
-        print("\n".join(f"wrote {path}; pictures: {len(pictures)}" for path in paths))
+        images = server.list_images(place, split)
+        paths = write_submissions(server, load_model(model), images, out, iterations, scales, flip)
+        if split == "test" and len(images) != server.test_images:
+            print(f"note: the server wants {server.test_images} images")
+        print("\n".join(f"wrote {path}; images: {len(images)}" for path in paths))
 
 
 _add_command(VOC_SERVER)

@@ -2,17 +2,17 @@
 
     python -m experiments.training_benchmark
 
-Four forms of the same training, on random pictures:
+Four forms of the same training, on random images:
 
 - naive: one kernel over features, canvas and state, applied anew at every iteration, and everything
   kept for the gradient;
 - as built: the features' share of the gates computed once;
 - recompute: the same with `RecurrentSegmenter(recompute=True)`;
-- sampled: as built, on some cells of every picture (`rnnseg train --sample-cells`); only with a
+- sampled: as built, on some cells of every image (`rnnseg train --sample-cells`); only with a
   frozen encoder.
 
 A step is the whole of it: encoder, iterations, loss, gradient, optimizer (momentum). Its memory is
-by how much the process grows at most in its first three steps; weights and pictures are there
+by how much the process grows at most in its first three steps; weights and images are there
 before, the trace is not. Every number is measured in a process of its own; for the time all forms
 are in one and take turns, `--repeats` times, and medians are printed. It needs Linux.
 """
@@ -31,7 +31,7 @@ import rnnseg
 from experiments import benchmark
 from experiments.measuring import in_a_process, peak_memory
 from rnnseg.commands import Command
-from rnnseg.sampling import SampledPictures, sample_cells
+from rnnseg.sampling import SampledImages, sample_cells
 from rnnseg.timing import take_turns
 
 ITERATIONS = (1, 3, 6, 12)
@@ -46,7 +46,7 @@ class Case:
       name: what is printed.
       encoder: a name; or the number of channels of features that cost next to nothing, where the
         stack is to be measured alone.
-      size: (height, width) of pictures.
+      size: (height, width) of images.
       batch: how many.
       hidden_channels: widths of the layers before the last.
       classes: width of the last.
@@ -91,7 +91,7 @@ class Step:
 
 @click.command(cls=Command)
 @click.option("--cells", type=click.IntRange(min=1), default=16, show_default=True,
-              help="Of every picture, in the sampled form.")  # fmt: skip
+              help="Of every image, in the sampled form.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 def main(cells, repeats):
     """Print memory and time of a training step against the number of iterations."""
@@ -117,7 +117,7 @@ def measure_times(case: Case, iterations: int, cells: int, repeats: int) -> dict
     Args:
       case: the model.
       iterations: of training.
-      cells: of every picture, in the sampled form.
+      cells: of every image, in the sampled form.
       repeats: how often every step is timed.
     """
     steps = [training_step(case, form, iterations, cells) for form in case.forms]
@@ -131,7 +131,7 @@ def measure_memory(case: Case, form: str, iterations: int, cells: int) -> int:
       case: the model.
       form: one of the case's.
       iterations: of training.
-      cells: of every picture, in the sampled form.
+      cells: of every image, in the sampled form.
     """
     # What TensorFlow takes for itself, once and for any step, must not count.
     training_step(dataclasses.replace(case, size=(33, 33), batch=1), form, iterations, 1)()
@@ -140,20 +140,20 @@ def measure_memory(case: Case, form: str, iterations: int, cells: int) -> int:
 
 
 def training_step(case: Case, form: str, iterations: int, cells: int) -> Callable:
-    """A function that trains a new model for one step on random pictures.
+    """A function that trains a new model for one step on random images.
 
     Args:
       case: the model.
       form: one of the case's.
       iterations: of training.
-      cells: of every picture, in the sampled form.
+      cells: of every image, in the sampled form.
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (case.batch, *case.size, 3), np.uint8)
     labels = rng.integers(0, case.classes, (case.batch, *case.size), np.uint8)
     if form == "sampled":
         chosen, labels = sample_cells(labels, cells, _STRIDE, (0, 0))
-        images = SampledPictures(images, chosen)
+        images = SampledImages(images, chosen)
     model = build_model(case, form, iterations)
     return functools.partial(model.train_on_batch, images, labels)
 
@@ -185,7 +185,7 @@ def build_model(case: Case, form: str, iterations: int) -> rnnseg.RecurrentSegme
 
 
 def _features_only(channels: int) -> keras.Model:
-    """Features for next to nothing: a linear function of one picture pixel each."""
+    """Features for next to nothing: a linear function of one image pixel each."""
     inputs = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(channels, 1, strides=_STRIDE)(inputs)
     return keras.Model(inputs, keras.layers.Rescaling(1 / 255)(features))
@@ -213,7 +213,7 @@ def report(case: Case, results: Sequence[Mapping[str, Step]]) -> str:
     height, width = case.size
     numbers = ITERATIONS[: len(results)]
     lines = [
-        f"{case.name}: {case.batch} pictures of {height}x{width}, widths "
+        f"{case.name}: {case.batch} images of {height}x{width}, widths "
         f"{', '.join(map(str, (*case.hidden_channels, case.classes)))}",
         "iterations " + "".join(f"{form:>21s}" for form in case.forms),
     ]

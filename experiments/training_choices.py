@@ -3,7 +3,7 @@ r"""The training choices that the paper reports, in small runs.
     python -m experiments.training_choices --recipe camvid --data data/camvid \
         --weights camvid.weights.h5 --seeds 1,2 --out runs/choices
 
-Trains every one of `CHOICES` with every seed, on the same frozen encoder, pictures and schedule,
+Trains every one of `CHOICES` with every seed, on the same frozen encoder, images and schedule,
 evaluates each after 1 to 12 iterations, and prints one table. Each has a folder of its own in
 `--out`; what is there already is not trained again, and a killed training goes on.
 `training_choices.csv` and `training_choices.png` in `--out` hold the same.

@@ -2,13 +2,13 @@
 
     python -m experiments.truth_seed runs/voc --data data/voc --out truth_seed
     python -m experiments.truth_seed runs/camvid --data data/camvid --output-stride 8 \
-        --out truth_seed --strip truth_seed_strip.png --picture 40
+        --out truth_seed --strip truth_seed_strip.png --image 40
 
-The paper's Figure 7. The canvas of every picture starts from the ground truth, as strong as the
+The paper's Figure 7. The canvas of every image starts from the ground truth, as strong as the
 model's own canvas is after the iterations of training, and is iterated; beside it runs a blank
 start. The seed itself is read, too: what a canvas of that output stride cannot hold is lost before
 the first iteration. Measured are, and written to OUT.csv, for every class and number of
-iterations, summed over the pictures:
+iterations, summed over the images:
 
 - the IoU with the truth;
 - *filled*: of what lies within the convex hull of an object (of each connected part of the class)
@@ -57,7 +57,7 @@ _DRAWN_CLASSES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """Pixels of a class, in one picture or in several.
+    """Pixels of a class, in one image or in several.
 
     Attributes:
       size: of the object.
@@ -80,11 +80,11 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What there is of a class after some iterations, over all pictures in which it occurs.
+    """What there is of a class after some iterations, over all images in which it occurs.
 
     Attributes:
       class_name: of it.
-      pictures: how many show it.
+      images: how many show it.
       solidity: the object's share of its hulls, in percent.
       start: of `STARTS`.
       iterations: how many; 0: the seed itself.
@@ -92,7 +92,7 @@ class Row:
     """
 
     class_name: str
-    pictures: int
+    images: int
     solidity: float
     start: str
     iterations: int
@@ -112,11 +112,11 @@ class Row:
 @click.option("--classes", metavar="NAME,NAME,...",
               help="To look at.  [default: all but background]")  # fmt: skip
 @click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
-@click.option("--strip", type=click.Path(), help="PNG file: one picture's maps by iteration.")
-@click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True,
+@click.option("--strip", type=click.Path(), help="PNG file: one image's maps by iteration.")
+@click.option("--image", "chosen_number", type=click.IntRange(min=0), default=0, show_default=True,
               help="Which one of the split it shows, from 0.")  # fmt: skip
-def main(model, data, split, iterations, output_stride, classes, out, strip, picture):
-    """Seed every picture's canvas with the truth, and watch what the iterations make of it."""
+def main(model, data, split, iterations, output_stride, classes, out, strip, chosen_number):
+    """Seed every image's canvas with the truth, and watch what the iterations make of it."""
     from experiments import seeding
     from experiments.iteration_strips import read_split
     from rnnseg.data import open_source
@@ -130,9 +130,11 @@ def main(model, data, split, iterations, output_stride, classes, out, strip, pic
     runs = seeding.Runs(segmenter, iterations)
     objects = seeding.object_classes(source, classes and classes.split(","))
     if strip:
-        read_split(segmenter, data, split, [picture])  # before long work: is there such a picture?
+        read_split(
+            segmenter, data, split, [chosen_number]
+        )  # before long work: is there such an image?
     tally = Tally(objects)
-    for number, (image, label, _) in enumerate(seeding.pictures(segmenter, source, split)):
+    for number, (image, label, _) in enumerate(seeding.examples(segmenter, source, split)):
         blank = runs.blank(image)
         own = seeding.strength(blank[min(segmenter.iterations, iterations) - 1])
         maps = {
@@ -140,13 +142,13 @@ def main(model, data, split, iterations, output_stride, classes, out, strip, pic
             "blank": runs.read(blank, label.shape),
         }
         tally.add(label, maps)
-        if strip and number == picture:
+        if strip and number == chosen_number:
             seeded = {"truth": maps["truth"]}
             save_starts(strip, image, label, maps["blank"], seeded, source, _STRIP)
             print(f"wrote {strip}")
     rows = tally.rows(source.class_names)
     if not rows:
-        raise UserError(f"{data}: no picture of {split} shows any of these classes")
+        raise UserError(f"{data}: no image of {split} shows any of these classes")
     print(table(rows))
     save_csv(f"{out}.csv", rows)
     save_plot(f"{out}.png", rows)
@@ -174,7 +176,7 @@ def convex_hull(mask: np.ndarray) -> np.ndarray:
 
 
 def count(maps: Iterable[np.ndarray], label: np.ndarray, object_class: int) -> list[Counts]:
-    """Counts the pixels of a class in class maps of one picture.
+    """Counts the pixels of a class in class maps of one image.
 
     Args:
       maps: `(h, w)` each.
@@ -195,7 +197,7 @@ def count(maps: Iterable[np.ndarray], label: np.ndarray, object_class: int) -> l
 
 
 class Tally:
-    """Adds up counts by class, start and number of iterations, picture by picture.
+    """Adds up counts by class, start and number of iterations, image by image.
 
     Args:
       classes: those to look at.
@@ -203,10 +205,10 @@ class Tally:
 
     def __init__(self, classes: Sequence[int]):
         self._counts = {each: {} for each in classes}
-        self._pictures = dict.fromkeys(classes, 0)
+        self._images = dict.fromkeys(classes, 0)
 
     def add(self, label: np.ndarray, maps: dict[str, list[np.ndarray]]) -> None:
-        """Adds a picture.
+        """Adds an image.
 
         Args:
           label: the truth, `(h, w)`.
@@ -215,7 +217,7 @@ class Tally:
         for object_class, counts in self._counts.items():
             if not (label == object_class).any():
                 continue
-            self._pictures[object_class] += 1
+            self._images[object_class] += 1
             for start, each in maps.items():
                 first = int(start == "blank")
                 for number, found in enumerate(count(each, label, object_class), start=first):
@@ -231,7 +233,7 @@ class Tally:
         return [
             Row(
                 class_names[object_class],
-                self._pictures[object_class],
+                self._images[object_class],
                 100 * found.size / (found.size + found.empty),
                 *key,
                 iou=100 * found.hits / (found.size + found.filled + found.spread),
@@ -258,13 +260,13 @@ def table(rows: Sequence[Row]) -> str:
     last = max(row.iterations for row in rows)
     shown = [number for number in _SHOWN if number <= last]
     lines = [
-        f"| class | pictures | solidity % | start | % "
+        f"| class | images | solidity % | start | % "
         f"| {' | '.join(f'n = {number}' if number else 'seed' for number in shown)} |",
         f"| --- | --- | --- | --- | --- {'| --- ' * len(shown)}|",
     ]
     for name, group in drawn_groups(rows).items():
         of_class = {row.class_name: row for row in group}.values()
-        pictures = group[0].pictures if len(of_class) == 1 else ""
+        images = group[0].images if len(of_class) == 1 else ""
         solidity = np.mean([row.solidity for row in of_class])
         for measure in MEASURES:
             for start in STARTS:
@@ -272,7 +274,7 @@ def table(rows: Sequence[Row]) -> str:
                 found = dict(zip(numbers, values, strict=True))
                 cells = [f"{found[each]:.1f}" if each in found else "" for each in shown]
                 lines.append(
-                    f"| {name} | {pictures} | {solidity:.0f} | {start} | {measure} "
+                    f"| {name} | {images} | {solidity:.0f} | {start} | {measure} "
                     f"| {' | '.join(cells)} |"
                 )
     return "\n".join(lines)

@@ -116,7 +116,7 @@ class Clip:
               help="A video without labels; may be repeated.")  # fmt: skip
 @click.option("--cuts", is_flag=True, help="Measure the change of colours alone.")
 @click.option("--csv", "csv_file", type=click.Path(), help="File for all rows.")
-@click.option("--sheet", type=click.Path(), help="Picture of the first --clip's overlays.")
+@click.option("--sheet", type=click.Path(), help="Image of the first --clip's overlays.")
 def main(model, camvid, davis, clips, cuts, csv_file, sheet):
     """Measure what seeding saves and costs on videos."""
     for path in filter(None, (csv_file, sheet)):

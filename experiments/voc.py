@@ -1,7 +1,7 @@
 """PASCAL VOC 2012, 21 classes: the stack on frozen MobileNetV2 features, output stride 16.
 
 Made for an encoder that has seen segmentation already (COCO, VOC), given by `--weights`, and for a
-thousand pictures or so. With ImageNet weights train the encoder too: `--train-encoder
+thousand images or so. With ImageNet weights train the encoder too: `--train-encoder
 --learning-rate 2e-4 --epochs 30`.
 """
 

@@ -12,11 +12,11 @@ DeepLabv3 and PSPNet, and worst against them where shapes are fine: bicycles, ch
 says that the figures are of VOC's validation split, its text that they are of the test split. Its
 mIOU is over 21 classes, the background, which has no column, among them.
 
-Found on a subset of 231 pictures, with a MobileNetV2 of COCO and VOC: several scales lift the mean
+Found on a subset of 231 images, with a MobileNetV2 of COCO and VOC: several scales lift the mean
 of the classes that occur by a point at six iterations and by three at twelve, where the curve of a
 single scale has fallen; DeepLabv3 on the same features loses 2.5 by them and ends half a point
 below. Animals come nearest to the paper's figures, chairs and bicycles are poor as there, and
-classes of a picture or two say nothing (`experiments/README.md`).
+classes of an image or two say nothing (`experiments/README.md`).
 """
 
 import csv
@@ -107,7 +107,7 @@ def main(models, data, split, iterations, out):
         {row.method: [*row.class_iou, row.miou_occurring] for row in rows},
         "IoU (%); the mean is of the classes that occur",
     )
-    print(f"\n{first.data}, {split}; pictures: {first.pictures}\n\n{table(rows, absent)}\n")
+    print(f"\n{first.data}, {split}; images: {first.images}\n\n{table(rows, absent)}\n")
     print(f"wrote {out}.csv and {out}.png")
 
 

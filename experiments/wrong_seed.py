@@ -1,19 +1,19 @@
 """A canvas that starts from the wrong class: how many iterations until it is corrected?
 
     python -m experiments.wrong_seed runs/voc --data data/voc --out wrong_seed \
-        --strip wrong_seed_strip.png --picture 3
+        --strip wrong_seed_strip.png --image 3
 
-The paper's Figure 6. In every picture the object class with most pixels is replaced, in the ground
-truth, by another one, drawn at random from those that do not occur in the picture (from all others
+The paper's Figure 6. In every image the object class with most pixels is replaced, in the ground
+truth, by another one, drawn at random from those that do not occur in the image (from all others
 where all occur); the canvas starts from that map and is iterated. How strong such a seed is decides
 the outcome, and the paper does not say: the strengths here are shares of that which the model's own
-canvas has of the same picture after the iterations of training (`experiments.seeding.strength`).
+canvas has of the same image after the iterations of training (`experiments.seeding.strength`).
 
-Prints, and writes to OUT.csv for every picture, by iteration: the share of the object's pixels that
-have the wrong class, the share that have the right one, and the right class' IoU in the picture;
+Prints, and writes to OUT.csv for every image, by iteration: the share of the object's pixels that
+have the wrong class, the share that have the right one, and the right class' IoU in the image;
 and the number of iterations after which the right class has more of the object than the wrong one
 (*overruled*), and after which its IoU is within 5 points of the blank start's at the same number
-(*recovered*). Those two count pictures in which the blank start reaches an IoU of 50 % after the
+(*recovered*). Those two count images in which the blank start reaches an IoU of 50 % after the
 iterations of training. OUT.png draws both curves, medians with quartiles.
 
 The paper shows a horse, seeded as a cow, that is corrected after two iterations, and says that the
@@ -53,7 +53,7 @@ class Row:
     """What there is of an object after some iterations.
 
     Attributes:
-      picture: its name.
+      image: its name.
       object_class: the class with most pixels.
       wrong_class: what the seed says instead.
       start: `BLANK`, or the seed's strength as a share of the own canvas'.
@@ -61,10 +61,10 @@ class Row:
       iterations: how many; 0: the seed itself.
       wrong: share of the object's pixels that have the wrong class, 0-1.
       right: share that have the right one.
-      iou: of the right class in the picture, 0-1.
+      iou: of the right class in the image, 0-1.
     """
 
-    picture: str
+    chosen_number: str
     object_class: str
     wrong_class: str
     start: str
@@ -86,11 +86,11 @@ class Row:
 @click.option("--classes", metavar="NAME,NAME,...",
               help="Of objects, right and wrong.  [default: all but background]")  # fmt: skip
 @click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
-@click.option("--strip", type=click.Path(), help="PNG file: one picture's maps by iteration.")
-@click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True,
+@click.option("--strip", type=click.Path(), help="PNG file: one image's maps by iteration.")
+@click.option("--image", "chosen_number", type=click.IntRange(min=0), default=0, show_default=True,
               help="Which one of the split it shows, from 0.")  # fmt: skip
-def main(model, data, split, iterations, strengths, classes, out, strip, picture):
-    """Seed every picture's canvas with a wrong class, and watch it being corrected."""
+def main(model, data, split, iterations, strengths, classes, out, strip, chosen_number):
+    """Seed every image's canvas with a wrong class, and watch it being corrected."""
     from experiments.iteration_strips import read_split
     from experiments.seeding import Runs, object_classes
     from rnnseg.data import open_source
@@ -103,23 +103,24 @@ def main(model, data, split, iterations, strengths, classes, out, strip, picture
     if len(objects) < 2:
         raise UserError("--classes: give two at least, one to be replaced by the other")
     if strip:
-        (shown,) = read_split(runs.model, data, split, [picture])
+        (shown,) = read_split(runs.model, data, split, [chosen_number])
         if not np.isin(shown.label, objects).any():
             raise UserError(
-                f"--picture {picture}: {shown.name} shows none of these classes; choose another one"
+                f"--image {chosen_number}: {shown.name} shows none of these classes; choose "
+                "another one"
             )
     starts = [BLANK, *map(start_name, strengths)]
     rows = []
     for seen in watch(runs, source, split, objects, strengths):
         rows += seen.rows
-        if strip and seen.number == picture:
+        if strip and seen.number == chosen_number:
             seeded = {f"strength {start}": seen.maps[start] for start in starts[1:]}
             save_starts(strip, seen.image, seen.label, seen.maps[BLANK], seeded, source, _STRIP)
             print(
                 f"wrote {strip}: {seen.rows[0].object_class}, seeded as {seen.rows[0].wrong_class}"
             )
     if not rows:
-        raise UserError(f"{data}: no picture of {split} shows any of these classes")
+        raise UserError(f"{data}: no image of {split} shows any of these classes")
     trained = runs.model.iterations
     print(table(rows, starts))
     print(f"\n{correction_table(rows, starts, min(trained, iterations))}\n")
@@ -135,10 +136,10 @@ def start_name(strength: float) -> str:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Watched:
-    """A picture and what became of it.
+    """An image and what became of it.
 
     Attributes:
-      number: of the picture in its split, from 0.
+      number: of the image in its split, from 0.
       image: RGB, uint8 `(h, w, 3)`.
       label: `(h, w)`.
       maps: class maps by start; the seeds' begin with the seed's own.
@@ -155,7 +156,7 @@ class Watched:
 def watch(
     runs, source, split: str, objects: Sequence[int], strengths: Sequence[float]
 ) -> Iterator[Watched]:
-    """Seeds the pictures of a split with a wrong class.
+    """Seeds the images of a split with a wrong class.
 
     Args:
       runs: `experiments.seeding.Runs`.
@@ -165,12 +166,12 @@ def watch(
       strengths: of the seeds, shares of the own canvas'.
 
     Yields:
-      What became of each picture that has an object.
+      What became of each image that has an object.
     """
     from experiments import seeding
 
     rng = np.random.default_rng(0)
-    for number, (image, label, name) in enumerate(seeding.pictures(runs.model, source, split)):
+    for number, (image, label, name) in enumerate(seeding.examples(runs.model, source, split)):
         pair = choose_classes(label, objects, rng)
         if pair is None:
             continue
@@ -238,15 +239,15 @@ def shares(
 
 
 def curves(rows: Sequence[Row], start: str, value: str) -> np.ndarray:
-    """One attribute by picture and iteration, `(pictures, iterations)`, of rows in their order."""
-    by_picture = itertools.groupby(
-        (row for row in rows if row.start == start), key=lambda row: row.picture
+    """One attribute by image and iteration, `(images, iterations)`, of rows in their order."""
+    by_image = itertools.groupby(
+        (row for row in rows if row.start == start), key=lambda row: row.image
     )
-    return np.array([[getattr(row, value) for row in group] for _, group in by_picture])
+    return np.array([[getattr(row, value) for row in group] for _, group in by_image])
 
 
 def table(rows: Sequence[Row], starts: Sequence[str]) -> str:
-    """Means over the pictures by iteration, as a table of Markdown."""
+    """Means over the images by iteration, as a table of Markdown."""
     last = max(row.iterations for row in rows)
     shown = [number for number in _SHOWN if number <= last]
     titles = [f"n = {number}" if number else "seed" for number in shown]
@@ -264,7 +265,7 @@ def table(rows: Sequence[Row], starts: Sequence[str]) -> str:
 
 
 def mean_logits(rows: Sequence[Row], start: str) -> float:
-    """The strength of a seed in the mean over the pictures, in logits."""
+    """The strength of a seed in the mean over the images, in logits."""
     return float(curves(rows, start, "logits").mean())
 
 
@@ -272,7 +273,7 @@ def first_iteration(reached: np.ndarray) -> np.ndarray:
     """The number of the first iteration at which something holds, infinite where it never does.
 
     Args:
-      reached: by picture and iteration, from the first, bool `(pictures, iterations)`.
+      reached: by image and iteration, from the first, bool `(images, iterations)`.
     """
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
 
@@ -288,9 +289,9 @@ def correction_table(rows: Sequence[Row], starts: Sequence[str], trained: int) -
     blank = curves(rows, BLANK, "iou")
     found = blank[:, trained - 1] >= _FOUND
     lines = [
-        f"of {len(blank)} pictures, {found.sum()} in which the blank start finds the object",
+        f"of {len(blank)} images, {found.sum()} in which the blank start finds the object",
         "",
-        "| seed's strength | in logits | overruled after, median | within 2, % of pictures "
+        "| seed's strength | in logits | overruled after, median | within 2, % of images "
         "| never, % | recovered after, median | within 3, % | never, % |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]

@@ -57,33 +57,33 @@ def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=No
     if model.stack.kernel_size != 1:
         raise UserError(
             f"kernel_size={model.stack.kernel_size}: only with kernels of 1 are pixels "
-            "independent, so that some can stop alone; stop whole pictures by "
-            "rnnseg.adaptive.refine_pictures"
+            "independent, so that some can stop alone; stop whole images by "
+            "rnnseg.adaptive.refine_images"
         )
     canvas, spent = _refine(_Pixels(threshold), model, prepared, iterations, canvas)
     return canvas, tf.reshape(spent, tf.shape(canvas)[:3])
 
 
-def refine_pictures(model, prepared, iterations, threshold: float = 0.25, canvas=None):
-    """Runs iterations on every picture of a batch until it has settled.
+def refine_images(model, prepared, iterations, threshold: float = 0.25, canvas=None):
+    """Runs iterations on every image of a batch until it has settled.
 
     Args:
       model: a `RecurrentSegmenter`.
       prepared: from `model.prepare`.
       iterations: how many at most; a positive number, or a scalar integer tensor.
-      threshold: what the share of its canvas pixels that have not settled has to be below for a
-        picture to stop, after any iteration; at least 0. The higher, the earlier it stops. With 0
+      threshold: what the share of its canvas pixels that have not settled has to be below for an
+        image to stop, after any iteration; at least 0. The higher, the earlier it stops. With 0
         none does, and the canvas is that of `model.refine`, bit for bit.
       canvas: logits to start from, `(batch, h, w, classes)`; None for the start of training.
 
     Returns:
-      The canvas, float32, `(batch, h, w, classes)`, and how many iterations each picture took,
+      The canvas, float32, `(batch, h, w, classes)`, and how many iterations each image took,
       int32, `(batch,)`.
 
     Raises:
       UserError: a threshold out of its range, or a canvas of another shape.
     """
-    return _refine(_Pictures(threshold), model, prepared, iterations, canvas)
+    return _refine(_Images(threshold), model, prepared, iterations, canvas)
 
 
 class _Pixels:
@@ -108,8 +108,8 @@ class _Pixels:
         return tf.concat([first, others], 0)[: -(-tf.size(first) // _MULTIPLE) * _MULTIPLE]
 
 
-class _Pictures:
-    """Pictures of a batch as the items that stop."""
+class _Images:
+    """Images of a batch as the items that stop."""
 
     def __init__(self, threshold: float):
         self.threshold = threshold

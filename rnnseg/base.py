@@ -19,20 +19,20 @@ from rnnseg.prediction import Predictor
 class Segmenter(keras.Model):
     """An encoder, and something that makes a canvas of class logits from its features.
 
-    All segmenters go through the same stages: `encode` a picture, `prepare` what is done once,
+    All segmenters go through the same stages: `encode` an image, `prepare` what is done once,
     `refine` the canvas by iterations, `read` the class map. A feed-forward one is done after its
     first iteration.
 
     Args:
       num_classes: number of classes, which is the width of the canvas.
       encoder: a name from `rnnseg.encoders.names()`, such as "resnet101" or "mobilenet_v2_0.5", or
-        a `keras.Model` that gives features of RGB 0-255 pictures.
+        a `keras.Model` that gives features of RGB 0-255 images.
       encoder_weights: "imagenet", a weights file, or None for random ones.
-      output_stride: pixels of the picture a pixel of features and canvas: 8, 16 or 32.
+      output_stride: pixels of the image a pixel of features and canvas: 8, 16 or 32.
       encoder_layer: the inner layer whose output are the features; None for the usual one.
       train_encoder: whether training changes the encoder.
       freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
-        training, as it should with fewer than 16 pictures a batch.
+        training, as it should with fewer than 16 images a batch.
       l2: weight decay of convolution kernels by a penalty in the loss: l2 / 2 times the sum of
         squares, whose gradient is l2 times the kernel, as in DeepLab.
       class_names: one name a class; the model carries them for the commands' sake.
@@ -115,25 +115,25 @@ class Segmenter(keras.Model):
         images = tf.convert_to_tensor(images)
         if images.shape.rank != 4 or images.shape[3] not in (3, None):
             raise UserError(f"images of shape {images.shape}: expected (batch, height, width, 3)")
-        self.check_picture(*images.shape[1:3])
+        self.check_image(*images.shape[1:3])
         # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
         return self.encoder(images, training=training and self.encoder.trainable)
 
-    def check_picture(self, height: int | None, width: int | None) -> None:
-        """Raises a UserError for a picture of less than one output stride a side."""
+    def check_image(self, height: int | None, width: int | None) -> None:
+        """Raises a UserError for an image of less than one output stride a side."""
         for side in (height, width):
             if side is not None and side < self.output_stride:
                 raise UserError(
-                    f"a picture of {height}x{width} pixels is smaller than one output stride "
+                    f"an image of {height}x{width} pixels is smaller than one output stride "
                     f"({self.output_stride}): expected at least that on each side"
                 )
 
     def logits(self, canvas, size) -> tf.Tensor:
-        """The canvas at the picture's size.
+        """The canvas at the image's size.
 
         Args:
           canvas: `(batch, h, w, classes)`.
-          size: the picture's `(height, width)`.
+          size: the image's `(height, width)`.
 
         Returns:
           Logits, float32, `(batch, height, width, classes)`.
@@ -147,7 +147,7 @@ class Segmenter(keras.Model):
 
         Args:
           canvas: `(batch, h, w, classes)`.
-          size: the picture's `(height, width)`.
+          size: the image's `(height, width)`.
 
         Returns:
           Class map, int32, `(batch, height, width)`.
@@ -155,7 +155,7 @@ class Segmenter(keras.Model):
         return tf.argmax(self.logits(canvas, size), axis=-1, output_type=tf.int32)
 
     def sized_logits(self, canvas, images) -> tf.Tensor:
-        """The canvas at the size of its pictures, whose shape stays known as far as it is.
+        """The canvas at the size of its images, whose shape stays known as far as it is.
 
         Args:
           canvas: `(batch, h, w, classes)`.
@@ -180,16 +180,16 @@ class Segmenter(keras.Model):
     def predict_classes(
         self, images, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
     ) -> np.ndarray:
-        """Segments pictures of one size within a budget.
+        """Segments images of one size within a budget.
 
         Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one picture, `(H, W, 3)`.
-          budget: what each picture may cost; as many iterations as it pays for are run. None: as
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one image, `(H, W, 3)`.
+          budget: what each image may cost; as many iterations as it pays for are run. None: as
             many as in training.
           canvas: logits to start from, `(batch, h, w, classes)`, or `(h, w, classes)` for one
-            picture; None: the start of training.
+            image; None: the start of training.
           stop_when_settled: whether to spare iterations where they would change next to nothing
-            (`rnnseg.adaptive`); the budget is then for a picture that needs them all.
+            (`rnnseg.adaptive`); the budget is then for an image that needs them all.
 
         Returns:
           Class maps, int32, `(batch, H, W)` or `(H, W)`.
@@ -234,7 +234,7 @@ class Segmenter(keras.Model):
     def at_output_stride(self, output_stride: int) -> "Segmenter":
         """The same weights at another output stride, as DeepLab trains at 16 and evaluates at 8.
 
-        Kernels are spread so that they reach as many pixels of the picture as before.
+        Kernels are spread so that they reach as many pixels of the image as before.
 
         Args:
           output_stride: 8, 16 or 32.

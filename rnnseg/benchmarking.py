@@ -14,7 +14,7 @@ from rnnseg.profiles import Machine, Profile, SizeProfile
 
 
 def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int = 11) -> Profile:
-    """Measures a model, one picture at a time.
+    """Measures a model, one image at a time.
 
     Stages and whole predictions, from RGB values to the class map, take turns in every round, so
     that whatever else the machine does meets all of them alike; medians are kept.
@@ -22,14 +22,14 @@ def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int =
     Args:
       model: a segmenter.
       origin: where it lies, a `.keras` file or the folder of a run.
-      sizes: of pictures, (height, width) in pixels.
+      sizes: of images, (height, width) in pixels.
       repeats: rounds after one that warms up.
 
     Raises:
       UserError: a size smaller than one output stride a side.
     """
     for size in sizes:
-        model.check_picture(*size)
+        model.check_image(*size)
     sizes = sorted(set(sizes), key=math.prod)
     profiles = []
     total = len(sizes) * (repeats + 1)

@@ -24,13 +24,13 @@ _IN_PLACE = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class StageCosts:
-    """Multiply-adds of the stages for one picture (one multiply and one add count as one).
+    """Multiply-adds of the stages for one image (one multiply and one add count as one).
 
     Attributes:
       encode: the encoder.
       prepare: the features' share of the gates.
       refine: one iteration.
-      read: the upsampling to the picture's size.
+      read: the upsampling to the image's size.
     """
 
     encode: int
@@ -57,7 +57,7 @@ class Stage:
 
     Attributes:
       parameters: numbers in all of its weights, batch norm's statistics included.
-      memory: bytes of the tensors that exist at the same time, for one picture and without
+      memory: bytes of the tensors that exist at the same time, for one image and without
         weights, when every one goes as soon as nothing needs it.
     """
 
@@ -66,7 +66,7 @@ class Stage:
 
 
 def stage_costs(model, height: int, width: int) -> StageCosts:
-    """Counts what a segmenter does to one picture.
+    """Counts what a segmenter does to one image.
 
     Counted are convolutions and matrix products, as in the papers of the field, and the upsampling;
     activations, normalisation and additions are not. All iterations are counted alike; the first
@@ -74,14 +74,14 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
 
     Args:
       model: a segmenter.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
 
     Returns:
       The costs.
 
     Raises:
-      UserError: a picture of less than one output stride a side.
+      UserError: an image of less than one output stride a side.
     """
     functions = _stages(model, height, width)
     counts = {
@@ -93,17 +93,17 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
 def multi_scale_costs(
     model, height: int, width: int, scales: Sequence[float], flip: bool
 ) -> StageCosts:
-    """Adds up what the pictures of a multi-scale evaluation cost.
+    """Adds up what the images of a multi-scale evaluation cost.
 
     Args:
       model: a segmenter.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
       scales: factors of its sides less one: 0.5 makes 257 of 513, which keeps the grids aligned.
       flip: whether every scale is evaluated mirrored, too.
 
     Raises:
-      UserError: no scales, or one that is not above 0; or a scaled picture of less than one output
+      UserError: no scales, or one that is not above 0; or a scaled image of less than one output
         stride a side.
     """
     costs = StageCosts(0, 0, 0, 0)
@@ -118,8 +118,8 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
 
     Args:
       model: a segmenter.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
 
     Returns:
       One for each of `encode`, `prepare`, `refine` (one iteration) and `read`.
@@ -134,7 +134,7 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
 
 def _stages(model, height: int, width: int) -> dict[str, tuple]:
     """The function of every stage, with what it takes."""
-    model.check_picture(height, width)
+    model.check_image(height, width)
     side = [geometry.canvas_size(each, model.output_stride) for each in (height, width)]
     features = tf.TensorSpec((1, *side, model.encoder.channels), model.compute_dtype)
     prepared = _trace(model.prepare, features).structured_outputs

@@ -106,7 +106,7 @@ class Scores:
 
 
 class Instances:
-    """The instances in the ground truth of one picture.
+    """The instances in the ground truth of one image.
 
     Args:
       ids: uint16 `(h, w)`, as in Cityscapes' `…_instanceIds.png`.
@@ -142,14 +142,14 @@ class Instances:
 
 
 class InstanceSums:
-    """iTP and iFN of all classes and categories, over the pictures that were added."""
+    """iTP and iFN of all classes and categories, over the images that were added."""
 
     def __init__(self):
         self._classes = _Sums(len(CITYSCAPES.names))
         self._categories = _Sums(len(_CATEGORY_NAMES))
 
     def add(self, instances: Instances, prediction: np.ndarray) -> None:
-        """Adds a picture.
+        """Adds an image.
 
         Args:
           instances: in its ground truth.
@@ -162,10 +162,10 @@ class InstanceSums:
         self._categories.add(_CATEGORY_OF[classes], by_category, instances.sizes, weights)
 
     def scores(self, confusion: np.ndarray) -> Scores:
-        """The scores of all pictures.
+        """The scores of all images.
 
         Args:
-          confusion: of the same pictures, `(19, 19)`; row: true class, column: predicted class.
+          confusion: of the same images, `(19, 19)`; row: true class, column: predicted class.
         """
         members = np.eye(len(_CATEGORY_NAMES), dtype=np.int64)[_CATEGORY_OF]
         of_categories = members.T @ confusion @ members

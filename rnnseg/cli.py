@@ -15,7 +15,7 @@ from rnnseg.planning import Budget
 
 
 class _Sizes(click.ParamType):
-    """Sizes of pictures, separated by commas."""
+    """Sizes of images, separated by commas."""
 
     name = "HEIGHTxWIDTH,..."
 
@@ -24,7 +24,7 @@ class _Sizes(click.ParamType):
 
 
 class _SizeOrAny(click.ParamType):
-    """One size of pictures, or none."""
+    """One size of images, or none."""
 
     name = "HEIGHTxWIDTH|any"
 
@@ -50,7 +50,7 @@ _TRAINING_OPTIONS = (
     ("encoder", "--encoder", str, "Encoder, such as mobilenet_v2_0.5 or resnet101."),
     ("encoder_weights", "--weights", str, 'Encoder weights: "imagenet", a file, or "none".'),
     ("encoder_layer", "--encoder-layer", str, "Layer whose output are the features."),
-    ("output_stride", "--output-stride", int, "Pixels of the picture a pixel of the features."),
+    ("output_stride", "--output-stride", int, "Pixels of the image a pixel of the features."),
     ("hidden_channels", "--hidden", _WIDTHS, "Widths of the ConvLSTM layers before the last."),
     ("kernel_size", "--kernel-size", int, "Side of the ConvLSTM kernels."),
     ("dilation_rate", "--dilation-rate", int, "Spacing of the ConvLSTM kernels' taps."),
@@ -62,13 +62,13 @@ _TRAINING_OPTIONS = (
     ("freeze_batch_norm", "--freeze-batch-norm/--train-batch-norm", bool, "Keep batch norm fixed."),
     ("l2", "--l2", float, "L2 penalty on convolution kernels."),
     ("recompute", "--recompute/--keep-activations", bool, "Iterate twice a step in less memory."),
-    ("sampled_cells", "--sample-cells", int, "Train on so many cells of a picture, not all of it."),
+    ("sampled_cells", "--sample-cells", int, "Train on so many cells of an image, not all of it."),
     ("label_smoothing", "--label-smoothing", float, "Share of the target on all classes alike."),
     ("precision", "--precision", str, "float32, mixed_bfloat16 or mixed_float16."),
-    ("crop", "--crop", _SIZE, "Size of training pictures."),
+    ("crop", "--crop", _SIZE, "Size of training images."),
     ("scale", "--scale", _RANGE, "Random scaling."),
-    ("flip", "--flip/--no-flip", bool, "Mirror half of the training pictures."),
-    ("batch_size", "--batch", int, "Pictures a step."),
+    ("flip", "--flip/--no-flip", bool, "Mirror half of the training images."),
+    ("batch_size", "--batch", int, "Images a step."),
     ("epochs", "--epochs", int, "Passes through the training data."),
     ("optimizer", "--optimizer", str, "sgd or adamw."),
     ("learning_rate", "--learning-rate", float, "At the start; falls to zero."),
@@ -97,8 +97,8 @@ def _training_options(command):
 def _budget_options(command):
     """The options that ask for a budget, of which one at most is given."""
     for option, help_text in (
-        ("--milliseconds", "Time that a picture may take."),
-        ("--gmacs", "Multiply-adds that a picture may take, in 10^9."),
+        ("--milliseconds", "Time that an image may take."),
+        ("--gmacs", "Multiply-adds that an image may take, in 10^9."),
     ):
         command = click.option(option, type=float, help=help_text)(command)
     return command
@@ -163,13 +163,13 @@ def train(out, recipe, resume, **options):
 @click.option("--output-stride", type=int, help="Evaluate at another stride than the trained one.")
 @click.option("--scales", type=Numbers("S,S,...", float, ","), default="1", show_default=True,
               help="Average the logits over several scales, such as 0.5,1,1.5.")  # fmt: skip
-@click.option("--flip", is_flag=True, help="Average over mirrored pictures, too.")
+@click.option("--flip", is_flag=True, help="Average over mirrored images, too.")
 @click.option(
     "--json", "json_file", type=click.Path(), help="File for all scores.  [default: "
     "scores_SPLIT.json beside the model]"
 )  # fmt: skip
 @click.option(
-    "--curve", type=click.Path(), help="Picture of the curve.  [default: curve_SPLIT.png beside "
+    "--curve", type=click.Path(), help="Image of the curve.  [default: curve_SPLIT.png beside "
     "the model]"
 )  # fmt: skip
 @click.option("--tensorboard", metavar="LOGDIR", type=click.Path(file_okay=False),
@@ -221,7 +221,7 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
 
 @main.command()
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.argument("pictures", metavar="PICTURE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option(
     "--iterations",
     type=click.IntRange(1, MOST_ITERATIONS),
@@ -234,9 +234,9 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
-def segment(model, pictures, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
+def segment(model, images, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
             overwrite, out):  # fmt: skip
-    r"""Segment pictures, folders of pictures, or patterns.
+    r"""Segment images, folders of images, or patterns.
 
     \b
     rnnseg segment runs/camvid street.jpg --iterations 6 --out segmented
@@ -252,7 +252,7 @@ def segment(model, pictures, iterations, gmacs, milliseconds, every_iteration, s
 
     from rnnseg import loading, segmentation
 
-    files = loading.find_pictures(pictures)
+    files = loading.find_images(images)
     segmenter = loading.load_model(model)
     done = segmentation.segment_files(
         segmenter, files, out, budget, every_iteration, overwrite, stop_when_settled
@@ -269,7 +269,7 @@ def segment(model, pictures, iterations, gmacs, milliseconds, every_iteration, s
 @click.argument("data")
 @click.option("--split", "splits", multiple=True, help="Look at this split only; may be repeated.")
 @click.option("--sheet", type=click.Path(), default="inspect.png", show_default=True,
-              help="Picture of overlays to write.")  # fmt: skip
+              help="Image of overlays to write.")  # fmt: skip
 def inspect(data, splits, sheet):
     r"""Look through a data set before training: sizes, labels, and what is wrong with them.
 
@@ -287,7 +287,7 @@ def inspect(data, splits, sheet):
               default="recurrent", show_default=True)  # fmt: skip
 @click.option("--encoder", required=True, help="Encoder, such as mobilenet_v2_0.5 or resnet101.")
 @click.option("--size", type=_SIZE, default="513x513", show_default=True,
-              help="The picture's, HEIGHTxWIDTH, or one number for both.")  # fmt: skip
+              help="The image's, HEIGHTxWIDTH, or one number for both.")  # fmt: skip
 @click.option("--classes", type=click.IntRange(min=1), default=21, show_default=True,
               help="How many.")  # fmt: skip
 @click.option("--output-stride", type=int, default=16, show_default=True, help="8, 16 or 32.")
@@ -308,7 +308,7 @@ def inspect(data, splits, sheet):
 )
 @click.option("--scales", type=Numbers("S,S,...", float, ","), default=None,
               help="Add up the predictions at several scales, such as 0.5,1,1.5.")  # fmt: skip
-@click.option("--flip", is_flag=True, help="Add up those of mirrored pictures, too.")
+@click.option("--flip", is_flag=True, help="Add up those of mirrored images, too.")
 @click.option("--as-published", is_flag=True,
               help="Count as the paper: nothing is computed once for all iterations.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(), is_flag=False, flag_value="-",
@@ -317,7 +317,7 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
          scales, flip, as_published, json_file):  # fmt: skip
     r"""Count multiply-adds, parameters and memory of a prediction, by stage.
 
-    Memory is the most that the tensors of a stage take at the same time, for one picture in the
+    Memory is the most that the tensors of a stage take at the same time, for one image in the
     precision of training, without weights.
 
     \b
@@ -340,7 +340,7 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
     several = scales is not None or flip
     costs = budgets.multi_scale_costs(model, *size, scales or (1.0,), flip)
     costs = costs.as_published() if as_published else costs
-    # Merged stages and several pictures have no parameters and memory of their own.
+    # Merged stages and several images have no parameters and memory of their own.
     stages = None if several or as_published else budgets.stages(model, *size)
     content = report.cost_json(costs, stages, iterations or (1,))
     if json_file == "-":
@@ -355,7 +355,7 @@ def cost(kind, encoder, size, classes, output_stride, context_channels, hidden_c
 @main.command()
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.option("--size", "sizes", type=_Sizes(), required=True,
-              help="The pictures', HEIGHTxWIDTH; several separated by commas.")  # fmt: skip
+              help="The images', HEIGHTxWIDTH; several separated by commas.")  # fmt: skip
 @click.option("--repeats", type=click.IntRange(min=1), default=11, show_default=True,
               help="How often everything is timed.")  # fmt: skip
 @click.option("--save", is_flag=True, help="Keep the times beside the model, for budgets.")
@@ -386,29 +386,29 @@ def benchmark(model, sizes, repeats, save):
 @main.command()
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
-@click.option("--size", type=_SizeOrAny(), help="The LiteRT files' pictures.  [default: the run's "
+@click.option("--size", type=_SizeOrAny(), help="The LiteRT files' images.  [default: the run's "
               "crop, else 513x513]")  # fmt: skip
 @click.option("--quantize", default="", metavar="KIND,...",
               help="float16, dynamic or int8, beside float32.")  # fmt: skip
 @click.option("--data", help="Labelled data to calibrate and compare on.  [default: the run's]")
 @click.option("--split", default="val", show_default=True, help="Split to compare on.")
-@click.option("--pictures", multiple=True, metavar="FILE_OR_FOLDER",
-              help="Pictures without labels, in place of data; may be repeated.")  # fmt: skip
+@click.option("--images", multiple=True, metavar="FILE_OR_FOLDER",
+              help="Images without labels, in place of data; may be repeated.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=32, show_default=True,
-              help="Pictures to calibrate on at most, and as many to compare on.")  # fmt: skip
+              help="Images to calibrate on at most, and as many to compare on.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
-def export(model, out, size, quantize, data, split, pictures, limit, overwrite):
+def export(model, out, size, quantize, data, split, images, limit, overwrite):
     r"""Write a SavedModel and LiteRT files for devices, and compare them with the model.
 
     \b
     rnnseg export runs/camvid --out exported/camvid --quantize float16,int8
-    rnnseg export runs/voc/best.keras --size 513x513 --pictures photos --out exported/voc
+    rnnseg export runs/voc/best.keras --size 513x513 --images photos --out exported/voc
     """
     from rnnseg import export_model, loading
 
     kinds = [kind.strip() for kind in quantize.split(",") if kind.strip()]
     result = export_model(
-        loading.load_model(model), out, size, kinds, data, split, pictures, limit, overwrite
+        loading.load_model(model), out, size, kinds, data, split, images, limit, overwrite
     )
     click.echo(result.table())
     for line in result.missed():
@@ -438,7 +438,7 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
           cut_threshold, overwrite):  # fmt: skip
     r"""Segment a video, each frame going on from the one before.
 
-    INPUT is a video file, a folder of pictures (by name, numbers by value, 25 a second), or a
+    INPUT is a video file, a folder of images (by name, numbers by value, 25 a second), or a
     webcam's number; OUTPUT is an .mp4, or a folder for a PNG a frame. There, classes are palette
     PNGs: the index of a pixel is its class. Ctrl-C or SIGTERM ends it and keeps what is done.
 

@@ -33,15 +33,15 @@ class TrainingConfig:
       val_split: split to validate on.
       model: "recurrent", or a feed-forward one to compare with, "deeplabv3" or "pspnet", which has
         no use for what only concerns the recurrence.
-      sampled_cells: train on this many cells of every picture (squares of one output stride a
-        side), chosen at random at every step, those with a label first; None: on the whole picture.
+      sampled_cells: train on this many cells of every image (squares of one output stride a
+        side), chosen at random at every step, those with a label first; None: on the whole image.
         It takes less memory and time, with 1x1 kernels on a frozen encoder.
       label_smoothing: as in `rnnseg.losses.SegmentationLoss`.
       precision: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
-      crop: (height, width) of training pictures, in pixels.
+      crop: (height, width) of training images, in pixels.
       scale: smallest and largest factor of the random scaling.
-      flip: whether half of the training pictures are mirrored.
-      batch_size: pictures a step.
+      flip: whether half of the training images are mirrored.
+      batch_size: images a step.
       epochs: passes through the training data.
       optimizer: "sgd" (momentum 0.9) or "adamw" (weight decay 1e-4 on top of `l2`).
       learning_rate: at the start; it falls to zero as (1 - step / steps) ** 0.9 ("poly").
@@ -120,15 +120,15 @@ class TrainingConfig:
     def _check_sampling(self):
         for wrong, reason in (
             (self.sampled_cells < 1, "expected at least 1"),
-            (self.model != "recurrent", f"{self.model} sees whole pictures; leave it away"),
+            (self.model != "recurrent", f"{self.model} sees whole images; leave it away"),
             (
                 self.kernel_size > 1,
                 f"kernels of {self.kernel_size} see a pixel's neighbours, which would be missing; "
-                "train on whole pictures, or with --kernel-size 1",
+                "train on whole images, or with --kernel-size 1",
             ),
             (
                 self.train_encoder,
-                "an encoder in training needs all of the picture; train on whole pictures, or with "
+                "an encoder in training needs all of the image; train on whole images, or with "
                 "--freeze-encoder",
             ),
         ):

@@ -3,23 +3,23 @@
 import keras
 import tensorflow as tf
 
-# At output stride 16; in pixels of the picture they are the same at every stride.
+# At output stride 16; in pixels of the image they are the same at every stride.
 _RATES = (6, 12)
 
 
 class Context(keras.layers.Layer):
-    """Puts the surroundings of every pixel, near, far and the whole picture, beside its features.
+    """Puts the surroundings of every pixel, near, far and the whole image, beside its features.
 
     With kernels of 1 the recurrence sees nothing but a pixel's own features, whose view of the
-    picture is the encoder's. The branches are those of atrous spatial pyramid pooling (Chen et al.,
+    image is the encoder's. The branches are those of atrous spatial pyramid pooling (Chen et al.,
     2017, DeepLabv3): 3x3 convolutions with rates 6 and 12 at output stride 16 (doubled at 8, halved
     at 32), and the mean of all features. They are narrow, stand beside the features instead of in
     their place, and have no batch norm, whose statistics over small batches bend the curve. All of
-    it is done once a picture; pixels stay independent in the iterations.
+    it is done once per image; pixels stay independent in the iterations.
 
     Args:
       channels: width of every branch.
-      output_stride: pixels of the picture a pixel of the features: 8, 16 or 32.
+      output_stride: pixels of the image a pixel of the features: 8, 16 or 32.
       kernel_regularizer: Keras regularizer of the kernels.
     """
 

@@ -12,7 +12,7 @@ import rnnseg
 from rnnseg import loading, report, visualize
 from rnnseg.config import TrainingConfig
 from rnnseg.data import open_source
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.errors import UserError
 from rnnseg.evaluation import Evaluator
 from rnnseg.files import atomic_path, remove_folder
@@ -43,7 +43,7 @@ CONFIG = TrainingConfig(
     validate_every=3,
     seed=1,
 )
-_PICTURE = 3  # of the validation split, for the strip: several shapes, some covered
+_IMAGE = 3  # of the validation split, for the strip: several shapes, some covered
 
 
 def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
@@ -72,9 +72,9 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     print("\n" + report.table(result) + "\n")
     report.save_json(out / "scores.json", result.to_json())
     report.save_curve(out / "curve.png", "demo", result, config.iterations)
-    pictures = evaluation_pictures(source, config.val_split).as_numpy_iterator()
-    image, label, _ = next(itertools.islice(pictures, _PICTURE, None))
-    with atomic_path(out / "picture.png") as path:
+    images = evaluation_images(source, config.val_split).as_numpy_iterator()
+    image, label, _ = next(itertools.islice(images, _IMAGE, None))
+    with atomic_path(out / "image.png") as path:
         Image.fromarray(image).save(path)
     maps = list(model.predictor.every_iteration(image, config.iterations))
     visualize.save_strip(
@@ -89,16 +89,16 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     print(
         f"wrote {out / 'curve.png'}       mIoU against cost, for 1 to {result.iterations[-1]} "
         "iterations\n"
-        f"wrote {out / 'iterations.png'}  one picture after every iteration\n"
-        f"wrote {out / 'picture.png'}     that picture, for: rnnseg segment "
-        f"{shlex.join(map(str, (folder, out / 'picture.png')))} --out segmented\n"
+        f"wrote {out / 'iterations.png'}  one image after every iteration\n"
+        f"wrote {out / 'image.png'}     that image, for: rnnseg segment "
+        f"{shlex.join(map(str, (folder, out / 'image.png')))} --out segmented\n"
         f"wrote {folder / 'logs'}        for: tensorboard --logdir "
         f"{shlex.quote(str(folder / 'logs'))}\n\n"
-        "next, with your own pictures and masks:\n"
-        "  python -m data_prep.folder --images PICTURES --masks MASKS --val-images PICTURES "
+        "next, with your own images and masks:\n"
+        "  python -m data_prep.folder --images IMAGES --masks MASKS --val-images IMAGES "
         "--val-masks MASKS --classes classes.txt --out data/mine\n"
         "  rnnseg inspect data/mine\n"
         "  rnnseg train --data data/mine --out runs/mine\n"
         "  rnnseg evaluate runs/mine --data data/mine\n"
-        "  rnnseg segment runs/mine PICTURE --every-iteration --out segmented"
+        "  rnnseg segment runs/mine IMAGE --every-iteration --out segmented"
     )

@@ -1,6 +1,6 @@
 """Feed-forward encoders: `keras.applications` networks made atrous, and models of one's own.
 
-A network that halves the picture five times gives features at output stride 32. To get 16 or 8, the
+A network that halves the image five times gives features at output stride 32. To get 16 or 8, the
 last halvings are left out, and every later kernel is spread (dilated) by what was left out: it then
 sees exactly what it saw before, and the weights stay as they are (Chen et al., 2017, DeepLabv3).
 """
@@ -83,8 +83,8 @@ class Encoder(keras.layers.Layer):
     Args:
       network: a model from `(batch, H, W, 3)` to features `(batch, h, w, channels)`, with
         `h = k + 1` for `H = k * output_stride + 1`.
-      output_stride: pixels of the picture a pixel of the features, 8, 16 or 32.
-      mean: what is subtracted from RGB 0-255; None gives the network the picture as it is.
+      output_stride: pixels of the image a pixel of the features, 8, 16 or 32.
+      mean: what is subtracted from RGB 0-255; None gives the network the image as it is.
       std: what the difference is divided by, where there is a mean.
       bgr: whether the network wants blue first.
 
@@ -102,7 +102,7 @@ class Encoder(keras.layers.Layer):
             shape = network.compute_output_shape((1, side, side, 3))
         except ValueError as error:
             raise UserError(
-                f"encoder {network.name} does not take pictures of every size "
+                f"encoder {network.name} does not take images of every size "
                 f"({_first_line(error)}); expected an input of keras.Input((None, None, 3))"
             ) from error
         if len(shape) != 4 or shape[3] is None:
@@ -113,7 +113,7 @@ class Encoder(keras.layers.Layer):
         if tuple(shape[1:3]) != (9, 9):
             raise UserError(
                 f"encoder {network.name} gives {shape[1]}x{shape[2]} features for a {side}x{side} "
-                f"picture; expected 9x9 at output_stride={output_stride}: choose the output stride "
+                f"image; expected 9x9 at output_stride={output_stride}: choose the output stride "
                 'that the network has, and "same" padding'
             )
         self.channels = shape[3]
@@ -297,7 +297,7 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
 
 
 def _strides(network: keras.Model) -> dict[str, int]:
-    """The stride, in pixels of the picture, of every operation's input in the unchanged network."""
+    """The stride, in pixels of the image, of every operation's input in the unchanged network."""
     before, after = {}, {}
     for layer in network.operations:  # in topological order
         before[layer.name] = max((after[source.name] for source in _sources(layer)), default=1)
@@ -315,7 +315,7 @@ def _users(layer) -> list:
 
 
 def _small_cnn(output_stride, kernel_regularizer, dtype) -> keras.Model:
-    """Two 3x3 convolutions a halving: trains from scratch in minutes on small pictures."""
+    """Two 3x3 convolutions a halving: trains from scratch in minutes on small images."""
     options = dict(
         padding="same", use_bias=False, kernel_regularizer=kernel_regularizer, dtype=dtype
     )

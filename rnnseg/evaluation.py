@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rnnseg import budgets, metrics, timing
 from rnnseg.cityscapes import Instances, InstanceSums, Scores
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.tracing import Tracer
@@ -27,14 +27,14 @@ class Evaluation:
     Attributes:
       data, split: what was evaluated on.
       class_names: of the data.
-      pictures: number of pictures.
+      images: number of images.
       iterations: numbers of iterations, rising.
       confusion: `(len(iterations), classes, classes)`; row: true class, column: predicted class.
-      picture_size: the most common (height, width), for which `multiply_adds` are counted.
+      image_size: the most common (height, width), for which `multiply_adds` are counted.
       multiply_adds: of one prediction.
-      milliseconds: of one prediction, from the picture to its class map, with all iterations in one
-        call: on the line through the times of a few numbers of them, on one picture of that size.
-      scales: at which every picture was seen.
+      milliseconds: of one prediction, from the image to its class map, with all iterations in one
+        call: on the line through the times of a few numbers of them, on one image of that size.
+      scales: at which every image was seen.
       flip: whether it was seen mirrored at each of them, too.
       cityscapes: the official scores of Cityscapes, one for each of `iterations`; None for other
         data.
@@ -43,10 +43,10 @@ class Evaluation:
     data: str
     split: str
     class_names: tuple[str, ...]
-    pictures: int
+    images: int
     iterations: tuple[int, ...]
     confusion: np.ndarray
-    picture_size: tuple[int, int]
+    image_size: tuple[int, int]
     multiply_adds: tuple[int, ...]
     milliseconds: tuple[float, ...]
     scales: tuple[float, ...] = (1.0,)
@@ -91,8 +91,8 @@ class Evaluation:
         return {
             "data": self.data,
             "split": self.split,
-            "pictures": self.pictures,
-            "picture_size": list(self.picture_size),
+            "images": self.images,
+            "image_size": list(self.image_size),
             "scales": list(self.scales),
             "flip": self.flip,
             "results": rows,
@@ -105,12 +105,12 @@ class Evaluator:
     Args:
       model: a segmenter.
       iterations: numbers of iterations, in any order.
-      scales: at which every picture is segmented, factors of its sides less one; the logits of all
+      scales: at which every image is segmented, factors of its sides less one; the logits of all
         are averaged.
       flip: whether it is segmented mirrored at each of them, too.
 
     Attributes:
-      trace: the `Tracer` that segments the pictures.
+      trace: the `Tracer` that segments the images.
 
     Raises:
       UserError: no numbers of iterations, or one below 1; no scales, or one that is not above 0.
@@ -143,52 +143,50 @@ class Evaluator:
           progress: whether a progress bar is shown.
 
         Returns:
-          The evaluation. Memory grows neither with the pictures nor with the iterations.
+          The evaluation. Memory grows neither with the images nor with the iterations.
 
         Raises:
           UserError: no such split, an empty one, other classes than the model's, or a label outside
             the classes.
         """
         check_classes(self.model, source)
-        pictures = source.require_split(split)
+        images = source.require_split(split)
         tally = _Tally(source, len(self.iterations))
         bar = tqdm(
-            evaluation_pictures(source, split, source.has_instances).as_numpy_iterator(),
-            total=pictures,
+            evaluation_images(source, split, source.has_instances).as_numpy_iterator(),
+            total=images,
             desc=f"evaluate {split}",
-            unit="picture",
+            unit="image",
             # None: no bar where the output goes to a file.
             disable=None if progress else True,
         )
         for image, label, name, *instance_ids in bar:
             try:
                 if image.shape[:2] != label.shape:
-                    raise UserError(
-                        f"picture of {image.shape[:2]} and label of {label.shape} pixels"
-                    )
+                    raise UserError(f"image of {image.shape[:2]} and label of {label.shape} pixels")
                 self.trace.check_size(*label.shape)
                 tally.add(self.trace(image, self.iterations), label, *instance_ids)
             except UserError as error:
                 raise UserError(f"{name.decode()}: {error}") from error
-        picture_size = tally.sizes.most_common(1)[0][0]
-        costs = budgets.multi_scale_costs(self.model, *picture_size, self.scales, self.flip)
+        image_size = tally.sizes.most_common(1)[0][0]
+        costs = budgets.multi_scale_costs(self.model, *image_size, self.scales, self.flip)
         return Evaluation(
             data=source.name,
             split=split,
             class_names=source.class_names,
-            pictures=pictures,
+            images=images,
             iterations=self.iterations,
             confusion=tally.confusion,
-            picture_size=picture_size,
+            image_size=image_size,
             multiply_adds=tuple(costs.total(n) for n in self.iterations),
-            milliseconds=self._milliseconds(picture_of_size(source, split, picture_size), pictures),
+            milliseconds=self._milliseconds(image_of_size(source, split, image_size), images),
             scales=self.scales,
             flip=self.flip,
             cityscapes=tally.official_scores(),
         )
 
     def class_maps(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """The class maps of one picture that are scored, one for each number of iterations.
+        """The class maps of one image that are scored, one for each number of iterations.
 
         Args:
           image: RGB 0-255, `(h, w, 3)`.
@@ -198,34 +196,34 @@ class Evaluator:
         """
         yield from self.trace(image, self.iterations)
 
-    def _milliseconds(self, image, pictures: int) -> tuple[float, ...]:
+    def _milliseconds(self, image, images: int) -> tuple[float, ...]:
         """What a prediction takes at every number of iterations.
 
-        In the pass over the pictures all iterations are looked at one by one, which takes longer
+        In the pass over the images all iterations are looked at one by one, which takes longer
         than to run as many at once.
         """
         last = len(self.iterations) - 1
         numbers = sorted({self.iterations[quarter * last // 4] for quarter in range(5)})
         predictions = [functools.partial(self.trace.predict, image, number) for number in numbers]
-        # No longer than the pass itself, where every picture is seen many times.
-        repeats = min(_ROUNDS, max(1, pictures // 10))
+        # No longer than the pass itself, where every image is seen many times.
+        repeats = min(_ROUNDS, max(1, images // 10))
         seconds = dict(zip(numbers, timing.take_turns(predictions, repeats), strict=True))
         start, each = timing.line(seconds)
         return tuple(1000 * (start + number * each) for number in self.iterations)
 
 
 class _Tally:
-    """What is counted over the pictures."""
+    """What is counted over the images."""
 
     def __init__(self, source: Source, length: int):
-        """Starts for a number of predictions, `length`, of every picture."""
+        """Starts for a number of predictions, `length`, of every image."""
         classes = source.num_classes
         self.confusion = np.zeros((length, classes, classes), np.int64)
         self.sizes = collections.Counter()
         self._instance_sums = [InstanceSums() for _ in range(length * source.has_instances)]
 
     def add(self, predictions, label, instance_ids=None) -> None:
-        """Counts the predictions, class maps, of one picture."""
+        """Counts the predictions, class maps, of one image."""
         classes = self.confusion.shape[-1]
         instances = None if instance_ids is None else Instances(instance_ids)
         for index, class_map in enumerate(predictions):
@@ -242,10 +240,10 @@ class _Tally:
         return tuple(sums.scores(confusion) for sums, confusion in pairs)
 
 
-def picture_of_size(source: Source, split: str, size: tuple[int, int]) -> np.ndarray:
-    """The first picture of a split that has this (height, width), RGB 0-255."""
-    pictures = evaluation_pictures(source, split).as_numpy_iterator()
-    return next(image for image, *_ in pictures if image.shape[:2] == size)
+def image_of_size(source: Source, split: str, size: tuple[int, int]) -> np.ndarray:
+    """The first image of a split that has this (height, width), RGB 0-255."""
+    images = evaluation_images(source, split).as_numpy_iterator()
+    return next(image for image, *_ in images if image.shape[:2] == size)
 
 
 def check_classes(model, source: Source) -> None:

@@ -1,6 +1,6 @@
-"""Pictures of any size for files of one size, and where their pixels lie on the canvas then.
+"""Images of any size for files of one size, and where their pixels lie on the canvas then.
 
-NumPy alone. The geometry is that of `rnnseg.geometry`: a picture's first and last pixels keep their
+NumPy alone. The geometry is that of `rnnseg.geometry`: an image's first and last pixels keep their
 places when it is scaled, and canvas pixel `i` lies on pixel `output_stride * i`.
 """
 
@@ -16,12 +16,12 @@ from rnnseg.model_info import ModelInfo
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture as a file takes it.
+    """An image as a file takes it.
 
     Attributes:
       image: RGB, uint8 `(1, H, W, 3)`.
-      size: the (height, width) of the picture it was made of, in pixels.
-      rows: where the picture's rows of pixels lie on the canvas, in canvas pixels, `(height,)`.
+      size: the (height, width) of the image it was made of, in pixels.
+      rows: where the image's rows of pixels lie on the canvas, in canvas pixels, `(height,)`.
       columns: likewise, `(width,)`.
     """
 
@@ -32,30 +32,30 @@ class Frame:
 
     @property
     def cells(self) -> tuple[slice, slice]:
-        """The canvas pixels that see the picture, without those in the padding alone."""
+        """The canvas pixels that see the image, without those in the padding alone."""
         rows, columns = (slice(math.ceil(each[-1]) + 1) for each in (self.rows, self.columns))
         return rows, columns
 
 
 def frame(image, info: ModelInfo) -> Frame:
-    """Fits a picture to a file.
+    """Fits an image to a file.
 
     What is larger than the file's size is scaled down, aspect kept; what is smaller keeps its size,
-    which is that of the pictures in training. Padding goes to the right and the bottom.
+    which is that of the images in training. Padding goes to the right and the bottom.
 
     Args:
       image: RGB, uint8 `(height, width, 3)`.
       info: of the file.
 
     Raises:
-      UserError: not such a picture.
+      UserError: not such an image.
     """
-    image = check_picture(image)
+    image = check_image(image)
     size = shown = image.shape[:2]
     if info.size is None:
         if min(size) < info.output_stride:
             raise UserError(
-                f"a picture of {size[0]}x{size[1]} pixels is smaller than one output stride "
+                f"an image of {size[0]}x{size[1]} pixels is smaller than one output stride "
                 f"({info.output_stride}): expected at least that on each side"
             )
     else:
@@ -70,7 +70,7 @@ def frame(image, info: ModelInfo) -> Frame:
 def fit(
     image: np.ndarray, size: tuple[int, int], padding: Sequence[int]
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Scales a picture down to a size where it is larger, aspect kept, and pads what is missing.
+    """Scales an image down to a size where it is larger, aspect kept, and pads what is missing.
 
     Args:
       image: RGB, uint8 `(height, width, 3)`.
@@ -78,7 +78,7 @@ def fit(
       padding: the (red, green, blue) of 0-255 to the right and at the bottom.
 
     Returns:
-      The picture of that size, and the (height, width) of its part that is not padding.
+      The image of that size, and the (height, width) of its part that is not padding.
     """
     sides = image.shape[:2]
     if sides == tuple(size):
@@ -92,7 +92,7 @@ def fit(
 
 
 def fitted_size(sides: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) that `fit` gives a picture of some `sides` in a file of some `size`."""
+    """The (height, width) that `fit` gives an image of some `sides` in a file of some `size`."""
     # A side of one pixel is never too long.
     ratios = [(most - 1) / (side - 1) for most, side in zip(size, sides, strict=True) if side > 1]
     scale = min([1, *ratios])
@@ -113,8 +113,8 @@ def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return values[rows[:, np.newaxis], columns]
 
 
-def check_picture(image) -> np.ndarray:
-    """A picture as an array, once it is sure to be one.
+def check_image(image) -> np.ndarray:
+    """An image as an array, once it is sure to be one.
 
     Raises:
       UserError: not uint8 RGB, `(height, width, 3)`.
@@ -125,9 +125,9 @@ def check_picture(image) -> np.ndarray:
     elif image.ndim == 3 and image.shape[2] == 4:
         hint = "has a fourth channel: leave it out by image[..., :3]"
     elif image.ndim == 4:
-        hint = "is a batch: give its pictures one at a time"
+        hint = "is a batch: give its images one at a time"
     elif image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        hint = "is no picture"
+        hint = "is no image"
     elif image.dtype != np.uint8:
         hint = "has the wrong type: bring it to 0-255 and convert it by .astype(np.uint8)"
     else:
@@ -143,11 +143,11 @@ def check_canvas(canvas, frame: Frame, info: ModelInfo) -> np.ndarray:
 
     Args:
       canvas: logits, real numbers, `(h, w, classes)`.
-      frame: the picture that it is for.
+      frame: the image that it is for.
       info: of the file.
 
     Raises:
-      UserError: of another shape than the picture's, or not of finite numbers.
+      UserError: of another shape than the image's, or not of finite numbers.
     """
     canvas = np.asarray(canvas)
     stride = info.output_stride
@@ -155,7 +155,7 @@ def check_canvas(canvas, frame: Frame, info: ModelInfo) -> np.ndarray:
     expected = (*sides, len(info.classes))
     if canvas.shape != expected:
         raise UserError(
-            f"canvas of shape {canvas.shape}: expected {expected} for this picture, (h, w, "
+            f"canvas of shape {canvas.shape}: expected {expected} for this image, (h, w, "
             "classes), as in a result for one of its size"
         )
     if canvas.dtype.kind not in "iuf":
@@ -167,7 +167,7 @@ def check_canvas(canvas, frame: Frame, info: ModelInfo) -> np.ndarray:
 
 
 def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scales a picture down, uint8 `(height, width, 3)`."""
+    """Scales an image down, uint8 `(height, width, 3)`."""
     down, right = (_Shrinking(*sides) for sides in zip(image.shape[:2], size, strict=True))
     rows = down.sums(image, 0)
     first, second = (weight[:, np.newaxis, np.newaxis] for weight in down.weights)
@@ -183,7 +183,7 @@ def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class _Shrinking:
-    """How one side of a picture is scaled down.
+    """How one side of an image is scaled down.
 
     First a whole number of times by means of neighbours, so that no pixel is passed over, then by
     linear interpolation between two of them.

@@ -1,7 +1,7 @@
-"""How picture, features and canvas lie on one another.
+"""How image, features and canvas lie on one another.
 
-With "same" padding a picture of `k * stride + 1` pixels puts feature `i` exactly on pixel
-`stride * i`. So pictures are padded to such a size, the canvas is read with aligned corners, which
+With "same" padding an image of `k * stride + 1` pixels puts feature `i` exactly on pixel
+`stride * i`. So images are padded to such a size, the canvas is read with aligned corners, which
 is the same geometry backwards, and what was padded is cut off again.
 """
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def canvas_size(size: int, stride: int) -> int:
-    """How many canvas pixels `size` picture pixels need at an output stride; tensors work too."""
+    """How many canvas pixels `size` image pixels need at an output stride; tensors work too."""
     return (size - 1 + stride - 1) // stride + 1
 
 
@@ -59,11 +59,11 @@ def pad_to_grid(images, stride: int, value: float) -> tf.Tensor:
 
 
 def upsample(canvas, size, stride: int) -> tf.Tensor:
-    """Bilinear interpolation of the canvas at every pixel of the picture, corners aligned.
+    """Bilinear interpolation of the canvas at every pixel of the image, corners aligned.
 
     Args:
       canvas: float32 logits, `(batch, h, w, classes)`.
-      size: the picture's `(height, width)`, numbers or tensors, at most `stride * (h - 1) + 1`.
+      size: the image's `(height, width)`, numbers or tensors, at most `stride * (h - 1) + 1`.
       stride: output stride, in pixels.
 
     Returns:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnseg import visualize
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.scan import SplitScan, scan_split
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
-_SHEET_PICTURES = 12
+_SHEET_IMAGES = 12
 _MUCH_IGNORED = 0.5
 
 
@@ -23,7 +23,7 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
     Args:
       source: the data set.
       splits: splits to look at; none: all.
-      sheet: PNG file for the overlays of the first split's pictures.
+      sheet: PNG file for the overlays of the first split's images.
 
     Raises:
       UserError: no such split; or, after everything is printed, faults that training would meet.
@@ -31,7 +31,7 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
     check_writable(sheet, ".png")
     splits = list(splits) or [name for name, size in source.split_sizes.items() if size]
     if not splits:
-        raise UserError(f"{source.name} has no pictures in any split")
+        raise UserError(f"{source.name} has no images in any split")
     print(f"{source.name}: {source.num_classes} classes")
     scans = [scan_split(source, split) for split in splits]
     for scan in scans:
@@ -40,7 +40,7 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
     for line in _suspicions(source, scans):
         print(f"look: {line}")
     if not any(scan.faults for scan in scans):
-        _save_sheet(source, splits[0], scans[0].pictures, sheet)
+        _save_sheet(source, splits[0], scans[0].images, sheet)
         print(f"wrote {sheet}: do the colours lie on what they name?")
     for scan in scans:
         scan.raise_if_bad(source)
@@ -56,7 +56,7 @@ def _print_split(scan: SplitScan) -> None:
             f"{sizes} ({count})"
         )
     print(
-        f"  {scan.split}: {scan.pictures} pictures, {sizes}; "
+        f"  {scan.split}: {scan.images} images, {sizes}; "
         f"{100 * scan.ignored_share:.1f} % of the pixels ignored"
     )
 
@@ -64,12 +64,12 @@ def _print_split(scan: SplitScan) -> None:
 def _print_histogram(source: Source, scans: Sequence[SplitScan]) -> None:
     width = max(len(name) for name in source.class_names)
     print(f"\n{'':5s}{'class':{width}s}" + "".join(f"{scan.split:>20s}" for scan in scans))
-    print(f"{'':5s}{'':{width}s}" + f"{'pixels':>10s}{'pictures':>10s}" * len(scans))
+    print(f"{'':5s}{'':{width}s}" + f"{'pixels':>10s}{'images':>10s}" * len(scans))
     for label, name in enumerate(source.class_names):
         cells = ""
         for scan in scans:
             share = scan.label_pixels[label] / max(scan.label_pixels[:IGNORE_LABEL].sum(), 1)
-            cells += f"{100 * share:8.2f} %{scan.label_pictures[label]:10d}"
+            cells += f"{100 * share:8.2f} %{scan.label_images[label]:10d}"
         print(f"{label:3d}  {name:{width}s}{cells}")
     print()
 
@@ -91,10 +91,10 @@ def _suspicions(source: Source, scans: Sequence[SplitScan]) -> list[str]:
     return lines
 
 
-def _save_sheet(source, split, pictures, path) -> None:
-    step = max(1, pictures // _SHEET_PICTURES)
+def _save_sheet(source, split, count, path) -> None:
+    step = max(1, count // _SHEET_IMAGES)
     chosen = itertools.islice(
-        evaluation_pictures(source, split).as_numpy_iterator(), 0, step * _SHEET_PICTURES, step
+        evaluation_images(source, split).as_numpy_iterator(), 0, step * _SHEET_IMAGES, step
     )
     images, labels, names = zip(*chosen, strict=True)
     visualize.save_sheet(

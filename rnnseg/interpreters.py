@@ -44,7 +44,7 @@ class Stages:
         self._start: Tensors = {}
 
     def encode(self, image: np.ndarray) -> Tensors:
-        """What is done once a picture.
+        """What is done once per image.
 
         Args:
           image: RGB, uint8 `(1, H, W, 3)`.
@@ -81,7 +81,7 @@ class Stages:
 
         Args:
           canvas: float32 `(1, h, w, classes)`.
-          size: the picture's (height, width), in pixels; the file's, where it has one.
+          size: the image's (height, width), in pixels; the file's, where it has one.
 
         Returns:
           Class indices, int32 `(H, W)`.

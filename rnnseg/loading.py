@@ -1,4 +1,4 @@
-"""Models from files, and pictures from files."""
+"""Models from files, and images from files."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from rnnseg._registration import import_registering
 from rnnseg.base import Segmenter
 from rnnseg.errors import UserError
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
@@ -50,62 +50,58 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
     return model
 
 
-def find_pictures(arguments: Iterable[str]) -> list[pathlib.Path]:
-    """The picture files that files, folders and patterns name, each once.
+def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
+    """The image files that files, folders and patterns name, each once.
 
     Args:
-      arguments: files, folders (all pictures directly in them) or patterns such as "in/*.jpg".
+      arguments: files, folders (all images directly in them) or patterns such as "in/*.jpg".
 
     Returns:
       Paths, in the order of the arguments and by name within each.
 
     Raises:
-      UserError: an argument names no picture.
+      UserError: an argument names no image.
     """
     found = {}
     for argument in arguments:
         path = pathlib.Path(argument)
         if argument and path.is_dir():
-            files = sorted(
-                each for each in path.iterdir() if each.suffix.lower() in PICTURE_ENDINGS
-            )
+            files = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_ENDINGS)
         elif path.is_file():
             files = [path]
         else:
             files = sorted(map(pathlib.Path, glob.glob(argument, recursive=True)))
-            files = [each for each in files if each.suffix.lower() in PICTURE_ENDINGS]
+            files = [each for each in files if each.suffix.lower() in IMAGE_ENDINGS]
         if not files:
             raise UserError(
-                f"{argument}: no picture there; expected a file, a folder or a pattern of "
-                + ", ".join(PICTURE_ENDINGS)
+                f"{argument}: no image there; expected a file, a folder or a pattern of "
+                + ", ".join(IMAGE_ENDINGS)
             )
         found |= dict.fromkeys(files)
     return list(found)
 
 
-def read_picture(path: str | os.PathLike) -> np.ndarray:
-    """Reads a picture upright, as uint8 RGB `(h, w, 3)`.
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image upright, as uint8 RGB `(h, w, 3)`.
 
     Raises:
-      UserError: the file is no readable picture.
+      UserError: the file is no readable image.
     """
     try:
-        with Image.open(path) as picture:
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I"):
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):
                 # Pillow would clip 16 bits at 255.
-                values = np.asarray(picture)
+                values = np.asarray(image)
                 if values.min() < 0 or values.max() > 65535:
                     raise UserError(f"{path}: values of 32 bits; expected 8 or 16 bits a channel")
-                picture = Image.fromarray((values // 257).astype(np.uint8))
-            if picture.mode == "F":
-                raise UserError(
-                    f"{path}: a floating-point picture; expected 8 or 16 bits a channel"
-                )
-            if picture.has_transparency_data:
+                image = Image.fromarray((values // 257).astype(np.uint8))
+            if image.mode == "F":
+                raise UserError(f"{path}: a floating-point image; expected 8 or 16 bits a channel")
+            if image.has_transparency_data:
                 # What lies behind transparent pixels is not what anybody sees.
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            return np.asarray(picture.convert("RGB"))
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as a picture: {error}") from error
+        raise UserError(f"{path} cannot be read as an image: {error}") from error

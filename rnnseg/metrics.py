@@ -1,4 +1,4 @@
-"""Scores from a confusion matrix, which is all that evaluation keeps of the pictures."""
+"""Scores from a confusion matrix, which is all that evaluation keeps of the images."""
 
 import numpy as np
 

@@ -28,9 +28,9 @@ class ModelInfo:
       quantization: "float32", "float16", "dynamic" or "int8".
       classes: their names.
       colors: one (red, green, blue) of 0-255 a class.
-      size: the picture's (height, width), in pixels; None for any.
-      output_stride: pixels of the picture a pixel of the canvas.
-      padding: the (red, green, blue) of 0-255 to surround smaller pictures with.
+      size: the image's (height, width), in pixels; None for any.
+      output_stride: pixels of the image a pixel of the canvas.
+      padding: the (red, green, blue) of 0-255 to surround smaller images with.
       iterations: how many training ran.
       state: the number of channels of each tensor of the LSTM state, by name: h_0, c_0, h_1, …
       start: the values that canvas and state start from, one a channel, by name; of those that are

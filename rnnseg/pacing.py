@@ -9,7 +9,7 @@ _DEVIATION_GAIN = 1 / 4
 _DEVIATIONS = 4
 
 # What is later than that counts as at most so many times as much. TCP takes it as it is, but here
-# one hiccup of the machine would cost the next dozens of pictures their iterations; when waits come
+# one hiccup of the machine would cost the next dozens of images their iterations; when waits come
 # in a row, twice as much each time is soon enough.
 _MOST_AT_ONCE = 2
 

@@ -17,11 +17,11 @@ _UNITS = {"gmacs": "G", "milliseconds": "ms", "iterations": "iterations"}
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What the prediction of one picture may cost at most; exactly one of the three is given.
+    """What the prediction of one image may cost at most; exactly one of the three is given.
 
     Attributes:
       gmacs: 10^9 multiply-adds, as `rnnseg.budgets` counts them.
-      milliseconds: on this machine, as `rnnseg benchmark --save` found. It is a picture's time when
+      milliseconds: on this machine, as `rnnseg benchmark --save` found. It is an image's time when
         it comes alone; a batch of eight may take eight times as long.
       iterations: the number itself.
 
@@ -91,7 +91,7 @@ def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, w
       budget: of multiply-adds or milliseconds.
       cost: of a whole prediction after a number of iterations, in the budget's unit; never falls.
       most: the largest number worth taking, at least 1.
-      what: is predicted, for the error, such as "a picture of 480x640".
+      what: is predicted, for the error, such as "an image of 480x640".
 
     Returns:
       1 to `most`.
@@ -128,8 +128,8 @@ class OperatingPoint:
       model: what the user calls it.
       iterations: how many.
       miou: mean IoU, 0-1.
-      gmacs: 10^9 multiply-adds a picture.
-      milliseconds: a picture.
+      gmacs: 10^9 multiply-adds per image.
+      milliseconds: an image.
     """
 
     model: str

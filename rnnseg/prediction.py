@@ -1,4 +1,4 @@
-"""Class maps of pictures, with as many iterations as a budget pays for."""
+"""Class maps of images, with as many iterations as a budget pays for."""
 
 import functools
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from rnnseg import budgets, geometry, profiles, scores
 from rnnseg.errors import UserError
 from rnnseg.planning import Budget, iterations_within, most_iterations
 
-_PICTURES = tf.TensorSpec((None, None, None, 3), tf.float32)
+_IMAGES = tf.TensorSpec((None, None, None, 3), tf.float32)
 _CANVASES = tf.TensorSpec((None, None, None, None), tf.float32)
 _NUMBER = tf.TensorSpec((), tf.int32)
 
@@ -36,35 +36,33 @@ class Predictor:
 
         @functools.cache
         def traced(settled, seeded):
-            signature = [_PICTURES, _NUMBER, *([_CANVASES] if seeded else [])]
+            signature = [_IMAGES, _NUMBER, *([_CANVASES] if seeded else [])]
             return tf.function(
                 functools.partial(maps, settled), input_signature=signature, autograph=False
             )
 
         self._maps = traced
-        self._trace = tf.function(
-            model.trace, input_signature=[_PICTURES, _NUMBER], autograph=False
-        )
+        self._trace = tf.function(model.trace, input_signature=[_IMAGES, _NUMBER], autograph=False)
         self._read = tf.function(model.read, reduce_retracing=True, autograph=False)
 
     def __call__(
         self, images, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
     ) -> np.ndarray:
-        """Segments pictures of one size.
+        """Segments images of one size.
 
         Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one picture, `(H, W, 3)`.
-          budget: what each picture may cost; None: as many iterations as in training.
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one image, `(H, W, 3)`.
+          budget: what each image may cost; None: as many iterations as in training.
           canvas: logits to start from, `(batch, h, w, classes)`, or `(h, w, classes)` for one
-            picture; None: the start of training.
+            image; None: the start of training.
           stop_when_settled: whether canvas pixels that have settled are left out of the iterations
-            that remain, or where kernels are larger than 1 whole pictures.
+            that remain, or where kernels are larger than 1 whole images.
 
         Returns:
           Class maps, int32, `(batch, H, W)` or `(H, W)`.
 
         Raises:
-          UserError: as `iterations` and `check_can_stop`; or pictures or a canvas of another shape.
+          UserError: as `iterations` and `check_can_stop`; or images or a canvas of another shape.
         """
         if stop_when_settled:
             self.check_can_stop()
@@ -76,7 +74,7 @@ class Predictor:
                 f"images of shape {images.shape}: expected (height, width, 3) or (batch, height, "
                 "width, 3)"
             )
-        self._model.check_picture(*images.shape[1:3])
+        self._model.check_image(*images.shape[1:3])
         inputs = [images, tf.constant(self.iterations(budget, *images.shape[1:3]))]
         if canvas is not None:
             inputs.append(self._canvas_batch(canvas, images, single))
@@ -87,7 +85,7 @@ class Predictor:
         """The class map after each iteration, from the first, one at a time.
 
         Args:
-          image: one picture, RGB 0-255, `(H, W, 3)`.
+          image: one image, RGB 0-255, `(H, W, 3)`.
           iterations: how many.
 
         Yields:
@@ -105,9 +103,9 @@ class Predictor:
         else for as many as in training: more might do harm. A feed-forward model has one.
 
         Args:
-          budget: for one picture; None: as many as in training.
-          height: of the picture, in pixels.
-          width: of the picture, in pixels.
+          budget: for one image; None: as many as in training.
+          height: of the image, in pixels.
+          width: of the image, in pixels.
 
         Raises:
           UserError: not even one iteration fits; there is no profile of this model, machine and
@@ -129,7 +127,7 @@ class Predictor:
         else:
             profile = self.profile
             cost = lambda n: profile.milliseconds(height, width, n)  # noqa: E731
-        return iterations_within(budget, cost, self._most, f"a picture of {height}x{width}")
+        return iterations_within(budget, cost, self._most, f"an image of {height}x{width}")
 
     @functools.cached_property
     def _most(self) -> int:
@@ -143,7 +141,7 @@ class Predictor:
         return most_iterations(model.iterations, scores.Scores.load(origin, split).miou)
 
     def check(self, budget: Budget | None) -> None:
-        """Raises a UserError for a budget that no picture can have: time that was not measured."""
+        """Raises a UserError for a budget that no image can have: time that was not measured."""
         if budget is not None and budget.kind == "milliseconds":
             _ = self.profile
 
@@ -183,7 +181,7 @@ class Predictor:
         return profile
 
     def _canvas_batch(self, canvas, images, single: bool) -> tf.Tensor:
-        """A given canvas as one of a batch, once it is sure to belong to the pictures."""
+        """A given canvas as one of a batch, once it is sure to belong to the images."""
         canvas = tf.cast(canvas, tf.float32)
         stride = self._model.output_stride
         sides = [geometry.canvas_size(side, stride) for side in images.shape[1:3]]

@@ -52,10 +52,10 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class SizeProfile:
-    """Times at one picture size, one picture at a time; medians.
+    """Times at one image size, one image at a time; medians.
 
     Attributes:
-      height, width: of the picture, in pixels.
+      height, width: of the image, in pixels.
       stages: milliseconds of `encode`, `prepare`, `refine` (an iteration of many) and `read`, each
         called alone.
       predictions: milliseconds of whole predictions, by number of iterations.
@@ -94,12 +94,12 @@ class Profile:
         """What a prediction is expected to take: a start and so much an iteration.
 
         Both are interpolated between the two nearest sizes that were measured, in proportion to the
-        number of pixels, as multiply-adds grow. A smaller picture counts as the smallest measured,
+        number of pixels, as multiply-adds grow. A smaller image counts as the smallest measured,
         since below that it is overheads that take the time, which do not shrink.
 
         Args:
-          height: of the picture, in pixels.
-          width: of the picture, in pixels.
+          height: of the image, in pixels.
+          width: of the image, in pixels.
           iterations: how many.
 
         Raises:
@@ -116,7 +116,7 @@ class Profile:
                 share = (area - lower) / (upper - lower)
                 return (1 - share) * times[index - 1] + share * times[index]
         raise UserError(
-            f"a picture of {height}x{width} is larger than any in {profile_path(self.model)}; "
+            f"an image of {height}x{width} is larger than any in {profile_path(self.model)}; "
             f"measure such ones, too: {self.command((height, width))}"
         )
 

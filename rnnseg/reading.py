@@ -27,14 +27,14 @@ def read_sparsely(canvas: np.ndarray, size: tuple[int, int], stride: int) -> np.
 
     Args:
       canvas: finite logits, float32, `(h, w, classes)`.
-      size: the picture's `(height, width)`, in pixels, at most `stride * (h - 1) + 1`.
+      size: the image's `(height, width)`, in pixels, at most `stride * (h - 1) + 1`.
       stride: output stride, in pixels, a power of two.
 
     Returns:
       Class map, int32, `(height, width)`.
 
     Raises:
-      UserError: the canvas does not reach as far as the picture, or is not finite.
+      UserError: the canvas does not reach as far as the image, or is not finite.
     """
     height, width = size
     reach = tuple(stride * (cells - 1) + 1 for cells in canvas.shape[:2])

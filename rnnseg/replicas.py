@@ -1,4 +1,4 @@
-"""Training on all GPUs of a machine: every step's pictures are divided among them."""
+"""Training on all GPUs of a machine: every step's images are divided among them."""
 
 import functools
 
@@ -8,18 +8,18 @@ from rnnseg.errors import UserError
 
 
 def training_strategy(batch_size: int) -> tf.distribute.Strategy:
-    """What divides the pictures of a step: a replica of the model on every GPU.
+    """What divides the images of a step: a replica of the model on every GPU.
 
     The model must be made, loaded and compiled within its `scope()`. With one GPU or none it is
     TensorFlow's default, which changes nothing. `CUDA_VISIBLE_DEVICES=0,1` in the environment
     leaves TensorFlow the first two GPUs alone.
 
-    What comes out is what one device finds on all of the pictures (`rnnseg.losses` divides by the
+    What comes out is what one device finds on all of the images (`rnnseg.losses` divides by the
     pixels of all replicas, Keras adds up their gradients), but for batch norm where it is trained:
-    its statistics are those of one replica's pictures, and only their moving averages are shared.
+    its statistics are those of one replica's images, and only their moving averages are shared.
 
     Args:
-      batch_size: pictures a step, on all GPUs together.
+      batch_size: images a step, on all GPUs together.
 
     Raises:
       UserError: they cannot be divided evenly.

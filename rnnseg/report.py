@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # they load TensorFlow, which a plan has no need of
 def table(result: Evaluation) -> str:
     """The scores by number of iterations, and the IoU of every class at the best of them."""
     lines = [
-        f"{result.data}, {result.split}: {result.pictures} pictures; multiply-adds and "
-        f"milliseconds of one of {result.picture_size[1]}x{result.picture_size[0]}, the most "
+        f"{result.data}, {result.split}: {result.images} images; multiply-adds and "
+        f"milliseconds of one of {result.image_size[1]}x{result.image_size[0]}, the most "
         "common size",
     ]
     if result.scales != (1,) or result.flip:
@@ -133,7 +133,7 @@ def profile_table(
       stages: likewise.
     """
     lines = [
-        f"{profile.machine}, TensorFlow {profile.tensorflow}; medians, one picture at a time",
+        f"{profile.machine}, TensorFlow {profile.tensorflow}; medians, one image at a time",
     ]
     for size, cost, stage in zip(profile.sizes, costs, stages, strict=True):
         start, each = size.line
@@ -159,8 +159,8 @@ def plan_table(plan: Plan) -> str:
     first, kind, unit = plan.scores[0], plan.budget.kind, plan.budget.unit
     timed = kind == "milliseconds"
     lines = [
-        f"{first.data}, {first.split}: {first.pictures} pictures, most often "
-        f"{first.picture_size[1]}x{first.picture_size[0]}",
+        f"{first.data}, {first.split}: {first.images} images, most often "
+        f"{first.image_size[1]}x{first.image_size[0]}",
     ]
     if timed:
         lines.append(f"milliseconds of {first.machine}")

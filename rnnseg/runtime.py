@@ -1,4 +1,4 @@
-"""Segmenting pictures and video with a LiteRT file, in time for a deadline; no TensorFlow.
+"""Segmenting images and video with a LiteRT file, in time for a deadline; no TensorFlow.
 
     segmenter = rnnseg.runtime.Segmenter("exported/anytime.tflite", threads=4)
     result = segmenter(image, deadline_ms=40)
@@ -30,14 +30,14 @@ from rnnseg.planning import most_iterations
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """What is known of a picture.
+    """What is known of an image.
 
     Attributes:
-      classes: class map, int32 `(height, width)` at the picture's size.
+      classes: class map, int32 `(height, width)` at the image's size.
       iterations: how many there were.
       milliseconds: from the call to this result; of `steps` without what the caller did in between.
       stages: what was spent of them on "encode", on "refine" in all iterations, and on "read".
-      settled: share, 0-1, of the canvas pixels on the picture whose best class the last iteration
+      settled: share, 0-1, of the canvas pixels on the image whose best class the last iteration
         left as it was; None where there is no canvas before it.
       canvas: the logits, float32 `(h, w, classes)`, padding included.
     """
@@ -51,7 +51,7 @@ class Result:
 
 
 class Segmenter:
-    """Segments pictures with an `anytime.tflite`.
+    """Segments images with an `anytime.tflite`.
 
     Several threads may use one at the same time. Each call has an interpreter to itself, all of
     them share the file in memory, and every thread has a video of its own.
@@ -82,7 +82,7 @@ class Segmenter:
     def __call__(
         self, image, iterations: int | None = None, deadline_ms: float | None = None, canvas=None
     ) -> Result:
-        """Segments a picture.
+        """Segments an image.
 
         Args:
           image: RGB, uint8 `(height, width, 3)`, of any size.
@@ -91,10 +91,10 @@ class Segmenter:
             are run as fit by what they cost lately, one at least, at most as many as scored best,
             or as in training where nothing was scored.
           canvas: logits to start from, finite numbers `(h, w, classes)`, of the size of a result's
-            for such a picture; None: the start of training. A feed-forward model has no use for it.
+            for such an image; None: the start of training. A feed-forward model has no use for it.
 
         Raises:
-          UserError: not such a picture or canvas, or arguments out of their range.
+          UserError: not such an image or canvas, or arguments out of their range.
 
         Warns:
           UserWarning: a deadline that is shorter than what one iteration takes lately, everything
@@ -122,14 +122,14 @@ class Segmenter:
         return result
 
     def steps(self, image, iterations: int | None = None) -> Iterator[Result]:
-        """Segments a picture and gives the result after every iteration.
+        """Segments an image and gives the result after every iteration.
 
         Args:
           image: RGB, uint8 `(height, width, 3)`, of any size.
           iterations: how many; None: as many as in training. A feed-forward model has one.
 
         Raises:
-          UserError: not such a picture, or arguments out of their range.
+          UserError: not such an image, or arguments out of their range.
         """
         start, most = time.perf_counter(), self._number(iterations)
         call = _Call(framing.frame(image, self.info), start)
@@ -159,7 +159,7 @@ class Segmenter:
             grow from frame to frame, and soon the canvas holds on to what has moved on.
 
         Raises:
-          UserError: not such a picture, or arguments out of their range.
+          UserError: not such an image, or arguments out of their range.
         """
         start = time.perf_counter()
         check_fraction("keep", keep)
@@ -178,7 +178,7 @@ class Segmenter:
         self._video.size = self._video.canvas = None
 
     def _seed(self, canvas, call: "_Call") -> np.ndarray | None:
-        """What a picture starts from; None: the start of training."""
+        """What an image starts from; None: the start of training."""
         if canvas is None or not self.info.recurrent:
             return None
         return framing.check_canvas(canvas, call.frame, self.info)
@@ -272,7 +272,7 @@ class Segmenter:
 def _warn_of_short(deadline_ms: float, what: str) -> None:
     """Warns the caller of a `Segmenter` of a deadline, and says what one iteration takes."""
     warnings.warn(
-        f"deadline_ms={deadline_ms:g} is too short: one iteration {what} from picture to class "
+        f"deadline_ms={deadline_ms:g} is too short: one iteration {what} from image to class "
         "map, and is run all the same",
         stacklevel=3,
     )
@@ -280,10 +280,10 @@ def _warn_of_short(deadline_ms: float, what: str) -> None:
 
 @dataclasses.dataclass(eq=False)
 class _Call:
-    """One picture on its way.
+    """One image on its way.
 
     Attributes:
-      frame: the picture.
+      frame: the image.
       start: when the call began, by `time.perf_counter`.
       iterations: how many there were so far.
       spent: seconds by stage.
@@ -295,7 +295,7 @@ class _Call:
     spent: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def amount(self, stage: str) -> int:
-        """The pixels that a stage's time grows with: the file's, or the picture's in reading."""
+        """The pixels that a stage's time grows with: the file's, or the image's in reading."""
         return math.prod(self.frame.size if stage == "read" else self.frame.image.shape[1:3])
 
 

@@ -1,4 +1,4 @@
-"""Training on some cells of every picture instead of all of it."""
+"""Training on some cells of every image instead of all of it."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.geometry import canvas_size
 
 
-class SampledPictures(NamedTuple):
-    """Pictures of which only some cells are to be segmented.
+class SampledImages(NamedTuple):
+    """Images of which only some cells are to be segmented.
 
-    A cell is a square of picture pixels, one output stride a side, whose logits follow from the
+    A cell is a square of image pixels, one output stride a side, whose logits follow from the
     four canvas pixels at its corners. With 1x1 kernels no other canvas pixel plays a part.
 
     Attributes:
@@ -34,20 +34,20 @@ def sampled_batches(
 
     Args:
       batches: of `(images, labels)`, as from `rnnseg.data.pipeline.training_batches`.
-      count: cells a picture.
+      count: cells per image.
       stride: the model's output stride, in pixels.
       first_step: the number of the first batch.
       seed: makes the choice the same at every run.
 
     Returns:
-      The data set of `(SampledPictures, labels)`, labels as from `sample_cells`.
+      The data set of `(SampledImages, labels)`, labels as from `sample_cells`.
     """
     base_seed = int(np.random.default_rng(seed).integers(2**31))
 
     def sample(step, batch):
         images, labels = batch
         cells, labels = sample_cells(labels, count, stride, tf.stack([base_seed, step]))
-        return SampledPictures(images, cells), labels
+        return SampledImages(images, cells), labels
 
     return (
         batches.enumerate(first_step)
@@ -59,18 +59,18 @@ def sampled_batches(
 def sample_cells(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf.Tensor]:
     """Chooses cells at random, those with a label first, none twice.
 
-    Every pixel lies in one cell, but for the last row and column of a picture of `k * stride + 1`
+    Every pixel lies in one cell, but for the last row and column of an image of `k * stride + 1`
     pixels, where the grid ends.
 
     Args:
       labels: class indices or `IGNORE_LABEL`, `(batch, H, W)`.
-      count: cells a picture; of fewer all are taken.
+      count: cells per image; of fewer all are taken.
       stride: output stride, in pixels.
       seed: two integers that decide the choice.
 
     Returns:
-      The cells, as in `SampledPictures`, and their labels, one cell below the other, `(batch, cells
-      * stride, stride)`; what lies beyond the picture has `IGNORE_LABEL`.
+      The cells, as in `SampledImages`, and their labels, one cell below the other, `(batch, cells
+      * stride, stride)`; what lies beyond the image has `IGNORE_LABEL`.
     """
     batch, height, width = tf.unstack(tf.shape(labels))
     rows, columns = canvas_size(height, stride) - 1, canvas_size(width, stride) - 1

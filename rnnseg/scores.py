@@ -5,7 +5,8 @@ import json
 import os
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rnnseg.errors import UserError
 from rnnseg.files import beside
@@ -21,9 +22,9 @@ class Scores:
       model: what the user calls it.
       data: what it was evaluated on.
       split: of the data.
-      pictures: how many.
-      picture_size: the most common (height, width).
-      several_views: whether logits were averaged over scales or mirrored pictures.
+      images: how many.
+      image_size: the most common (height, width).
+      several_views: whether logits were averaged over scales or mirrored images.
       machine: where the milliseconds were taken.
       profiled: whether they come from a profile; else from the evaluation.
       points: one a number of iterations.
@@ -32,8 +33,8 @@ class Scores:
     model: str
     data: str
     split: str
-    pictures: int
-    picture_size: tuple[int, int]
+    images: int
+    image_size: tuple[int, int]
     several_views: bool
     machine: Machine
     profiled: bool
@@ -59,13 +60,13 @@ class Scores:
         if not path.is_file():
             raise UserError(f"{path}: no such scores; make them by {command}")
         try:
-            content = json.loads(path.read_text())
+            content = current_names(json.loads(path.read_text()))
             return cls(
                 model=str(model),
                 data=content["data"],
                 split=content["split"],
-                pictures=content["pictures"],
-                picture_size=tuple(content["picture_size"]),
+                images=content["images"],
+                image_size=tuple(content["image_size"]),
                 several_views=content["scales"] != [1.0] or content["flip"],
                 machine=Machine.from_json(content["machine"]),
                 profiled=False,
@@ -95,7 +96,7 @@ class Scores:
         evaluation of several views, whose times are of all of them together.
 
         Raises:
-          UserError: the profile is damaged, or has no pictures as large as those of the scores.
+          UserError: the profile is damaged, or has no images as large as those of the scores.
         """
         given = pathlib.Path(self.model).suffix == ".json"
         if given or self.several_views or not profile_path(self.model).is_file():
@@ -104,7 +105,7 @@ class Scores:
         points = tuple(
             dataclasses.replace(
                 point,
-                milliseconds=profile.milliseconds(*self.picture_size, point.iterations),
+                milliseconds=profile.milliseconds(*self.image_size, point.iterations),
             )
             for point in self.points
         )
@@ -153,9 +154,14 @@ def scores_path(model: str | os.PathLike, split: str) -> pathlib.Path:
     return beside(model, f"scores_{split}.json")
 
 
+def current_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Renames the keys of a file of an earlier version, where "image" was called "picture"."""
+    return {key.replace("picture", "image"): value for key, value in content.items()}
+
+
 def _check_comparable(one: Scores, other: Scores, budget: Budget) -> None:
-    """Raises a UserError unless both were scored on the same pictures, by the same clock."""
-    for field in ("data", "split", "pictures"):
+    """Raises a UserError unless both were scored on the same images, by the same clock."""
+    for field in ("data", "split", "images"):
         mine, its = getattr(one, field), getattr(other, field)
         if mine != its:
             raise UserError(

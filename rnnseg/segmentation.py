@@ -1,4 +1,4 @@
-"""Segments picture files: class map, overlay and a strip of all iterations."""
+"""Segments image files: class map, overlay and a strip of all iterations."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from rnnseg import visualize
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
-from rnnseg.loading import read_picture
+from rnnseg.loading import read_image
 from rnnseg.palette import default_colors
 from rnnseg.planning import Budget
 
@@ -30,11 +30,11 @@ class _Outputs:
 
 @dataclasses.dataclass(frozen=True)
 class Segmented:
-    """What came of picture files.
+    """What came of image files.
 
     Attributes:
       files: that were written.
-      iterations: one number a picture.
+      iterations: one number per image.
     """
 
     files: tuple[pathlib.Path, ...]
@@ -43,20 +43,20 @@ class Segmented:
 
 def segment_files(
     model,
-    pictures: Sequence[pathlib.Path],
+    files: Sequence[pathlib.Path],
     out: str | os.PathLike,
     budget: Budget | None = None,
     every_iteration: bool = False,
     overwrite: bool = False,
     stop_when_settled: bool = False,
 ) -> Segmented:
-    """Segments pictures and writes `NAME_classes.png`, `NAME_overlay.png`, `NAME_iterations.png`.
+    """Segments images and writes `NAME_classes.png`, `NAME_overlay.png`, `NAME_iterations.png`.
 
     Args:
       model: a segmenter.
-      pictures: picture files.
+      files: of images.
       out: folder to write to.
-      budget: for each picture; None: as many iterations as in training.
+      budget: for each image; None: as many iterations as in training.
       every_iteration: whether the strip of all iterations is written too.
       overwrite: whether files that are there already are written anew.
       stop_when_settled: whether iterations are spared where they would change next to nothing; not
@@ -66,11 +66,11 @@ def segment_files(
       What was written.
 
     Raises:
-      UserError: two pictures of one name, an output that is there already, or milliseconds without
-        a profile: before anything is written. Pictures that are unreadable, too small, or too large
+      UserError: two images of one name, an output that is there already, or milliseconds without
+        a profile: before anything is written. Images that are unreadable, too small, or too large
         for the budget: after all others are written.
     """
-    planned = _plan(pictures, pathlib.Path(out), every_iteration, overwrite)
+    planned = _plan(files, pathlib.Path(out), every_iteration, overwrite)
     colors = model.class_colors or default_colors(model.num_classes)
     names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
     predictor = model.predictor
@@ -78,11 +78,11 @@ def segment_files(
     if stop_when_settled:
         predictor.check_can_stop()
     written, numbers, failures = [], [], {}
-    for picture, outputs in tqdm(planned.items(), desc="segment", unit="picture", disable=None):
+    for file, outputs in tqdm(planned.items(), desc="segment", unit="image", disable=None):
         try:
-            image, iterations = _open(picture, model, budget)
+            image, iterations = _open(file, model, budget)
         except UserError as error:
-            failures[picture.name] = str(error)
+            failures[file.name] = str(error)
             continue
         if outputs.strip is None:
             class_map = predictor(
@@ -101,7 +101,7 @@ def segment_files(
     if failures:
         # The reason is often the same for all.
         first, *others = failures
-        some = f"{len(failures)} of {len(planned)} pictures left out, the others are in {out}: "
+        some = f"{len(failures)} of {len(planned)} images left out, the others are in {out}: "
         raise UserError(
             (some if written else "")
             + failures[first]
@@ -115,41 +115,41 @@ def iteration_titles(model, size: tuple[int, int], iterations: int) -> list[str]
 
     Args:
       model: a segmenter.
-      size: the picture's (height, width), in pixels.
+      size: the image's (height, width), in pixels.
       iterations: how many.
     """
     costs = model.predictor.costs(*size)
     return [f"n = {n}\n{costs.total(n) / 1e9:.2f} G" for n in range(1, iterations + 1)]
 
 
-def _open(picture, model, budget) -> tuple[np.ndarray, int]:
-    """A picture and how many iterations it gets."""
-    image = read_picture(picture)
+def _open(file, model, budget) -> tuple[np.ndarray, int]:
+    """An image and how many iterations it gets."""
+    image = read_image(file)
     try:
-        model.check_picture(*image.shape[:2])
+        model.check_image(*image.shape[:2])
         return image, model.predictor.iterations(budget, *image.shape[:2])
     except UserError as error:
-        raise UserError(f"{picture}: {error}") from error
+        raise UserError(f"{file}: {error}") from error
 
 
-def _plan(pictures, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outputs]:
+def _plan(files, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outputs]:
     planned, owners = {}, {}
-    for picture in pictures:
-        if picture.stem in owners:
+    for file in files:
+        if file.stem in owners:
             raise UserError(
-                f"{owners[picture.stem]} and {picture} have one name and would write the same "
+                f"{owners[file.stem]} and {file} have one name and would write the same "
                 "files: segment them to different folders"
             )
-        owners[picture.stem] = picture
-        planned[picture] = _Outputs(
-            out / f"{picture.stem}_classes.png",
-            out / f"{picture.stem}_overlay.png",
-            out / f"{picture.stem}_iterations.png" if every_iteration else None,
+        owners[file.stem] = file
+        planned[file] = _Outputs(
+            out / f"{file.stem}_classes.png",
+            out / f"{file.stem}_overlay.png",
+            out / f"{file.stem}_iterations.png" if every_iteration else None,
         )
-    inputs = {picture.resolve() for picture in pictures}
+    inputs = {file.resolve() for file in files}
     for path in (path for outputs in planned.values() for path in outputs.all):
         if path.resolve() in inputs:
-            raise UserError(f"{path} is one of the pictures: choose another --out")
+            raise UserError(f"{path} is one of the images: choose another --out")
     there = [path for outputs in planned.values() for path in outputs.all if path.exists()]
     if there and not overwrite:
         raise UserError(

@@ -11,7 +11,7 @@ from rnnseg import adaptive, base, conv_lstm, recomputation
 from rnnseg.checks import check_positive
 from rnnseg.context import Context
 from rnnseg.errors import UserError
-from rnnseg.sampling import SampledPictures
+from rnnseg.sampling import SampledImages
 
 
 @keras.saving.register_keras_serializable("rnnseg")
@@ -26,16 +26,16 @@ class RecurrentSegmenter(base.Segmenter):
     Args:
       num_classes: number of classes, which is the width of the canvas.
       encoder: a name from `rnnseg.encoders.names()`, such as "resnet101" or "mobilenet_v2_0.5", or
-        a `keras.Model` that gives features of RGB 0-255 pictures.
+        a `keras.Model` that gives features of RGB 0-255 images.
       encoder_weights: "imagenet", a weights file, or None for random ones.
-      output_stride: pixels of the picture a pixel of features and canvas: 8, 16 or 32.
+      output_stride: pixels of the image a pixel of features and canvas: 8, 16 or 32.
       encoder_layer: the inner layer whose output are the features; None for the usual one.
       hidden_channels: widths of the ConvLSTM layers before the last, which is as wide as the
         classes.
       kernel_size: side of the stack's kernels. With 1, as in the paper, pixels are independent.
       dilation_rate: spacing of the stack's kernel taps.
       context_channels: width of each branch of `rnnseg.context.Context`, which puts what lies
-        around a pixel, near, far and the whole picture, beside its features; 0, as in the paper:
+        around a pixel, near, far and the whole image, beside its features; 0, as in the paper:
         nothing does.
       iterations: how many iterations training runs, and use where nothing else is said. Any other
         number can be asked for at any time.
@@ -44,11 +44,11 @@ class RecurrentSegmenter(base.Segmenter):
       learned_start: whether canvas and state start from trained values instead of zero.
       recompute: whether training runs the iterations a second time on the way back, instead of
         keeping what every one of them leaves behind: on some canvas pixels after the other, so that
-        a step's memory hardly grows with their number (with larger kernels on some pictures of the
+        a step's memory hardly grows with their number (with larger kernels on some images of the
         batch after the other, as far as there are several). The gradient is the same.
       train_encoder: whether training changes the encoder.
       freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
-        training, as it should with fewer than 16 pictures a batch.
+        training, as it should with fewer than 16 images a batch.
       l2: weight decay of convolution kernels by a penalty in the loss: l2 / 2 times the sum of
         squares, whose gradient is l2 times the kernel, as in DeepLab.
       class_names: one name a class; the model carries them for the commands' sake.
@@ -148,7 +148,7 @@ class RecurrentSegmenter(base.Segmenter):
     # --- the stages ---
 
     def prepare(self, features) -> tf.Tensor:
-        """The features' share, and their context's, of the first layer's gates, once a picture.
+        """The features' share, and their context's, of the first layer's gates, once per image.
 
         Args:
           features: from `encode`.
@@ -181,8 +181,8 @@ class RecurrentSegmenter(base.Segmenter):
     def refine_until_settled(self, prepared, iterations, canvas=None):
         """Runs iterations on a canvas, but only where they would still change what is read.
 
-        With kernels of 1 canvas pixels stop alone, with larger ones whole pictures do; thresholds
-        can be given to `rnnseg.adaptive.refine_pixels` and `refine_pictures`.
+        With kernels of 1 canvas pixels stop alone, with larger ones whole images do; thresholds
+        can be given to `rnnseg.adaptive.refine_pixels` and `refine_images`.
 
         Args:
           prepared: from `prepare`.
@@ -191,31 +191,31 @@ class RecurrentSegmenter(base.Segmenter):
 
         Returns:
           The canvas, float32, and how many iterations were spent, int32: on each of its pixels,
-          `(batch, h, w)`, or on each picture, `(batch,)`.
+          `(batch, h, w)`, or on each image, `(batch,)`.
         """
         alone = self.stack.kernel_size == 1
-        refine = adaptive.refine_pixels if alone else adaptive.refine_pictures
+        refine = adaptive.refine_pixels if alone else adaptive.refine_images
         return refine(self, prepared, iterations, canvas=canvas)
 
     # --- all together ---
 
     def call(self, images, iterations=None, canvas=None, training=False):
-        """Segments pictures of one size.
+        """Segments images of one size.
 
         Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`; or `SampledPictures`.
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`; or `SampledImages`.
           iterations: how many; None for the number of training.
           canvas: logits to start from, `(batch, h, w, classes)`, or None.
           training: as in Keras.
 
         Returns:
-          Logits at the pictures' size, `(batch, H, W, classes)`. In training with
+          Logits at the images' size, `(batch, H, W, classes)`. In training with
           `iteration_weights`: a tuple of them, one for every iteration whose weight is not zero.
-          Of `SampledPictures` those of the cells, one below the other, `(batch, cells *
+          Of `SampledImages` those of the cells, one below the other, `(batch, cells *
           output_stride, output_stride, classes)`.
         """
         cells = None
-        if isinstance(images, SampledPictures):
+        if isinstance(images, SampledImages):
             # Of several replicas' first batches Keras takes the mean, to build the model with it.
             images, cells = images.images, tf.cast(images.cells, tf.int32)
         features = self.encode(images, training=training)
@@ -303,7 +303,7 @@ class RecurrentSegmenter(base.Segmenter):
         if canvas is not None:
             inputs.append(self._check_canvas(canvas, shape))
         if self.stack.kernel_size == 1:
-            # Pixels are as independent of one another as pictures are.
+            # Pixels are as independent of one another as images are.
             inputs = [tf.reshape(each, (-1, 1, 1, each.shape[3])) for each in inputs]
         canvases = recomputation.recomputed(
             lambda prepared, canvas=None: self._canvases(prepared, iterations, canvas, kept),
@@ -314,16 +314,16 @@ class RecurrentSegmenter(base.Segmenter):
         return tf.ensure_shape(canvases, [None, *shape])
 
     def _at_corners(self, features, cells):
-        """The features at the corners of cells, a picture each, `(batch * cells, 2, 2, channels)`.
+        """The features at the corners of cells, an image each, `(batch * cells, 2, 2, channels)`.
 
         Args:
           features: from `encode`.
-          cells: as in `SampledPictures`.
+          cells: as in `SampledImages`.
         """
         if self.stack.kernel_size > 1:
             raise UserError(
                 f"kernel_size={self.stack.kernel_size}: only with kernels of 1 are pixels "
-                "independent, so that some can be sampled; train on whole pictures"
+                "independent, so that some can be sampled; train on whole images"
             )
         corners = cells[:, :, tf.newaxis] + tf.constant([(0, 0), (0, 1), (1, 0), (1, 1)])
         features = tf.gather_nd(features, corners, batch_dims=1)

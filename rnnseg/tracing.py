@@ -1,4 +1,4 @@
-"""Class maps of a picture after every number of iterations."""
+"""Class maps of an image after every number of iterations."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,11 +16,11 @@ _AT_ONCE = 32
 
 
 class Tracer:
-    """Follows predictions from iteration to iteration; one trace serves pictures of all sizes.
+    """Follows predictions from iteration to iteration; one trace serves images of all sizes.
 
     Args:
       model: a segmenter.
-      scales: at which every picture is segmented, factors of its sides less one; the logits of all
+      scales: at which every image is segmented, factors of its sides less one; the logits of all
         are averaged.
       flip: whether it is segmented mirrored at each of them, too.
 
@@ -39,7 +39,7 @@ class Tracer:
             input_signature=[tf.TensorSpec((None, None, 3))],
             autograph=False,
         )
-        # With signatures each is traced once, whatever the sizes of the pictures.
+        # With signatures each is traced once, whatever the sizes of the images.
         number, prepared = tf.TensorSpec((), tf.int32), _specs(self._prepare)
         self._begin = tf.function(model.refine, input_signature=[prepared, number], autograph=False)
         self._go_on = tf.function(
@@ -49,7 +49,7 @@ class Tracer:
         )
 
     def __call__(self, image, iterations: Sequence[int]) -> Iterator[np.ndarray]:
-        """Segments one picture.
+        """Segments one image.
 
         Args:
           image: RGB 0-255, `(h, w, 3)`.
@@ -68,12 +68,12 @@ class Tracer:
         return class_map
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises a UserError for a picture with a view of less than one output stride a side."""
+        """Raises a UserError for an image with a view of less than one output stride a side."""
         smallest = self._views[-1]
         if min(smallest.size(height, width)) < self._stride:
             scaled = "" if smallest.scale == 1 else f", scaled by {smallest.scale:g}"
             raise UserError(
-                f"picture of {width}x{height} pixels{scaled}; expected at least {self._stride} "
+                f"image of {width}x{height} pixels{scaled}; expected at least {self._stride} "
                 "(one output stride) a side"
             )
 
@@ -100,7 +100,7 @@ class Tracer:
             done = number
 
     def _read(self, canvases, size) -> np.ndarray:
-        """The class map of a picture of this size."""
+        """The class map of an image of this size."""
         if self._read_mean is not None:
             return self._read_mean(canvases, size)
         return reading.read_sparsely(canvases[0][0].numpy(), size, self._stride)

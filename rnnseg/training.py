@@ -207,11 +207,11 @@ class _RunFiles(keras.callbacks.Callback):
 
 
 def check_data(source: Source, *splits: str, output_stride: int) -> None:
-    """Looks at every picture and label, so that bad data ends a run before it starts.
+    """Looks at every image and label, so that bad data ends a run before it starts.
 
     Raises:
       UserError: no such split or an empty one, a label outside the classes, a label of another size
-        than its picture, an unreadable or too small picture.
+        than its image, an unreadable or too small image.
     """
     for split in dict.fromkeys(splits):
         scan_split(source, split, smallest_side=output_stride).raise_if_bad(source)
@@ -318,7 +318,7 @@ def _describe(config, source, model, first_epoch, steps, run, gpus):
     head = f"ConvLSTM layers {model.stack.widths}" if model.recurrent else config.model
     sizes, crop = source.split_sizes, f"{config.crop[0]}x{config.crop[1]}"
     rows = {
-        "data": f"{source.name}: {sizes[config.train_split]} pictures to train on, "
+        "data": f"{source.name}: {sizes[config.train_split]} images to train on, "
         f"{sizes[config.val_split]} to validate, {source.num_classes} classes",
         "model": f"{config.encoder} at output stride {config.output_stride}, {head}, "
         f"{trainable / 1e6:.2f} M trainable parameters of {model.count_params() / 1e6:.2f} M",
@@ -328,7 +328,7 @@ def _describe(config, source, model, first_epoch, steps, run, gpus):
         else f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
         f"{costs.prepare / 1e9:.3g} G for the head",
         "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
-        f"{config.batch_size} pictures each, "
+        f"{config.batch_size} images each, "
         + (f"{config.batch_size // gpus} of them on each of {gpus} GPUs, " if gpus > 1 else "")
         + (f"{config.sampled_cells} cells of each, " if config.sampled_cells else "")
         + f"{model.iterations} iterations"

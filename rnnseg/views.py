@@ -1,8 +1,8 @@
-"""Views of a picture, scaled and mirrored, and reading the mean of what is made of them.
+"""Views of an image, scaled and mirrored, and reading the mean of what is made of them.
 
 Several views are segmented one by one and the logits of all averaged, as in McIntosh et al., 2017.
-A view's corners are the picture's corners, so its grid of canvas cells lies on the picture at the
-view's own spacing; each canvas is interpolated once, from its cells to the picture's pixels,
+A view's corners are the image's corners, so its grid of canvas cells lies on the image at the
+view's own spacing; each canvas is interpolated once, from its cells to the image's pixels,
 whatever the size of the view was.
 """
 
@@ -23,7 +23,7 @@ _BAND = 64
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One way to look at a picture.
+    """One way to look at an image.
 
     Attributes:
       scale: factor of its sides less one.
@@ -34,11 +34,11 @@ class View:
     mirrored: bool = False
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of the view of a picture, in pixels."""
+        """The size of the view of an image, in pixels."""
         return geometry.scaled_size(height, self.scale), geometry.scaled_size(width, self.scale)
 
     def of(self, image) -> tf.Tensor:
-        """Makes the view of a picture.
+        """Makes the view of an image.
 
         Args:
           image: RGB 0-255, uint8 or float, `(h, w, 3)`.
@@ -57,7 +57,7 @@ def make_views(scales: Sequence[float], flip: bool) -> tuple[View, ...]:
     """All views of an evaluation, the largest first: it needs the most memory beside the others.
 
     Args:
-      scales: factors of a picture's sides less one.
+      scales: factors of an image's sides less one.
       flip: whether every scale is there mirrored, too.
 
     Raises:
@@ -72,11 +72,11 @@ def make_views(scales: Sequence[float], flip: bool) -> tuple[View, ...]:
 class MeanReader:
     """Reads class maps from the mean of the logits of several views.
 
-    The logits at the picture's size are never there as a whole: class by class they are
+    The logits at the image's size are never there as a whole: class by class they are
     interpolated, as two products with matrices, and compared with the best so far.
 
     Args:
-      views: of the pictures.
+      views: of the images.
       num_classes: width of the canvases.
       stride: output stride, in pixels.
     """
@@ -99,11 +99,11 @@ class MeanReader:
         )
 
     def __call__(self, canvases: Sequence[tf.Tensor], size: tuple[int, int]) -> np.ndarray:
-        """The class map of one picture.
+        """The class map of one image.
 
         Args:
           canvases: one for each view, `(1, h, w, classes)`.
-          size: the picture's `(height, width)`, in pixels.
+          size: the image's `(height, width)`, in pixels.
 
         Returns:
           Class map, int32, `(height, width)`; of classes that are level, the first one.
@@ -111,7 +111,7 @@ class MeanReader:
         return self._read(list(canvases), *self._matrices(*size)).numpy()[: size[0]]
 
     def _make_matrices(self, height, width):
-        """What interpolates canvases to a picture's size.
+        """What interpolates canvases to an image's size.
 
         Returns:
           A matrix `(w, width)` for each view; for each band of rows, which of the rows of all

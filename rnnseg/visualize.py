@@ -1,4 +1,4 @@
-"""Pictures of predictions and of what they cost."""
+"""Images of predictions and of what they cost."""
 
 import dataclasses
 import itertools
@@ -59,7 +59,7 @@ def colorize(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> np.ndarray:
 def overlay(
     image: np.ndarray, labels: np.ndarray, colors: Sequence[Sequence[int]], opacity: float = 0.5
 ) -> np.ndarray:
-    """The class colours laid over the picture.
+    """The class colours laid over the image.
 
     Args:
       image: uint8 RGB, `(h, w, 3)`.
@@ -68,23 +68,23 @@ def overlay(
       opacity: of the colours, 0-1.
 
     Returns:
-      uint8 `(h, w, 3)`; where labels are ignored it is the picture.
+      uint8 `(h, w, 3)`; where labels are ignored it is the image.
     """
     mixed = (1 - opacity) * image + opacity * colorize(labels, colors)
     counted = (labels != IGNORE_LABEL)[..., np.newaxis]
     return np.where(counted, np.rint(mixed).astype(np.uint8), image)
 
 
-def class_map_picture(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Image.Image:
-    """A palette picture: the index of a pixel is its class, the palette has the colours.
+def class_map_image(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Image.Image:
+    """A palette image: the index of a pixel is its class, the palette has the colours.
 
     Args:
       labels: class indices or `IGNORE_LABEL`, `(h, w)`.
       colors: (red, green, blue) of 0-255 a class.
     """
-    picture = Image.fromarray(labels.astype(np.uint8)).convert("L")
-    picture.putpalette(_table(colors).tobytes())
-    return picture
+    image = Image.fromarray(labels.astype(np.uint8)).convert("L")
+    image.putpalette(_table(colors).tobytes())
+    return image
 
 
 def save_class_map(
@@ -92,7 +92,7 @@ def save_class_map(
 ) -> None:
     """Writes the palette PNG of a class map."""
     with atomic_path(path) as temporary:
-        class_map_picture(labels, colors).save(temporary)
+        class_map_image(labels, colors).save(temporary)
 
 
 def save_strip(
@@ -104,7 +104,7 @@ def save_strip(
     titles: Sequence[str],
     truth: np.ndarray | None = None,
 ) -> None:
-    """Draws a picture and its class map after every iteration, in rows.
+    """Draws an image and its class map after every iteration, in rows.
 
     Args:
       path: PNG file.
@@ -115,7 +115,7 @@ def save_strip(
       titles: what stands over each map.
       truth: the label, drawn last, or None.
     """
-    panels = [("picture", image)]
+    panels = [("image", image)]
     panels += [
         (title, colorize(labels, colors)) for title, labels in zip(titles, maps, strict=True)
     ]
@@ -134,13 +134,13 @@ def save_sheet(
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
 ) -> None:
-    """Draws pictures, each beside its overlay.
+    """Draws images, each beside its overlay.
 
     Args:
       path: PNG file.
       images: uint8 RGB, `(h, w, 3)` each; sizes may differ.
       label_maps: class indices or `IGNORE_LABEL`, `(h, w)` each.
-      names: of the pictures.
+      names: of the images.
       colors: (red, green, blue) of 0-255 a class.
       class_names: one name a class.
     """
@@ -165,9 +165,9 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
     families = [curve.family or curve.name for curve in curves]
     colors = dict(zip(dict.fromkeys(families), itertools.cycle(LINE_COLORS), strict=False))
     for axes, label, costs in (
-        (panels[0], f"multiply-adds a picture ({unit})",
+        (panels[0], f"multiply-adds per image ({unit})",
          [[factor * value for value in curve.multiply_adds] for curve in curves]),
-        (panels[1], "time a picture (ms)", [curve.milliseconds for curve in curves]),
+        (panels[1], "time per image (ms)", [curve.milliseconds for curve in curves]),
     ):  # fmt: skip
         marked = False
         for index, (curve, cost) in enumerate(zip(curves, costs, strict=True)):
@@ -214,7 +214,7 @@ def _labelled(curve: Curve) -> list[int]:
 
 def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
     rows = math.ceil(len(panels) / columns)
-    height, width = np.median([picture.shape[:2] for _, picture in panels], axis=0)
+    height, width = np.median([image.shape[:2] for _, image in panels], axis=0)
     side = min(2.4, 16 / columns)
     legend_rows = math.ceil(len(shown) / 8)
     size = (side * columns, (side * height / width + 0.5) * rows + 0.3 * legend_rows)
@@ -222,8 +222,8 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, (title, picture) in zip(grid.flat, panels, strict=False):
-        axes.imshow(picture, interpolation="nearest" if picture.shape[0] < 300 else "antialiased")
+    for axes, (title, image) in zip(grid.flat, panels, strict=False):
+        axes.imshow(image, interpolation="nearest" if image.shape[0] < 300 else "antialiased")
         # A $ in a file's name is no formula.
         axes.set_title(title, fontsize=8, parse_math=False)
     add_class_legend(figure, shown, colors, class_names)

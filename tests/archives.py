@@ -1,4 +1,4 @@
-"""Archives of VOC, SBD, Cityscapes and COCO as they are handed out, of a few drawn pictures."""
+"""Archives of VOC, SBD, Cityscapes and COCO as they are handed out, of a few drawn images."""
 
 import io
 import json
@@ -17,7 +17,7 @@ _CITIES = {"train": "aachen", "val": "frankfurt", "test": "berlin", "train_extra
 _TEST_SIZE = 1024, 2048  # which the server wants
 
 
-def _pictures(count, size=_SIZE):
+def _images(count, size=_SIZE):
     return [(image, np.where(label == 255, 0, label)) for image, label in halves(count, *size)]
 
 
@@ -50,7 +50,7 @@ def write_voc(folder):
     root, dataset = "VOCdevkit/VOC2012", "benchmark_RELEASE/dataset"
     for split, listed in splits.items():
         kit[f"{root}/ImageSets/Segmentation/{split}.txt"] = "\n".join(listed).encode()
-    for name, (image, label) in zip(names, _pictures(6), strict=True):
+    for name, (image, label) in zip(names, _images(6), strict=True):
         kit[f"{root}/JPEGImages/{name}.jpg"] = _jpeg(image)
         if name != names[5]:
             kit[f"{root}/SegmentationClass/{name}.png"] = encode(label.astype(np.uint8))
@@ -61,7 +61,7 @@ def write_voc(folder):
     sbd[f"{dataset}/val.txt"] = "\n".join(names[4:]).encode()
     test = {
         f"{root}/ImageSets/Segmentation/test.txt": b"2008_000001",
-        f"{root}/JPEGImages/2008_000001.jpg": _jpeg(_pictures(1)[0][0]),
+        f"{root}/JPEGImages/2008_000001.jpg": _jpeg(_images(1)[0][0]),
     }
     _tar(folder / "VOCtrainval_11-May-2012.tar", "w", kit)
     _tar(folder / "VOC2012test.tar", "w", test)
@@ -69,22 +69,22 @@ def write_voc(folder):
 
 
 def write_cityscapes(folder):
-    """The four zips of pictures, of fine and of coarse labels."""
-    pictures, extra, fine, coarse = ({} for _ in range(4))
+    """The four zips of images, of fine and of coarse labels."""
+    images, extra, fine, coarse = ({} for _ in range(4))
     for split, city in _CITIES.items():
-        for index, (image, label) in enumerate(_pictures(2)):
+        for index, (image, label) in enumerate(_images(2)):
             if split == "test":  # whose labels are dummies
                 image, label = np.full((*_TEST_SIZE, 3), 90, np.uint8), np.zeros(_TEST_SIZE)
             name = f"{split}/{city}/{city}_{index:06d}_000019"
             ids = (label + 7).astype(np.uint8)  # road, sidewalk, parking
-            group = extra if split == "train_extra" else pictures
+            group = extra if split == "train_extra" else images
             group[f"leftImg8bit/{name}_leftImg8bit.png"] = encode(image)
             for part, files in (("gtFine", fine), ("gtCoarse", coarse)):
                 if (part, split) in (("gtFine", "train_extra"), ("gtCoarse", "test")):
                     continue
                 files[f"{part}/{name}_{part}_labelIds.png"] = encode(ids)
                 files[f"{part}/{name}_{part}_instanceIds.png"] = encode(ids.astype(np.uint16))
-    _zip(folder / "leftImg8bit_trainvaltest.zip", pictures)
+    _zip(folder / "leftImg8bit_trainvaltest.zip", images)
     _zip(folder / "leftImg8bit_trainextra.zip", extra)
     _zip(folder / "gtFine_trainvaltest.zip", fine)
     _zip(folder / "gtCoarse.zip", coarse)
@@ -95,11 +95,11 @@ def write_coco(folder):
     annotations = {}
     for first, (split, count) in enumerate({"train": 3, "val": 2}.items()):
         numbers = range(10 * first, 10 * first + count)
-        pictures = dict(zip(numbers, _pictures(count), strict=True))
+        images = dict(zip(numbers, _images(count), strict=True))
         names = {number: f"{number:012d}.jpg" for number in numbers}
         _zip(
             folder / f"{split}2017.zip",
-            {f"{split}2017/{names[each]}": _jpeg(image) for each, (image, _) in pictures.items()},
+            {f"{split}2017/{names[each]}": _jpeg(image) for each, (image, _) in images.items()},
         )
         content = {
             "images": [

@@ -6,7 +6,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """The folder of real pictures, masks and weights; tests skip where it is absent."""
+    """The folder of real images, masks and weights; tests skip where it is absent."""
     beside = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = pathlib.Path(os.environ.get("RNNSEG_TEST_DATA", beside))
     if not folder.is_dir():

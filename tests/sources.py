@@ -16,7 +16,7 @@ def encode(array) -> bytes:
 
 
 def make_source(splits, class_names=("left", "right", "top"), name="tiny") -> Source:
-    """A source of given pictures: splits is {name: [(image, label), ...]}, or with instance ids."""
+    """A source of given images: splits is {name: [(image, label), ...]}, or with instance ids."""
     has_instances = any(len(example) > 2 for examples in splits.values() for example in examples)
     keys = ("image", "label", "instance_ids")[: 2 + has_instances]
 
@@ -32,7 +32,7 @@ def make_source(splits, class_names=("left", "right", "top"), name="tiny") -> So
 
 
 def halves(count, height=40, width=48, seed=0):
-    """Pictures whose label shows in their brightness: three grey levels, in random bands."""
+    """Images whose label shows in their brightness: three grey levels, in random bands."""
     rng = np.random.default_rng(seed)
     examples = []
     for _ in range(count):

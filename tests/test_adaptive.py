@@ -8,7 +8,7 @@ from tests.models import make_model
 
 
 def make_features(model, batch=2, height=9, width=11, seed=1):
-    """Smooth enough for regions of one class, in pictures of rising contrast."""
+    """Smooth enough for regions of one class, in images of rising contrast."""
     values = np.random.default_rng(seed).normal(size=(batch, 4, 4, model.encoder.channels))
     contrast = 0.5 + 3 * np.arange(batch).reshape(-1, 1, 1, 1)
     return tf.image.resize(np.float32(values * contrast), (height, width))
@@ -93,7 +93,7 @@ def test_pixels_that_go_on_get_what_they_get_from_refine():
     np.testing.assert_allclose(found.numpy()[last], expected.numpy()[last], atol=1e-5)
 
 
-@pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_pictures])
+@pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_images])
 def test_threshold_zero_is_refine_to_the_last_bit(refine):
     model = make_lively_model()
     prepared = model.prepare(make_features(model))
@@ -104,7 +104,7 @@ def test_threshold_zero_is_refine_to_the_last_bit(refine):
         assert (spent.numpy() == 7).all()
 
 
-@pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_pictures])
+@pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_images])
 def test_the_higher_the_threshold_the_fewer_iterations(refine):
     model = make_lively_model()
     prepared = model.prepare(make_features(model, batch=3))
@@ -115,24 +115,24 @@ def test_the_higher_the_threshold_the_fewer_iterations(refine):
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_every_picture_stops_as_if_it_were_alone(kernel_size):
+def test_every_image_stops_as_if_it_were_alone(kernel_size):
     model = make_lively_model(kernel_size=kernel_size)
     features = make_features(model, batch=4)
     prepared = model.prepare(features)
     canvases = reference.refine(model.stack, features.numpy(), 12)
     outlooks, doubts = looks_ahead(canvases, np.zeros_like(canvases[0]))
-    found, spent = adaptive.refine_pictures(model, prepared, 12, 0.4)
-    for picture, n in enumerate(spent.numpy()):
+    found, spent = adaptive.refine_images(model, prepared, 12, 0.4)
+    for image, n in enumerate(spent.numpy()):
         unsettled = [
-            np.mean(doubt[picture] >= margins(outlook)[picture])
+            np.mean(doubt[image] >= margins(outlook)[image])
             for outlook, doubt in zip(outlooks, doubts, strict=True)
         ]
         assert n == next((n for n in range(1, 12) if unsettled[n - 1] < 0.4), 12)
-        np.testing.assert_allclose(found[picture], outlooks[n - 1][picture], atol=1e-4)
+        np.testing.assert_allclose(found[image], outlooks[n - 1][image], atol=1e-4)
     assert len(set(spent.numpy())) > 1
 
 
-@pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_pictures])
+@pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_images])
 def test_one_trace_serves_all_sizes_and_numbers(refine):
     model = make_lively_model()
     function = tf.function(
@@ -189,9 +189,9 @@ def test_wrong_arguments_are_named():
         with pytest.raises(UserError, match=f"threshold={threshold}: expected a number"):
             adaptive.refine_pixels(model, prepared, 12, threshold)
     with pytest.raises(UserError, match="iterations=0"):
-        adaptive.refine_pictures(model, prepared, 0)
+        adaptive.refine_images(model, prepared, 0)
     with pytest.raises(UserError, match="canvas of shape"):
         adaptive.refine_pixels(model, prepared, 3, canvas=np.zeros((2, 9, 10, 4)))
     larger = make_lively_model(kernel_size=3)
-    with pytest.raises(UserError, match="kernel_size=3: .*rnnseg.adaptive.refine_pictures"):
+    with pytest.raises(UserError, match="kernel_size=3: .*rnnseg.adaptive.refine_images"):
         adaptive.refine_pixels(larger, larger.prepare(make_features(larger)), 12)

@@ -69,16 +69,16 @@ def model():
 
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
-    """A folder with `anytime.tflite` and the pictures that the guide names."""
+    """A folder with `anytime.tflite` and the images that the guide names."""
     folder = tmp_path_factory.mktemp("android") / "exported"
     rng = np.random.default_rng(4)
-    pictures = tmp_path_factory.mktemp("pictures")
+    images = tmp_path_factory.mktemp("images")
     for name, height, width in (("photo", 90, 100), ("frame_1", *SIZE), ("frame_2", *SIZE)):
         blocks = np.kron(rng.integers(0, 256, (15, 15, 3)), np.ones((6, 7, 1)))[:height, :width]
-        Image.fromarray(blocks.astype(np.uint8)).save(pictures / f"{name}.png")
-    rnnseg.export_model(model, folder, SIZE, pictures=[str(pictures / "photo.png")])
-    for picture in pictures.iterdir():
-        picture.rename(folder / picture.name)
+        Image.fromarray(blocks.astype(np.uint8)).save(images / f"{name}.png")
+    rnnseg.export_model(model, folder, SIZE, images=[str(images / "photo.png")])
+    for image in images.iterdir():
+        image.rename(folder / image.name)
     return folder
 
 
@@ -132,8 +132,8 @@ def assert_same_classes(found, expected):
     assert np.mean(found == expected) > 0.999
 
 
-def test_the_guides_pictures_are_fitted_like_the_runtimes(guide, exported):
-    """But for half a pixel: what Android draws keeps the picture's borders, not its pixels."""
+def test_the_guides_images_are_fitted_like_the_runtimes(guide, exported):
+    """But for half a pixel: what Android draws keeps the image's borders, not its pixels."""
     photo = np.asarray(Image.open(exported / "photo.png"))
     expected, shown = framing.fit(photo, SIZE, guide.info["padding"])
     assert np.abs(np.subtract(guide.shown, shown)).max() <= 1 and guide.image.shape[1:3] == SIZE
@@ -209,7 +209,7 @@ def test_the_guides_table_lists_the_files_tensors(signatures, info):
 )
 def test_the_guides_kotlin_gives_and_takes_the_files_tensors(file, expected, signatures, info):
     code = kotlin_file(file)
-    calls = kotlin_calls(code, kotlin_file("InputPicture.kt"), signatures, info)
+    calls = kotlin_calls(code, kotlin_file("InputImage.kt"), signatures, info)
     assert {name for name, _, _ in calls} == expected
     for name, inputs, outputs in calls:
         assert (inputs, outputs) == signatures[name]
@@ -291,7 +291,7 @@ def test_the_guides_deadlines_are_spent_on_the_number_that_scored_best(tmp_path,
 
 def test_the_guides_kotlin_draws_no_bitmap_onto_itself():
     """A frame that is kept in `fitted` would be painted over with padding before it is drawn."""
-    code = kotlin_file("InputPicture.kt")
+    code = kotlin_file("InputImage.kt")
     assert "Canvas(fitted)" in code and "load(frameBitmap, " in code
     kept = re.findall(r"\bframeBitmap =\s+(.+)", code)
     assert len(kept) == 2 and all(each.startswith("Bitmap.createBitmap(") for each in kept)

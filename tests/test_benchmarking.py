@@ -44,6 +44,6 @@ def test_a_feed_forward_model_has_one_prediction():
     assert list(size.predictions) == [1] and size.line == (size.predictions[1], 0.0)
 
 
-def test_too_small_pictures_are_refused_before_the_work():
-    with pytest.raises(UserError, match="a picture of 7x40 pixels is smaller"):
+def test_too_small_images_are_refused_before_the_work():
+    with pytest.raises(UserError, match="an image of 7x40 pixels is smaller"):
         benchmarking.measure(make_model(), "run", [(48, 40), (7, 40)])

@@ -13,21 +13,21 @@ from rnnseg.data.tables import CITYSCAPES
 PARTS = ("classScores", "classInstScores", "categoryScores", "categoryInstScores")
 
 
-def own_scores(pictures):
+def own_scores(images):
     return cityscapes_scoring.own_scores(
         (prediction, LABELS[label_ids], instance_ids)
-        for label_ids, instance_ids, prediction in pictures
+        for label_ids, instance_ids, prediction in images
     )
 
 
 @pytest.fixture
 def official_scores(tmp_path):
-    """What cityscapesscripts makes of (label ids, instance ids, prediction) of some pictures."""
+    """What cityscapesscripts makes of (label ids, instance ids, prediction) of some images."""
     pytest.importorskip("cityscapesscripts")
 
-    def run(pictures):
+    def run(images):
         files = []
-        for number, (label_ids, instance_ids, prediction) in enumerate(pictures):
+        for number, (label_ids, instance_ids, prediction) in enumerate(images):
             kinds = ("prediction", "labelIds", "instanceIds")
             files.append([tmp_path / f"{number}_{kind}.png" for kind in kinds])
             values = (IDS[prediction], label_ids, instance_ids)
@@ -51,7 +51,7 @@ def assert_the_same(scores, official):
 
 
 def draw(seed, ids=range(34), instances=True, right=0.7):
-    """A picture of squares of label ids with instances on them, and a prediction, part right."""
+    """An image of squares of label ids with instances on them, and a prediction, part right."""
     rng = np.random.default_rng(seed)
     label_ids = rng.choice(list(ids), (6, 9)).astype(np.uint8).repeat(10, 0).repeat(10, 1)
     instance_ids = label_ids.astype(np.uint16)
@@ -80,40 +80,40 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_agrees_with_the_official_scores(case, official_scores):
-    pictures = CASES[case]
-    assert_the_same(own_scores(pictures), official_scores(pictures))
+    images = CASES[case]
+    assert_the_same(own_scores(images), official_scores(images))
 
 
 def test_agrees_on_real_ground_truth(real_data, official_scores):
-    pictures = []
+    images = []
     for path in sorted((real_data / "cityscapes" / "gtFine").rglob("*_labelIds.png")):
         label_ids = np.asarray(Image.open(path))
         instance_ids = np.asarray(Image.open(str(path).replace("labelIds", "instanceIds")))
         instance_ids = instance_ids.astype(np.uint16)
-        prediction = LABELS[cityscapes_scoring.perturb(label_ids, len(pictures))]
-        pictures.append((label_ids, instance_ids, prediction))
-    scores = own_scores(pictures)
-    assert_the_same(scores, official_scores(pictures))
+        prediction = LABELS[cityscapes_scoring.perturb(label_ids, len(images))]
+        images.append((label_ids, instance_ids, prediction))
+    scores = own_scores(images)
+    assert_the_same(scores, official_scores(images))
     assert 0.2 < scores.means["class_iou"] < 0.9
 
 
 def test_the_benchmark_finds_them_to_agree(real_data):
     pytest.importorskip("cityscapesscripts")
     truth = real_data / "cityscapes" / "gtFine" / "val"
-    pictures, seconds, agreeing = cityscapes_scoring.measure_scoring(truth, repeats=1)
-    assert pictures == 1 and len(seconds) == 3 and agreeing
-    text = cityscapes_scoring.report_scoring(pictures, [0.5, 2.0, 0.25], False)
-    assert "ours 500.0 ms a picture, cityscapesscripts 2000.0 ms and 1750.0 ms without" in text
+    images, seconds, agreeing = cityscapes_scoring.measure_scoring(truth, repeats=1)
+    assert images == 1 and len(seconds) == 3 and agreeing
+    text = cityscapes_scoring.report_scoring(images, [0.5, 2.0, 0.25], False)
+    assert "ours 500.0 ms per image, cityscapesscripts 2000.0 ms and 1750.0 ms without" in text
     assert "ratio 3.50" in text and "DO NOT AGREE" in text
 
 
 def test_the_benchmark_sees_a_difference(official_scores):
-    pictures = CASES["several"]
-    official = official_scores(pictures)
-    assert cityscapes_scoring.agree(own_scores(pictures), official)
-    assert not cityscapes_scoring.agree(own_scores(pictures[:-1]), official)
+    images = CASES["several"]
+    official = official_scores(images)
+    assert cityscapes_scoring.agree(own_scores(images), official)
+    assert not cityscapes_scoring.agree(own_scores(images[:-1]), official)
     nan = dict(official, averageScoreClasses=math.nan)
-    assert not cityscapes_scoring.agree(own_scores(pictures), nan)
+    assert not cityscapes_scoring.agree(own_scores(images), nan)
 
 
 def test_scores_by_hand():

@@ -36,7 +36,7 @@ def model_file(tmp_path, source):
     return tmp_path / "model.keras"
 
 
-def write_pictures(folder, count=2):
+def write_images(folder, count=2):
     folder.mkdir()
     for index, (image, _) in enumerate(halves(count)):
         Image.fromarray(image).save(folder / f"photo_{index}.png")
@@ -72,7 +72,7 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
                8, "--hidden", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2,
                "--iterations", 2, "--learning-rate", 0.05, "--scale", "0.8-1.2"]  # fmt: skip
     printed = run("train", *options, "--epochs", 2, "--out", out)
-    assert "8 pictures to train on" in printed
+    assert "8 images to train on" in printed
     assert f"next: rnnseg evaluate {out} --data shapes --split val" in printed
     config = json.loads((out / "config.json").read_text())
     assert config["crop"] == [32, 40] and config["encoder_weights"] is None
@@ -88,8 +88,8 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
         assert f"{100 * row['miou']:.2f}" in printed
     assert (out / "curve_val.png").is_file()
 
-    pictures = write_pictures(tmp_path / "photos")
-    printed = run("segment", out, pictures, "--every-iteration", "--out", tmp_path / "segmented")
+    images = write_images(tmp_path / "photos")
+    printed = run("segment", out, images, "--every-iteration", "--out", tmp_path / "segmented")
     assert "wrote 6 files" in printed
     names = {path.name for path in (tmp_path / "segmented").iterdir()}
     assert names == {
@@ -100,9 +100,9 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
 
 
 def test_segment_writes_what_the_model_says(tmp_path, model_file):
-    pictures = write_pictures(tmp_path / "photos")
-    run("segment", model_file, f"{pictures}/*_1.png", "--iterations", 3, "--out", tmp_path / "out")
-    image = np.asarray(Image.open(pictures / "photo_1.png"))
+    images = write_images(tmp_path / "photos")
+    run("segment", model_file, f"{images}/*_1.png", "--iterations", 3, "--out", tmp_path / "out")
+    image = np.asarray(Image.open(images / "photo_1.png"))
     expected = np.argmax(load_model(model_file)(image[None], iterations=3)[0], -1)
     found = Image.open(tmp_path / "out" / "photo_1_classes.png")
     np.testing.assert_array_equal(np.asarray(found), expected)
@@ -113,49 +113,49 @@ def test_segment_writes_what_the_model_says(tmp_path, model_file):
 
 
 def test_segment_stops_when_settled(tmp_path, model_file):
-    pictures = write_pictures(tmp_path / "photos")
+    images = write_images(tmp_path / "photos")
     options = ("--iterations", 12, "--stop-when-settled", "--out", tmp_path / "out")
-    assert "iterations: at most 12" in run("segment", model_file, pictures, *options)
-    image = np.asarray(Image.open(pictures / "photo_1.png"))
+    assert "iterations: at most 12" in run("segment", model_file, images, *options)
+    image = np.asarray(Image.open(images / "photo_1.png"))
     model = load_model(model_file)
     expected = model.predict_classes(image, Budget(iterations=12), stop_when_settled=True)
     found = Image.open(tmp_path / "out" / "photo_1_classes.png")
     np.testing.assert_array_equal(np.asarray(found), expected)
-    printed = run("segment", model_file, pictures, *options, "--every-iteration", status=2)
+    printed = run("segment", model_file, images, *options, "--every-iteration", status=2)
     assert "--every-iteration" in printed and "give one of them" in printed
 
 
 def test_segment_refuses(tmp_path, model_file):
-    pictures = write_pictures(tmp_path / "photos")
+    images = write_images(tmp_path / "photos")
     out = tmp_path / "out"
-    run("segment", model_file, pictures, "--out", out)
+    run("segment", model_file, images, "--out", out)
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    printed = run("segment", model_file, pictures, "--out", out, status=2)
+    printed = run("segment", model_file, images, "--out", out, status=2)
     assert "is there already: choose another --out" in printed
     assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    run("segment", model_file, pictures, "--out", out, "--overwrite")
-    other = write_pictures(tmp_path / "more")
-    printed = run("segment", model_file, pictures, other, "--out", tmp_path / "new", status=2)
+    run("segment", model_file, images, "--out", out, "--overwrite")
+    other = write_images(tmp_path / "more")
+    printed = run("segment", model_file, images, other, "--out", tmp_path / "new", status=2)
     assert "have one name" in printed and not (tmp_path / "new").exists()
     Image.new("RGB", (5, 50)).save(tmp_path / "thin.png")
     printed = run("segment", model_file, tmp_path / "thin.png", "--out", tmp_path / "new", status=2)
-    assert "thin.png: a picture of 50x5 pixels is smaller than one output stride (8)" in printed
-    written = write_pictures(tmp_path / "good")
-    (written / "broken.png").write_text("no picture")
+    assert "thin.png: an image of 50x5 pixels is smaller than one output stride (8)" in printed
+    written = write_images(tmp_path / "good")
+    (written / "broken.png").write_text("no image")
     printed = run("segment", model_file, written, "--out", tmp_path / "new", status=2)
-    assert "1 of 3 pictures left out, the others are in" in printed and "broken.png" in printed
+    assert "1 of 3 images left out, the others are in" in printed and "broken.png" in printed
     assert len(list((tmp_path / "new").iterdir())) == 4
     (written / "worse.png").write_text("nor this")
     printed = run("segment", model_file, written, "--out", tmp_path / "newer", status=2)
-    assert "2 of 4 pictures left out" in printed and printed.count("cannot be read") == 1
+    assert "2 of 4 images left out" in printed and printed.count("cannot be read") == 1
     assert printed.strip().endswith("nor could be segmented: worse.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "a_classes.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "a.png")
     files = [tmp_path / "a.png", tmp_path / "a_classes.png"]
     printed = run("segment", model_file, *files, "--out", tmp_path, "--overwrite", status=2)
-    assert "a_classes.png is one of the pictures" in printed
+    assert "a_classes.png is one of the images" in printed
     assert "0 is not in the range" in run(
-        "segment", model_file, pictures, "--iterations", 0, "--out", out, status=2
+        "segment", model_file, images, "--iterations", 0, "--out", out, status=2
     )
 
 
@@ -181,8 +181,8 @@ def test_from_evaluation_to_a_plan(tmp_path, model_file):
     assert f"{model_file}: from its profile" in printed
     assert f"{files[1]}: from its evaluation" in printed
     assert "within" in run("plan", model_file, "--gmacs", gmacs[1])
-    pictures = write_pictures(tmp_path / "photos")
-    segment = ["segment", model_file, pictures, "--out", tmp_path / "out", "--overwrite"]
+    images = write_images(tmp_path / "photos")
+    segment = ["segment", model_file, images, "--out", tmp_path / "out", "--overwrite"]
     most = most_iterations(6, {row["iterations"]: row["miou"] for row in scores["results"]})
     assert f"iterations: {most}" in run(*segment, "--milliseconds", 1e9)
     assert "iterations: 7" in run(*segment, "--iterations", 7)
@@ -194,8 +194,8 @@ def test_from_evaluation_to_a_plan(tmp_path, model_file):
 
 
 def test_budgets_that_cannot_be(tmp_path, model_file):
-    pictures = write_pictures(tmp_path / "photos")
-    segment = ["segment", model_file, pictures, "--out", tmp_path / "out"]
+    images = write_images(tmp_path / "photos")
+    segment = ["segment", model_file, images, "--out", tmp_path / "out"]
     for arguments, message in (
         (
             [*segment, "--gmacs", 1, "--iterations", 2],
@@ -243,8 +243,8 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path, model_file, so
     below_file = model_file / "x.json"
     assert "cannot be written" in run(*evaluate, "--json", below_file, status=2)
     assert "ends in .png" in run(*evaluate, "--curve", tmp_path / "curve.pdf", status=2)
-    pictures = write_pictures(tmp_path / "photos")
-    printed = run("segment", model_file, pictures, "--out", model_file / "x", status=2)
+    images = write_images(tmp_path / "photos")
+    printed = run("segment", model_file, images, "--out", model_file / "x", status=2)
     assert printed.splitlines()[-1].startswith("error: ")
 
 
@@ -268,7 +268,7 @@ def test_iteration_numbers():
 
 def test_inspect_prints_and_draws(tmp_path, source):
     printed = run("inspect", "tiny", "--sheet", tmp_path / "sheet.png")
-    assert "train: 8 pictures, 48x40" in printed and "left" in printed
+    assert "train: 8 images, 48x40" in printed and "left" in printed
     assert Image.open(tmp_path / "sheet.png").width > 1000
 
 

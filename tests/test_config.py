@@ -34,7 +34,7 @@ from rnnseg.config import TrainingConfig, load_recipe
         ),
         (
             {"sampled_cells": 9, "train_encoder": False, "model": "pspnet"},
-            "sampled_cells=9: pspnet sees whole pictures; leave it away",
+            "sampled_cells=9: pspnet sees whole images; leave it away",
         ),
     ],
 )

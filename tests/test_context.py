@@ -42,7 +42,7 @@ def test_recurrence_with_context_is_the_recurrence_on_wider_features():
     np.testing.assert_array_equal(model.prepare(features), prepared)
     canvas, _ = model.refine(prepared, 3)
     np.testing.assert_array_equal(model(images, iterations=3), model.logits(canvas, (40, 48)))
-    # The work is done once a picture; an iteration costs what it costs without.
+    # The work is done once per image; an iteration costs what it costs without.
     costs, plain = (budgets.stage_costs(each, 40, 48) for each in (model, make_model()))
     channels, pixels = model.encoder.channels, 6 * 7
     context = pixels * 2 * 9 * channels * 3 + channels * 3

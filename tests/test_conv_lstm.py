@@ -44,7 +44,7 @@ def test_stack_is_the_reference(kernel_size, dilation_rate, seeded):
 
 
 def test_cell_is_one_step_of_keras_own_layer():
-    """keras.layers.ConvLSTM2D, over sequences of one picture, knows the same equations."""
+    """keras.layers.ConvLSTM2D, over sequences of one image, knows the same equations."""
     cell = ConvLSTM2DCell(5, kernel_size=3)
     cell.build((None, 4, 6, 3))
     cell.convolution.bias.assign(features_like((20,), seed=1))

@@ -26,7 +26,7 @@ def small_data(monkeypatch):
     monkeypatch.setattr(training, "open_source", lambda data: source)
 
 
-def test_demo_leaves_its_pictures_and_can_be_repeated(tmp_path, capsys):
+def test_demo_leaves_its_images_and_can_be_repeated(tmp_path, capsys):
     out = tmp_path / "demo"
     for _ in range(2):
         demo.run(out, SMALL)
@@ -35,8 +35,8 @@ def test_demo_leaves_its_pictures_and_can_be_repeated(tmp_path, capsys):
         printed = capsys.readouterr().out
         for name in ("curve.png", "iterations.png"):
             assert Image.open(out / name).width > 500 and str(out / name) in printed
-        picture, _ = halves(4, 43, 51, seed=1)[3]
-        np.testing.assert_array_equal(Image.open(out / "picture.png"), picture)
+        image, _ = halves(4, 43, 51, seed=1)[3]
+        np.testing.assert_array_equal(Image.open(out / "image.png"), image)
         assert list((out / "run" / "logs").rglob("events*"))
 
 

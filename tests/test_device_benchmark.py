@@ -87,7 +87,7 @@ def test_miou_is_that_of_the_model_and_of_the_peers_rule(folder, model):
     }  # fmt: skip
 
 
-def test_peers_say_the_same_of_any_picture(folder):
+def test_peers_say_the_same_of_any_image(folder):
     image = np.zeros((90, 60, 3), np.uint8)
     image[:, 30:, 0] = 200
     for name in ("peer.tflite", "peer_logits.tflite"):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from rnnseg import UserError, encoders
 
 
-def picture(side, seed=0):
+def image(side, seed=0):
     rng = np.random.default_rng(seed)
     blocks = (
         rng.integers(0, 256, (1, side // 16 + 1, side // 16 + 1, 3)).repeat(16, 1).repeat(16, 2)
@@ -17,7 +17,7 @@ def picture(side, seed=0):
 
 
 def settle_batch_norm(network, images):
-    """Gives batch norm the statistics of some pictures, so that no layer fades out."""
+    """Gives batch norm the statistics of some images, so that no layer fades out."""
     layers = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
     momentum = layers[0].momentum
     for layer in layers:
@@ -33,7 +33,7 @@ def original(name, side, **options):
     network = getattr(keras.applications, name)(
         include_top=False, weights=None, input_shape=(side, side, 3), **options
     )
-    settle_batch_norm(network, picture(side).astype(np.float32))
+    settle_batch_norm(network, image(side).astype(np.float32))
     return network
 
 
@@ -55,7 +55,7 @@ def test_at_stride_32_it_is_the_published_network(
     network = original(name, side, **options)
     network.save_weights(tmp_path / "some.weights.h5")
     ours = encoders.build_encoder(encoder, tmp_path / "some.weights.h5", 32)
-    images = picture(side)
+    images = image(side)
     expected = network
     if encoder.startswith("mobilenet_v2"):
         expected = keras.Model(network.input, network.get_layer("block_16_project_BN").output)
@@ -81,9 +81,9 @@ def test_at_an_even_size_the_grid_is_that_of_same_padding():
 @pytest.mark.parametrize("encoder", ["mobilenet_v2_0.35", "resnet50"])
 def test_atrous_features_hold_the_features_of_stride_32(encoder):
     """Dilation adds positions in between: every second or fourth is the plain network's."""
-    images = picture(129)
+    images = image(129)
     plain = encoders.build_encoder(encoder, None, 32)
-    settle_batch_norm(plain.network, picture(129).astype(np.float32) / 127.5 - 1)
+    settle_batch_norm(plain.network, image(129).astype(np.float32) / 127.5 - 1)
     expected = plain(images).numpy()
     assert expected.shape[1:3] == (5, 5) and expected.std() > 1e-4
     for stride in (16, 8):
@@ -111,7 +111,7 @@ def test_resnet101_is_the_paper_s():
 )
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_every_family_has_every_stride(encoder, stride):
-    features = encoders.build_encoder(encoder, None, stride)(picture(65)[:, :50])
+    features = encoders.build_encoder(encoder, None, stride)(image(65)[:, :50])
     assert features.shape[1:3] == (-(-49 // stride) + 1, 64 // stride + 1)
     assert np.all(np.isfinite(features))
 
@@ -126,7 +126,7 @@ def test_only_what_dilation_means_something_to_is_dilated(encoder):
 
 def test_an_inner_layer_can_be_the_output():
     encoder = encoders.build_encoder("mobilenet_v2", None, 16, layer="block_12_add")
-    assert encoder.channels == 96 and encoder(picture(65)).shape == (1, 5, 5, 96)
+    assert encoder.channels == 96 and encoder(image(65)).shape == (1, 5, 5, 96)
     with pytest.raises(UserError, match="choose the output stride that the network has"):
         encoders.build_encoder("mobilenet_v2", None, 16, layer="block_5_add")
     assert encoders.build_encoder("mobilenet_v2", None, 8, layer="block_5_add").channels == 32
@@ -150,7 +150,7 @@ def test_wrong_weights_are_named(tmp_path):
 def test_published_segmentation_weights_give_features(real_data):
     weights = real_data / "weights" / "mobilenet_v2_coco_voc_notop.weights.h5"
     encoder = encoders.build_encoder("mobilenet_v2", weights, 16)
-    features = encoder(picture(513)).numpy()
+    features = encoder(image(513)).numpy()
     assert features.shape == (1, 33, 33, 320)
     assert np.all(np.isfinite(features))
     assert np.all(features.std(axis=(0, 1, 2)) > 0)
@@ -159,6 +159,6 @@ def test_published_segmentation_weights_give_features(real_data):
 def test_gradients_reach_the_first_layer():
     encoder = encoders.build_encoder("resnet50", None, 16)
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(encoder(picture(65), training=True) ** 2)
+        value = tf.reduce_sum(encoder(image(65), training=True) ** 2)
     gradient = tape.gradient(value, encoder.trainable_weights[0])
     assert np.all(np.isfinite(gradient)) and np.any(gradient)

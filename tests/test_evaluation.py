@@ -16,14 +16,14 @@ def test_one_pass_gives_what_single_predictions_give():
     source = make_source({"val": halves(2) + halves(1, 33, 57, seed=3)})
     model = make_model(num_classes=3, kernel_size=3)
     result = Evaluator(model, (4, 1, 3))(source, "val", progress=False)
-    assert result.iterations == (1, 3, 4) and result.pictures == 3
+    assert result.iterations == (1, 3, 4) and result.images == 3
     for index, iterations in enumerate(result.iterations):
         expected = np.zeros((3, 3), int)
         for image, label in halves(2) + halves(1, 33, 57, seed=3):
             prediction = np.argmax(model(image[None], iterations=iterations)[0], -1)
             expected += metrics.confusion_matrix(label, prediction, 3)
         np.testing.assert_array_equal(result.confusion[index], expected)
-    assert result.picture_size == (40, 48)
+    assert result.image_size == (40, 48)
     assert min(result.milliseconds) > 0
     step = result.multiply_adds[2] - result.multiply_adds[1]
     assert result.multiply_adds[1] - result.multiply_adds[0] == 2 * step
@@ -44,13 +44,13 @@ def test_views_are_averaged():
         assert result.confusion[index].sum() == expected.sum()
     # The JSON says how it was made, and the costs are those of all views together.
     assert result.to_json()["scales"] == [0.5, 1, 1.5] and result.to_json()["flip"]
-    costs = budgets.multi_scale_costs(model, *result.picture_size, (0.5, 1, 1.5), True)
+    costs = budgets.multi_scale_costs(model, *result.image_size, (0.5, 1, 1.5), True)
     assert result.multiply_adds == (costs.total(1), costs.total(3))
     assert "averaged over scales 0.5, 1, 1.5, each mirrored, too" in report.table(result)
 
 
 def averaged(model, image, iterations, scales):
-    """The mean over the views of all logits at the picture's size, float64."""
+    """The mean over the views of all logits at the image's size, float64."""
     height, width = image.shape[:2]
     total = 0
     for scale in scales:
@@ -64,7 +64,7 @@ def averaged(model, image, iterations, scales):
 
 
 def sample_view(canvas, view, size, stride):
-    """The canvas of a view at the pixels of the picture."""
+    """The canvas of a view at the pixels of the image."""
     for axis, (scaled, side) in enumerate(zip(view, size, strict=True)):
         place = np.arange(side) * (scaled - 1) / (side - 1) / stride
         cells = np.arange(canvas.shape[axis])
@@ -106,7 +106,7 @@ def test_json_has_every_score():
     source = tiny_source()
     result = Evaluator(make_model(num_classes=3), (1, 2))(source, "val", progress=False)
     values = result.to_json()
-    assert values["pictures"] == 3 and values["picture_size"] == [43, 51]
+    assert values["images"] == 3 and values["image_size"] == [43, 51]
     row = values["results"][1]
     assert row["iterations"] == 2
     assert row["miou"] == pytest.approx(np.nanmean(result.class_iou[1]))
@@ -140,23 +140,23 @@ def test_other_classes_are_refused():
         Evaluator(model, (0, 1))
 
 
-def test_a_picture_below_one_output_stride_is_named():
+def test_a_image_below_one_output_stride_is_named():
     image, label = halves(1)[0]
     source = make_source({"val": [(image, label), (image[:7], label[:7])]})
-    with pytest.raises(UserError, match="val_1: picture of 48x7 pixels; expected at least 8"):
+    with pytest.raises(UserError, match="val_1: image of 48x7 pixels; expected at least 8"):
         Evaluator(make_model(num_classes=3), (1,))(source, "val", progress=False)
 
 
 def test_a_view_below_one_output_stride_is_named():
     source = make_source({"val": halves(1, 30, 30)})
     evaluator = Evaluator(make_model(num_classes=3), (1,), scales=(0.2, 1))
-    with pytest.raises(UserError, match="val_0: picture of 30x30 pixels, scaled by 0.2; expected"):
+    with pytest.raises(UserError, match="val_0: image of 30x30 pixels, scaled by 0.2; expected"):
         evaluator(source, "val", progress=False)
     with pytest.raises(UserError, match="scales 0: expected numbers above 0"):
         Evaluator(make_model(num_classes=3), (1,), scales=(0,))
 
 
-def test_a_wrong_label_names_its_picture():
+def test_a_wrong_label_names_its_image():
     image, label = halves(1)[0]
     label[0, 0] = 9
     with pytest.raises(UserError, match="val_0: label 9 found; expected 0-2"):

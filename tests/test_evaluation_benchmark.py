@@ -2,7 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from experiments import evaluation_benchmark
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from tests.models import make_model
 from tests.sources import tiny_source
 
@@ -13,19 +13,19 @@ def test_prints_what_it_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation_benchmark, "measure_all_memory", lambda: memory)
     monkeypatch.setattr(evaluation_benchmark, "FULL_SIZE", (64, 96))
     make_model(num_classes=3).save(tmp_path / "model.keras")
-    arguments = [str(tmp_path / "model.keras"), "--data", "tiny", "--pictures", "2"]
+    arguments = [str(tmp_path / "model.keras"), "--data", "tiny", "--images", "2"]
     result = CliRunner().invoke(evaluation_benchmark.main, [*arguments, "--repeats", "1"])
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["as", "densely", "all"]
-    assert lines[4].startswith("reading at the pictures' size: sparsely ")
+    assert lines[4].startswith("reading at the images' size: sparsely ")
     assert lines[5].startswith("reading at 64x96: sparsely ") and lines[5].endswith("equal")
     assert lines[-1].split() == ["small_cnn", "2", "1.50", "2.50", "3.50"]
 
 
 def test_both_ways_to_read_are_compared(monkeypatch):
     model = make_model(num_classes=3)
-    images = [image for image, *_ in evaluation_pictures(tiny_source(), "val").as_numpy_iterator()]
+    images = [image for image, *_ in evaluation_images(tiny_source(), "val").as_numpy_iterator()]
     sparse, dense, share = evaluation_benchmark.measure_reading(model, images, None, repeats=1)
     assert sparse > 0 and dense > 0 and 0 <= share <= 1
     read = evaluation_benchmark.reading.read_sparsely

@@ -37,10 +37,10 @@ def test_curve_shape_prints_frequent_classes_and_increments(tmp_path, monkeypatc
     model = make_model(num_classes=3)
     model.save(tmp_path / "model.keras")
     arguments = [str(tmp_path / "model.keras"), "--data", "tiny", "--iterations", "3"]
-    result = CliRunner().invoke(curve_shape.main, [*arguments, "--pictures", "5"])
+    result = CliRunner().invoke(curve_shape.main, [*arguments, "--images", "5"])
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0] == "in 5 or more pictures: left, right, top"
+    assert lines[0] == "in 5 or more images: left, right, top"
     rows = np.array([line.split() for line in lines[-3:]], float)
     np.testing.assert_allclose(rows[:, 1], rows[:, 2])
     assert np.all(rows[:, 3] < 1)
@@ -57,7 +57,7 @@ def test_pipeline_benchmark_prints_what_it_measured(tmp_path, monkeypatch):
     if not importlib.util.find_spec("official"):
         pytest.skip("needs tf-models-official")
     case = pipeline_benchmark.Case(
-        33, pictures=12, batch=2, steps=2, garden={"output_size": [33] * 2}
+        33, images=12, batch=2, steps=2, garden={"output_size": [33] * 2}
     )
     monkeypatch.setattr(pipeline_benchmark, "CASES", {"voc": case})
     monkeypatch.setattr(data, "open_source", lambda name: tiny_source())
@@ -65,7 +65,7 @@ def test_pipeline_benchmark_prints_what_it_measured(tmp_path, monkeypatch):
     result = CliRunner().invoke(pipeline_benchmark.main, arguments)
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "numbers.json").read_text())["results"]["voc"]
-    speeds = written["pictures_per_second"]
+    speeds = written["images_per_second"]
     assert {len(values) for values in speeds.values()} == {3}
     printed = {line[2:26].strip(): line[26:].split() for line in result.stdout.splitlines()}
     for name, values in speeds.items():
@@ -79,11 +79,11 @@ def test_pipeline_benchmark_prints_what_it_measured(tmp_path, monkeypatch):
     assert float(printed["training waits"][0]) == pytest.approx(share, abs=0.006)
 
 
-def test_pipeline_benchmark_gives_everyone_the_same_pictures():
+def test_pipeline_benchmark_gives_everyone_the_same_images():
     if not importlib.util.find_spec("official"):
         pytest.skip("needs tf-models-official")
     case = pipeline_benchmark.Case(
-        48, pictures=12, batch=4, steps=1, garden={"output_size": [40, 48]}
+        48, images=12, batch=4, steps=1, garden={"output_size": [40, 48]}
     )
     source = tiny_source()
     examples = list(source.read("train").as_numpy_iterator())
@@ -228,7 +228,7 @@ def test_training_benchmark_reports_what_was_measured():
         {form: training_benchmark.Step(n * 10**8, n / 10) for form in case.forms} for n in (1, 3)
     ]
     lines = training_benchmark.report(case, results).splitlines()
-    assert lines[0].endswith("4 pictures of 360x480, widths 128, 64, 11")
+    assert lines[0].endswith("4 images of 360x480, widths 128, 64, 11")
     assert lines[3].split() == ["3", *["300", "MB", "300", "ms"] * 3]
     assert lines[4] == "memory with 3 over 1: naive 3.00, as built 3.00, recompute 3.00"
 
@@ -252,20 +252,20 @@ def test_adaptive_measures_what_refine_gives(tmp_path, monkeypatch):
     model.set_weights([3 * weight for weight in model.get_weights()])
     model.save(tmp_path / "model.keras")
     arguments = [str(tmp_path / "model.keras"), "--data", "tiny", "--iterations", "3"]
-    arguments += ["--threshold", "0", "--threshold", "1e9", "--picture-threshold", "2"]
+    arguments += ["--threshold", "0", "--threshold", "1e9", "--image-threshold", "2"]
     result = CliRunner().invoke(adaptive.main, [*arguments, "--map", str(tmp_path / "map.png")])
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()[1:-1]]
     rows = {" ".join(line[:-6]): np.array(line[-6:], float) for line in lines}
-    assert list(rows) == ["1", "2", "3", "pictures 2", "pixels 0", "pixels 1e+09"]
+    assert list(rows) == ["1", "2", "3", "images 2", "pixels 0", "pixels 1e+09"]
     scores = 100 * Evaluator(model, (1, 2, 3))(source, "val", progress=False).miou
     np.testing.assert_allclose([rows[name][3] for name in "123"], scores, atol=0.006)
     np.testing.assert_array_equal(rows["pixels 0"][[0, 3, 4, 5]], rows["3"][[0, 3, 4, 5]])
-    assert rows["3"][5] == 100 and rows["pictures 2"][0] == 1 and rows["pixels 1e+09"][0] < 2
-    picture = np.asarray(Image.open(tmp_path / "map.png"))
-    assert picture.shape == (43, 3 * 51, 3)
-    np.testing.assert_array_equal(picture[:, :51], halves(3, 43, 51, seed=1)[0][0])
-    prepared = model.prepare(model.encode(picture[None, :, :51]))
+    assert rows["3"][5] == 100 and rows["images 2"][0] == 1 and rows["pixels 1e+09"][0] < 2
+    image = np.asarray(Image.open(tmp_path / "map.png"))
+    assert image.shape == (43, 3 * 51, 3)
+    np.testing.assert_array_equal(image[:, :51], halves(3, 43, 51, seed=1)[0][0])
+    prepared = model.prepare(model.encode(image[None, :, :51]))
     spent = model.refine_until_settled(prepared, 3)[1][0].numpy()
     shades = np.array([0, 127, 255])[spent[:6, :7] - 1]
-    np.testing.assert_array_equal(picture[::8, 102::8, 0], shades)
+    np.testing.assert_array_equal(image[::8, 102::8, 0], shades)

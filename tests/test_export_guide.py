@@ -45,8 +45,8 @@ def folder(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     saved_model.export(model, folder / "exported" / "mine" / "saved_model")
     blocks = np.random.default_rng(4).integers(0, 256, (7, 9, 3)).repeat(6, 0).repeat(7, 1)
-    picture = Image.fromarray(blocks.astype(np.uint8)[: SIZE[0], : SIZE[1]])
-    picture.save(folder / "photo.jpg")
+    image = Image.fromarray(blocks.astype(np.uint8)[: SIZE[0], : SIZE[1]])
+    image.save(folder / "photo.jpg")
     return folder
 
 

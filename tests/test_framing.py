@@ -15,7 +15,7 @@ def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def test_a_picture_of_the_files_size_is_taken_as_it_is():
+def test_a_image_of_the_files_size_is_taken_as_it_is():
     image = noise(41, 57)
     frame = framing.frame(image, INFO)
     np.testing.assert_array_equal(frame.image, image[np.newaxis])
@@ -25,7 +25,7 @@ def test_a_picture_of_the_files_size_is_taken_as_it_is():
 
 
 @pytest.mark.parametrize("size", [(30, 50), (41, 9), (1, 57), (1, 1)])
-def test_a_smaller_picture_is_padded(size):
+def test_a_smaller_image_is_padded(size):
     image = noise(*size)
     frame = framing.frame(image, INFO)
     assert frame.image.shape == (1, 41, 57, 3) and frame.image.dtype == np.uint8
@@ -42,7 +42,7 @@ def test_a_smaller_picture_is_padded(size):
     [((81, 113), (41, 57)), ((82, 100), (41, 50)), ((50, 57), (41, 47)), ((30, 113), (15, 57)),
      ((400, 401), (41, 41)), ((3000, 2), (41, 1)), ((1, 500), (1, 57))],
 )  # fmt: skip
-def test_a_larger_picture_is_scaled_with_its_aspect_and_corners_kept(size, shown):
+def test_a_larger_image_is_scaled_with_its_aspect_and_corners_kept(size, shown):
     frame = framing.frame(noise(*size), INFO)
     assert (frame.image[0] == INFO.padding).all(-1).sum() == 41 * 57 - math.prod(shown)
     assert len(frame.rows) == size[0] and len(frame.columns) == size[1]
@@ -60,7 +60,7 @@ def test_pixels_stay_where_they_are(size):
     expected = geometry.resize_aligned(tf.constant(image[np.newaxis], tf.float32), (height, width))
     difference = np.abs(frame.image[0, :height, :width] - expected[0])
     assert difference[2:-2, 2:-2].max() < 1.2
-    assert difference.max() < 200 / min(height, width)  # not even a pixel of the scaled picture
+    assert difference.max() < 200 / min(height, width)  # not even a pixel of the scaled image
 
 
 def test_scaling_far_down_averages():
@@ -80,7 +80,7 @@ def test_scaling_by_little_is_bilinear():
     assert np.abs(difference).max() < 0.51
 
 
-def test_a_file_of_any_size_takes_pictures_as_they_are():
+def test_a_file_of_any_size_takes_images_as_they_are():
     info = make_info(size=None)
     for size in ((STRIDE, 30), (500, 700)):
         image = noise(*size)
@@ -97,17 +97,17 @@ def test_a_file_of_any_size_takes_pictures_as_they_are():
         (np.zeros((9, 8), np.uint8), r"is grey: repeat it by np.stack\(\[grey\] \* 3, -1\)"),
         (np.zeros((9, 8, 1), np.uint8), "is grey"),
         (np.zeros((9, 8, 4), np.uint8), r"fourth channel: leave it out by image\[..., :3\]"),
-        (np.zeros((1, 9, 8, 3), np.uint8), "is a batch: give its pictures one at a time"),
+        (np.zeros((1, 9, 8, 3), np.uint8), "is a batch: give its images one at a time"),
         (np.zeros((9, 8, 3), np.float32), r"\(9, 8, 3\) and float32: .* wrong type: bring it to"),
         (np.zeros((9, 8, 3), np.int32), "wrong type"),
-        (np.zeros((0, 8, 3), np.uint8), "is no picture"),
-        (np.zeros((3, 9, 8), np.uint8), "is no picture"),
-        (np.zeros(3, np.uint8), "is no picture"),
-        (None, "is no picture"),
-        ("photo.jpg", "is no picture"),
+        (np.zeros((0, 8, 3), np.uint8), "is no image"),
+        (np.zeros((3, 9, 8), np.uint8), "is no image"),
+        (np.zeros(3, np.uint8), "is no image"),
+        (None, "is no image"),
+        ("photo.jpg", "is no image"),
     ],
 )
-def test_what_is_no_picture_is_refused(image, message):
+def test_what_is_no_image_is_refused(image, message):
     with pytest.raises(UserError, match=message) as caught:
         framing.frame(image, INFO)
     assert len(str(caught.value).splitlines()) == 1 and "expected RGB" in str(caught.value)

@@ -13,7 +13,7 @@ def test_canvas_size(size, stride, expected):
     assert geometry.canvas_size(size, stride) == expected
 
 
-def test_padding_reaches_the_grid_and_keeps_the_picture():
+def test_padding_reaches_the_grid_and_keeps_the_image():
     images = np.random.default_rng(0).normal(size=(2, 40, 33, 3)).astype(np.float32)
     padded = geometry.pad_to_grid(images, 16, 7.0).numpy()
     assert padded.shape == (2, 49, 33, 3)
@@ -21,7 +21,7 @@ def test_padding_reaches_the_grid_and_keeps_the_picture():
     assert np.all(padded[:, 40:] == 7.0)
 
 
-def test_canvas_pixel_lies_on_its_picture_pixel():
+def test_canvas_pixel_lies_on_its_image_pixel():
     canvas = np.random.default_rng(0).normal(size=(1, 4, 5, 3)).astype(np.float32)
     logits = geometry.upsample(canvas, (25, 33), 8).numpy()
     assert logits.shape == (1, 25, 33, 3)

@@ -1,8 +1,8 @@
 """What README and guides tell people to type is typed here.
 
-Every command is parsed by the command that it calls. Those that need nothing but pictures with
+Every command is parsed by the command that it calls. Those that need nothing but images with
 masks run, in the order of their page, in a folder that has what the page takes for granted: drawn
-pictures, masks and a film. So does the pages' Python.
+images, masks and a film. So does the pages' Python.
 """
 
 import importlib
@@ -56,7 +56,7 @@ NOT_RUN = {
     r"rnnseg video runs/mine 0 ": "a webcam",
     r"rnnseg evaluate .*--output-stride 8": "not with small_cnn; tests/test_cli.py does it",
     r"rnnseg video MODEL": "stands for all of them",
-    r"rnnseg export (?!.*(float16,int8|--pictures|--size any))": "as the README's",
+    r"rnnseg export (?!.*(float16,int8|--images|--size any))": "as the README's",
     r"python -m experiments\.(paper_scale|video|device_benchmark)": "tests of their own",
 }
 # What makes a command small, added at its end, where it counts more than what was there.
@@ -405,7 +405,7 @@ def test_guides_do_what_they_say(page, readme, inputs, tmp_path, monkeypatch):
         trained = "--encoder small_cnn --weights none --output-stride 8 --train-batch-norm"
         size = "--crop 33 --batch 100 --epochs 1 --iterations 2"
         run(f"rnnseg train --data shapes {trained} {size} --out runs/demo/run")
-        shutil.copy("photo.jpg", "runs/demo/picture.png")
+        shutil.copy("photo.jpg", "runs/demo/image.png")
     names = names_of(folder)
     if page == "docs/tensorboard.md":
         model = rnnseg.load_model("runs/mine")

@@ -61,7 +61,7 @@ def execute(notebook, folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_it_goes_from_a_folder_of_pictures_to_a_curve(notebook, tmp_path, monkeypatch):
+def test_it_goes_from_a_folder_of_images_to_a_curve(notebook, tmp_path, monkeypatch):
     notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
     execute(notebook, tmp_path, monkeypatch)
 
@@ -71,13 +71,13 @@ def test_it_goes_from_a_folder_of_pictures_to_a_curve(notebook, tmp_path, monkey
     # A map of background alone, of four classes, has 20 %.
     assert found["untrained"] < 0.25 and trained > 0.5
     assert trained > first + 0.1  # iterations are worth something
-    assert 0.9 < found["same"] < 1  # some pictures have stopped, where little changed
+    assert 0.9 < found["same"] < 1  # some images have stopped, where little changed
 
     cells = {cell.id: cell for cell in notebook.cells}
-    for name, picture in (
+    for name, image in (
         ("inspect", "overlays.png"), ("evaluate", "curve.png"), ("strip", "iterations.png"),
     ):  # fmt: skip
-        assert (tmp_path / picture).is_file()
+        assert (tmp_path / image).is_file()
         assert any("image/png" in output.get("data", {}) for output in cells[name].outputs), name
     budget = "".join(output.get("text", "") for output in cells["budget"].outputs)
     assert re.search(r" G\n3 iterations\nbudget of 0\.\d+ G: one iteration on ", budget)
@@ -87,7 +87,7 @@ def test_it_goes_from_a_folder_of_pictures_to_a_curve(notebook, tmp_path, monkey
 
 @pytest.mark.slow
 def test_it_takes_photographs_of_any_sizes(notebook, tmp_path, monkeypatch):
-    """As it says: put into the four folders, without the cell that draws pictures.
+    """As it says: put into the four folders, without the cell that draws images.
 
     Without the export too, which takes longest and sees one size alone.
     """

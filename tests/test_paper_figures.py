@@ -31,13 +31,13 @@ def read_csv(path):
 
 
 def size_of(path):
-    with Image.open(path) as picture:
-        return picture.size
+    with Image.open(path) as image:
+        return image.size
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model of three classes that a picture's brightness does not tell, and one of its rivals."""
+    """A model of three classes that an image's brightness does not tell, and one of its rivals."""
     folder = tmp_path_factory.mktemp("figures")
     make_model(num_classes=3, iterations=2).save(folder / "model.keras")
     DeepLabV3(3, encoder="small_cnn", encoder_weights=None, output_stride=8, head_channels=4).save(
@@ -88,7 +88,7 @@ class Oracle:
 def test_runs_are_the_models_own(folder, source):
     model = load_model(folder / "model.keras")
     runs = seeding.Runs(model, 3)
-    ((image, label, _), *_) = seeding.pictures(model, source, "val")
+    ((image, label, _), *_) = seeding.images(model, source, "val")
     blank = runs.blank(image)
     np.testing.assert_allclose(blank, model.trace(image[None], 3)[:, 0], atol=1e-5)
     seed = runs.seed(label, 2.5)
@@ -149,9 +149,9 @@ def test_wrong_classes_are_absent_while_there_are_such():
 def test_wrong_seed_command(folder, source, tmp_path):
     out = tmp_path / "wrong"
     printed = run(wrong_seed.main, folder / "model.keras", "--data", "tiny", "--iterations", 3,
-                  "--out", out, "--strip", tmp_path / "strip.png", "--picture", 1)  # fmt: skip
+                  "--out", out, "--strip", tmp_path / "strip.png", "--image", 1)  # fmt: skip
     rows = read_csv(f"{out}.csv")
-    assert len(rows) == 3 * (3 + 4 * 4) and "of 3 pictures" in printed
+    assert len(rows) == 3 * (3 + 4 * 4) and "of 3 images" in printed
     for row in rows:
         assert 0 <= float(row["wrong"]) <= 1 and 0 <= float(row["iou"]) <= float(row["right"]) <= 1
     assert size_of(f"{out}.png")[0] == 1500 and size_of(tmp_path / "strip.png")[0] > 1000
@@ -165,17 +165,17 @@ def test_wrong_seed_command(folder, source, tmp_path):
 
 
 @pytest.mark.parametrize("command", [wrong_seed.main, truth_seed.main])
-def test_a_strip_of_no_picture_is_refused_before_any_work(folder, source, tmp_path, command):
+def test_a_strip_of_no_image_is_refused_before_any_work(folder, source, tmp_path, command):
     out, strip = tmp_path / "seeds", tmp_path / "strip.png"
     result = CliRunner().invoke(command, [
         str(folder / "model.keras"), "--data", "tiny", "--out", str(out), "--strip", str(strip),
-        "--picture", "3"])  # fmt: skip
-    assert result.exit_code == 2 and "--picture 3: expected 0 to 2, those of val" in result.stderr
+        "--image", "3"])  # fmt: skip
+    assert result.exit_code == 2 and "--image 3: expected 0 to 2, those of val" in result.stderr
     assert not strip.exists() and not out.with_suffix(".csv").exists()
 
 
-def test_the_strip_of_a_wrong_seed_is_of_the_splits_picture(folder, tmp_path, monkeypatch):
-    """Also where pictures before it have no object."""
+def test_the_strip_of_a_wrong_seed_is_of_the_splits_image(folder, tmp_path, monkeypatch):
+    """Also where images before it have no object."""
     plain, *others = halves(3, 41, 57)
     plain = plain[0], np.zeros_like(plain[1])
     source = make_source({"val": [plain, *others]}, class_names=("background", "b", "c"))
@@ -183,7 +183,7 @@ def test_the_strip_of_a_wrong_seed_is_of_the_splits_picture(folder, tmp_path, mo
     drawn = []
     monkeypatch.setattr(wrong_seed, "save_starts", lambda path, image, *rest: drawn.append(image))
     arguments = [folder / "model.keras", "--data", "tiny", "--iterations", 2, "--out",
-                 tmp_path / "wrong", "--strip", tmp_path / "strip.png", "--picture"]  # fmt: skip
+                 tmp_path / "wrong", "--strip", tmp_path / "strip.png", "--image"]  # fmt: skip
     run(wrong_seed.main, *arguments, 1)
     np.testing.assert_array_equal(drawn, [others[0][0]])
     result = CliRunner().invoke(wrong_seed.main, [str(each) for each in (*arguments, 0)])
@@ -210,7 +210,7 @@ def test_hulls_and_counts_of_a_known_shape():
     tally.add(label, {"truth": [label, label], "blank": [found]})
     rows = {(row.start, row.iterations): row for row in tally.rows(["a", "b", "c"])}
     assert list(rows) == [("truth", 0), ("truth", 1), ("blank", 1)]
-    assert {row.class_name for row in rows.values()} == {"b"} and rows["blank", 1].pictures == 2
+    assert {row.class_name for row in rows.values()} == {"b"} and rows["blank", 1].images == 2
     assert rows["truth", 0].iou == 100 and rows["truth", 0].filled == 0
     assert rows["truth", 1].filled == 50 and rows["truth", 1].lost == 0
     assert rows["truth", 1].spread == pytest.approx(100 * (1199 - size - empty) / (2 * size))
@@ -283,7 +283,7 @@ def test_open_pixels_get_the_nearest_class():
     np.testing.assert_array_equal(found[label != 255], label[label != 255])
 
 
-def test_sums_are_means_over_pictures_that_have_the_class():
+def test_sums_are_means_over_images_that_have_the_class():
     rng = np.random.default_rng(3)
     first = (rng.random((40, 40)) < 0.5).astype(int)
     second = np.zeros((40, 40), int)
@@ -294,7 +294,7 @@ def test_sums_are_means_over_pictures_that_have_the_class():
     sums.add({"truth": second, "1": 0 * second})  # not predicted: it has no part in it
     by_name = {each.name: each for each in sums.classes(["back", "front"])}
     front = by_name["front"]
-    assert front.pictures == 2
+    assert front.images == 2
     shares = []
     for mask in (first, second):
         frequencies, power = spectra.power_spectrum(mask == 1)
@@ -308,7 +308,7 @@ def test_spectra_command(folder, source, tmp_path):
     out = tmp_path / "spectra"
     model = load_model(folder / "model.keras")
     maps = np.concatenate([list(model.predictor.every_iteration(image, 2))
-                           for image, *_ in seeding.pictures(model, source, "val")])  # fmt: skip
+                           for image, *_ in seeding.images(model, source, "val")])  # fmt: skip
     if not any((maps == index).sum((1, 2)).min() >= 256 for index in range(3)):
         pytest.fail("the model of these tests predicts too little")
     printed = run(spectra.main, folder / "model.keras", "--data", "tiny", "--iterations", "1,2",
@@ -327,9 +327,9 @@ def test_iteration_strips_command(folder, source, tmp_path):
     Image.fromarray(street).save(tmp_path / "street.png")
     out = tmp_path / "strips.png"
     run(iteration_strips.main, folder / "model.keras", tmp_path / "street.png", "--data", "tiny",
-        "--picture", 2, "--iterations", "1,3", "--out", out)  # fmt: skip
+        "--image", 2, "--iterations", "1,3", "--out", out)  # fmt: skip
     rows = read_csv(out.with_suffix(".csv"))
-    names = [row["picture"] for row in rows]
+    names = [row["image"] for row in rows]
     assert names == ["street", "street", "val_2", "val_2"] and size_of(out)[0] > 1000
     model = load_model(folder / "model.keras")
     costs = model.predictor.costs(50, 90)
@@ -341,12 +341,12 @@ def test_iteration_strips_command(folder, source, tmp_path):
     assert float(rows[1]["changed"]) == pytest.approx(100 * np.mean(first != third))
 
 
-def test_titles_name_picture_and_cost_apart():
-    picture = iteration_strips.Picture("street", np.zeros((4, 6, 3), np.uint8))
+def test_titles_name_image_and_cost_apart():
+    image = iteration_strips.Image("street", np.zeros((4, 6, 3), np.uint8))
     rows = [iteration_strips.Row("street", n, 5 + n / 100, None, None) for n in (1, 2)]
     maps = {n: np.zeros((4, 6), np.uint8) for n in (1, 2)}
-    above, below = iteration_strips.panels([(picture, maps, rows), (picture, maps, rows)])
-    expected = ["picture", "n = 1\n5.01 G multiply-adds", "n = 2\n5.02 G"]
+    above, below = iteration_strips.panels([(image, maps, rows), (image, maps, rows)])
+    expected = ["image", "n = 1\n5.01 G multiply-adds", "n = 2\n5.02 G"]
     assert [panel.title for panel in above] == expected
     assert [panel.title for panel in below] == ["", "", ""]
 
@@ -354,9 +354,9 @@ def test_titles_name_picture_and_cost_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no picture to draw"),
-        (["--data", "tiny"], "give --data and --picture together"),
-        (["--data", "tiny", "--picture", "3"], "--picture 3: expected 0 to 2"),
+        ([], "no image to draw"),
+        (["--data", "tiny"], "give --data and --image together"),
+        (["--data", "tiny", "--image", "3"], "--image 3: expected 0 to 2"),
     ],
 )
 def test_iteration_strips_say_what_is_missing(folder, source, tmp_path, arguments, message):
@@ -443,9 +443,9 @@ def test_overview_needs_its_photograph(folder, tmp_path, monkeypatch):
 # --- the claim that quality rises ---
 
 
-def test_differences_are_those_of_the_whole_and_scatter_as_pictures_do():
+def test_differences_are_those_of_the_whole_and_scatter_as_images_do():
     rng = np.random.default_rng(0)
-    # The second number of iterations gets one pixel more in a hundred, in every picture alike.
+    # The second number of iterations gets one pixel more in a hundred, in every image alike.
     confusions = np.zeros((60, 3, 2, 2), np.int64)
     confusions[:, 0] = [[90, 10], [10, 90]]
     confusions[:, 1] = [[91, 9], [9, 91]]
@@ -457,7 +457,7 @@ def test_differences_are_those_of_the_whole_and_scatter_as_pictures_do():
     assert steady.points == pytest.approx(expected[0])
     assert steady.low == pytest.approx(steady.high) and steady.low == pytest.approx(expected[0])
     assert noisy.low < noisy.points < noisy.high
-    # IoU of a class is about 0.8; a mean of 60 pictures scatters by 1 / sqrt(60) of one of them.
+    # IoU of a class is about 0.8; a mean of 60 images scatters by 1 / sqrt(60) of one of them.
     means = [metrics.mean_iou(confusions[rng.integers(0, 60, 60), 2].sum(0)) for _ in range(2000)]
     assert noisy.high - noisy.low == pytest.approx(100 * np.ptp(np.percentile(means, (2.5, 97.5))),
                                                    rel=0.15)  # fmt: skip

@@ -37,9 +37,9 @@ def test_the_page_has_what_the_command_prints():
         assert f"\n{block.strip(chr(10))}\n" in page
 
 
-def test_steps_and_hours_follow_from_pictures_and_device(monkeypatch):
+def test_steps_and_hours_follow_from_images_and_device(monkeypatch):
     costs = step_costs.StepCosts(0, 10**6, multiply_adds=10**11, memory={16: 4 * 10**9, 2: 10**9})
-    monkeypatch.setattr(step_costs, "step_costs", lambda config, classes, pictures: costs)
+    monkeypatch.setattr(step_costs, "step_costs", lambda config, classes, images: costs)
     device = paper_scale.Device(tflops=100.0, utilization=0.5, scaling=0.75)
     table = paper_scale.needs(paper_scale.TRAININGS["voc"], device, "float32").splitlines()
     steps = 10_582 // 16 * 46

@@ -125,8 +125,8 @@ def test_memory_is_bounded(monkeypatch):
 
 def test_what_trained_models_give(real_data):
     weights = real_data / "weights" / "mobilenet_v2_coco_voc_notop.weights.h5"
-    picture = next(iter(sorted((real_data / "VOCdevkit/VOC2012/JPEGImages").glob("*.jpg"))))
-    image = tf.io.decode_jpeg(tf.io.read_file(str(picture)))
+    example = next(iter(sorted((real_data / "VOCdevkit/VOC2012/JPEGImages").glob("*.jpg"))))
+    image = tf.io.decode_jpeg(tf.io.read_file(str(example)))
     model = make_model(num_classes=21, encoder="mobilenet_v2", encoder_weights=weights)
     size = tuple(image.shape[:2])
     for canvas in model.trace(image[tf.newaxis], 4):

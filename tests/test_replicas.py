@@ -98,12 +98,12 @@ def assert_same(run, other):
 
 @pytest.mark.slow
 def test_two_devices_learn_what_one_does_even_if_killed_and_resumed(runs):
-    """Each sees half of the pictures, and pixels that count are not spread evenly over them."""
+    """Each sees half of the images, and pixels that count are not spread evenly over them."""
     folder, printed = runs
     assert_same(folder / "one", folder / "two")
     assert re.findall(r"^replicas: (\d+)", printed, re.MULTILINE) == ["1", "1", "2", "2", "2"]
     for first in (1, 2):
-        training = f"epoch {first} to 2, 3 steps of 4 pictures each, 2 of them on each of 2 GPUs, "
+        training = f"epoch {first} to 2, 3 steps of 4 images each, 2 of them on each of 2 GPUs, "
         assert printed.count(training) == 1
 
 

@@ -18,7 +18,7 @@ SIZE = (41, 57)
 
 
 def noise(size=SIZE, seed=0):
-    """A picture of blotches, each several canvas pixels wide."""
+    """An image of blotches, each several canvas pixels wide."""
     rng = np.random.default_rng(seed)
     blotches = rng.integers(0, 256, (-(-size[0] // 20), -(-size[1] // 20), 3))
     image = blotches.repeat(20, 0).repeat(20, 1)[: size[0], : size[1]]
@@ -32,13 +32,13 @@ def model():
 
 @pytest.fixture(scope="module")
 def fixed(model, tmp_path_factory):
-    """A file for pictures of one size."""
+    """A file for images of one size."""
     return write_anytime(model, SIZE, tmp_path_factory.mktemp("fixed"))
 
 
 @pytest.fixture(scope="module")
 def any_size(model, tmp_path_factory):
-    """A file for pictures of any size."""
+    """A file for images of any size."""
     return write_anytime(model, None, tmp_path_factory.mktemp("any"))
 
 
@@ -67,7 +67,7 @@ def test_equal_to_the_model(segmenter, model, iterations):
     np.testing.assert_allclose(result.canvas, model.trace(image[None], number)[-1, 0], atol=1e-3)
 
 
-def test_a_smaller_picture_is_read_where_it_lies(segmenter, model):
+def test_a_smaller_image_is_read_where_it_lies(segmenter, model):
     image = noise((30, 50))
     padded = np.empty((*SIZE, 3), np.uint8)
     padded[:] = segmenter.info.padding
@@ -76,7 +76,7 @@ def test_a_smaller_picture_is_read_where_it_lies(segmenter, model):
     check_equal(segmenter(image, iterations=2).classes, expected)
 
 
-def test_a_larger_picture_is_read_at_its_own_size(segmenter, model):
+def test_a_larger_image_is_read_at_its_own_size(segmenter, model):
     image = noise((82, 100))
     result = segmenter(image, iterations=2)
     # Of 82 rows 41 are left, which end on row 40 of the canvas' pixels; of 100 columns 50.
@@ -433,7 +433,7 @@ def test_canvases_of_other_numbers_are_converted(segmenter, kind):
     np.testing.assert_array_equal(found.canvas, expected.canvas)
 
 
-def test_a_canvas_has_the_size_of_the_picture_where_the_file_has_none(any_size):
+def test_a_canvas_has_the_size_of_the_image_where_the_file_has_none(any_size):
     segmenter = runtime.Segmenter(any_size)
     canvas = segmenter(noise((24, 90)), iterations=1).canvas
     segmenter(noise((24, 90)), iterations=1, canvas=canvas)
@@ -468,10 +468,10 @@ def test_wrong_numbers_of_threads_are_refused(fixed):
         runtime.Segmenter(fixed, threads=0)
 
 
-# --- real pictures ---
+# --- real images ---
 
 
-def test_a_real_picture(segmenter, model, real_data):
+def test_a_real_image(segmenter, model, real_data):
     path = sorted((real_data / "camvid" / "val").glob("*.jpg"))[0]
     image = tf.io.decode_jpeg(tf.io.read_file(str(path))).numpy()
     result = segmenter(image[:41, :57])

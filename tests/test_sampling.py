@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import rnnseg
-from rnnseg.sampling import SampledPictures, sample_cells, sampled_batches
+from rnnseg.sampling import SampledImages, sample_cells, sampled_batches
 from tests.models import make_model
 
 STRIDE = 8
@@ -19,19 +19,19 @@ def make_batch(height=33, width=41, batch=2, seed=0):
     return images, labels
 
 
-def blocks(pictures, cells):
-    """The pixels of each cell, `(batch, cells * STRIDE, STRIDE, ...)`; 255 beyond the picture."""
-    around = [(0, 0), (0, STRIDE), (0, STRIDE)] + [(0, 0)] * (pictures.ndim - 3)
-    padded = np.pad(pictures, around, constant_values=255)
+def blocks(examples, cells):
+    """The pixels of each cell, `(batch, cells * STRIDE, STRIDE, ...)`; 255 beyond the image."""
+    around = [(0, 0), (0, STRIDE), (0, STRIDE)] + [(0, 0)] * (examples.ndim - 3)
+    padded = np.pad(examples, around, constant_values=255)
     return np.stack(
         [
             np.concatenate(
                 [
-                    picture[STRIDE * i : STRIDE * (i + 1), STRIDE * j : STRIDE * (j + 1)]
+                    example[STRIDE * i : STRIDE * (i + 1), STRIDE * j : STRIDE * (j + 1)]
                     for i, j in chosen
                 ]
             )
-            for picture, chosen in zip(padded, np.array(cells), strict=True)
+            for example, chosen in zip(padded, np.array(cells), strict=True)
         ]
     )
 
@@ -42,8 +42,8 @@ def test_cells_have_their_own_labels(height, width, rows, columns):
     _, labels = make_batch(height, width)
     cells, chosen = sample_cells(labels, 1000, STRIDE, (1, 2))
     every = {(row, column) for row in range(rows) for column in range(columns)}
-    for picture in cells.numpy():
-        assert {tuple(cell) for cell in picture} == every and len(picture) == rows * columns
+    for example in cells.numpy():
+        assert {tuple(cell) for cell in example} == every and len(example) == rows * columns
     np.testing.assert_array_equal(chosen, blocks(labels, cells))
 
 
@@ -77,12 +77,12 @@ def test_the_choice_is_uniform_and_follows_the_seed():
     "options",
     [{}, {"context_channels": 3}, {"iterations": 3, "iteration_weights": (1, 0, 2)}],
 )
-def test_logits_of_cells_are_the_picture_s(options):
+def test_logits_of_cells_are_the_image_s(options):
     model = make_model(train_encoder=False, recompute=True, **options)
     images, labels = make_batch(batch=3)
     cells, _ = sample_cells(labels, 6, STRIDE, (0, 0))
     whole = model(images, training=True)
-    sampled = model(SampledPictures(images, cells), training=True)
+    sampled = model(SampledImages(images, cells), training=True)
     if not isinstance(whole, tuple):
         whole, sampled = [whole], [sampled]
     assert len(whole) == len(sampled) == sum(map(bool, options.get("iteration_weights", [1])))
@@ -118,7 +118,7 @@ def test_a_step_minimises_the_loss_of_the_cells(options):
     )
     before = model.get_weights()
     model.compile(loss=rnnseg.SegmentationLoss(), optimizer="sgd")
-    batch = SampledPictures(images, cells)
+    batch = SampledImages(images, cells)
     np.testing.assert_allclose(model.train_on_batch(batch, chosen), expected, rtol=1e-5)
     changed = [np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True)]
     names = [weight.path.split("/")[0] for weight in model.weights]
@@ -158,15 +158,15 @@ def test_batches_are_the_same_again_from_any_step():
     np.testing.assert_array_equal(cells(batches.skip(1), first_step=1, seed=4), whole[1:])
     assert not np.array_equal(cells(batches, seed=5), whole)
     assert not np.array_equal(cells(batches), cells(batches))
-    for (pictures, labels), original in zip(
+    for (examples, labels), original in zip(
         sampled_batches(batches, 3, STRIDE), batches, strict=True
     ):
-        np.testing.assert_array_equal(pictures.images, original[0])
-        np.testing.assert_array_equal(labels, blocks(original[1].numpy(), pictures.cells))
+        np.testing.assert_array_equal(examples.images, original[0])
+        np.testing.assert_array_equal(labels, blocks(original[1].numpy(), examples.cells))
 
 
 def test_kernels_that_see_neighbours_are_refused():
     images, labels = make_batch()
     cells, _ = sample_cells(labels, 4, STRIDE, (0, 0))
     with pytest.raises(rnnseg.UserError, match="kernel_size=3: only with kernels of 1"):
-        make_model(kernel_size=3)(SampledPictures(images, cells))
+        make_model(kernel_size=3)(SampledImages(images, cells))

@@ -16,8 +16,8 @@ def write_scores(path, rows, **changes):
     content = {
         "data": "streets",
         "split": "val",
-        "pictures": 7,
-        "picture_size": [36, 48],
+        "images": 7,
+        "image_size": [36, 48],
         "scales": [1.0],
         "flip": False,
         "machine": dataclasses.asdict(MACHINE),
@@ -78,11 +78,11 @@ def test_a_profile_s_times_take_the_place_of_the_evaluation_s(runs):
         assert not Scores.load(runs[0], "val").with_profile().profiled
 
 
-def test_a_profile_of_smaller_pictures_matters_for_milliseconds_alone(runs):
+def test_a_profile_of_smaller_images_matters_for_milliseconds_alone(runs):
     size = SizeProfile(8, 8, {}, {1: 30.0})
     Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()
     assert chosen(make_plan(runs, "val", Budget(gmacs=1.05))) == ("small", 1)
-    with pytest.raises(UserError, match="picture of 36x48 is larger than any in .*--save"):
+    with pytest.raises(UserError, match="image of 36x48 is larger than any in .*--save"):
         make_plan(runs, "val", Budget(milliseconds=12))
 
 
@@ -105,10 +105,10 @@ def test_missing_and_wrong_files_are_named_with_the_command(tmp_path, runs):
     [
         ({"data": "fields"}, "small was evaluated on data 'streets' but .*other on 'fields'"),
         ({"split": "test"}, "on split 'val' but .* on 'test'"),
-        ({"pictures": 8}, "on pictures 7 but .* on 8"),
+        ({"images": 8}, "on images 7 but .* on 8"),
     ],
 )
-def test_scores_on_other_pictures_cannot_be_compared(tmp_path, runs, changes, message):
+def test_scores_on_other_images_cannot_be_compared(tmp_path, runs, changes, message):
     write_scores(tmp_path / "other" / "scores_val.json", [(1, 0.9, 0.1, 0.1)], **changes)
     with pytest.raises(UserError, match=message):
         make_plan([*runs, str(tmp_path / "other")], "val", Budget(gmacs=9))
@@ -126,7 +126,7 @@ def test_times_of_two_machines_cannot_be_compared(tmp_path, runs):
 def test_the_table(runs):
     lines = report.plan_table(make_plan(runs, "val", Budget(gmacs=3.6))).splitlines()
     small, large, plain = runs
-    assert lines[0] == "streets, val: 7 pictures, most often 48x36"
+    assert lines[0] == "streets, val: 7 images, most often 48x36"
     marked = [line for line in lines if line.startswith("* ")]
     assert [line.split()[1:] for line in marked] == [[large, "2", "60.00", "3.500"]]
     assert lines[-3:] == [

@@ -12,7 +12,7 @@ from tests import reference
 from tests.models import make_model
 
 
-def pictures(height=33, width=41, batch=2, seed=0):
+def random_images(height=33, width=41, batch=2, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
 
 
@@ -48,7 +48,7 @@ def test_one_trace_serves_every_number_of_iterations_and_every_size(kernel_size,
         return canvas
 
     for size in ((33, 41), (20, 60)):
-        prepared = model.prepare(model.encode(pictures(*size)))
+        prepared = model.prepare(model.encode(random_images(*size)))
         for iterations in (1, 2, 6, 12):
             expected, _ = model.refine(prepared, iterations)
             found = refine(prepared, tf.constant(iterations))
@@ -78,13 +78,13 @@ def test_loop_repeats_nothing_that_every_iteration_shares():
     for each in body.get_operations():
         assert each.type != "ReadVariableOp"
         if each.type in ("Cast", "Split"):
-            assert each.outputs[0].shape.num_elements() % (7 * 11) == 0  # of the picture
+            assert each.outputs[0].shape.num_elements() % (7 * 11) == 0  # of the image
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_refining_in_parts_is_refining_at_once(kernel_size):
     model = make_model(kernel_size=kernel_size)
-    prepared = model.prepare(model.encode(pictures()))
+    prepared = model.prepare(model.encode(random_images()))
     canvas, state = model.refine(prepared, 2)
     canvas, _ = model.refine(prepared, 4, canvas, state)
     np.testing.assert_allclose(canvas, model.refine(prepared, 6)[0], atol=1e-6)
@@ -92,7 +92,7 @@ def test_refining_in_parts_is_refining_at_once(kernel_size):
 
 def test_trace_holds_the_canvas_of_every_iteration():
     model = make_model()
-    images = pictures()
+    images = random_images()
     trace = model.trace(images, 3).numpy()
     assert trace.shape == (3, 2, 5, 6, 4)
     prepared = model.prepare(model.encode(images))
@@ -107,7 +107,7 @@ def test_trace_holds_the_canvas_of_every_iteration():
 
 def test_call_runs_the_trained_iterations_and_takes_a_canvas():
     model = make_model(iterations=3)
-    images = pictures()
+    images = random_images()
     np.testing.assert_array_equal(model(images), model(images, iterations=3))
     canvas = np.float32(np.random.default_rng(0).normal(size=(2, 5, 6, 4)))
     seeded = model(images, iterations=2, canvas=canvas)
@@ -116,23 +116,23 @@ def test_call_runs_the_trained_iterations_and_takes_a_canvas():
     assert not np.allclose(seeded, model(images, iterations=2))
 
 
-def test_read_is_the_argmax_at_the_picture_s_size():
+def test_read_is_the_argmax_at_the_image_s_size():
     model = make_model()
-    images = pictures(40, 50)
+    images = random_images(40, 50)
     canvas = model.trace(images, 2)[-1]
     class_map = model.read(canvas, (40, 50))
     assert class_map.dtype == tf.int32 and class_map.shape == (2, 40, 50)
     np.testing.assert_array_equal(class_map, np.argmax(model(images, iterations=2), -1))
 
 
-def test_float_pictures_are_uint8_pictures():
+def test_float_images_are_uint8_images():
     model = make_model()
-    images = pictures()
+    images = random_images()
     np.testing.assert_array_equal(model(images), model(images.astype(np.float32)))
 
 
 def fit(model, epochs=2):
-    images = pictures(batch=4) // 2
+    images = random_images(batch=4) // 2
     images[:, :, 20:] += 128  # what there is to learn: dark and bright halves
     labels = np.zeros(images.shape[:3], np.uint8)
     labels[:, :, 20:] = 1
@@ -167,7 +167,7 @@ def test_iteration_weights_are_the_weighted_mean_of_the_losses():
 def test_in_training_there_are_logits_of_every_weighted_iteration():
     model = make_model(iterations=3, iteration_weights=(1, 0, 3), train_encoder=False)
     model.stack.set_weights([10 * weight for weight in model.stack.get_weights()])
-    images = pictures()
+    images = random_images()
     first, last = model(images, training=True)
     assert np.abs(first - last).max() > 1e-2
     np.testing.assert_allclose(first, model(images, iterations=1), atol=1e-6)
@@ -243,7 +243,8 @@ def gradients(images, number=None, **options):
 )
 def test_recomputed_gradients_are_the_plain_ones(options):
     (plain, _), (found, _) = (
-        gradients(pictures(batch=3), recompute=recompute, **options) for recompute in (False, True)
+        gradients(random_images(batch=3), recompute=recompute, **options)
+        for recompute in (False, True)
     )
     # Types of two bytes are rounded differently wherever sums are taken in another order.
     tolerance = 2e-2 if "dtype" in options else 1e-5
@@ -254,7 +255,7 @@ def test_recomputed_gradients_are_the_plain_ones(options):
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_recomputing_keeps_nothing_of_an_iteration(kernel_size):
     def kept(recompute):
-        _, step = gradients(pictures(), kernel_size=kernel_size, recompute=recompute)
+        _, step = gradients(random_images(), kernel_size=kernel_size, recompute=recompute)
         loops = [each for each in step.graph.get_operations() if each.type.endswith("While")]
         # Lists of tensors, one an iteration, are what a loop hands to its gradient.
         return [sum(out.dtype == tf.variant for out in loop.outputs) for loop in loops]
@@ -265,7 +266,7 @@ def test_recomputing_keeps_nothing_of_an_iteration(kernel_size):
 
 
 def test_recomputing_with_a_canvas_to_start_from():
-    images, canvas = pictures(), tf.random.normal((2, 5, 6, 4), seed=1)
+    images, canvas = random_images(), tf.random.normal((2, 5, 6, 4), seed=1)
 
     def gradient(recompute):
         model = make_model(recompute=recompute)
@@ -309,7 +310,7 @@ def test_saved_and_loaded_in_a_fresh_process_it_is_the_same_to_the_last_bit(tmp_
         options = options | {"encoder": options["encoder"]()}
     model = make_model(**options)
     fit(model, epochs=1)
-    images = pictures(50, 39)
+    images = random_images(50, 39)
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "expected.npz", images=images, logits=model(images, iterations=4))
     code = f"""
@@ -351,17 +352,17 @@ def test_wrong_arguments_are_named(options, message):
 def test_wrong_inputs_are_named():
     model = make_model()
     with pytest.raises(rnnseg.UserError, match="smaller than one output stride"):
-        model(pictures(7, 40))
+        model(random_images(7, 40))
     with pytest.raises(rnnseg.UserError, match="expected .batch, height, width, 3."):
-        model(pictures()[0])
+        model(random_images()[0])
     for iterations in (0, -1):
         with pytest.raises(rnnseg.UserError, match="expected a whole number of at least 1"):
-            model(pictures(), iterations=iterations)
+            model(random_images(), iterations=iterations)
     with pytest.raises(rnnseg.UserError, match="canvas of shape"):
-        model(pictures(), canvas=np.zeros((2, 5, 6, 7)))
-    canvas = model.trace(pictures(), 1)[0]
+        model(random_images(), canvas=np.zeros((2, 5, 6, 7)))
+    canvas = model.trace(random_images(), 1)[0]
     with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 reaches 33 pixels at most"):
         model.read(canvas, (40, 41))
     weighted = make_model(iterations=2, iteration_weights=(1, 1))
     with pytest.raises(rnnseg.UserError, match="iteration_weights are for 2 in training"):
-        weighted(pictures(), iterations=3, training=True)
+        weighted(random_images(), iterations=3, training=True)

@@ -165,7 +165,7 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_site_has_all_pages_and_their_pictures(site):
+def test_site_has_all_pages_and_their_images(site):
     for name in ("index", "how_it_works", "experiments/index", "notebooks/first_curve"):
         assert (site / f"{name}.html").is_file()
     assert (site / "experiments" / "camvid_comparison.png").is_file()

@@ -33,8 +33,8 @@ def test_feed_forward_models():
 @pytest.mark.parametrize("views", VIEWS)
 def test_one_trace_serves_all_sizes(views):
     tracer = Tracer(make_model(num_classes=3), **views)
-    pictures = [halves(1, *size)[0][0] for size in ((40, 48), (33, 57), (64, 48))]
-    for image in pictures:
+    images = [halves(1, *size)[0][0] for size in ((40, 48), (33, 57), (64, 48))]
+    for image in images:
         for _ in tracer(image, (1, 2)):
             pass
     assert tracer._prepare.experimental_get_tracing_count() == 1
@@ -69,8 +69,8 @@ def test_many_numbers_of_iterations_go_in_parts(monkeypatch):
 
 def test_a_view_below_one_output_stride_is_refused():
     tracer = Tracer(make_model(), scales=(0.2, 1))
-    with pytest.raises(UserError, match="picture of 30x31 pixels, scaled by 0.2; expected at lea"):
+    with pytest.raises(UserError, match="image of 30x31 pixels, scaled by 0.2; expected at lea"):
         tracer.check_size(31, 30)
     tracer.check_size(50, 50)
-    with pytest.raises(UserError, match="picture of 30x7 pixels; expected at least 8"):
+    with pytest.raises(UserError, match="image of 30x7 pixels; expected at least 8"):
         Tracer(make_model()).check_size(7, 30)

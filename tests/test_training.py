@@ -59,7 +59,7 @@ def kill_in_epoch(monkeypatch, epoch):
 def test_a_run_leaves_its_files(source, tmp_path, capsys):
     run = training.train(CONFIG, tmp_path / "run")
     printed = capsys.readouterr().out
-    for part in ("8 pictures to train on, 3 to validate, 3 classes", "parameters", "an iteration"):
+    for part in ("8 images to train on, 3 to validate, 3 classes", "parameters", "an iteration"):
         assert part in printed
     assert TrainingConfig.from_json(json.loads(run.config.read_text())) == CONFIG
     rows = run.read_history()
@@ -227,7 +227,7 @@ def test_a_run_on_sampled_cells_goes_on_as_if_never_killed(source, tmp_path, mon
         epochs=2,
     )
     whole = training.train(config, tmp_path / "whole")
-    assert "2 pictures each, 5 cells of each, 2 iterations" in capsys.readouterr().out
+    assert "2 images each, 5 cells of each, 2 iterations" in capsys.readouterr().out
     assert load_model(whole.folder).get_config()["recompute"]
     with monkeypatch.context() as patch:
         kill_in_epoch(patch, 2)

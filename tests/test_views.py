@@ -64,8 +64,8 @@ def test_of_level_classes_the_first_one_is_read():
     assert np.all(reader(canvases, (33, 33)) == 1)
 
 
-def test_views_lie_on_the_picture():
-    # A picture whose colours say where they are.
+def test_views_lie_on_the_image():
+    # An image whose colours say where they are.
     places = np.stack([*np.meshgrid(np.arange(65), np.arange(49)), np.zeros((49, 65))], -1)
     half = View(0.5, mirrored=False).of(places.astype(np.uint8)).numpy()
     np.testing.assert_allclose(half, places[::2, ::2])
@@ -77,8 +77,8 @@ def test_views_lie_on_the_picture():
     np.testing.assert_array_equal(same, places)
 
 
-def test_a_mirrored_picture_is_read_mirrored():
-    # Even a size off the grid: the grid of the mirrored view starts at the picture's right end.
+def test_a_mirrored_image_is_read_mirrored():
+    # Even a size off the grid: the grid of the mirrored view starts at the image's right end.
     image = np.random.default_rng(0).integers(0, 255, (40, 52, 3)).astype(np.uint8)
     model = make_model()
     views = make_views((0.75, 1), flip=True)

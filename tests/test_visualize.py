@@ -25,10 +25,10 @@ def test_voc_colors_are_the_published_ones():
 def test_class_map_keeps_indices_and_shows_colors(tmp_path):
     labels = labels_like()
     visualize.save_class_map(tmp_path / "map.png", labels, COLORS)
-    picture = Image.open(tmp_path / "map.png")
-    assert picture.mode == "P"
-    np.testing.assert_array_equal(np.asarray(picture), labels)
-    shown = np.asarray(picture.convert("RGB"))
+    image = Image.open(tmp_path / "map.png")
+    assert image.mode == "P"
+    np.testing.assert_array_equal(np.asarray(image), labels)
+    shown = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(shown[labels == 1][0], COLORS[1])
     assert shown[labels == 255].min() > 200
 
@@ -58,7 +58,7 @@ def test_strip_has_all_maps(tmp_path, count):
     assert 0.6 / (count + 1) < 1 - fewer / red < 1.2 / (count + 1)
 
 
-def test_sheet_takes_pictures_of_different_sizes(tmp_path):
+def test_sheet_takes_images_of_different_sizes(tmp_path):
     images = [np.zeros((20, 30, 3), np.uint8), np.zeros((31, 17, 3), np.uint8)]
     maps = [labels_like(), labels_like(31, 17)]
     visualize.save_sheet(
@@ -71,8 +71,8 @@ def test_curve_is_drawn_where_the_scores_are(tmp_path):
     def draw(miou):
         curve = visualize.Curve("mine", (1, 2, 6), miou, (2e9, 3e9, 7e9), (10, 11, 15), 6)
         visualize.save_curve(tmp_path / "curve.png", [curve])
-        picture = Image.open(tmp_path / "curve.png").convert("RGB")
-        blue = np.all(np.asarray(picture) == (0, 114, 178), axis=-1)
+        image = Image.open(tmp_path / "curve.png").convert("RGB")
+        blue = np.all(np.asarray(image) == (0, 114, 178), axis=-1)
         return [
             np.argwhere(blue[:, part])[:, 0].mean() for part in (slice(0, 400), slice(500, 800))
         ]

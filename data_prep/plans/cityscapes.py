@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.archives import File, list_files
-from data_prep.common import Pair, Plan, absolute, decode_file, read_picture, some
+from data_prep.common import Pair, Plan, absolute, decode_file, read_image, some
 from data_prep.examples import require_same_size
 from data_prep.masks import MaskReader, encode_label
 from data_prep.plans.polygons import draw_polygons, load_scripts
@@ -45,7 +45,7 @@ _TRAIN_IDS[list(CITYSCAPES.values)] = list(CITYSCAPES.values.values())
 
 @dataclasses.dataclass(frozen=True)
 class CityscapesPair(Pair):
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
       mask: the label ids; or the polygons, from which both masks are drawn.
@@ -69,10 +69,10 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> Plan:
       config: "fine", "coarse" or "both".
 
     Returns:
-      The plan. The split `test` is only in it if its pictures and labels are there.
+      The plan. The split `test` is only in it if its images and labels are there.
 
     Raises:
-      UserError: a split, a picture or its labels are missing, an archive is damaged, or
+      UserError: a split, an image or its labels are missing, an archive is damaged, or
         cityscapesscripts is needed and not installed.
     """
     if not root.is_dir():
@@ -117,12 +117,12 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> Plan:
 
 
 def make_example(pair: CityscapesPair) -> dict[str, bytes | str]:
-    """The values of a picture's record.
+    """The values of an image's record.
 
     Raises:
       UserError: one of its files cannot be used.
     """
-    image, size = read_picture(pair.image)
+    image, size = read_image(pair.image)
     if pair.instances is None:
         ids, instances = draw_polygons(pair, size)
         label, label_ids = encode_label(_TRAIN_IDS[ids]), encode_label(ids)
@@ -130,10 +130,10 @@ def make_example(pair: CityscapesPair) -> dict[str, bytes | str]:
     else:
         label, label_size = _MASKS.read_label(pair.mask)
         label_ids = _require_grey(pair.mask, pair.mask.read_bytes(), bits=8)
-        data, picture = decode_file(pair.instances)
+        data, instances = decode_file(pair.instances)
         instance_ids = _require_grey(pair.instances, data, bits=16)
         require_same_size(pair, size, label_size)
-        require_same_size(dataclasses.replace(pair, mask=pair.instances), size, picture.size)
+        require_same_size(dataclasses.replace(pair, mask=pair.instances), size, instances.size)
     return {
         "image": image,
         "label": label,
@@ -151,7 +151,7 @@ def _archive(part: str, split: str) -> str:
 
 
 def _list_split(root: pathlib.Path, part: str, split: str) -> Mapping[str, File]:
-    """The pictures or the labels of a split, by their names below its folder."""
+    """The images or the labels of a split, by their names below its folder."""
     folder, archive = root / part / split, root / _archive(part, split)
     ending = rf"[^/]+/[^/]+_{part}(\.png|_(label|instance)Ids\.png|_polygons\.json)$"
     if folder.is_dir():
@@ -166,25 +166,25 @@ def _list_split(root: pathlib.Path, part: str, split: str) -> Mapping[str, File]
 def _pairs(
     images: Mapping[str, File], masks: Mapping[str, File], labels: str
 ) -> list[CityscapesPair]:
-    """Joins the pictures and the labels of a split.
+    """Joins the images and the labels of a split.
 
     Args:
-      images: the files of the pictures.
+      images: the files of the images.
       masks: those of the labels.
       labels: which these are, as their names say it.
 
     Raises:
-      UserError: labels without picture, a picture without labels or without all of them.
+      UserError: labels without image, an image without labels or without all of them.
     """
-    pictures = _with_ending(images, f"_{_IMAGES}.png")
+    image_files = _with_ending(images, f"_{_IMAGES}.png")
     ids, instances, polygons = (
         _with_ending(masks, f"_{labels}_{kind}")
         for kind in ("labelIds.png", "instanceIds.png", "polygons.json")
     )
     found = polygons | ids
     for what, lonely, others, expected in (
-        ("pictures without labels", pictures, found, f"…_{labels}_labelIds.png or _polygons.json"),
-        ("labels without picture", found, pictures, f"…_{_IMAGES}.png"),
+        ("images without labels", image_files, found, f"…_{labels}_labelIds.png or _polygons.json"),
+        ("labels without image", found, image_files, f"…_{_IMAGES}.png"),
         ("label ids without instance ids", ids, instances, f"…_{labels}_instanceIds.png"),
     ):
         names = sorted(lonely.keys() - others.keys())
@@ -195,7 +195,7 @@ def _pairs(
             )
     return [
         CityscapesPair(name, image, found[name], instances[name] if name in ids else None)
-        for name, image in sorted(pictures.items())
+        for name, image in sorted(image_files.items())
     ]
 
 

@@ -3,7 +3,7 @@
 For training an encoder before it is trained on VOC, as the papers of DeepLab do:
 
 - The 20 categories that VOC has too become its classes; everything else is background.
-- Only pictures with more than 1000 labelled pixels are kept: by the `area` of the instances, so
+- Only images with more than 1000 labelled pixels are kept: by the `area` of the instances, so
   that nothing has to be drawn to know.
 - Crowds (`iscrowd`) of these categories are ignored, except where an instance is: they are coarse
   outlines of many things and of what lies between.
@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from data_prep.archives import File, list_files
-from data_prep.common import Pair, Plan, absolute, read_picture, some
+from data_prep.common import Pair, Plan, absolute, read_image, some
 from data_prep.masks import encode_label
 from data_prep.plans.coco_instances import Region, draw_labels, read_instances
 from rnnseg.data.tables import PASCAL_VOC
@@ -30,7 +30,7 @@ from rnnseg.errors import UserError
 
 YEARS = ("2017", "2014")
 _SPLITS = ("train", "val")
-_FEWEST_PIXELS = 1000  # with so many, a picture is left out
+_FEWEST_PIXELS = 1000  # with so many, an image is left out
 _COCO_NAMES = {
     "aeroplane": "airplane",
     "diningtable": "dining table",
@@ -47,7 +47,7 @@ _LABELS = {
 
 @dataclasses.dataclass(frozen=True)
 class CocoPair(Pair):
-    """One picture with its regions; its `mask` is the JSON file that they come from.
+    """One image with its regions; its `mask` is the JSON file that they come from.
 
     Attributes:
       size: (width, height), as that file says.
@@ -59,7 +59,7 @@ class CocoPair(Pair):
 
 
 def plan_coco(sources: Sequence[pathlib.Path], year: str) -> Plan:
-    """Lists the pictures of both splits with their regions, and prints how many are kept.
+    """Lists the images of both splits with their regions, and prints how many are kept.
 
     Args:
       sources: the published archives, what they unpack to, or folders with some of either. What is
@@ -101,14 +101,14 @@ def _find_files(source: pathlib.Path, year: str) -> dict[str, File]:
     for name, file in list_files(source, r"\.(jpg|json|zip)$").items():
         if isinstance(file, pathlib.Path) and file.name in archives:
             found |= _find_files(file, year)
-        # With the source's own name, since it may be a folder of pictures itself.
+        # With the source's own name, since it may be a folder of images itself.
         elif match := wanted.search(f"/{source.name}/{name}"):
             found[match[1]] = file
     return found
 
 
 def _plan_split(split: str, files: Mapping[str, File], where: str) -> tuple[CocoPair, ...]:
-    """Lists the pictures of a split that are kept.
+    """Lists the images of a split that are kept.
 
     Args:
       split: with the year, such as "train2017".
@@ -121,19 +121,19 @@ def _plan_split(split: str, files: Mapping[str, File], where: str) -> tuple[Coco
             f"{where}: instances_{split}.json is missing; expected annotations_trainval"
             f"{split[-4:]}.zip, or the folder annotations that it unpacks to"
         )
-    pictures = read_instances(annotations, _LABELS)
-    kept = [picture for picture in pictures if picture.area > _FEWEST_PIXELS]
+    images = read_instances(annotations, _LABELS)
+    kept = [image for image in images if image.area > _FEWEST_PIXELS]
     click.echo(
-        f"{split}: {len(kept)} of {len(pictures)} pictures kept, with more than {_FEWEST_PIXELS} "
-        f"labelled pixels; {len(pictures) - len(kept)} left out",
+        f"{split}: {len(kept)} of {len(images)} images kept, with more than {_FEWEST_PIXELS} "
+        f"labelled pixels; {len(images) - len(kept)} left out",
         err=True,
     )
     if not kept:
-        raise UserError(f"{annotations}: no picture has more than {_FEWEST_PIXELS} labelled pixels")
+        raise UserError(f"{annotations}: no image has more than {_FEWEST_PIXELS} labelled pixels")
     missing = [name for each in kept if (name := f"{split}/{each.file_name}") not in files]
     if missing:
         raise UserError(
-            f"{where}: {len(missing)} pictures are missing of the {len(kept)} needed: "
+            f"{where}: {len(missing)} images are missing of the {len(kept)} needed: "
             f"{some(missing)}; expected {split}.zip, or the folder {split} that it unpacks to"
         )
     return tuple(
@@ -149,16 +149,16 @@ def _plan_split(split: str, files: Mapping[str, File], where: str) -> tuple[Coco
 
 
 def make_example(pair: CocoPair) -> dict[str, bytes | str]:
-    """The values of a picture's record.
+    """The values of an image's record.
 
     Raises:
-      UserError: the picture cannot be used, or has another size or no valid regions.
+      UserError: the image cannot be used, or has another size or no valid regions.
     """
-    image, size = read_picture(pair.image, as_stored=True)
+    image, size = read_image(pair.image, as_stored=True)
     if size != pair.size:
         raise UserError(
             f"{pair.image}: {size[0]}x{size[1]} pixels, expected {pair.size[0]}x{pair.size[1]} "
-            f"as in {pair.mask}; replace the picture"
+            f"as in {pair.mask}; replace the image"
         )
     labels = draw_labels(pair.regions, size, str(pair.mask))
     return {"image": image, "label": encode_label(labels), "name": pair.name}

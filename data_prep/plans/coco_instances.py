@@ -26,7 +26,7 @@ class Region(NamedTuple):
       id: for messages.
       label: index of the class, or `IGNORE_LABEL` for a crowd.
       segmentation: as in the file, with numbers in arrays, and not checked yet. A list of polygons,
-        each `x, y, x, y, …` in pixels from the picture's top left corner; or a run-length encoding
+        each `x, y, x, y, …` in pixels from the image's top left corner; or a run-length encoding
         `{"size": [height, width], "counts": …}`.
     """
 
@@ -36,8 +36,8 @@ class Region(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PictureRegions:
-    """What is needed of a picture.
+class ImageRegions:
+    """What is needed of an image.
 
     Attributes:
       file_name: without a folder.
@@ -68,16 +68,16 @@ class _Annotation(NamedTuple):
     segmentation: Any
 
 
-def read_instances(file: File, labels: Mapping[str, int]) -> list[PictureRegions]:
+def read_instances(file: File, labels: Mapping[str, int]) -> list[ImageRegions]:
     """Reads the annotations of a split.
 
     Args:
-      file: the JSON file. That of COCO's training pictures, of 450 MB, takes about 2 GB of memory
+      file: the JSON file. That of COCO's training images, of 450 MB, takes about 2 GB of memory
         while it is read.
       labels: class indices by the names of the categories that are wanted.
 
     Returns:
-      All pictures, in the file's order.
+      All images, in the file's order.
 
     Raises:
       UserError: the file is damaged, lacks a category that is wanted, or contradicts itself.
@@ -92,7 +92,7 @@ def read_instances(file: File, labels: Mapping[str, int]) -> list[PictureRegions
     for each in content["annotations"]:
         fault = None
         if each.image_id not in images:
-            fault = f"its picture {each.image_id} is not in the file"
+            fault = f"its image {each.image_id} is not in the file"
         elif each.category_id not in names:
             fault = f"its category {each.category_id} is not in the file"
         elif not isinstance(each.area, (int, float)):
@@ -108,7 +108,7 @@ def read_instances(file: File, labels: Mapping[str, int]) -> list[PictureRegions
             areas[each.image_id] += each.area
         regions[each.image_id].append(Region(each.id, label, each.segmentation))
     return [
-        PictureRegions(
+        ImageRegions(
             image.file_name, (image.width, image.height), tuple(regions[image.id]), areas[image.id]
         )
         for image in images.values()
@@ -170,10 +170,10 @@ def _more_than_once(values: Iterable) -> list[str]:
 
 
 def draw_labels(regions: Sequence[Region], size: tuple[int, int], where: str) -> np.ndarray:
-    """Draws the regions of a picture: crowds below instances, larger instances below smaller ones.
+    """Draws the regions of an image: crowds below instances, larger instances below smaller ones.
 
     Args:
-      regions: the picture's.
+      regions: the image's.
       size: its (width, height).
       where: the file of the regions, for messages.
 
@@ -201,7 +201,7 @@ def _draw(region: Region, size: tuple[int, int], where: str) -> np.ndarray:
         return _draw_polygons(segmentation, size)
     except ValueError as error:
         raise UserError(
-            f"{where}, annotation {region.id}: {error}; correct it, or leave its picture out with "
+            f"{where}, annotation {region.id}: {error}; correct it, or leave its image out with "
             "--skip-bad"
         ) from error
 
@@ -223,7 +223,7 @@ def _draw_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
             raise ValueError(f"a polygon of {len(polygon)} numbers, expected pairs of x and y")
         # Memory goes with the length of the outline. Written so that NaN fails, too.
         if not all(abs(value) <= most for value in polygon):
-            raise ValueError(f"a polygon far outside of its picture of {width}x{height} pixels")
+            raise ValueError(f"a polygon far outside of its image of {width}x{height} pixels")
     # COCO's code takes four numbers for a box; two points enclose nothing.
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]
     if not polygons:
@@ -239,7 +239,7 @@ def _draw_runs(encoding: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray
     leaves memory as it is where they end early.
 
     Raises:
-      ValueError: they are no runs, or not as many pixels as the picture has.
+      ValueError: they are no runs, or not as many pixels as the image has.
     """
     width, height = size
     if encoding.get("size") != [height, width]:

@@ -1,4 +1,4 @@
-"""What is built of anyone's own pictures and masks."""
+"""What is built of anyone's own images and masks."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ from rnnseg.palette import default_colors
 
 # The formats that cannot be used are listed too: such a file gets a message instead of being
 # left out in silence.
-_PICTURE_ENDINGS = (
+_IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".png"),
     *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
@@ -40,8 +40,8 @@ def plan_folder(
     """Settles what the command builds; the arguments are its options.
 
     Raises:
-      UserError: options contradict each other, a file or folder is missing or cannot be used, or a
-        picture is in two splits.
+      UserError: options contradict each other, a file or folder is missing or cannot be used, or an
+        image is in two splits.
     """
     if (val_images is None) != (val_masks is None):
         raise UserError("--val-images and --val-masks: one of them is missing, give both or none")
@@ -94,30 +94,30 @@ def find_splits(
     mask_suffix: str = "",
     splits: Mapping[str, float | pathlib.Path] | None = None,
 ) -> dict[str, tuple[Pair, ...]]:
-    """Pairs pictures and masks by their paths below the two folders, without ending.
+    """Pairs images and masks by their paths below the two folders, without ending.
 
     Args:
-      images: the pictures' folder.
+      images: the images' folder.
       masks: the masks' folder.
       mask_suffix: what the masks' names have more, before the ending; files without it are left
         out.
-      splits: what to divide the pictures into, from `parse_splits`; all others are `train`.
+      splits: what to divide the images into, from `parse_splits`; all others are `train`.
 
     Returns:
       The pairs of every split, in the order of their names.
 
     Raises:
-      UserError: a folder is missing or has no pictures, two files share a name, one of a pair is
+      UserError: a folder is missing or has no images, two files share a name, one of a pair is
         missing, or as `split_names`.
     """
-    found_images = _find_pictures(images)
-    found_masks = _find_pictures(masks, mask_suffix)
+    found_images = _find_images(images)
+    found_masks = _find_images(masks, mask_suffix)
     names = split_names(found_images, images, splits or {})
     left_out = found_images.keys() - set().union(*names.values())
     if left_out:
         # On the stream of messages: this is asked for from inside a build too.
         click.echo(
-            f"{len(left_out)} of {len(found_images)} pictures are in no list and left out", err=True
+            f"{len(left_out)} of {len(found_images)} images are in no list and left out", err=True
         )
         # They may lack a mask: lists are a way to name those that have one.
         found_images, found_masks = (
@@ -133,15 +133,15 @@ def find_splits(
 def join_pairs(
     images: Mapping[str, pathlib.Path], masks: Mapping[str, pathlib.Path], expected: str
 ) -> tuple[Pair, ...]:
-    """Joins pictures and masks of the same name, in the order of the names.
+    """Joins images and masks of the same name, in the order of the names.
 
     Args:
-      images: files of pictures by name.
+      images: files of images by name.
       masks: files of masks by name.
       expected: how the message goes on after "expected": where the files should be.
 
     Raises:
-      UserError: a picture without mask or a mask without picture.
+      UserError: an image without mask or a mask without image.
     """
     without_mask = sorted(images.keys() - masks.keys())
     without_image = sorted(masks.keys() - images.keys())
@@ -149,8 +149,8 @@ def join_pairs(
         complaints = [
             f"{len(names)} of {len(files)} {kind}: {some([str(files[name]) for name in names])}"
             for names, files, kind in (
-                (without_mask, images, "pictures without mask"),
-                (without_image, masks, "masks without picture"),
+                (without_mask, images, "images without mask"),
+                (without_image, masks, "masks without image"),
             )
             if names
         ]
@@ -158,14 +158,14 @@ def join_pairs(
     return tuple(Pair(name, images[name], masks[name]) for name in sorted(images))
 
 
-def _find_pictures(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
-    """The picture files below `folder`, by their relative paths without suffix and ending."""
+def _find_images(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
+    """The image files below `folder`, by their relative paths without suffix and ending."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     found = {}
     for path in list_files(folder).values():
         name = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() not in _PICTURE_ENDINGS or not name.endswith(suffix):
+        if path.suffix.lower() not in _IMAGE_ENDINGS or not name.endswith(suffix):
             continue
         name = name.removesuffix(suffix)
         if name in found:
@@ -173,5 +173,5 @@ def _find_pictures(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.
         found[name] = path
     if not found:
         named = f" named …{suffix}.png" if suffix else ""
-        raise UserError(f"{folder}: empty, expected picture files{named} there")
+        raise UserError(f"{folder}: empty, expected image files{named} there")
     return found

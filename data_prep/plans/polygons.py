@@ -17,7 +17,7 @@ def draw_polygons(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
 
     Args:
       pair: its mask is a `*_polygons.json`.
-      size: of the picture, (width, height).
+      size: of the image, (width, height).
 
     Returns:
       The label ids, uint8 `(h, w)`, and the instance ids, uint16 `(h, w)`: `1000 * label id +

@@ -1,4 +1,4 @@
-"""Splits of one folder of pictures, by ratio or by list, and that they share no picture."""
+"""Splits of one folder of images, by ratio or by list, and that they share no image."""
 
 import collections
 import hashlib
@@ -13,7 +13,7 @@ from data_prep.common import Pair, some
 from rnnseg.errors import UserError
 
 REST = "train"
-"""The split of all pictures that are in no other."""
+"""The split of all images that are in no other."""
 
 
 def parse_splits(options: Sequence[str]) -> dict[str, float | pathlib.Path]:
@@ -58,13 +58,13 @@ def parse_splits(options: Sequence[str]) -> dict[str, float | pathlib.Path]:
 def split_names(
     images: Mapping[str, File], folder: pathlib.Path, splits: Mapping[str, float | pathlib.Path]
 ) -> dict[str, list[str]]:
-    """Divides pictures into splits.
+    """Divides images into splits.
 
-    Ratios are of the pictures that are in no list. Which ones they take follows from a hash of each
-    name alone, so that it is always the same, and few change their split when pictures are added.
+    Ratios are of the images that are in no list. Which ones they take follows from a hash of each
+    name alone, so that it is always the same, and few change their split when images are added.
 
     Args:
-      images: the pictures by name: their paths below the folder, without ending.
+      images: the images by name: their paths below the folder, without ending.
       folder: what messages call it.
       splits: from `parse_splits`.
 
@@ -72,8 +72,8 @@ def split_names(
       The names of every split; of `train` first, which is what is left unless it has a list.
 
     Raises:
-      UserError: a list cannot be read, is empty, has a picture twice or one that is not there, two
-        lists share a picture, or nothing is left for a split.
+      UserError: a list cannot be read, is empty, has an image twice or one that is not there, two
+        lists share an image, or nothing is left for a split.
     """
     lists = {
         split: _read_list(what, images, folder)
@@ -86,7 +86,7 @@ def split_names(
             if name in listed:
                 raise UserError(
                     f"{splits[listed[name]]} and {splits[split]}: {name!r} is in both, expected "
-                    "every picture in one split; remove it from one of them"
+                    "every image in one split; remove it from one of them"
                 )
             listed[name] = split
     free = sorted(images.keys() - listed.keys(), key=_rank)
@@ -101,17 +101,17 @@ def split_names(
     rest = divided.pop(REST, None) or sorted(free[start:])
     if not rest or start > total:
         raise UserError(
-            f"{folder}: the other splits leave none of the {len(images)} pictures for {REST}, "
+            f"{folder}: the other splits leave none of the {len(images)} images for {REST}, "
             "expected one at least"
         )
     return {REST: rest, **divided}
 
 
 def require_disjoint(splits: Mapping[str, Sequence[Pair]]) -> None:
-    """Makes sure that no picture is in two splits, under whatever names.
+    """Makes sure that no image is in two splits, under whatever names.
 
     Raises:
-      UserError: the pictures of two splits are one file, or two files of the same bytes; or a file
+      UserError: the images of two splits are one file, or two files of the same bytes; or a file
         is missing.
     """
     by_size = collections.defaultdict(list)
@@ -127,14 +127,14 @@ def require_disjoint(splits: Mapping[str, Sequence[Pair]]) -> None:
     ]
     seen = {}
     for split, image in tqdm(
-        candidates, desc="compare pictures", unit=" pictures", leave=False, disable=None
+        candidates, desc="compare images", unit=" images", leave=False, disable=None
     ):
         digest = hashlib.sha256(image.read_bytes()).digest()
         other_split, other = seen.setdefault(digest, (split, image))
         if other_split != split:
             raise UserError(
-                f"{other} and {image}: the same picture in the splits {other_split} and {split}, "
-                "expected every picture in one; remove one of the two, or list both in one split"
+                f"{other} and {image}: the same image in the splits {other_split} and {split}, "
+                "expected every image in one; remove one of the two, or list both in one split"
             )
 
 
@@ -145,7 +145,7 @@ def _parse_what(option: str, what: str) -> float | pathlib.Path:
         path = pathlib.Path(what)
         if not path.is_file():
             raise UserError(
-                f"--split {option}: no such file, expected a list of pictures, one a line, or a "
+                f"--split {option}: no such file, expected a list of images, one a line, or a "
                 "ratio between 0 and 1"
             ) from None
         return path
@@ -159,7 +159,7 @@ def _read_list(path: pathlib.Path, images: Mapping[str, File], folder: pathlib.P
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of pictures ({error})") from error
+        raise UserError(f"{path}: cannot be read as a list of images ({error})") from error
     known = {name: name for name in images}
     known |= {f"{name}{pathlib.PurePath(str(file)).suffix}": name for name, file in images.items()}
     entries = [
@@ -168,11 +168,11 @@ def _read_list(path: pathlib.Path, images: Mapping[str, File], folder: pathlib.P
         if line.strip()
     ]
     if not entries:
-        raise UserError(f"{path}: empty, expected a picture on every line")
+        raise UserError(f"{path}: empty, expected an image on every line")
     unknown = [entry for entry in entries if entry not in known]
     if unknown:
         raise UserError(
-            f"{path}: {len(unknown)} of {len(entries)} are no pictures below {folder}: "
+            f"{path}: {len(unknown)} of {len(entries)} are no images below {folder}: "
             f"{some(unknown)}; expected paths relative to it, with or without ending"
         )
     names = [known[entry] for entry in entries]

@@ -33,7 +33,7 @@ def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> Plan:
       The plan.
 
     Raises:
-      UserError: a part of the kit, a picture or a mask is missing, or a list is empty or has a name
+      UserError: a part of the kit, an image or a mask is missing, or a list is empty or has a name
         twice. In the split `train_aug` made with `sbd`, what is missing is left out.
     """
     kit = _Kit(devkit)
@@ -182,7 +182,7 @@ class _VocMasks:
 def _read_names(file: File) -> list[str]:
     names = file.read_bytes().decode().split()
     if not names:
-        raise UserError(f"{file}: empty, expected the name of a picture on every line")
+        raise UserError(f"{file}: empty, expected the name of an image on every line")
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"{file}: more than once: {some(twice)}")

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from rnnseg.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
 
-# At output stride 16; in pixels of the picture they are the same at every stride.
+# At output stride 16; in pixels of the image they are the same at every stride.
 _RATES = (6, 12, 18)
 _DROPOUT = 0.1
 
@@ -49,7 +49,7 @@ class _AtrousPyramid(keras.layers.Layer):
             ConvBlock(channels, 3, rate, name=f"branch_{number}", **options)
             for number, rate in enumerate(rates, start=1)
         ]
-        # One value a picture and channel: too few for statistics over a small batch.
+        # One value an image and channel: too few for statistics over a small batch.
         self.image_level = ConvBlock(channels, batch_norm=False, name="image_level", **options)
         self.project = ConvBlock(channels, name="project", **options)
         self.dropout = keras.layers.Dropout(_DROPOUT, dtype=self.dtype_policy)

@@ -67,7 +67,7 @@ class FeedForwardSegmenter(Segmenter):
         return prepared, ()
 
     def call(self, images, iterations=1, canvas=None, training=False) -> tf.Tensor:
-        """Segments pictures of one size.
+        """Segments images of one size.
 
         Args:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
@@ -76,7 +76,7 @@ class FeedForwardSegmenter(Segmenter):
           training: as in Keras.
 
         Returns:
-          Logits at the pictures' size, `(batch, H, W, classes)`.
+          Logits at the images' size, `(batch, H, W, classes)`.
         """
         prepared = self.prepare(self.encode(images, training=training), training=training)
         return self.sized_logits(self.refine(prepared, iterations, canvas)[0], images)

@@ -32,7 +32,7 @@ class PSPNet(FeedForwardSegmenter):
             self.num_classes,
             self.head_channels,
             self.encoder.channels // len(_BINS),
-            # As far in pixels of the picture at stride 8 as at 16, for which it may be trained.
+            # As far in pixels of the image at stride 8 as at 16, for which it may be trained.
             max(1, 16 // self.output_stride),
             self._kernel_regularizer,
             dtype=self.dtype_policy,
@@ -47,7 +47,7 @@ class _PoolingPyramid(keras.layers.Layer):
         self.channels = channels
         self.level_channels = level_channels
         self.levels = [
-            # The mean of all features is one value a picture and channel: too few for statistics
+            # The mean of all features is one value an image and channel: too few for statistics
             # over a small batch.
             ConvBlock(level_channels, batch_norm=bins > 1, name=f"level_{bins}", **options)
             for bins in _BINS

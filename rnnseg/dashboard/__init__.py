@@ -1,4 +1,4 @@
-"""TensorBoard: the speed-accuracy trade-off of every run, its classes and its pictures.
+"""TensorBoard: the speed-accuracy trade-off of every run, its classes and its images.
 
     callback = rnnseg.dashboard.SpeedAccuracy("data/camvid", log_dir="logs")
     model.fit(batches, callbacks=[callback])

@@ -16,7 +16,7 @@ from rnnseg.dashboard.reading import read_comparisons
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 _FILES = {".js": "text/javascript", ".css": "text/css"}
-_PICTURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 class SpeedAccuracyPlugin(TBPlugin):
@@ -32,7 +32,7 @@ class SpeedAccuracyPlugin(TBPlugin):
         self._provider = context.data_provider
 
     def get_plugin_apps(self):
-        """The routes: one a static file, `/data` (JSON) and `/blob` (a picture)."""
+        """The routes: one a static file, `/data` (JSON) and `/blob` (an image)."""
         files = {
             f"/{path.name}": _request(functools.partial(_serve_file, path))
             for path in _STATIC.iterdir()
@@ -61,10 +61,10 @@ class SpeedAccuracyPlugin(TBPlugin):
         if not key:
             raise errors.InvalidArgumentError("no key of a blob")
         content = self._provider.read_blob(plugin_util.context(request.environ), blob_key=key)
-        # The key may name any blob of any plugin: what is no picture is not handed out.
-        kind = next((kind for start, kind in _PICTURES.items() if content.startswith(start)), None)
+        # The key may name any blob of any plugin: what is no image is not handed out.
+        kind = next((kind for start, kind in _IMAGES.items() if content.startswith(start)), None)
         if kind is None:
-            raise errors.InvalidArgumentError("this blob is no picture")
+            raise errors.InvalidArgumentError("this blob is no image")
         return http_util.Respond(request, content, kind)
 
 

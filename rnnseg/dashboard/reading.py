@@ -7,10 +7,11 @@ from typing import Any
 from rnnseg.dashboard import tags
 from rnnseg.planning import OperatingPoint, frontier
 from rnnseg.profiles import Machine
+from rnnseg.scores import current_names
 
 
 def read_comparisons(provider, context, experiment: str, hidden: Collection[str]) -> list[dict]:
-    """The latest evaluation of every run, those on the same pictures together.
+    """The latest evaluation of every run, those on the same images together.
 
     Args:
       provider: TensorBoard's data provider.
@@ -19,8 +20,8 @@ def read_comparisons(provider, context, experiment: str, hidden: Collection[str]
       hidden: names of runs that count for no frontier.
 
     Returns:
-      For every set of pictures, as plain values for JSON:
-        `data`, `split`, `pictures`, `picture_size`: what was evaluated on;
+      For every set of images, as plain values for JSON:
+        `data`, `split`, `images`, `image_size`: what was evaluated on;
         `runs`: as `_run` gives them;
         `machines`: what the milliseconds of the runs that are not hidden were taken on;
         `frontier`: for the costs "gmacs" and "milliseconds" the points that no other beats, by
@@ -34,16 +35,17 @@ def read_comparisons(provider, context, experiment: str, hidden: Collection[str]
         if tags.EVALUATION not in read[name]:
             continue
         datum = read[name][tags.EVALUATION]
-        content = json.loads(datum.numpy.item())
-        evaluation = content["evaluation"]
-        key = (evaluation["data"], evaluation["split"], evaluation["pictures"])
+        content = current_names(json.loads(datum.numpy.item()))
+        evaluation = current_names(content["evaluation"])
+        content["evaluation"] = evaluation
+        key = (evaluation["data"], evaluation["split"], evaluation["images"])
         same = comparisons.setdefault(
             key,
             {
                 "data": evaluation["data"],
                 "split": evaluation["split"],
-                "pictures": evaluation["pictures"],
-                "picture_size": evaluation["picture_size"],
+                "images": evaluation["images"],
+                "image_size": evaluation["image_size"],
                 "runs": [],
             },
         )
@@ -68,7 +70,7 @@ def _latest(read, context, experiment) -> dict[str, dict[str, Any]]:
 
 
 def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
-    """One run: its points, with the IoU of every class (null: never occurs), and its pictures."""
+    """One run: its points, with the IoU of every class (null: never occurs), and its images."""
     evaluation = content["evaluation"]
     classes = content["class_names"]
     return {
@@ -90,21 +92,21 @@ def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
             }
             for row in evaluation["results"]
         ],
-        "pictures": _pictures(step, content, blobs),
+        "images": _images(step, content, blobs),
     }
 
 
-def _pictures(step, content, blobs) -> list[dict[str, Any]]:
-    """Names of pictures and the keys of their files; none where they are not of this evaluation."""
-    pictures = []
-    for index, name in enumerate(content["pictures"]):
-        datum = blobs.get(f"{tags.PICTURE}{index}")
+def _images(step, content, blobs) -> list[dict[str, Any]]:
+    """Names of images and the keys of their files; none where they are not of this evaluation."""
+    images = []
+    for index, name in enumerate(content["images"]):
+        datum = blobs.get(f"{tags.IMAGE}{index}")
         expected = tags.BEFORE_MAPS + len(content["evaluation"]["results"])
         if datum is None or datum.step != step or len(datum.values) != expected:
             continue
         image, label, *maps = (each.blob_key for each in datum.values)
-        pictures.append({"name": name, "image": image, "label": label, "maps": maps})
-    return pictures
+        images.append({"name": name, "image": image, "label": label, "maps": maps})
+    return images
 
 
 def _operating_points(run) -> list[OperatingPoint]:

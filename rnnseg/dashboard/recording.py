@@ -2,7 +2,7 @@
 
 import os
 
-from rnnseg.dashboard.pictures import make_strip, read_pictures
+from rnnseg.dashboard.images import make_strip, read_images
 from rnnseg.dashboard.writing import write_evaluation
 from rnnseg.data.source import Source
 from rnnseg.evaluation import Evaluation, Evaluator
@@ -11,7 +11,7 @@ from rnnseg.palette import default_colors
 EVALUATIONS = "speed_accuracy"
 """TensorBoard's run of a training's evaluations, below the training's own folder of logs."""
 
-_PICTURES = 3  # enough to look at; each takes some 50 to 150 kB an evaluation
+_IMAGES = 3  # enough to look at; each takes some 50 to 150 kB an evaluation
 
 
 class Recorder:
@@ -20,14 +20,14 @@ class Recorder:
     Args:
       evaluator: of the model.
       source: the data.
-      split: its split, of which a few pictures are shown.
+      split: its split, of which a few images are shown.
       folder: of TensorBoard's run, for these evaluations alone.
     """
 
     def __init__(self, evaluator: Evaluator, source: Source, split: str, folder: str | os.PathLike):
         self._evaluator, self._source, self._split = evaluator, source, split
         self._folder = folder
-        self._pictures = read_pictures(source, split, _PICTURES)
+        self._images = read_images(source, split, _IMAGES)
 
     def __call__(self, step: int = 0, progress: bool = True) -> Evaluation:
         """Evaluates and writes.
@@ -42,6 +42,6 @@ class Recorder:
         evaluation = self._evaluator(self._source, self._split, progress)
         model = self._evaluator.model
         colors = model.class_colors or default_colors(model.num_classes)
-        strips = [make_strip(self._evaluator, picture, colors) for picture in self._pictures]
+        strips = [make_strip(self._evaluator, image, colors) for image in self._images]
         write_evaluation(self._folder, evaluation, model, strips, step)
         return evaluation

@@ -19,7 +19,7 @@ def open_validation(data, model) -> tuple[Source, str]:
 
     Args:
       data: as `rnnseg.dashboard.SpeedAccuracy` takes it.
-      model: the segmenter, whose class names and colours pictures without any get.
+      model: the segmenter, whose class names and colours images without any get.
 
     Returns:
       The source and its split.
@@ -38,7 +38,7 @@ def open_validation(data, model) -> tuple[Source, str]:
             if not first.shape or not second.shape or first.shape[0] != second.shape[0]:
                 raise UserError(
                     f"validation_data: images of shape {first.shape} and labels of shape "
-                    f"{second.shape}: expected (pictures, height, width, 3) and (pictures, height, "
+                    f"{second.shape}: expected (images, height, width, 3) and (images, height, "
                     "width)"
                 )
             data = tf.data.Dataset.from_tensor_slices((first, second))
@@ -48,7 +48,7 @@ def open_validation(data, model) -> tuple[Source, str]:
 
 
 def _source_of(pairs: tf.data.Dataset, model) -> Source:
-    """Pictures that are decoded already, encoded as those of all other sources are."""
+    """Images that are decoded already, encoded as those of all other sources are."""
     pairs = _singles(pairs)
     count = _checked_count(pairs, model.num_classes)
 
@@ -60,7 +60,7 @@ def _source_of(pairs: tf.data.Dataset, model) -> Source:
         return {
             "image": tf.io.encode_png(image, compression=1),
             "label": tf.io.encode_png(label, compression=1),
-            "name": tf.strings.join(["picture ", tf.strings.as_string(index)]),
+            "name": tf.strings.join(["image ", tf.strings.as_string(index)]),
         }
 
     names = model.class_names or tuple(f"class {index}" for index in range(model.num_classes))
@@ -70,7 +70,7 @@ def _source_of(pairs: tf.data.Dataset, model) -> Source:
 
 
 def _singles(pairs: tf.data.Dataset) -> tf.data.Dataset:
-    """The pictures one by one."""
+    """The images one by one."""
     spec = pairs.element_spec
     ranks = None
     if isinstance(spec, tuple) and len(spec) == 2:
@@ -83,7 +83,7 @@ def _singles(pairs: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _checked_count(pairs: tf.data.Dataset, num_classes: int) -> int:
-    """The number of pictures, once all of them are known to be what is expected."""
+    """The number of images, once all of them are known to be what is expected."""
     count, largest = 0, 0.0
     for image, label in pairs.as_numpy_iterator():
         count += 1

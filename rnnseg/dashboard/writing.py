@@ -21,14 +21,14 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from rnnseg.dashboard import tags
-from rnnseg.dashboard.pictures import Strip
+from rnnseg.dashboard.images import Strip
 from rnnseg.evaluation import Evaluation
 from rnnseg.palette import default_colors
 from rnnseg.profiles import Machine
 
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
 _MIOU, _COST, _TIME = "mIoU_percent", "multiply_adds_G", "milliseconds"
-_NAMES = {_MIOU: "mIoU (%)", _COST: "multiply-adds (G)", _TIME: "time a picture (ms)"}
+_NAMES = {_MIOU: "mIoU (%)", _COST: "multiply-adds (G)", _TIME: "time per image (ms)"}
 _OPTIONS = ("encoder", "output_stride", "hidden_channels", "kernel_size", "context_channels")
 
 
@@ -62,7 +62,7 @@ def write_evaluation(
         dropped for the whole folder.
       evaluation: what to show.
       model: the segmenter that it is of.
-      strips: pictures with their class maps, at the evaluation's numbers of iterations.
+      strips: images with their class maps, at the evaluation's numbers of iterations.
       step: of training, such as the epoch; of rising evaluations in one folder, the last counts.
     """
     with _events(folder, step) as add:
@@ -107,14 +107,14 @@ def _for_plugin(evaluation, model, strips) -> summary_pb2.Summary:
         "machine": dataclasses.asdict(Machine.this()),
         "class_names": evaluation.class_names,
         "class_colors": model.class_colors or default_colors(model.num_classes),
-        "pictures": [strip.name for strip in strips],
+        "images": [strip.name for strip in strips],
     }
     summary = summary_pb2.Summary()
     _add(summary, tags.EVALUATION, json.dumps(content), _metadata(summary_pb2.DATA_CLASS_TENSOR))
     for index, strip in enumerate(strips):
         blobs = [strip.image, strip.label, *strip.maps]
         metadata = _metadata(summary_pb2.DATA_CLASS_BLOB_SEQUENCE)
-        _add(summary, f"{tags.PICTURE}{index}", blobs, metadata)
+        _add(summary, f"{tags.IMAGE}{index}", blobs, metadata)
     return summary
 
 

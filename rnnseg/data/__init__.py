@@ -21,7 +21,7 @@ def open_source(data: str) -> Source:
         a folder that a `data_prep` command built (`rnnseg.data.records`);
         a folder of records of DeepLab or of TensorFlow's Model Garden, with a list of its classes
         (`rnnseg.data.garden`);
-        `"tfds:NAME"`, `"tfds:NAME/CONFIG:VERSION"`: a data set of TFDS with pictures and index
+        `"tfds:NAME"`, `"tfds:NAME/CONFIG:VERSION"`: a data set of TFDS with images and index
         masks (`rnnseg.data.tfds_source`);
         a `.json` file that names one of the last three and says which keys, classes and splits are
         read (`rnnseg.data.description`).

@@ -64,13 +64,13 @@ def encode_labels(mask: tf.Tensor, table: np.ndarray) -> tf.Tensor:
     return tf.io.encode_png(labels, compression=1)
 
 
-def picture_name(file_name: tf.Tensor, split: str, number: tf.Tensor) -> tf.Tensor:
-    """What a picture is called: its file's name without the ending, or its place in the split.
+def image_name(file_name: tf.Tensor, split: str, number: tf.Tensor) -> tf.Tensor:
+    """What an image is called: its file's name without the ending, or its place in the split.
 
     Args:
       file_name: a string, empty if there is none.
       split: the name of the split.
-      number: of the picture in it, from 0.
+      number: of the image in it, from 0.
     """
     name = tf.strings.regex_replace(file_name, r"(?i)\.(jpe?g|png)$", "")
     numbered = tf.strings.join([split, tf.strings.as_string(number, width=5, fill="0")], "_")

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from rnnseg.data.classes import ClassTable, read_classes
-from rnnseg.data.convert import encode_labels, is_identity, lookup_table, picture_name
+from rnnseg.data.convert import encode_labels, image_name, is_identity, lookup_table
 from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
 from rnnseg.data.tfds_source import import_tfds
@@ -42,7 +42,7 @@ def open_garden(folder: str | os.PathLike, selection: Selection) -> Source:
     """Opens the records in a folder as they are.
 
     They lie in files `<split>-<number>-of-<count>.tfrecord`, five digits each, and hold
-    `image/encoded`, `image/segmentation/class/encoded` and, if pictures are to have names,
+    `image/encoded`, `image/segmentation/class/encoded` and, if images are to have names,
     `image/filename`. Masks are 8-bit grey PNGs.
 
     Args:
@@ -98,7 +98,7 @@ def open_garden(folder: str | os.PathLike, selection: Selection) -> Source:
         return {
             "image": values[image_key],
             "label": label,
-            "name": picture_name(values[NAME_KEY], split, number),
+            "name": image_name(values[NAME_KEY], split, number),
         }
 
     return Source(
@@ -179,7 +179,7 @@ def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
 
 
 def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: str) -> None:
-    """Raises a UserError unless the first record of these files is one of a labelled picture."""
+    """Raises a UserError unless the first record of these files is one of a labelled image."""
     file = next(file for file in files if file.stat().st_size)
     try:
         record = next(tf.data.TFRecordDataset(str(file)).take(1).as_numpy_iterator())

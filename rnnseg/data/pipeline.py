@@ -9,7 +9,7 @@ import tensorflow as tf
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 
-# Encoded pictures held for shuffling: enough to mix any data set of a few thousand wholly.
+# Encoded images held for shuffling: enough to mix any data set of a few thousand wholly.
 _SHUFFLE_BUFFER = 2000
 # What images are padded with; every encoder's normalisation takes about this to zero.
 MEAN_COLOR = (124, 117, 104)
@@ -17,12 +17,12 @@ MEAN_COLOR = (124, 117, 104)
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random changes to a training picture, as in the DeepLab family.
+    """Random changes to a training image, as in the DeepLab family.
 
     Attributes:
       crop: (height, width) of what comes out, in pixels.
       scale: the smallest and largest factor of the random scaling.
-      flip: whether half of the pictures are mirrored left to right.
+      flip: whether half of the images are mirrored left to right.
     """
 
     crop: tuple[int, int]
@@ -52,12 +52,12 @@ def training_batches(
     """Shuffled, augmented batches of all epochs, one epoch after the other.
 
     Every epoch has its own seed, so that a training that goes on at epoch 7 sees what it would have
-    seen; pictures that do not fill a last batch are left out of that epoch.
+    seen; images that do not fill a last batch are left out of that epoch.
 
     Args:
       source: the data set.
       split: its split.
-      batch_size: pictures a batch.
+      batch_size: images a batch.
       augmentation: random changes.
       epochs: the number of the last epoch, counted from 1.
       first_epoch: how many epochs are done already.
@@ -68,12 +68,12 @@ def training_batches(
       number of batches an epoch.
 
     Raises:
-      UserError: no such split, or fewer pictures in it than a batch has.
+      UserError: no such split, or fewer images in it than a batch has.
     """
     size = source.require_split(split)
     if not 1 <= batch_size <= size:
         raise UserError(
-            f"batch size {batch_size}: expected 1 to {size}, the number of pictures in split "
+            f"batch size {batch_size}: expected 1 to {size}, the number of images in split "
             f"{split!r} of {source.name}"
         )
     steps = size // batch_size
@@ -88,7 +88,7 @@ def training_batches(
         return tf.data.Dataset.zip(shuffled, seeds).take(steps * batch_size)
 
     # The epochs are joined before decoding, so that no core waits where one ends: with epochs of
-    # six pictures 1.5 times faster.
+    # six images 1.5 times faster.
     batches = (
         tf.data.Dataset.range(first_epoch, epochs)
         .flat_map(epoch_examples)
@@ -102,8 +102,8 @@ def training_batches(
     return batches, steps
 
 
-def evaluation_pictures(source: Source, split: str, instances: bool = False) -> tf.data.Dataset:
-    """The pictures of a split, one by one, at their own size and in a fixed order.
+def evaluation_images(source: Source, split: str, instances: bool = False) -> tf.data.Dataset:
+    """The images of a split, one by one, at their own size and in a fixed order.
 
     Args:
       source: the data set.
@@ -131,15 +131,15 @@ def evaluation_pictures(source: Source, split: str, instances: bool = False) -> 
 
 
 def decode(example) -> tuple[tf.Tensor, tf.Tensor]:
-    """The picture, uint8 `(h, w, 3)`, and the label, uint8 `(h, w)`, of an encoded example."""
-    return _decode_picture(example["image"]), _decode_label(example["label"])
+    """The image, uint8 `(h, w, 3)`, and the label, uint8 `(h, w)`, of an encoded example."""
+    return _decode_image(example["image"]), _decode_label(example["label"])
 
 
 def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, mirrors and crops one encoded picture, and pads it where it is too small.
+    """Scales, mirrors and crops one encoded image, and pads it where it is too small.
 
     What the crop shows is cut out before it is scaled, which is several times cheaper than scaling
-    the whole picture; of a JPEG not much more than that is decoded.
+    the whole image; of a JPEG not much more than that is decoded.
 
     Args:
       example: `image` and `label`, as a source gives them, of the same size.
@@ -170,9 +170,9 @@ def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tens
 
 
 class _Crop(NamedTuple):
-    """What of a picture is shown where: int32 (vertical, horizontal) in pixels, and a bool."""
+    """What of an image is shown where: int32 (vertical, horizontal) in pixels, and a bool."""
 
-    corner: tf.Tensor  # of the window that is cut out of the picture
+    corner: tf.Tensor  # of the window that is cut out of the image
     window: tf.Tensor  # its size
     shown: tf.Tensor  # its size after scaling
     offset: tf.Tensor  # where in the crop it lies
@@ -180,7 +180,7 @@ class _Crop(NamedTuple):
 
 
 def _choose_crop(size, augmentation, seed) -> _Crop:
-    """Draws scale, place and side of a picture of `size` (h, w)."""
+    """Draws scale, place and side of an image of `size` (h, w)."""
     place, flip, factor = tf.split(tf.random.stateless_uniform([4], seed), [2, 1, 1])
     smallest, largest = augmentation.scale
     factor = smallest + (largest - smallest) * factor[0]
@@ -194,7 +194,7 @@ def _choose_crop(size, augmentation, seed) -> _Crop:
     return _Crop(*whole, mirrored=flip[0] < 0.5)
 
 
-def _decode_picture(encoded):
+def _decode_image(encoded):
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
@@ -206,13 +206,13 @@ def _decode_instances(encoded):
     return tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0]
 
 
-def _cut(picture, corner, window):
+def _cut(image, corner, window):
     (top, left), (height, width) = tf.unstack(corner), tf.unstack(window)
-    return picture[top : top + height, left : left + width]
+    return image[top : top + height, left : left + width]
 
 
 def _decode_window(encoded, size, crop):
-    """The crop's window of a picture of `size`: equal to its part of the whole decoded picture."""
+    """The crop's window of an image of `size`: equal to its part of the whole decoded image."""
 
     def from_jpeg():
         # The colours of the outermost columns would miss their neighbours in JPEGs that keep
@@ -224,7 +224,7 @@ def _decode_window(encoded, size, crop):
         return _cut(wider, crop.corner - start, crop.window)
 
     def from_other():
-        return _cut(_decode_picture(encoded), crop.corner, crop.window)
+        return _cut(_decode_image(encoded), crop.corner, crop.window)
 
     return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other), (None, None, 3))
 

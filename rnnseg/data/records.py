@@ -27,7 +27,7 @@ def open_records(folder: str | os.PathLike, selection: Selection | None = None) 
 
     Returns:
       The data set, called after the `--out` folder. It reads every split in the order of its
-      records, without decoding pictures and labels.
+      records, without decoding images and labels.
 
     Raises:
       UserError: there is no finished data set or more than one, it is damaged or no segmentation

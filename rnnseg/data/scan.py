@@ -20,21 +20,21 @@ class SplitScan:
 
     Attributes:
       split: its name.
-      sizes: number of pictures of each (height, width).
+      sizes: number of images of each (height, width).
       label_pixels: int64 `(256,)`, number of pixels of each label value.
-      label_pictures: int64 `(256,)`, number of pictures in which each label value occurs.
+      label_images: int64 `(256,)`, number of images in which each label value occurs.
       faults: one line a fault: name, value, what was expected.
     """
 
     split: str
     sizes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     label_pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
-    label_pictures: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
+    label_images: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
     faults: list[str] = dataclasses.field(default_factory=list)
 
     @property
-    def pictures(self) -> int:
-        """Number of pictures that could be read."""
+    def images(self) -> int:
+        """Number of images that could be read."""
         return sum(self.sizes.values())
 
     @property
@@ -55,12 +55,12 @@ class SplitScan:
 
 
 def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
-    """Reads every picture and label of a split, with a progress bar.
+    """Reads every image and label of a split, with a progress bar.
 
     Args:
       source: the data set.
       split: its split.
-      smallest_side: smaller pictures, in pixels a side, are faults.
+      smallest_side: smaller images, in pixels a side, are faults.
 
     Returns:
       What was found.
@@ -68,7 +68,7 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
     Raises:
       UserError: no such split, an empty one, or its files are damaged.
     """
-    pictures = source.require_split(split)
+    images = source.require_split(split)
     scan = SplitScan(split)
 
     def look(example):
@@ -77,7 +77,7 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
         return tf.shape(image)[:2], tf.shape(label), counts
 
     def look_or_fault(example):
-        # A picture that cannot be decoded would end the whole pass without saying which it was.
+        # An image that cannot be decoded would end the whole pass without saying which it was.
         values = tf.numpy_function(
             lambda image, label: _try(look, {"image": image, "label": label}),
             [example["image"], example["label"]],
@@ -88,9 +88,9 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
     found = source.read(split).map(look_or_fault, num_parallel_calls=tf.data.AUTOTUNE)
     bar = tqdm(
         found.as_numpy_iterator(),
-        total=pictures,
+        total=images,
         desc=f"check {split}",
-        unit="picture",
+        unit="image",
         leave=False,
         disable=None,
     )
@@ -99,7 +99,7 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
             _add(scan, source, name.decode(), image_size, label_size, counts, error, smallest_side)
     except tf.errors.OpError as error:
         raise UserError(
-            f"{source.name}, split {split!r}: damaged after {scan.pictures} pictures "
+            f"{source.name}, split {split!r}: damaged after {scan.images} images "
             f"({error.message.splitlines()[0]}); copy or build its files again"
         ) from error
     return scan
@@ -120,12 +120,12 @@ def _add(scan, source, name, image_size, label_size, counts, error, smallest_sid
         return
     if tuple(image_size) != tuple(label_size):
         scan.faults.append(
-            f"{name}: picture of {image_size[1]}x{image_size[0]} and label of "
+            f"{name}: image of {image_size[1]}x{image_size[0]} and label of "
             f"{label_size[1]}x{label_size[0]} pixels; expected the same size"
         )
     if min(image_size) < smallest_side:
         scan.faults.append(
-            f"{name}: picture of {image_size[1]}x{image_size[0]} pixels; expected at least "
+            f"{name}: image of {image_size[1]}x{image_size[0]} pixels; expected at least "
             f"{smallest_side} (one output stride) a side"
         )
     wrong = [
@@ -140,4 +140,4 @@ def _add(scan, source, name, image_size, label_size, counts, error, smallest_sid
         )
     scan.sizes[tuple(int(side) for side in image_size)] += 1
     scan.label_pixels += counts
-    scan.label_pictures += counts > 0
+    scan.label_images += counts > 0

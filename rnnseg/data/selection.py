@@ -14,7 +14,7 @@ class Selection:
     """What a user says about a data set; None: what is found in it or known about it.
 
     Attributes:
-      image: key of the pictures.
+      image: key of the images.
       label: key of the masks.
       classes: names, colours and values in the masks.
       splits: from the splits' names to parts of the data set's own splits, as TFDS writes them:

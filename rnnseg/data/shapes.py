@@ -40,7 +40,7 @@ _SPLITS = {"train": 1, "val": 2}
 
 @dataclasses.dataclass(frozen=True)
 class _Texture:
-    """Two colours mixed by a pattern. Lengths are shares of the picture's side."""
+    """Two colours mixed by a pattern. Lengths are shares of the image's side."""
 
     pattern: str
     colors: np.ndarray  # (2, 3), 0-255
@@ -51,7 +51,7 @@ class _Texture:
 
 @dataclasses.dataclass(frozen=True)
 class _Shape:
-    """One shape and how it moves. Lengths are shares of the picture's side, times are frames."""
+    """One shape and how it moves. Lengths are shares of the image's side, times are frames."""
 
     kind: str
     radius: float
@@ -69,15 +69,15 @@ class _Scene:
     light: np.ndarray  # (x, y): relative change of brightness from the centre to the border
 
 
-def draw_picture(seed: int | Sequence[int], size: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one picture of two or three shapes.
+def draw_image(seed: int | Sequence[int], size: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one image of two or three shapes.
 
     Args:
-      seed: what determines the picture: anything `numpy.random.default_rng` takes as a seed.
+      seed: what determines the image: anything `numpy.random.default_rng` takes as a seed.
       size: height and width in pixels. The same seed gives the same scene at every size.
 
     Returns:
-      The picture, `(size, size, 3)` uint8, RGB, and its labels, `(size, size)` uint8, indices into
+      The image, `(size, size, 3)` uint8, RGB, and its labels, `(size, size)` uint8, indices into
       `CLASS_NAMES`. No pixel is ignored.
     """
     images, labels = draw_clip(seed, frames=1, size=size)
@@ -87,15 +87,15 @@ def draw_picture(seed: int | Sequence[int], size: int = 96) -> tuple[np.ndarray,
 def draw_clip(
     seed: int | Sequence[int], frames: int = 12, size: int = 96
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a clip: the shapes of `draw_picture(seed)` glide, turn and bounce off the border.
+    """Draws a clip: the shapes of `draw_image(seed)` glide, turn and bounce off the border.
 
     Args:
       seed: what determines the clip: anything `numpy.random.default_rng` takes as a seed.
-      frames: number of frames; the first is `draw_picture(seed, size)`.
+      frames: number of frames; the first is `draw_image(seed, size)`.
       size: height and width in pixels.
 
     Returns:
-      The pictures, `(frames, size, size, 3)` uint8, RGB, and their labels, `(frames, size, size)`
+      The images, `(frames, size, size, 3)` uint8, RGB, and their labels, `(frames, size, size)`
       uint8.
     """
     rng = np.random.default_rng(seed)
@@ -103,23 +103,23 @@ def draw_clip(
     images = np.empty((frames, size, size, 3), np.uint8)
     labels = np.empty((frames, size, size), np.uint8)
     for frame in range(frames):
-        picture, labels[frame] = _render(scene, frame, size)
-        picture += rng.normal(0, 4, picture.shape)  # the camera's noise, new in every frame
-        images[frame] = np.clip(np.rint(picture), 0, 255)
+        image, labels[frame] = _render(scene, frame, size)
+        image += rng.normal(0, 4, image.shape)  # the camera's noise, new in every frame
+        images[frame] = np.clip(np.rint(image), 0, 255)
     return images, labels
 
 
 def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> Source:
     """The embedded data set.
 
-    Picture `i` of a split is `draw_picture((seed, 1, i))` for "train" and `draw_picture((seed, 2,
+    Image `i` of a split is `draw_image((seed, 1, i))` for "train" and `draw_image((seed, 2,
     i))` for "val". A split is drawn when it is first read and then kept, encoded, by the source.
 
     Args:
-      train: number of training pictures.
-      val: number of validation pictures.
-      seed: determines all pictures.
-      size: height and width of the pictures in pixels.
+      train: number of training images.
+      val: number of validation images.
+      seed: determines all images.
+      size: height and width of the images in pixels.
 
     Returns:
       The source "shapes" with the splits "train" and "val".
@@ -130,10 +130,10 @@ def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> 
         columns = {"image": [], "label": [], "name": []}
         # The bar shows only where drawing takes longer than a second.
         for index in tqdm(
-            range(sizes[split]), f"drawing {split}", unit="picture", delay=1, disable=None
+            range(sizes[split]), f"drawing {split}", unit="image", delay=1, disable=None
         ):
-            picture, label = draw_picture((seed, _SPLITS[split], index), size)
-            columns["image"].append(_encode(picture))
+            image, label = draw_image((seed, _SPLITS[split], index), size)
+            columns["image"].append(_encode(image))
             columns["label"].append(_encode(label))
             columns["name"].append(f"{split}_{index:05d}")
         return columns
@@ -150,7 +150,7 @@ def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> 
 
 
 def _encode(pixels: np.ndarray) -> bytes:
-    """PNG bytes of an RGB picture or of an 8-bit label map."""
+    """PNG bytes of an RGB image or of an 8-bit label map."""
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG", compress_level=1)
     return data.getvalue()
@@ -193,7 +193,7 @@ def _draw_center(rng: np.random.Generator, radius: float, shapes: list[_Shape]) 
 
 
 def _draw_texture(rng: np.random.Generator, others: list[_Texture]) -> _Texture:
-    """A random texture whose colours keep away from those of the others in the picture."""
+    """A random texture whose colours keep away from those of the others in the image."""
     candidates = []
     for _ in range(10):
         hue, saturation, value = rng.uniform((0, 0.2, 0.25), (1, 0.9, 1))
@@ -221,15 +221,15 @@ def _render(scene: _Scene, time: float, size: int) -> tuple[np.ndarray, np.ndarr
     """Draws the scene at one moment.
 
     Returns:
-      The picture without noise, `(size, size, 3)` float32, about 0-255, and its labels,
+      The image without noise, `(size, size, 3)` float32, about 0-255, and its labels,
       `(size, size)` uint8.
     """
     centers = np.arange(size, dtype=np.float32) + 0.5  # of the pixels
     x, y = centers[None, :], centers[:, None]
-    picture = _paint(scene.background, x - size / 2, y - size / 2, reach=size / 2, size=size)
+    image = _paint(scene.background, x - size / 2, y - size / 2, reach=size / 2, size=size)
     label = np.zeros((size, size), np.uint8)
     for shape in scene.shapes:
-        # Reflected at 0 and 1: half of a shape may leave the picture before it comes back.
+        # Reflected at 0 and 1: half of a shape may leave the image before it comes back.
         center = size * (1 - np.abs(1 - (shape.center + time * shape.velocity) % 2))
         reach = size * shape.radius * _REACH[shape.kind]
         low = np.clip(np.floor(center - reach - 1), 0, size).astype(int)
@@ -243,11 +243,11 @@ def _render(scene: _Scene, time: float, size: int) -> tuple[np.ndarray, np.ndarr
         distance = signed_distance(shape.kind, u, v, reach)
         # A border pixel's share in the shape, to within a few percent: no need to draw it larger.
         share = np.clip(0.5 - distance, 0, 1)[..., None]
-        picture[window] += share * (_paint(shape.texture, u, v, reach, size) - picture[window])
+        image[window] += share * (_paint(shape.texture, u, v, reach, size) - image[window])
         label[window][distance < 0] = CLASS_NAMES.index(shape.kind)
     slope = np.float32(2 / size) * scene.light.astype(np.float32)
-    picture *= (1 + slope[0] * (x - size / 2) + slope[1] * (y - size / 2))[..., None]
-    return picture, label
+    image *= (1 + slope[0] * (x - size / 2) + slope[1] * (y - size / 2))[..., None]
+    return image, label
 
 
 def signed_distance(kind: str, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
@@ -292,7 +292,7 @@ def _paint(texture: _Texture, x: np.ndarray, y: np.ndarray, reach: float, size: 
       x: `(h, w)`, or shapes that broadcast to it.
       y: likewise.
       reach: where a gradient ends, in pixels.
-      size: the picture's side in pixels.
+      size: the image's side in pixels.
 
     Returns:
       `(h, w, 3)` float32.

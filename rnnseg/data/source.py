@@ -17,10 +17,10 @@ class Source:
       name: what reports call it.
       class_names: one name a class; the label of a pixel is the index into it, or `IGNORE_LABEL`.
       class_colors: one (red, green, blue) of 0-255 a class.
-      split_sizes: number of pictures in every split.
+      split_sizes: number of images in every split.
       read: gives the `tf.data.Dataset` of one split, always in the same order. Its elements are
         dictionaries of scalar strings: `image` (an encoded JPEG or PNG, RGB), `label` (an encoded
-        8-bit grey PNG of class indices, of the picture's size) and `name`; and, with
+        8-bit grey PNG of class indices, of the image's size) and `name`; and, with
         `has_instances`, `instance_ids` (an encoded 16-bit grey PNG).
       has_instances: whether Cityscapes' instance ids come with the labels, for its official scores.
     """
@@ -44,7 +44,7 @@ class Source:
         return len(self.class_names)
 
     def require_split(self, split: str) -> int:
-        """The number of pictures in `split`.
+        """The number of images in `split`.
 
         Raises:
           UserError: there is no such split, or it is empty.
@@ -54,7 +54,5 @@ class Source:
                 f"{self.name} has no split {split!r}; it has {', '.join(sorted(self.split_sizes))}"
             )
         if not self.split_sizes[split]:
-            raise UserError(
-                f"split {split!r} of {self.name} is empty: it needs at least one picture"
-            )
+            raise UserError(f"split {split!r} of {self.name} is empty: it needs at least one image")
         return self.split_sizes[split]

@@ -1,4 +1,4 @@
-"""Where a TFDS data set has its pictures, masks and names."""
+"""Where a TFDS data set has its images, masks and names."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from rnnseg.data.classes import ClassTable, table_from_rows
-from rnnseg.data.convert import encode_labels, is_identity, lookup_table, picture_name
+from rnnseg.data.convert import encode_labels, image_name, is_identity, lookup_table
 from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
 
-# Of texts that name a picture the first that there is counts. File names lose their ending.
+# Of texts that name an image the first that there is counts. File names lose their ending.
 _FILE_NAME_KEYS = ("file_name", "filename")
 _NAME_KEYS = ("name", "image_id", *_FILE_NAME_KEYS)
 
@@ -35,9 +35,9 @@ class Layout:
     """Where a TFDS data set has what is read of it.
 
     Attributes:
-      image: key of the pictures, which are read encoded.
+      image: key of the images, which are read encoded.
       label: key of the masks.
-      name: key of the pictures' names; None: there are none.
+      name: key of the images' names; None: there are none.
       instances: key of Cityscapes' instance ids, which are read encoded; None: there are none.
       classes: what the values of the masks stand for.
       label_feature: the TFDS feature of the masks.
@@ -63,17 +63,17 @@ class Layout:
           known: what is taken where the user does not say it.
 
         Raises:
-          UserError: there are no pictures or no masks, or it is not clear which of several are
+          UserError: there are no images or no masks, or it is not clear which of several are
             meant or what the classes are.
         """
         features = dict(features.items())
         if known is not None and selection.label not in (None, known.label):
             known = None
         label = selection.label or (known.label if known else None)
-        # A known mask may have as many channels as a picture.
+        # A known mask may have as many channels as an image.
         label = _choose_key(features, "label", label, _is_image if known else _is_mask, where)
         others = {key: feature for key, feature in features.items() if key != label}
-        image = _choose_key(others, "image", selection.image, _is_picture, where)
+        image = _choose_key(others, "image", selection.image, _is_image_feature, where)
         classes = selection.classes or (known.classes if known else None)
         classes = classes or _named_classes(features[label], where)
         as_it_is = _is_image(features[label]) and features[label].shape[-1] == 1
@@ -112,7 +112,7 @@ class Layout:
         """
         name = tf.constant("") if self.name is None else example[self.name]
         if self.name is None or self.name in _FILE_NAME_KEYS:
-            name = picture_name(name, split, number)
+            name = image_name(name, split, number)
         label = example[self.label]
         if self.table is not None:
             label = encode_labels(self._decode(label), self.table)
@@ -161,7 +161,7 @@ def _choose_key(
 
 
 def _is_encoded(feature) -> bool:
-    """Whether the records hold it as the bytes of a picture file."""
+    """Whether the records hold it as the bytes of an image file."""
     import tensorflow_datasets as tfds
 
     return isinstance(feature, tfds.features.Image)
@@ -171,7 +171,7 @@ def _is_image(feature) -> bool:
     return _is_encoded(feature) and feature.tf_dtype == tf.uint8
 
 
-def _is_picture(feature) -> bool:
+def _is_image_feature(feature) -> bool:
     return _is_image(feature) and feature.shape[-1] == 3
 
 

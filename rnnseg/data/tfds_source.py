@@ -1,4 +1,4 @@
-"""Any data set of TFDS that has pictures and index masks, as a `Source`."""
+"""Any data set of TFDS that has images and index masks, as a `Source`."""
 
 import textwrap
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def source_from_builder(
       The data set. It reads every split in the order of its records.
 
     Raises:
-      UserError: the data set has no pictures or no masks, it is not clear which of several are
+      UserError: the data set has no images or no masks, it is not clear which of several are
         meant or what the classes are, a split is none, a file of the data set is missing, or
         tensorflow-datasets is not installed.
     """

@@ -24,14 +24,14 @@ from rnnseg.exporting import (
     saved_model,
     signatures,
 )
-from rnnseg.loading import find_pictures
+from rnnseg.loading import find_images
 from rnnseg.model_info import ModelInfo
 from rnnseg.palette import default_colors
 
 _SIZE = (513, 513)
 _REPORT = "parity.json"
 
-# Of the pictures to compare on, for people.
+# Of the images to compare on, for people.
 _THE_SAME = ", which int8 was calibrated on, too"
 
 # What an export writes.
@@ -53,13 +53,13 @@ def export_model(
     quantize: Sequence[str] = (),
     data: str | None = None,
     split: str = "val",
-    pictures: Sequence[str] = (),
+    images: Sequence[str] = (),
     limit: int = 32,
     overwrite: bool = False,
 ) -> parity.Parity:
     """Writes a segmenter for serving and for devices, and compares what was written with it.
 
-    The folder then holds `saved_model`, for pictures of any size; `anytime.tflite`, whose stages an
+    The folder then holds `saved_model`, for images of any size; `anytime.tflite`, whose stages an
     app calls one by one; `segment.tflite`, the whole prediction in one call; both once more for
     each quantization, as `anytime_int8.tflite`; and `parity.json`, how far all of them agree with
     the model. Every `.tflite` says what is in it (`rnnseg.model_info.ModelInfo`). What was trained
@@ -68,24 +68,24 @@ def export_model(
     Args:
       model: a segmenter, as `load_model` gives it.
       out: folder to write to.
-      size: (height, width) of the LiteRT files' pictures, in pixels, or "any"; None: the crop of
-        the run that the model was loaded from, else 513x513. Pictures that are larger are scaled
+      size: (height, width) of the LiteRT files' images, in pixels, or "any"; None: the crop of
+        the run that the model was loaded from, else 513x513. Images that are larger are scaled
         down for calibration and comparison, and what is missing beside them is padded.
       quantize: some of "float16", "dynamic" and "int8", beside float32.
       data: labelled data, as `rnnseg.data.open_source` takes it: int8 is calibrated on the split
         that the run was trained on, or "train", files are compared on `split`. None: that of the
         run, if it is still there.
       split: its split.
-      pictures: in place of data: files, folders and patterns of pictures without labels. For int8
+      images: in place of data: files, folders and patterns of images without labels. For int8
         every other one is to calibrate on, and files are compared on the others.
-      limit: how many pictures at most, evenly spread, to calibrate on, and as many to compare on.
+      limit: how many images at most, evenly spread, to calibrate on, and as many to compare on.
       overwrite: whether an earlier export in `out` is replaced.
 
     Returns:
       How far the files agree with the model. Missed targets are among it and no error.
 
     Raises:
-      UserError: an argument out of its range, no pictures, an `out` that holds something else, or a
+      UserError: an argument out of its range, no images, an `out` that holds something else, or a
         model that cannot be converted. Nothing is left then.
     """
     wrong = set(quantize) - set(quantization.KINDS)
@@ -94,16 +94,16 @@ def export_model(
             f"quantize {', '.join(sorted(wrong))}: expected some of {', '.join(quantization.KINDS)}"
         )
     if limit < 1:
-        raise UserError(f"limit {limit}: expected at least 1 picture")
+        raise UserError(f"limit {limit}: expected at least 1 image")
     out = _check_out(out, overwrite)
     run = _run_config(model)
     if size is None:
         size = tuple(run.get("crop", _SIZE))
     size = None if size == "any" else size
     if size is not None:
-        model.check_picture(*size)
-    calibration, checking, checked_on = _choose_pictures(
-        model, run, data, split, pictures, size, limit, "int8" in quantize
+        model.check_image(*size)
+    calibration, checking, checked_on = _choose_images(
+        model, run, data, split, images, size, limit, "int8" in quantize
     )
     model = _in_float32(model)
     info = _model_info(model, size, split)
@@ -142,12 +142,12 @@ def _run_config(model) -> dict:
     return json.loads(path.read_text()) if model.loaded_from and path.is_file() else {}
 
 
-def _choose_pictures(model, run, data, split, pictures, size, limit, calibrate):
-    """The pictures to calibrate on and to compare on, and what the latter are called."""
-    if pictures:
+def _choose_images(model, run, data, split, images, size, limit, calibrate):
+    """The images to calibrate on and to compare on, and what the latter are called."""
+    if images:
         if data is not None:
-            raise UserError("--data and --pictures: give one of them")
-        found, name = find_pictures(pictures), ", ".join(pictures)
+            raise UserError("--data and --images: give one of them")
+        found, name = find_images(images), ", ".join(images)
         if not calibrate:
             return [], fitting.from_files(found, size, limit), name
         if len(found) == 1:
@@ -160,14 +160,14 @@ def _choose_pictures(model, run, data, split, pictures, size, limit, calibrate):
         if "data" not in run:
             raise UserError(
                 "there is nothing to compare the files on: give labelled data by --data, or "
-                "pictures by --pictures"
+                "images by --images"
             )
         try:
             source = open_source(run["data"])
         except UserError as error:
             raise UserError(
                 f"the data that {model.loaded_from} was trained on cannot be opened ({error}): "
-                "give it by --data, or pictures by --pictures"
+                "give it by --data, or images by --images"
             ) from error
     else:
         source = open_source(data)
@@ -230,11 +230,11 @@ def _write(model, info, folder, quantize, calibration) -> dict[str, str]:
 
 def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, ...]:
     """Compares everything that was written with the model."""
-    bar = tqdm(total=len(checking) * (len(written) + 1), desc="check", unit="picture", disable=None)
+    bar = tqdm(total=len(checking) * (len(written) + 1), desc="check", unit="image", disable=None)
 
     def predict(predictor):
-        for picture in checking:
-            yield predictor(picture.image)
+        for image in checking:
+            yield predictor(image.image)
             bar.update()
 
     def compare(name, kind, found):

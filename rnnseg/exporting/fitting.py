@@ -1,4 +1,4 @@
-"""Real pictures, to calibrate on and to check files with."""
+"""Real images, to calibrate on and to check files with."""
 
 import dataclasses
 import pathlib
@@ -9,17 +9,17 @@ import numpy as np
 from rnnseg import framing
 from rnnseg.data import IGNORE_LABEL, Source, pipeline
 from rnnseg.errors import UserError
-from rnnseg.loading import read_picture
+from rnnseg.loading import read_image
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture as a file takes it.
+class FittedImage:
+    """An image as a file takes it.
 
     Attributes:
       image: RGB, uint8 `(H, W, 3)`.
       label: class indices, uint8 `(H, W)`, or None.
-      shown: the (height, width) of the picture in it; below and to the right there is padding.
+      shown: the (height, width) of the image in it; below and to the right there is padding.
     """
 
     image: np.ndarray
@@ -27,8 +27,8 @@ class Picture:
     shown: tuple[int, int]
 
 
-def fit(image: np.ndarray, label: np.ndarray | None, size: tuple[int, int] | None) -> Picture:
-    """Fits a picture to a file's size as the runtime does, and its label with it.
+def fit(image: np.ndarray, label: np.ndarray | None, size: tuple[int, int] | None) -> FittedImage:
+    """Fits an image to a file's size as the runtime does, and its label with it.
 
     Args:
       image: RGB, uint8 `(h, w, 3)`.
@@ -36,32 +36,32 @@ def fit(image: np.ndarray, label: np.ndarray | None, size: tuple[int, int] | Non
       size: (height, width), in pixels; None leaves it as it is.
     """
     if size is None:
-        return Picture(image, label, image.shape[:2])
+        return FittedImage(image, label, image.shape[:2])
     image, shown = framing.fit(image, size, pipeline.MEAN_COLOR)
     if label is not None:
         full = np.full(size, IGNORE_LABEL, np.uint8)
         full[: shown[0], : shown[1]] = framing.nearest(label, shown)
         label = full
-    return Picture(image, label, shown)
+    return FittedImage(image, label, shown)
 
 
 def from_files(
     paths: Sequence[pathlib.Path], size: tuple[int, int] | None, limit: int
-) -> list[Picture]:
-    """Some of the pictures in files, evenly spread over them.
+) -> list[FittedImage]:
+    """Some of the images in files, evenly spread over them.
 
     Args:
       paths: of the files.
       size: as in `fit`.
       limit: how many at most.
     """
-    return [fit(read_picture(path), None, size) for path in paths[:: _step(len(paths), limit)]]
+    return [fit(read_image(path), None, size) for path in paths[:: _step(len(paths), limit)]]
 
 
 def from_source(
     source: Source, split: str, size: tuple[int, int] | None, limit: int
-) -> list[Picture]:
-    """Some of the pictures of a data set with their labels, evenly spread over a split.
+) -> list[FittedImage]:
+    """Some of the images of a data set with their labels, evenly spread over a split.
 
     Args:
       source: the data set.
@@ -70,7 +70,7 @@ def from_source(
       limit: how many at most.
 
     Raises:
-      UserError: no such split, an empty one, or a label of another size than its picture.
+      UserError: no such split, an empty one, or a label of another size than its image.
     """
     examples = source.read(split).shard(_step(source.require_split(split), limit), 0)
     found = []
@@ -79,7 +79,7 @@ def from_source(
     ).as_numpy_iterator():
         if image.shape[:2] != label.shape:
             raise UserError(
-                f"{name.decode()}: picture of {image.shape[:2]} and label of {label.shape} pixels"
+                f"{name.decode()}: image of {image.shape[:2]} and label of {label.shape} pixels"
             )
         found.append(fit(image, label, size))
     return found

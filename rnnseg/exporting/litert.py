@@ -14,7 +14,7 @@ def convert(model, size: tuple[int, int] | None) -> dict[str, bytes]:
 
     Args:
       model: a segmenter that computes in float32.
-      size: the pictures' (height, width), in pixels; None for any.
+      size: the images' (height, width), in pixels; None for any.
 
     Returns:
       Flat buffers by kind: "anytime", with a signature for each of `signatures.stage_functions` and

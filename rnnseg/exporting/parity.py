@@ -1,4 +1,4 @@
-"""How far exported files agree with the model that they come from, on real pictures."""
+"""How far exported files agree with the model that they come from, on real images."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnseg import metrics
-from rnnseg.exporting.fitting import Picture
+from rnnseg.exporting.fitting import FittedImage
 
 # The share of pixels that a file has to give the class that the model gives them.
 _EQUAL = {"float32": 0.9999, "float16": 0.995, "dynamic": 0.985, "int8": 0.97}
@@ -18,13 +18,13 @@ _WAYS_OUT = {
     "float32": "where the logit difference is small these pixels are as good as ties; where not, "
     "do not use this file",
     "float16": "use the float32 file",
-    "dynamic": "use the float16 file, or int8, which is calibrated on pictures",
-    "int8": "calibrate on more pictures (--limit), or use another file",
+    "dynamic": "use the float16 file, or int8, which is calibrated on images",
+    "int8": "calibrate on more images (--limit), or use another file",
 }
 
 
 class Prediction(NamedTuple):
-    """What came of one picture.
+    """What came of one image.
 
     Attributes:
       classes: class map, integers, `(H, W)`.
@@ -36,7 +36,7 @@ class Prediction(NamedTuple):
 
 
 Predictions = Mapping[int, Prediction]
-"""What came of one picture after each number of iterations."""
+"""What came of one image after each number of iterations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,15 +97,15 @@ class FileParity:
 
 
 def compare(
-    pictures: Sequence[Picture],
+    images: Sequence[FittedImage],
     expected: Sequence[Predictions],
     found: Iterable[Predictions],
     num_classes: int,
 ) -> tuple[Agreement, ...]:
-    """Compares a file's predictions with the model's, where the pictures are no padding.
+    """Compares a file's predictions with the model's, where the images are no padding.
 
     Args:
-      pictures: what was segmented; all with labels or all without.
+      images: what was segmented; all with labels or all without.
       expected: the model's predictions.
       found: the file's.
       num_classes: number of classes.
@@ -114,14 +114,14 @@ def compare(
       One for each number of iterations.
     """
     tallies = {number: _Tally(num_classes) for number in expected[0]}
-    for picture, model, file in zip(pictures, expected, found, strict=True):
+    for image, model, file in zip(images, expected, found, strict=True):
         for number, tally in tallies.items():
-            tally.add(picture, model[number], file[number])
+            tally.add(image, model[number], file[number])
     return tuple(tally.agreement(number) for number, tally in sorted(tallies.items()))
 
 
 class _Tally:
-    """What is counted over the pictures after one number of iterations."""
+    """What is counted over the images after one number of iterations."""
 
     def __init__(self, num_classes: int):
         self._equal = self._pixels = 0
@@ -130,19 +130,17 @@ class _Tally:
             name: np.zeros((num_classes, num_classes), np.int64) for name in ("model", "file")
         }
 
-    def add(self, picture: Picture, model: Prediction, file: Prediction) -> None:
-        part = tuple(slice(side) for side in picture.shown)
+    def add(self, image: FittedImage, model: Prediction, file: Prediction) -> None:
+        part = tuple(slice(side) for side in image.shown)
         maps = {"model": model.classes[part], "file": file.classes[part]}
         self._equal += np.count_nonzero(maps["model"] == maps["file"])
         self._pixels += maps["model"].size
         if file.canvas is not None:
             difference = float(np.abs(model.canvas - file.canvas).max())
             self._difference = max(self._difference or 0.0, difference)
-        if picture.label is not None:
+        if image.label is not None:
             for name, confusion in self._confusion.items():
-                confusion += metrics.confusion_matrix(
-                    picture.label[part], maps[name], len(confusion)
-                )
+                confusion += metrics.confusion_matrix(image.label[part], maps[name], len(confusion))
 
     def agreement(self, iterations: int) -> Agreement:
         labelled = self._confusion["model"].any()
@@ -164,13 +162,13 @@ class Parity:
     """How all files agree with the model.
 
     Attributes:
-      checked_on: the pictures, for people.
-      pictures: how many.
+      checked_on: the images, for people.
+      images: how many.
       files: one a file.
     """
 
     checked_on: str
-    pictures: int
+    images: int
     files: tuple[FileParity, ...]
 
     def missed(self) -> list[str]:
@@ -185,7 +183,7 @@ class Parity:
         """All numbers, for people."""
         width = max(len(each.file) for each in self.files)
         lines = [
-            f"{self.checked_on}: {self.pictures} pictures; beside the model in float32",
+            f"{self.checked_on}: {self.images} images; beside the model in float32",
             "",
             f"{'file':{width}s}  iterations  equal pixels %  target %  logit difference  mIoU %  "
             "model's",
@@ -211,7 +209,7 @@ class Parity:
         """The same as plain numbers."""
         return {
             "checked_on": self.checked_on,
-            "pictures": self.pictures,
+            "images": self.images,
             "files": [dataclasses.asdict(each) | {"target": each.target} for each in self.files],
             "missed": self.missed(),
         }

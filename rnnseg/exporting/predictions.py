@@ -1,4 +1,4 @@
-"""What a model and the files made of it say of pictures."""
+"""What a model and the files made of it say of images."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg import reading
 from rnnseg.exporting import processes
-from rnnseg.exporting.fitting import Picture
+from rnnseg.exporting.fitting import FittedImage
 from rnnseg.exporting.parity import Prediction, Predictions
 from rnnseg.interpreters import Stages
 from rnnseg.model_info import ModelInfo
@@ -26,7 +26,7 @@ def numbers(recurrent: bool) -> tuple[int, ...]:
 
 
 def of_model(model) -> Callable[[np.ndarray], Predictions]:
-    """What the model itself says of a picture, uint8 `(H, W, 3)`."""
+    """What the model itself says of an image, uint8 `(H, W, 3)`."""
     trace = tf.function(
         model.trace,
         input_signature=[
@@ -51,14 +51,14 @@ def of_model(model) -> Callable[[np.ndarray], Predictions]:
 
 
 def of_file(path: str | os.PathLike) -> Callable[[np.ndarray], Predictions]:
-    """What a LiteRT file says of a picture, uint8 `(H, W, 3)`, by its own signatures."""
+    """What a LiteRT file says of an image, uint8 `(H, W, 3)`, by its own signatures."""
     info = ModelInfo.load(path)
     predict = _whole(path, info) if info.kind == "segment" else _step_by_step(path, info)
     return lambda image: dict(predict(image[np.newaxis]))
 
 
 def _whole(path, info: ModelInfo):
-    """Predictions by `segment`, of pictures `(1, H, W, 3)`."""
+    """Predictions by `segment`, of images `(1, H, W, 3)`."""
     segment = Interpreter(str(path), num_threads=os.cpu_count()).get_signature_runner("segment")
 
     def predict(image):
@@ -71,7 +71,7 @@ def _whole(path, info: ModelInfo):
 
 
 def _step_by_step(path, info: ModelInfo):
-    """Predictions by `encode`, `refine` and `read`, of pictures `(1, H, W, 3)`."""
+    """Predictions by `encode`, `refine` and `read`, of images `(1, H, W, 3)`."""
     stages = Stages(str(path), info, os.cpu_count())
 
     def canvases(image):
@@ -94,17 +94,17 @@ def _step_by_step(path, info: ModelInfo):
 
 
 def of_saved_model(
-    folder: str | os.PathLike, pictures: Sequence[Picture], info: ModelInfo
+    folder: str | os.PathLike, images: Sequence[FittedImage], info: ModelInfo
 ) -> dict[str, list[Predictions]]:
-    """What a SavedModel says of pictures where it is served without rnnseg.
+    """What a SavedModel says of images where it is served without rnnseg.
 
     Args:
       folder: of the SavedModel.
-      pictures: to segment.
+      images: to segment.
       info: of the model.
 
     Returns:
-      The predictions of all pictures by `segment`, and those by `encode`, `refine` and `read`.
+      The predictions of all images by `segment`, and those by `encode`, `refine` and `read`.
 
     Raises:
       rnnseg.exporting.processes.ProcessError: it cannot be served.
@@ -113,8 +113,8 @@ def of_saved_model(
     with tempfile.TemporaryDirectory() as exchange:
         exchange = pathlib.Path(exchange)
         (exchange / "start.json").write_text(json.dumps(info.initial))
-        for index, picture in enumerate(pictures):
-            np.save(exchange / f"{index:06d}.npy", picture.image[np.newaxis])
+        for index, image in enumerate(images):
+            np.save(exchange / f"{index:06d}.npy", image.image[np.newaxis])
         processes.run("serve", folder, exchange, ",".join(map(str, asked)))
         whole, steps = [], []
         for path in sorted(exchange.glob("*.npz")):

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnseg.errors import UserError
 from rnnseg.exporting import litert, processes
-from rnnseg.exporting.fitting import Picture
+from rnnseg.exporting.fitting import FittedImage
 
 KINDS = ("float16", "dynamic", "int8")
 """Weights as float16; weights of products as int8; the encoder, but for its ends, in int8.
@@ -18,14 +18,14 @@ What of the int8 file is not the encoder's middle is as in the dynamic one.
 
 
 def quantize(
-    files: Mapping[str, bytes], kind: str, pictures: Sequence[Picture]
+    files: Mapping[str, bytes], kind: str, images: Sequence[FittedImage]
 ) -> dict[str, bytes]:
     """Quantizes LiteRT files; canvas and cell state stay float32.
 
     Args:
       files: flat buffers in float32, "anytime" and "segment".
       kind: one of `KINDS`.
-      pictures: to calibrate int8 on; the others need none.
+      images: to calibrate int8 on; the others need none.
 
     Returns:
       The quantized ones.
@@ -38,8 +38,8 @@ def quantize(
         for name, file in files.items():
             (folder / name).write_bytes(file)
         if kind == "int8":
-            for index, picture in enumerate(pictures):
-                np.save(folder / f"{index:06d}.npy", picture.image[np.newaxis])
+            for index, image in enumerate(images):
+                np.save(folder / f"{index:06d}.npy", image.image[np.newaxis])
         try:
             processes.run("quantize", kind, folder)
         except processes.ProcessError as error:

@@ -10,7 +10,7 @@ from rnnseg.exporting import signatures
 
 
 def export(model, folder: str | os.PathLike) -> None:
-    """Writes a SavedModel for pictures of any size, any number of one size at a time.
+    """Writes a SavedModel for images of any size, any number of one size at a time.
 
     Its signatures are those of `signatures.stage_functions` and `segment(image, iterations) ->
     classes, confidence`: int32 class maps and the probability of their classes, float32 of 0-1,

@@ -26,13 +26,13 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
 
     `encode(image) -> prepared`; `refine(prepared, canvas, h_0, c_0, …) -> canvas, h_0, c_0, …`, one
     iteration; `read(canvas) -> classes`; `seed(classes) -> canvas`. Where the size is any, `read`
-    takes the picture's `size` too, int32 `(2,)`, which a canvas does not tell. Of a feed-forward
+    takes the image's `size` too, int32 `(2,)`, which a canvas does not tell. Of a feed-forward
     model `encode` gives the canvas, and there is neither `refine` nor `seed`.
 
     Args:
       model: a segmenter that computes in float32.
-      size: the pictures' (height, width), in pixels; None for any.
-      batch: how many pictures at a time; None for any number.
+      size: the images' (height, width), in pixels; None for any.
+      batch: how many images at a time; None for any number.
 
     Returns:
       One traced `tf.function` for each name. It takes tensors by name and gives a dictionary of
@@ -83,9 +83,9 @@ def segment_function(model, size: tuple[int, int] | None, batch: int | None, out
 
     Args:
       model: a segmenter that computes in float32.
-      size: the pictures' (height, width), in pixels; None for any.
-      batch: how many pictures at a time; None for any number.
-      outputs: function of the canvas and the pictures' size that gives what comes out, by name.
+      size: the images' (height, width), in pixels; None for any.
+      batch: how many images at a time; None for any number.
+      outputs: function of the canvas and the images' size that gives what comes out, by name.
 
     Returns:
       A traced `tf.function`; less than one iteration counts as one.
@@ -103,7 +103,7 @@ def segment_function(model, size: tuple[int, int] | None, batch: int | None, out
 
 
 def image_spec(size: tuple[int, int] | None, batch: int | None) -> tf.TensorSpec:
-    """What pictures are: uint8 RGB, `(batch, height, width, 3)`."""
+    """What images are: uint8 RGB, `(batch, height, width, 3)`."""
     return tf.TensorSpec((batch, *(size or (None, None)), 3), tf.uint8, "image")
 
 

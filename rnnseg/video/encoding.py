@@ -61,12 +61,12 @@ class VideoFile:
         image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
             self._begin(*image.shape[:2])
-        picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
             self._stream.width, self._stream.height, "yuv420p", dst_colorspace=Colorspace.ITU709
         )
         self._last = max(round(time / self._time_base), self._last + 1)
-        picture.pts, picture.time_base = self._last, self._time_base
-        self._container.mux(self._stream.encode(picture))
+        frame.pts, frame.time_base = self._last, self._time_base
+        self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
             self._sound.copy(time)
 

@@ -83,7 +83,7 @@ class KerasEngine:
         if "canvas" in initial:
             self.start = initial["canvas"].numpy()
         self._model = model
-        picture = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        image_spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
         number = tf.TensorSpec((), tf.int32)
         logits = tf.TensorSpec((None, None, None, model.num_classes), tf.float32)
 
@@ -92,7 +92,7 @@ class KerasEngine:
 
         self._blank, self._seeded = (
             tf.function(canvas, input_signature=signature, autograph=False)
-            for signature in ([picture, number], [picture, number, logits])
+            for signature in ([image_spec, number], [image_spec, number, logits])
         )
 
     def spacing(self, frame):
@@ -101,7 +101,7 @@ class KerasEngine:
 
     def run(self, frame, iterations, seed):
         """As in `Engine`."""
-        self._model.check_picture(*frame.shape[:2])
+        self._model.check_image(*frame.shape[:2])
         image = frame[np.newaxis]
         if seed is None:
             canvas = self._blank(image, np.int32(iterations))

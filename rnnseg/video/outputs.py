@@ -1,4 +1,4 @@
-"""Writing what was seen in a video: as a video again, or as a folder of pictures."""
+"""Writing what was seen in a video: as a video again, or as a folder of images."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def open_output(
     Args:
       path: ends in .mp4, or is a folder, new or empty.
       source: where the frames come from, for their rate, their audio, and its problems.
-      view: "overlay", "side" (the picture and the classes side by side) or "classes", all in class
+      view: "overlay", "side" (the image and the classes side by side) or "classes", all in class
         colours; None: overlay in a video, classes in a folder. Classes in a folder are palette
         PNGs: the index of a pixel is its class.
       overwrite: whether a video that is there already is replaced.

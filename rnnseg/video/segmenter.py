@@ -109,7 +109,7 @@ class VideoSegmenter:
           UserError: not such a frame, or one that is smaller than an output stride.
         """
         start = time.perf_counter()
-        frame = framing.check_picture(frame)
+        frame = framing.check_image(frame)
         glance = self._motions.Glance(frame)
         goes_on = self._glance is not None and self._glance.size == glance.size
         cut = goes_on and self._is_cut(glance)

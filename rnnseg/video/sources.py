@@ -1,4 +1,4 @@
-"""Frames of a video file, of a webcam, or of a folder of pictures, one at a time."""
+"""Frames of a video file, of a webcam, or of a folder of images, one at a time."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 
 from rnnseg.errors import UserError
 
-# What pictures of a folder are played at, and a file or a webcam that does not say.
+# What images of a folder are played at, and a file or a webcam that does not say.
 _USUAL_RATE = Fraction(25)
 
 # Of most formats, a file's own account of its length may be off by some frames; more than this is
@@ -67,7 +67,7 @@ class Source:
 
 @contextlib.contextmanager
 def open_frames(name: str | os.PathLike) -> Iterator[Source]:
-    """Opens a video file, a folder of pictures (by name, numbers by value), or a webcam.
+    """Opens a video file, a folder of images (by name, numbers by value), or a webcam.
 
     Args:
       name: a path, or a webcam's number such as "0".
@@ -86,7 +86,7 @@ def open_frames(name: str | os.PathLike) -> Iterator[Source]:
             yield source
     else:
         raise UserError(
-            f"{name}: no such file; expected a video, a folder of pictures or a webcam's number"
+            f"{name}: no such file; expected a video, a folder of images or a webcam's number"
         )
 
 
@@ -140,8 +140,8 @@ def _file(path, container) -> Source:
         source.pixel_aspect = 1 / source.pixel_aspect
     start = Fraction(container.start_time or 0, av.time_base)
     source.frames = (
-        Frame(_upright(picture), when - start, f"{number:06d}")
-        for number, (picture, when) in enumerate(itertools.chain([first], decoded))
+        Frame(_upright(image), when - start, f"{number:06d}")
+        for number, (image, when) in enumerate(itertools.chain([first], decoded))
     )
     return source
 
@@ -161,7 +161,7 @@ def _decode(path, container, stream, source, seconds):
     """Decodes what can be, and in the end notes what is missing.
 
     Yields:
-      A picture, and when it is shown, in seconds by the file's own clock.
+      An image, and when it is shown, in seconds by the file's own clock.
     """
     number, whole, damaged, first, when = 0, 0, False, None, None
     packets = container.demux(stream)
@@ -170,19 +170,19 @@ def _decode(path, container, stream, source, seconds):
             packet = next(packets, None)
             if packet is None:
                 break
-            pictures = packet.decode()
+            frames = packet.decode()
         except av.FFmpegError:
             damaged = True  # one packet, or all that follow: the next one will tell
             continue
         whole += packet.size > 0 and not packet.is_corrupt
-        for picture in pictures:
-            if picture.pts is not None:
-                when = picture.pts * picture.time_base
+        for frame in frames:
+            if frame.pts is not None:
+                when = frame.pts * frame.time_base
             else:
                 when = Fraction(0) if when is None else when + 1 / source.rate
             first = when if first is None else first
             number += 1
-            yield picture, when
+            yield frame, when
     if first is None:
         return
     read = when - first + 1 / source.rate
@@ -202,24 +202,24 @@ def _decode(path, container, stream, source, seconds):
         )
 
 
-def _quarter_turns(picture) -> int:
-    """How often a picture has to be turned by 90 degrees against the clock to be upright."""
-    return round(picture.rotation / 90) % 4
+def _quarter_turns(frame) -> int:
+    """How often an image has to be turned by 90 degrees against the clock to be upright."""
+    return round(frame.rotation / 90) % 4
 
 
-def _upright(picture) -> np.ndarray:
-    image = picture.to_ndarray(format="rgb24")
+def _upright(frame) -> np.ndarray:
+    image = frame.to_ndarray(format="rgb24")
     # Segmenters know the world upright, so that a note of how to turn it is not enough.
-    return np.ascontiguousarray(np.rot90(image, _quarter_turns(picture)))
+    return np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
 
 
-# --- pictures and webcams ---
+# --- images and webcams ---
 
 
 def _folder(path) -> Source:
-    from rnnseg.loading import find_pictures, read_picture
+    from rnnseg.loading import find_images, read_image
 
-    files = sorted(find_pictures([str(path)]), key=lambda file: (_by_value(file.stem), file.stem))
+    files = sorted(find_images([str(path)]), key=lambda file: (_by_value(file.stem), file.stem))
     names = [file.stem for file in files]
     for earlier, later in itertools.pairwise(files):
         if earlier.stem == later.stem:
@@ -229,7 +229,7 @@ def _folder(path) -> Source:
     def frames():
         for number, (file, name) in enumerate(zip(files, names, strict=True)):
             try:
-                image = read_picture(file)
+                image = read_image(file)
             except UserError as error:
                 source.problems.append(f"{error}; left out")
                 continue

@@ -114,7 +114,7 @@ def test_head_trains_in_training_mode_alone():
     model.prepare(features, training=True)
     after = model.head.non_trainable_weights
     assert any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
-    # The mean over the picture has no statistics.
+    # The mean over the image has no statistics.
     assert model.head.image_level.batch_norm is None
 
 

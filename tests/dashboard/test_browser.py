@@ -150,7 +150,7 @@ def test_every_point_is_a_dot(tab):
     assert len(names) == 2 and len(find(tab, ".dot")) == len(ITERATIONS) + 1
     assert len(find(tab, ".dot[data-run$='rnn/val']")) == len(ITERATIONS)
     titles = [each.text for each in find(tab, ".axes .title")]
-    assert titles == ["multiply-adds a picture (G)", "mIoU (%)"]
+    assert titles == ["multiply-adds per image (G)", "mIoU (%)"]
 
 
 @pytest.mark.parametrize("width", [400, 1120, 1600])
@@ -209,7 +209,7 @@ def test_slider_changes_the_choice_and_the_words(tab, address):
 
 def test_milliseconds_take_the_place_of_multiply_adds(tab):
     find(tab, "input[value=milliseconds]")[0].click()
-    assert "time a picture (ms)" in [each.text for each in find(tab, ".axes .title")]
+    assert "time per image (ms)" in [each.text for each in find(tab, ".axes .title")]
     assert " ms: " in text(tab, "#verdict")
     assert len(find(tab, ".dot")) == len(ITERATIONS) + 1
 
@@ -283,7 +283,7 @@ def test_chosen_column_and_names_are_in_view(tab, window, iterations):
     assert column["x"] + column["width"] <= table["x"] + table["width"] + 1
 
 
-def test_without_pictures_the_classes_have_the_width(tab):
+def test_without_images_the_classes_have_the_width(tab):
     width = find(tab, ".columns")[0].rect["width"]
     classes = find(tab, "section[aria-label^=IoU]")[0]
     assert classes.rect["width"] < width / 2
@@ -292,17 +292,17 @@ def test_without_pictures_the_classes_have_the_width(tab):
         const [run, load] = [document.querySelector('#run'), window.fetch];
         window.fetch = async (...arguments) => {
           const comparisons = await (await load(...arguments)).json();
-          for (const each of comparisons[0].runs) each.pictures = [];
+          for (const each of comparisons[0].runs) each.images = [];
           return new Response(JSON.stringify(comparisons));
         };
         document.querySelector('.legend input').click();
         """
     )
     assert until(lambda: classes.rect["width"] == width)
-    assert "This run has no pictures." in text(tab, "section[aria-label=Pictures]")
+    assert "This run has no images." in text(tab, "section[aria-label=Images]")
 
 
-def test_pictures_follow_the_iterations(tab):
+def test_images_follow_the_iterations(tab):
     def shown():
         images = find(tab, ".layers img")
         loaded = "return arguments[0].every((image) => image.naturalWidth === 48)"
@@ -310,7 +310,7 @@ def test_pictures_follow_the_iterations(tab):
         return [image.get_attribute("src") for image in images]
 
     before = shown()
-    move(tab, "#picture-iterations", 0)
+    move(tab, "#image-iterations", 0)
     after = shown()
     assert before[1] != after[1] and before[0] == after[0] and before[2:] == after[2:]
     assert "after n = 1" in text(tab, "figcaption")

@@ -36,7 +36,7 @@ def test_the_last_evaluation_is_of_the_trained_model(trained):
     assert run["name"] == "speed_accuracy" and run["step"] == 2
     expected = Evaluator(model, range(1, 5))(tiny_source(), "val", progress=False)
     assert [point["miou"] for point in run["points"]] == list(expected.miou)
-    assert len(run["pictures"]) == 3
+    assert len(run["images"]) == 3
 
 
 def test_every_so_many_epochs_and_the_last(trained):

@@ -35,7 +35,7 @@ def test_data_are_json(get):
     assert response.status_code == 200 and response.mimetype == "application/json"
     (comparison,) = json.loads(response.data)
     (run,) = comparison["runs"]
-    assert run["name"] == "a&b" and len(run["points"]) == 2 and len(run["pictures"]) == 3
+    assert run["name"] == "a&b" and len(run["points"]) == 2 and len(run["images"]) == 3
 
 
 def test_hidden_runs_are_on_no_frontier(get):
@@ -43,9 +43,9 @@ def test_hidden_runs_are_on_no_frontier(get):
     assert comparison["runs"][0]["hidden"] and not comparison["frontier"]["gmacs"]
 
 
-def test_blobs_are_pictures(get):
-    (picture, *_) = get("/data").json[0]["runs"][0]["pictures"]
-    kinds = {picture["image"]: "image/jpeg", picture["maps"][1]: "image/png"}
+def test_blobs_are_images(get):
+    (image, *_) = get("/data").json[0]["runs"][0]["images"]
+    kinds = {image["image"]: "image/jpeg", image["maps"][1]: "image/png"}
     for key, kind in kinds.items():
         response = get("/blob", key=key)
         assert response.mimetype == kind
@@ -59,7 +59,7 @@ def test_other_blobs_are_refused():
             return b"<script>alert(1)</script>"
 
     app = plugin.SpeedAccuracyPlugin(TBContext(data_provider=Provider())).get_plugin_apps()["/blob"]
-    with pytest.raises(Exception, match="no picture"):
+    with pytest.raises(Exception, match="no image"):
         Client(app).get("/blob?key=x")
     with pytest.raises(Exception, match="no key"):
         Client(app).get("/blob")

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from rnnseg import data
 from rnnseg.dashboard import validation
-from rnnseg.data.pipeline import evaluation_pictures
+from rnnseg.data.pipeline import evaluation_images
 from rnnseg.errors import UserError
 from tests.models import make_model
 from tests.sources import halves, tiny_source
@@ -42,20 +42,20 @@ def test_names_are_opened(model):
         lambda images, labels: tf.data.Dataset.from_tensor_slices((images, labels)),
         lambda images, labels: tf.data.Dataset.from_tensor_slices((images, labels)).batch(2),
     ],
-    ids=["arrays", "floats", "pictures", "batches"],
+    ids=["arrays", "floats", "images", "batches"],
 )
-def test_pictures_in_memory_come_out_unchanged(model, form):
+def test_images_in_memory_come_out_unchanged(model, form):
     images, labels = arrays()
     source, split = validation.open_validation(form(images, labels), model)
     assert source.split_sizes == {split: 3}
     assert source.class_names == model.class_names
     for _ in range(2):  # it can be read again
-        found = list(evaluation_pictures(source, split).as_numpy_iterator())
+        found = list(evaluation_images(source, split).as_numpy_iterator())
         np.testing.assert_array_equal(np.stack([each[0] for each in found]), images)
         np.testing.assert_array_equal(np.stack([each[1] for each in found]), labels)
 
 
-def test_pictures_of_several_sizes(model):
+def test_images_of_several_sizes(model):
     examples = halves(1) + halves(2, 33, 50)
     pairs = tf.data.Dataset.from_generator(
         lambda: iter(examples),
@@ -65,7 +65,7 @@ def test_pictures_of_several_sizes(model):
         ),
     )
     source, split = validation.open_validation(pairs, model)
-    found = [image.shape for image, *_ in evaluation_pictures(source, split).as_numpy_iterator()]
+    found = [image.shape for image, *_ in evaluation_images(source, split).as_numpy_iterator()]
     assert found == [(40, 48, 3), (33, 50, 3), (33, 50, 3)]
 
 

@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_g
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
 from rnnseg import profiles
-from rnnseg.dashboard import pictures, write_evaluation, writing
+from rnnseg.dashboard import images, write_evaluation, writing
 from rnnseg.evaluation import Evaluator
 from tests.dashboard.logdirs import CONTEXT, comparisons, open_provider, scalars
 from tests.models import make_lively_model
@@ -40,8 +40,8 @@ def evaluation(evaluator, source):
 
 @pytest.fixture(scope="module")
 def strips(evaluator, source):
-    some = pictures.read_pictures(source, "val", 2)
-    return [pictures.make_strip(evaluator, each, source.class_colors) for each in some]
+    some = images.read_images(source, "val", 2)
+    return [images.make_strip(evaluator, each, source.class_colors) for each in some]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def logdir(tmp_path, evaluation, evaluator, strips):
 
 def test_what_is_read_is_what_was_evaluated(logdir, evaluation, source):
     (comparison,) = comparisons(logdir)
-    assert (comparison["data"], comparison["split"], comparison["pictures"]) == ("tiny", "val", 3)
+    assert (comparison["data"], comparison["split"], comparison["images"]) == ("tiny", "val", 3)
     (run,) = comparison["runs"]
     assert run["name"] == "run" and run["step"] == 3 and not run["hidden"]
     assert tuple(run["class_names"]) == source.class_names
@@ -89,7 +89,7 @@ def test_times_of_several_machines_have_no_frontier(logdir, evaluation, evaluato
     assert comparison["frontier"]["milliseconds"]
 
 
-def test_other_pictures_are_another_comparison(logdir, evaluation, evaluator):
+def test_other_images_are_another_comparison(logdir, evaluation, evaluator):
     test = dataclasses.replace(evaluation, split="test")
     write_evaluation(logdir / "tested", test, evaluator.model)
     assert {each["split"]: len(each["runs"]) for each in comparisons(logdir)} == {
@@ -98,9 +98,9 @@ def test_other_pictures_are_another_comparison(logdir, evaluation, evaluator):
     }
 
 
-def test_pictures_hold_label_and_class_maps(logdir, evaluator, source):
+def test_images_hold_label_and_class_maps(logdir, evaluator, source):
     (comparison,) = comparisons(logdir)
-    shown = comparison["runs"][0]["pictures"]
+    shown = comparison["runs"][0]["images"]
     assert [each["name"] for each in shown] == ["val_0", "val_2"]
     provider = open_provider(logdir)
 
@@ -120,11 +120,11 @@ def test_pictures_hold_label_and_class_maps(logdir, evaluator, source):
     assert set(map(tuple, colors.reshape(-1, 3))) <= set(source.class_colors)
 
 
-def test_large_pictures_are_drawn_smaller(evaluator):
-    large = pictures.Picture(
+def test_large_images_are_drawn_smaller(evaluator):
+    large = images.Image(
         "large", np.zeros((100, 1300, 3), np.uint8), np.zeros((100, 1300), np.uint8)
     )
-    strip = pictures.make_strip(evaluator, large, [(0, 0, 0)] * 3)
+    strip = images.make_strip(evaluator, large, [(0, 0, 0)] * 3)
     for file in (strip.image, strip.label, *strip.maps):
         assert Image.open(io.BytesIO(file)).size == (640, 49)
 
@@ -140,12 +140,12 @@ def test_the_latest_evaluation_counts(logdir, evaluation, evaluator, strips):
     )
     write_evaluation(logdir / "run", fewer, evaluator.model, step=3)
     (run,) = comparisons(logdir)[0]["runs"]
-    assert len(run["points"]) == 2 and run["pictures"] == []
+    assert len(run["points"]) == 2 and run["images"] == []
     curve = scalars(logdir, os.path.join("run", "iterations"))["speed_accuracy/mIoU_percent"]
     assert [step for step, _ in curve] == [1, 2]
     write_evaluation(logdir / "run", evaluation, evaluator.model, strips, step=7)
     (run,) = comparisons(logdir)[0]["runs"]
-    assert run["step"] == 7 and len(run["points"]) == 3 and len(run["pictures"]) == 2
+    assert run["step"] == 7 and len(run["points"]) == 3 and len(run["images"]) == 2
     history = scalars(logdir, "run")["operating_point/mIoU_percent"]
     assert [step for step, _ in history] == [3, 7]
 

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from rnnseg.data.classes import table_from_rows
-from rnnseg.data.convert import encode_labels, is_identity, lookup_table, picture_name
+from rnnseg.data.convert import encode_labels, image_name, is_identity, lookup_table
 from rnnseg.errors import UserError
 
 CLASSES = table_from_rows(
@@ -65,6 +65,6 @@ def test_no_label_is_left_for_strays():
         ("", "t_00012"),
     ],
 )
-def test_names_of_pictures(file_name, name):
-    found = picture_name(tf.constant(file_name), "t", tf.constant(12, tf.int64))
+def test_names_of_images(file_name, name):
+    found = image_name(tf.constant(file_name), "t", tf.constant(12, tf.int64))
     assert found.numpy().decode() == name

@@ -93,8 +93,8 @@ def test_no_such_file(tmp_path):
 @pytest.mark.parametrize("kind", ["garden", "build"])
 def test_other_classes_and_splits_of_records(describe, tmp_path, kind):
     """The same merging of classes and cutting of splits, whatever the records are."""
-    pictures = halves(5)
-    _write(kind, tmp_path / "records", pictures)
+    images = halves(5)
+    _write(kind, tmp_path / "records", images)
     path = describe(
         {
             "data": "records",
@@ -106,7 +106,7 @@ def test_other_classes_and_splits_of_records(describe, tmp_path, kind):
     assert source.name == "records"
     assert source.class_names == ("side", "sky")
     assert source.split_sizes == {"train": 3, "val": 2}
-    expected = {image.tobytes(): label for image, label in pictures}
+    expected = {image.tobytes(): label for image, label in images}
     elements = [each for split in source.split_sizes for each in source.read(split)]
     assert len(elements) == 5
     for element in elements:
@@ -117,13 +117,13 @@ def test_other_classes_and_splits_of_records(describe, tmp_path, kind):
         assert set(label.flat) <= {0, 1, 255}
 
 
-def _write(kind, folder, pictures):
+def _write(kind, folder, images):
     from PIL import Image
 
     from data_prep.to_garden import write_garden
 
     if kind == "garden":
-        write_garden(make_source({"train": pictures}), "tiny", folder, shards=2)
+        write_garden(make_source({"train": images}), "tiny", folder, shards=2)
         return
     from click.testing import CliRunner
 
@@ -132,8 +132,8 @@ def _write(kind, folder, pictures):
     inputs = folder.parent / "inputs"
     for name, column in (("images", 0), ("masks", 1)):
         (inputs / name).mkdir(parents=True)
-        for index, picture in enumerate(pictures):
-            Image.fromarray(picture[column]).save(inputs / name / f"{index}.png")
+        for index, image in enumerate(images):
+            Image.fromarray(image[column]).save(inputs / name / f"{index}.png")
     (inputs / "classes.txt").write_text("left\nright\ntop\n")
     arguments = ["--images", inputs / "images", "--masks", inputs / "masks", "--processes", 1]
     arguments += ["--classes", inputs / "classes.txt", "--ignore", 255, "--out", folder]

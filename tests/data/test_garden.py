@@ -15,7 +15,7 @@ from rnnseg.palette import default_colors
 from tests.sources import encode, halves
 
 IMAGE, LABEL = "image/encoded", "image/segmentation/class/encoded"
-PICTURES = halves(7)
+IMAGES = halves(7)
 
 
 def record(image, label, **more):
@@ -35,14 +35,14 @@ def write(path, records):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five pictures of train in two files, two of val without names; three classes."""
+    """Five images of train in two files, two of val without names; three classes."""
     records = [
-        record(*picture, **{"image/filename": f"street.{index}.jpg".encode()})
-        for index, picture in enumerate(PICTURES[:5])
+        record(*image, **{"image/filename": f"street.{index}.jpg".encode()})
+        for index, image in enumerate(IMAGES[:5])
     ]
     write(tmp_path / "train-00000-of-00002.tfrecord", records[:3])
     write(tmp_path / "train-00001-of-00002.tfrecord", records[3:])
-    write(tmp_path / "val-00000-of-00001.tfrecord", [record(*each) for each in PICTURES[5:]])
+    write(tmp_path / "val-00000-of-00001.tfrecord", [record(*each) for each in IMAGES[5:]])
     (tmp_path / "classes.txt").write_text("left\nright\ntop\n")
     return tmp_path
 
@@ -60,7 +60,7 @@ def test_records_as_they_are(folder):
     train, val = read(source, "train"), read(source, "val")
     assert [each["name"] for each in train] == [b"street.%d" % index for index in range(5)]
     assert [each["name"] for each in val] == [b"val_00000", b"val_00001"]
-    for element, (image, label) in zip(train + val, PICTURES, strict=True):
+    for element, (image, label) in zip(train + val, IMAGES, strict=True):
         assert element["image"] == encode(image) and element["label"] == encode(label)
 
 
@@ -73,7 +73,7 @@ def test_colours_and_values_of_the_classes(folder):
     assert source.class_names == ("side", "sky")
     assert source.class_colors == ((1, 2, 3), (7, 8, 9))
     expected = np.array([0, 0, 255])
-    for element, (image, label) in zip(read(source, "train"), PICTURES[:5], strict=True):
+    for element, (image, label) in zip(read(source, "train"), IMAGES[:5], strict=True):
         decoded_image, decoded_label = decode(element)
         np.testing.assert_array_equal(decoded_image, image)
         known = label != 255
@@ -82,11 +82,11 @@ def test_colours_and_values_of_the_classes(folder):
 
 
 def test_other_keys(folder):
-    """The masks as pictures; the pictures cannot be masks."""
+    """The masks as images; the images cannot be masks."""
     classes = table_from_rows([{"name": "a"}, {"name": "b"}], "here")
     source = open_garden(folder, Selection(image=LABEL, classes=classes))
     assert source.class_names == ("a", "b")
-    assert [each["image"] for each in read(source, "val")] == [encode(m) for _, m in PICTURES[5:]]
+    assert [each["image"] for each in read(source, "val")] == [encode(m) for _, m in IMAGES[5:]]
     with pytest.raises(UserError, match="8-bit grey PNG"):
         open_garden(folder, Selection(label=IMAGE))
 
@@ -95,8 +95,8 @@ def test_parts_of_splits(folder):
     selection = Selection(splits={"a": "train[3:]+val", "b": "train[:60%]"})
     source = open_garden(folder, selection)
     assert source.split_sizes == {"a": 4, "b": 3}
-    assert [each["image"] for each in read(source, "a")] == [encode(i) for i, _ in PICTURES[3:]]
-    assert [each["image"] for each in read(source, "b")] == [encode(i) for i, _ in PICTURES[:3]]
+    assert [each["image"] for each in read(source, "a")] == [encode(i) for i, _ in IMAGES[3:]]
+    assert [each["image"] for each in read(source, "b")] == [encode(i) for i, _ in IMAGES[:3]]
 
 
 @pytest.mark.parametrize("spec", ["test", "train[a:]", "train[:99]"])
@@ -174,10 +174,10 @@ def test_records_of_something_else(folder):
 
 
 def test_a_mask_with_a_palette(folder):
-    mask = Image.fromarray(PICTURES[0][1]).convert("P")
+    mask = Image.fromarray(IMAGES[0][1]).convert("P")
     file = io.BytesIO()
     mask.save(file, "PNG")
-    example = record(*PICTURES[0], **{LABEL: file.getvalue()})
+    example = record(*IMAGES[0], **{LABEL: file.getvalue()})
     write(folder / "val-00000-of-00001.tfrecord", [example])
     with pytest.raises(UserError, match="grey PNG; expected .* without a palette"):
         open_source(str(folder))

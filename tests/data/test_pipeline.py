@@ -10,14 +10,14 @@ from rnnseg.data.pipeline import (
     Augmentation,
     decode,
     decode_augmented,
-    evaluation_pictures,
+    evaluation_images,
     training_batches,
 )
 from tests.sources import encode, halves, make_source, tiny_source
 
 
 def coordinates(height, width):
-    """A picture that says where each of its pixels was: red is the row, green the column."""
+    """An image that says where each of its pixels was: red is the row, green the column."""
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows, columns, np.full_like(rows, 7)], -1).astype(np.uint8)
     return image, (rows // 4 * 16 + columns // 4).astype(np.uint8)
@@ -61,7 +61,7 @@ def nearest(label, height, width):
     return label[rows[:, None], columns]
 
 
-def test_a_crop_is_a_part_of_the_picture_or_its_mirror():
+def test_a_crop_is_a_part_of_the_image_or_its_mirror():
     image, label = coordinates(60, 50)
     mirrored = 0
     for seed in range(40):
@@ -86,20 +86,20 @@ def test_every_part_can_be_cropped():
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.7, 2.0])
-def test_scaled_labels_lie_on_scaled_pictures(factor):
+def test_scaled_labels_lie_on_scaled_images(factor):
     image, label = coordinates(64, 64)
     scale = (factor, factor)
     for seed in range(20):
         crop, crop_label = augmented(image, label, seed, crop=(24, 24), scale=scale, flip=False)
         rows, columns = crop[..., 0].astype(float), crop[..., 1].astype(float)
         assert np.ptp(columns) == pytest.approx(24 / factor, abs=2)
-        # The label names blocks of 4x4 pixels: it must name where the picture says it is.
+        # The label names blocks of 4x4 pixels: it must name where the image says it is.
         inside = (np.abs(rows % 4 - 1.5) < 0.9) & (np.abs(columns % 4 - 1.5) < 0.9)
         expected = (rows // 4 * 16 + columns // 4)[inside]
         assert np.mean(crop_label[inside] == expected) > 0.97
 
 
-def test_small_pictures_are_padded_with_mean_and_ignore():
+def test_small_images_are_padded_with_mean_and_ignore():
     image, label = coordinates(20, 30)
     crop, crop_label = augmented(image, label, 1, crop=(64, 48), scale=(1, 1), flip=False)
     inside = crop_label != 255
@@ -152,13 +152,13 @@ def test_scaling_mirroring_and_padding_agree_with_numpy(size):
     ],
     ids=lambda options: " ".join(map(str, options.values())),
 )
-def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_picture(options):
+def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_image(options):
     options = dict(options)
-    picture = Image.fromarray(photo(85, 121)).convert(options.pop("mode", "RGB"))
-    jpeg = encode_as(picture, "JPEG", quality=85, **options)
+    example = Image.fromarray(photo(85, 121)).convert(options.pop("mode", "RGB"))
+    jpeg = encode_as(example, "JPEG", quality=85, **options)
     label = encode(np.zeros((85, 121), np.uint8))
     whole = decode({"image": jpeg, "label": label})[0].numpy()
-    assert np.abs(whole - np.asarray(picture.convert("RGB"), float)).mean() < 60
+    assert np.abs(whole - np.asarray(example.convert("RGB"), float)).mean() < 60
     for crop, scale in (((33, 29), (1, 1)), ((60, 70), (0.5, 2.0)), ((85, 121), (1, 1))):
         augmentation = Augmentation(crop, scale)
         function = tf.function(
@@ -175,10 +175,10 @@ def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_picture(options):
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
 def test_png_of_every_kind_is_cropped_as_rgb(mode):
-    picture = Image.fromarray(photo(30, 40)).convert(mode)
+    example = Image.fromarray(photo(30, 40)).convert(mode)
     label = np.zeros((30, 40), np.uint8)
-    example = {"image": encode_as(picture, "PNG"), "label": encode(label)}
-    expected = np.asarray(picture.convert("RGB"))
+    example = {"image": encode_as(example, "PNG"), "label": encode(label)}
+    expected = np.asarray(example.convert("RGB"))
     np.testing.assert_array_equal(decode(example)[0], expected)
     for seed in range(5):
         augmentation = Augmentation((17, 19), (0.6, 1.8))
@@ -189,7 +189,7 @@ def test_png_of_every_kind_is_cropped_as_rgb(mode):
 
 
 @pytest.mark.parametrize("seed", [4, None])
-def test_batches_hold_every_picture_once_an_epoch(seed):
+def test_batches_hold_every_image_once_an_epoch(seed):
     images = [np.full((8, 8, 3), value, np.uint8) for value in range(10)]
     source = make_source({"train": [(image, image[..., 0] % 3) for image in images]})
     batches, steps = training_batches(
@@ -202,7 +202,7 @@ def test_batches_hold_every_picture_once_an_epoch(seed):
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_pictures_that_fill_no_batch_are_left_out_of_their_epoch():
+def test_images_that_fill_no_batch_are_left_out_of_their_epoch():
     images = [np.full((8, 8, 3), value, np.uint8) for value in range(7)]
     source = make_source({"train": [(image, image[..., 0] % 3) for image in images]})
     batches, steps = training_batches(
@@ -235,10 +235,10 @@ def test_a_seed_repeats_everything_and_a_later_start_goes_on():
     np.testing.assert_array_equal(first[2 * 2 :], images(first_epoch=2))
 
 
-def test_evaluation_pictures_are_native_and_in_order():
+def test_evaluation_images_are_native_and_in_order():
     examples = halves(2, 40, 48) + halves(1, 31, 57)
     source = make_source({"val": examples})
-    found = list(evaluation_pictures(source, "val").as_numpy_iterator())
+    found = list(evaluation_images(source, "val").as_numpy_iterator())
     for (image, label), (expected_image, expected_label) in zip(
         [each[:2] for each in found], examples, strict=True
     ):
@@ -252,9 +252,9 @@ def test_wrong_use_is_named():
     with pytest.raises(UserError, match="batch size 3: expected 1 to 2"):
         training_batches(source, "train", 3, Augmentation((8, 8)), 1)
     with pytest.raises(UserError, match="has no split 'test'; it has train, val"):
-        evaluation_pictures(source, "test")
+        evaluation_images(source, "test")
     with pytest.raises(UserError, match="split 'val' of tiny is empty"):
-        evaluation_pictures(source, "val")
+        evaluation_images(source, "val")
     with pytest.raises(UserError, match="scale 2-1"):
         Augmentation((8, 8), (2, 1))
     with pytest.raises(UserError, match="crop 0x8"):

@@ -62,9 +62,9 @@ def test_what_is_read_is_what_lies_in_the_folders(built):
 
 
 def test_what_is_read_fits_the_pipeline(built):
-    from rnnseg.data.pipeline import evaluation_pictures
+    from rnnseg.data.pipeline import evaluation_images
 
-    for image, label, name in evaluation_pictures(open_records(built), "train"):
+    for image, label, name in evaluation_images(open_records(built), "train"):
         assert image.shape == (6, 8, 3)
         mask = Image.open(built.parent / "masks" / f"{name.numpy().decode()}.png")
         np.testing.assert_array_equal(label, np.asarray(mask))

@@ -15,14 +15,14 @@ def test_counts_are_those_of_the_labels():
     labels = [label for _, label in examples]
     counts = np.bincount(np.concatenate([label.ravel() for label in labels]), minlength=256)
     np.testing.assert_array_equal(scan.label_pixels, counts)
-    assert scan.label_pictures[2] == 5 and scan.label_pictures[3] == 0
-    assert scan.sizes == {(40, 48): 3, (33, 57): 2} and scan.pictures == 5
+    assert scan.label_images[2] == 5 and scan.label_images[3] == 0
+    assert scan.sizes == {(40, 48): 3, (33, 57): 2} and scan.images == 5
     assert scan.ignored_share == pytest.approx(counts[255] / counts.sum())
     assert not scan.faults
     scan.raise_if_bad(make_source({}))
 
 
-def test_faults_name_picture_value_and_expectation():
+def test_faults_name_image_value_and_expectation():
     good, other, outside, small = halves(4)
     other = (other[0][:-1], other[1])
     outside[1][3, 4] = 7
@@ -32,7 +32,7 @@ def test_faults_name_picture_value_and_expectation():
 
     def read_with_one_broken(split):
         def change(example):
-            image = tf.where(example["name"] == "val_0", "no picture", example["image"])
+            image = tf.where(example["name"] == "val_0", "no image", example["image"])
             return example | {"image": image}
 
         return read(split).map(change)
@@ -46,9 +46,9 @@ def test_faults_name_picture_value_and_expectation():
     for part in (
         "split 'val'",
         "val_0 cannot be decoded",
-        "val_1: picture of 48x39 and label of 48x40 pixels; expected the same size",
+        "val_1: image of 48x39 and label of 48x40 pixels; expected the same size",
         "val_2: label 7; expected 0-2 or 255 (ignore)",
-        "val_3: picture of 48x5 pixels; expected at least 16",
+        "val_3: image of 48x5 pixels; expected at least 16",
     ):
         assert part in message
 
@@ -68,5 +68,5 @@ def test_files_that_are_damaged(tmp_path):
         records = tf.data.TFRecordDataset(str(path))
         return tf.data.Dataset.zip(records, read(split)).map(lambda record, example: example)
 
-    with pytest.raises(UserError, match="split 'val': damaged after 2 pictures .*; copy or build"):
+    with pytest.raises(UserError, match="split 'val': damaged after 2 images .*; copy or build"):
         scan_split(dataclasses.replace(source, read=read_from_file), "val")

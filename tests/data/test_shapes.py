@@ -10,15 +10,15 @@ from rnnseg.errors import UserError
 
 @pytest.fixture(scope="module")
 def many():
-    """300 pictures and labels."""
-    images, labels = zip(*[shapes.draw_picture(seed) for seed in range(300)], strict=True)
+    """300 images and labels."""
+    images, labels = zip(*[shapes.draw_image(seed) for seed in range(300)], strict=True)
     return np.stack(images), np.stack(labels)
 
 
 def test_the_seed_decides():
-    image, label = shapes.draw_picture(5)
-    again, label_again = shapes.draw_picture(5)
-    other, label_other = shapes.draw_picture(6)
+    image, label = shapes.draw_image(5)
+    again, label_again = shapes.draw_image(5)
+    other, label_other = shapes.draw_image(6)
     np.testing.assert_array_equal(image, again)
     np.testing.assert_array_equal(label, label_again)
     assert (image != other).mean() > 0.5
@@ -26,15 +26,15 @@ def test_the_seed_decides():
 
 
 @pytest.mark.parametrize("size", [33, 96, 128])
-def test_picture_and_label_fit(size):
-    image, label = shapes.draw_picture(1, size)
+def test_image_and_label_fit(size):
+    image, label = shapes.draw_image(1, size)
     assert image.shape == (size, size, 3) and image.dtype == np.uint8
     assert label.shape == (size, size) and label.dtype == np.uint8
 
 
 def test_same_scene_at_every_size():
-    small = shapes.draw_picture(3, 64)[1]
-    large = shapes.draw_picture(3, 192)[1]
+    small = shapes.draw_image(3, 64)[1]
+    large = shapes.draw_image(3, 192)[1]
     assert (small == large[1::3, 1::3]).mean() > 0.99
 
 
@@ -51,7 +51,7 @@ def test_classes_have_sensible_shares(many):
 
 def test_color_does_not_tell_the_class(many):
     images, labels = many
-    # The mean colour of a class in a picture is one draw; classes must share its distribution.
+    # The mean colour of a class in an image is one draw; classes must share its distribution.
     means = {
         c: np.array(
             [images[i][labels[i] == c].mean(0) for i in range(300) if (labels[i] == c).any()]
@@ -123,10 +123,10 @@ def test_distance_is_in_pixels():
 
 
 def test_round_labels_are_round():
-    """In whole pictures, a lone disk fills pi / 4 of its bounding box; a lone square varies."""
+    """In whole images, a lone disk fills pi / 4 of its bounding box; a lone square varies."""
     fills = {1: [], 2: [], 4: []}
     for seed in range(600):
-        label = shapes.draw_picture(seed)[1]
+        label = shapes.draw_image(seed)[1]
         for kind, found in fills.items():
             y, x = np.nonzero(label == kind)
             # One shape, whole: not at the border, as wide as high, nothing but background around.
@@ -143,9 +143,9 @@ def test_round_labels_are_round():
     assert np.std(fills[2]) > 0.05  # it depends on the rotation
 
 
-def test_labels_follow_the_picture():
-    """Pixels change most where labels change: picture and label show the same outlines."""
-    image, label = shapes.draw_picture(2, 192)
+def test_labels_follow_the_image():
+    """Pixels change most where labels change: image and label show the same outlines."""
+    image, label = shapes.draw_image(2, 192)
     step = np.abs(np.diff(image.astype(float), axis=1)).sum(-1)
     border = np.diff(label.astype(int), axis=1) != 0
     assert step[border].mean() > 2 * step[~border].mean()
@@ -159,9 +159,9 @@ def test_clips_move_a_little():
     assert (labels[0] == labels[-1]).mean() < same.mean()
 
 
-def test_clip_starts_with_the_picture():
+def test_clip_starts_with_the_image():
     images, labels = shapes.draw_clip(9, frames=2, size=64)
-    image, label = shapes.draw_picture(9, 64)
+    image, label = shapes.draw_image(9, 64)
     np.testing.assert_array_equal(images[0], image)
     np.testing.assert_array_equal(labels[0], label)
 
@@ -173,7 +173,7 @@ def test_shapes_stay_in_long_clips():
     assert same.min() > 0.9  # no jump when a shape bounces
 
 
-def test_source_gives_the_pictures():
+def test_source_gives_the_images():
     made = shapes.source(train=3, val=2, seed=7, size=48)
     assert made.split_sizes == {"train": 3, "val": 2}
     assert made.num_classes == 6
@@ -181,7 +181,7 @@ def test_source_gives_the_pictures():
         elements = list(made.read(split).as_numpy_iterator())
         assert len(elements) == made.split_sizes[split]
         for index, element in enumerate(elements):
-            image, label = shapes.draw_picture((7, number, index), 48)
+            image, label = shapes.draw_image((7, number, index), 48)
             decoded = Image.open(io.BytesIO(element["image"]))
             grey = Image.open(io.BytesIO(element["label"]))
             assert decoded.mode == "RGB" and grey.mode == "L"
@@ -190,7 +190,7 @@ def test_source_gives_the_pictures():
             assert element["name"].decode() == f"{split}_{index:05d}"
 
 
-def test_no_picture_twice():
+def test_no_image_twice():
     made = shapes.source(train=40, val=20, size=24)
     images = [e["image"] for s in ("train", "val") for e in made.read(s).as_numpy_iterator()]
     assert len(set(images)) == 60
@@ -199,7 +199,7 @@ def test_no_picture_twice():
 def test_drawn_once(monkeypatch):
     made = shapes.source(train=2, val=1, size=24)
     first = list(made.read("train").as_numpy_iterator())
-    monkeypatch.setattr(shapes, "draw_picture", None)  # drawing again would fail
+    monkeypatch.setattr(shapes, "draw_image", None)  # drawing again would fail
     assert list(made.read("train").as_numpy_iterator()) == first
 
 

@@ -15,7 +15,7 @@ from tests.sources import encode, halves
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
-PICTURES = halves(4)
+IMAGES = halves(4)
 CLASSES = ("left", "right", "top")
 
 
@@ -60,7 +60,7 @@ def define(data_dir):
 
 @pytest.fixture
 def fill(data_dir, monkeypatch):
-    """Gives a data set of TFDS's own, with its features, other pictures."""
+    """Gives a data set of TFDS's own, with its features, other images."""
 
     def prepare(name, splits):
         builder = tfds.builder_cls(name.partition("/")[0])
@@ -105,7 +105,7 @@ def test_keys_found_and_bytes_as_they_are(define):
                     "file_name": f"street/{index}.jpg",
                     "depth": np.zeros((4, 4, 1), np.float32),
                 }
-                for index, (image, label) in enumerate(PICTURES)
+                for index, (image, label) in enumerate(IMAGES)
             ]
         },
     )
@@ -114,7 +114,7 @@ def test_keys_found_and_bytes_as_they_are(define):
     assert source.split_sizes == {"train": 4}
     found = {each["name"]: each for each in read(source, "train")}
     assert sorted(found) == [b"street/%d" % index for index in range(4)]
-    for index, (image, label) in enumerate(PICTURES):
+    for index, (image, label) in enumerate(IMAGES):
         element = found[b"street/%d" % index]
         assert set(element) == {"image", "label", "name"}
         assert element["image"] == encode(image) and element["label"] == encode(label)
@@ -140,15 +140,15 @@ def test_masks_of_all_kinds(define, feature, shape):
         {
             "train": [
                 {"image": encode(image), "mask": label.reshape(shape).astype(dtype)}
-                for image, label in PICTURES[:1]
+                for image, label in IMAGES[:1]
             ]
         },
     )
     classes = table_from_rows([{"name": each} for each in CLASSES], "here")
     (element,) = read(open_tfds(name, Selection(classes=classes)), "train")
     image, label = decode(element)
-    np.testing.assert_array_equal(image, PICTURES[0][0])
-    np.testing.assert_array_equal(label, PICTURES[0][1])
+    np.testing.assert_array_equal(image, IMAGES[0][0])
+    np.testing.assert_array_equal(label, IMAGES[0][1])
     assert element["name"] == b"train_00000"
 
 
@@ -231,12 +231,12 @@ def test_scene_parse150_has_objects_in_red(fill):
     masks = np.zeros((1, 3, 3), np.uint8)
     masks[0, :, 0] = 0, 4, 100  # the objects' classes
     masks[0, :, 1] = 0, 1, 2  # the objects
-    picture = np.full((1, 3, 3), 9, np.uint8)
-    fill("scene_parse150", {"test": [{"image": encode(picture), "annotation": encode(masks)}]})
+    example = np.full((1, 3, 3), 9, np.uint8)
+    fill("scene_parse150", {"test": [{"image": encode(example), "annotation": encode(masks)}]})
     source = open_source("tfds:scene_parse150")
     (element,) = read(source, "test")
     image, label = decode(element)
-    np.testing.assert_array_equal(image, picture)
+    np.testing.assert_array_equal(image, example)
     assert [source.class_names[value] for value in label.numpy()[0]] == [
         "background",
         "person",
@@ -245,7 +245,7 @@ def test_scene_parse150_has_objects_in_red(fill):
 
 
 def test_known_classes_are_those_of_their_own_masks(define, monkeypatch):
-    pair = {"image": PICTURES[0][0], "a": PICTURES[0][1][..., np.newaxis]}
+    pair = {"image": IMAGES[0][0], "a": IMAGES[0][1][..., np.newaxis]}
     name = define({"image": IMAGE, "a": MASK, "b": MASK}, {"train": [{**pair, "b": pair["a"]}]})
     monkeypatch.setitem(tfds_source._KNOWN, name, tfds_source.Known("a", CITYSCAPES))
     assert open_source(f"tfds:{name}").class_names == CITYSCAPES.names
@@ -275,7 +275,7 @@ TWO = {"left": IMAGE, "right": IMAGE, "a": MASK, "b": MASK, "kind": tfds.feature
     ],
 )
 def test_what_is_not_clear(define, features, selection, message):
-    values = {"left": PICTURES[0][0], "a": PICTURES[0][1][..., np.newaxis], "kind": 1}
+    values = {"left": IMAGES[0][0], "a": IMAGES[0][1][..., np.newaxis], "kind": 1}
     values |= {"right": values["left"], "image": values["left"]}
     values |= {"b": values["a"], "mask": values["a"]}
     name = define(features, {"train": [{key: values[key] for key in features}]})
@@ -307,7 +307,7 @@ def test_without_tensorflow_datasets(monkeypatch):
 def test_a_missing_file(define):
     name = define(
         {"image": IMAGE, "mask": MASK},
-        {"train": [{"image": PICTURES[0][0], "mask": PICTURES[0][1][..., np.newaxis]}]},
+        {"train": [{"image": IMAGES[0][0], "mask": IMAGES[0][1][..., np.newaxis]}]},
     )
     selection = Selection(classes=table_from_rows([{"name": each} for each in CLASSES], "here"))
     open_tfds(name, selection)

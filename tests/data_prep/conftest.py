@@ -7,7 +7,7 @@ from PIL import Image
 
 @pytest.fixture
 def read_records():
-    """Reads a split straight from its TFRecord files: `{name: (picture, label)}`, encoded."""
+    """Reads a split straight from its TFRecord files: `{name: (image, label)}`, encoded."""
     import tensorflow as tf
 
     def read(out: pathlib.Path, split: str) -> dict[str, tuple[bytes, bytes]]:
@@ -25,8 +25,8 @@ def read_records():
 
 
 @pytest.fixture
-def save_picture():
-    """Writes a random RGB picture; the file's ending decides its format."""
+def save_image():
+    """Writes a random RGB image; the file's ending decides its format."""
     generator = np.random.default_rng(0)
 
     def save(path: pathlib.Path, size: tuple[int, int] = (12, 9)) -> None:
@@ -46,7 +46,7 @@ def save_mask():
         path.parent.mkdir(parents=True, exist_ok=True)
         mask = Image.fromarray(np.asarray(labels, np.uint8))
         if palette is not None:
-            mask.putpalette(palette)  # turns grey into a palette picture of the same indices
+            mask.putpalette(palette)  # turns grey into a palette image of the same indices
         mask.save(path)
 
     return save

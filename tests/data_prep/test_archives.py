@@ -13,8 +13,8 @@ from rnnseg.errors import UserError
 
 CONTENTS = {
     "kit/lists/train.txt": b"a\nb\n",
-    "kit/pictures/a.jpg": np.random.default_rng(0).bytes(3000),
-    "kit/pictures/b.jpg": np.random.default_rng(1).bytes(512),
+    "kit/images/a.jpg": np.random.default_rng(0).bytes(3000),
+    "kit/images/b.jpg": np.random.default_rng(1).bytes(512),
     "kit/empty": b"",
 }
 KINDS = ("folder", "zip", "deflated.zip", "tar", "tgz", "tar.xz", "tar_without_ending")
@@ -57,7 +57,7 @@ def test_the_same_files_from_everywhere(tmp_path, kind):
         assert str(file) == f"{path}/{name}"
         sent = pickle.loads(pickle.dumps(file))
         assert sent == file and sent.read_bytes() == CONTENTS[name]
-    assert list(list_files(path, r"\.jpg$")) == ["kit/pictures/a.jpg", "kit/pictures/b.jpg"]
+    assert list(list_files(path, r"\.jpg$")) == ["kit/images/a.jpg", "kit/images/b.jpg"]
 
 
 def test_links_and_hidden_files_of_folders(tmp_path):
@@ -95,11 +95,11 @@ def test_a_tar_cut_between_two_files(tmp_path):
 def test_damage_inside_a_zip(tmp_path):
     path = _save(tmp_path, "zip")
     data = bytearray(path.read_bytes())
-    start = data.index(CONTENTS["kit/pictures/a.jpg"][:50])
+    start = data.index(CONTENTS["kit/images/a.jpg"][:50])
     data[start + 100] ^= 255
     path.write_bytes(data)
-    file = list_files(path)["kit/pictures/a.jpg"]
-    with pytest.raises(UserError, match=r"zip/kit/pictures/a\.jpg: truncated or damaged .*CRC"):
+    file = list_files(path)["kit/images/a.jpg"]
+    with pytest.raises(UserError, match=r"zip/kit/images/a\.jpg: truncated or damaged .*CRC"):
         file.read_bytes()
 
 
@@ -118,7 +118,7 @@ def test_links_in_tars_are_not_followed(tmp_path):
     (tmp_path / "secret").write_bytes(b"secret")
     path = _save(tmp_path, "tar")
     with tarfile.open(path, "a") as archive:
-        link = tarfile.TarInfo("kit/pictures/c.jpg")
+        link = tarfile.TarInfo("kit/images/c.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
         archive.addfile(link)
     assert list(list_files(path)) == sorted(CONTENTS)
@@ -136,10 +136,10 @@ def test_what_is_no_archive(tmp_path):
 def test_status_changes_with_the_file(tmp_path):
     folder, archive = _save(tmp_path, "folder"), _save(tmp_path, "zip")
     for path in (folder, archive):
-        file = list_files(path)["kit/pictures/a.jpg"]
+        file = list_files(path)["kit/images/a.jpg"]
         before = status_of(file)
-        assert before == status_of(list_files(path)["kit/pictures/a.jpg"])
-        os.utime(path / "kit/pictures/a.jpg" if path == folder else path, (1, 1))
+        assert before == status_of(list_files(path)["kit/images/a.jpg"])
+        os.utime(path / "kit/images/a.jpg" if path == folder else path, (1, 1))
         assert status_of(file) != before
     file = list_files(folder)["kit/empty"]
     shutil.rmtree(folder)

@@ -26,9 +26,9 @@ COUNT = 150
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """A folder of small pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory):
+    """A folder of small images."""
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for index in range(COUNT):
         pixels = generator.integers(0, 256, (8, 10, 3), dtype=np.uint8)
@@ -37,19 +37,19 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture
-def damaged(pictures, tmp_path):
-    """The same folder with two pictures that cannot be used."""
+def damaged(images, tmp_path):
+    """The same folder with two images that cannot be used."""
     folder = tmp_path / "damaged"
     folder.mkdir()
-    for path in pictures.iterdir():
+    for path in images.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "070.jpg").write_bytes((folder / "070.jpg").read_bytes()[:-30])
     (folder / "080.jpg").write_bytes(b"")
     return folder
 
 
-def _build(pictures, out, beam_options=None, **kwargs):
-    builder = ToyBuilder(folder=pictures, data_dir=out, beam=beam_options is not None, **kwargs)
+def _build(images, out, beam_options=None, **kwargs):
+    builder = ToyBuilder(folder=images, data_dir=out, beam=beam_options is not None, **kwargs)
     return build(builder, out, beam_options=beam_options)[0]
 
 
@@ -72,29 +72,29 @@ def _records(folder):
 
 
 @pytest.fixture(scope="module")
-def built(pictures, tmp_path_factory):
+def built(images, tmp_path_factory):
     """What one process builds."""
-    return _build(pictures, tmp_path_factory.mktemp("built"))
+    return _build(images, tmp_path_factory.mktemp("built"))
 
 
-def test_one_process(pictures, built):
+def test_one_process(images, built):
     records = _records(built)
     assert {name: len(each) for name, each in records.items()} == {
         "toy_builder-train.tfrecord-00000-of-00001": COUNT,
         "toy_builder-val.tfrecord-00000-of-00001": 3,
     }
     for record in next(iter(records.values())):
-        assert record["image"] == (pictures / f"{record['name'].decode()}.jpg").read_bytes()
+        assert record["image"] == (images / f"{record['name'].decode()}.jpg").read_bytes()
 
 
-def test_several_processes_write_the_same_records(pictures, built, tmp_path):
-    assert _records(_build(pictures, tmp_path, processes=3)) == _records(built)
+def test_several_processes_write_the_same_records(images, built, tmp_path):
+    assert _records(_build(images, tmp_path, processes=3)) == _records(built)
 
 
 @pytest.mark.slow
-def test_beam_writes_the_same_records(pictures, built, tmp_path):
+def test_beam_writes_the_same_records(images, built, tmp_path):
     pytest.importorskip("apache_beam", reason="needs apache-beam: pip install rnnseg[beam]")
-    beam_built = _build(pictures, tmp_path / "beam", beam_options="--runner=DirectRunner")
+    beam_built = _build(images, tmp_path / "beam", beam_options="--runner=DirectRunner")
     assert _records(beam_built) == _records(built)
     assert open_records(tmp_path / "beam").split_sizes == {"train": COUNT, "val": 3}
 
@@ -118,7 +118,7 @@ def test_beam_leaves_out_and_reports_the_same(damaged, tmp_path):
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_pictures_that_cannot_be_used(damaged, tmp_path, processes):
+def test_images_that_cannot_be_used(damaged, tmp_path, processes):
     with pytest.raises(UserError, match=r"damaged/070\.jpg: cannot be read \(.*truncated"):
         _build(damaged, tmp_path / "out", processes=processes)
     assert find_builds(tmp_path / "out") == unfinished_builds(tmp_path / "out") == []
@@ -138,19 +138,19 @@ def test_pictures_that_cannot_be_used(damaged, tmp_path, processes):
 
 def test_a_split_of_nothing_but_faults(damaged, tmp_path):
     for path in damaged.iterdir():
-        path.write_bytes(b"no picture")
-    with pytest.raises(UserError, match=f"no picture is left of {COUNT}: .*000.jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match=f"no image is left of {COUNT}: .*000.jpg"):
         _build(damaged, tmp_path / "out", skip_bad=True)
     assert find_builds(tmp_path / "out") == []
 
 
-def test_what_is_missing_is_listed(pictures, tmp_path):
-    folder = _build(pictures, tmp_path, missing={"train": ("x", "y")})
+def test_what_is_missing_is_listed(images, tmp_path):
+    folder = _build(images, tmp_path, missing={"train": ("x", "y")})
     assert stored_lists(folder, "missing") == {"train": ["x", "y"]}
     assert stored_lists(folder, "left_out") == {}
 
 
-def test_one_truncated_picture_among_thousands(tmp_path):
+def test_one_truncated_image_among_thousands(tmp_path):
     buffer = io.BytesIO()
     Image.effect_noise((32, 32), 100).save(buffer, "JPEG")
     for index in range(3000):
@@ -165,14 +165,14 @@ def test_one_truncated_picture_among_thousands(tmp_path):
     assert left_out.read_text().count("\n") == 1 and "2345.jpg" in left_out.read_text()
 
 
-def test_examples_come_one_by_one(pictures):
+def test_examples_come_one_by_one(images):
     # All at once would not fit in the memory; what is not asked for is not made.
-    examples = Examples([Pair("a", pictures / "000.jpg", None)] * 10**6, make_example)
+    examples = Examples([Pair("a", images / "000.jpg", None)] * 10**6, make_example)
     assert len(examples) == 10**6
     assert next(iter(examples))[0] == "a"
 
 
-def test_a_killed_build_leaves_no_process_behind(pictures, tmp_path):
+def test_a_killed_build_leaves_no_process_behind(images, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import os, sys, time\n"
@@ -208,10 +208,10 @@ def _wait(condition, seconds=60):
     return condition()
 
 
-def test_metadata(pictures, built):
+def test_metadata(images, built):
     metadata = json.loads((built / "metadata.json").read_text())
     assert metadata["class_names"] == ["a", "b"]
-    assert metadata["arguments"] == {"folder": str(pictures), "skip_bad": False}
+    assert metadata["arguments"] == {"folder": str(images), "skip_bad": False}
     assert metadata["full_sizes"] == {"train": 1000}
 
 

@@ -57,13 +57,13 @@ ARCHIVES = {
 
 
 @pytest.fixture
-def unpacked(tmp_path, save_picture):
+def unpacked(tmp_path, save_image):
     """All parts of a small Cityscapes, with random label ids."""
     root = tmp_path / "unpacked"
     generator = np.random.default_rng(0)
     for split, names in NAMES.items():
         for name in names:
-            save_picture(root / "leftImg8bit" / split / f"{name}_leftImg8bit.png", SIZE)
+            save_image(root / "leftImg8bit" / split / f"{name}_leftImg8bit.png", SIZE)
             for part in ("gtFine", "gtCoarse"):
                 if (part, split) in (("gtFine", "train_extra"), ("gtCoarse", "test")):
                     continue
@@ -192,7 +192,7 @@ def test_the_command(tmp_path, unpacked, zipped):
     arguments = ["--root", str(zipped), "--out", str(out), "--config", "both"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "train: 3 pictures, of 22973 in the full data set" in result.stdout
+    assert "train: 3 images, of 22973 in the full data set" in result.stdout
     assert open_records(out).split_sizes == {"train": 3, "val": 1, "test": 1}
     for split, sources in CONFIGS["both"].items():
         examples = _read_examples(out, split)
@@ -234,13 +234,13 @@ def test_instances_are_handed_out_for_the_official_scores(tmp_path, unpacked):
     assert result.exit_code == 0, result.output
     source = open_records(tmp_path / "out")
     assert source.has_instances
-    pictures = pipeline.evaluation_pictures(source, "train", instances=True).as_numpy_iterator()
-    for _, label, name, instance_ids in pictures:
+    images = pipeline.evaluation_images(source, "train", instances=True).as_numpy_iterator()
+    for _, label, name, instance_ids in images:
         stem = unpacked / "gtFine" / "train" / f"{name.decode()}_gtFine"
         expected = np.asarray(Image.open(f"{stem}_instanceIds.png"))
         assert instance_ids.dtype == np.uint16 and instance_ids.shape == label.shape
         np.testing.assert_array_equal(instance_ids, expected)
-    assert all(len(each) == 3 for each in pipeline.evaluation_pictures(source, "train"))
+    assert all(len(each) == 3 for each in pipeline.evaluation_images(source, "train"))
     # They say nothing about other classes than Cityscapes' own.
     classes = ClassTable(("road", "others"), None, {0: 0, 1: 1}, None)
     assert not open_records(tmp_path / "out", Selection(classes=classes)).has_instances
@@ -262,7 +262,7 @@ def _rectangle(label, left, top, right, bottom, **more):
 
 
 def _replace_by_polygons(root, objects, size=SIZE):
-    """Leaves the picture of val only polygons."""
+    """Leaves the image of val only polygons."""
     stem = root / "gtFine" / "val" / f"{NAMES['val'][0]}_gtFine"
     for kind in ("labelIds", "instanceIds", "color"):
         stem.with_name(f"{stem.name}_{kind}.png").unlink(missing_ok=True)
@@ -345,7 +345,7 @@ def test_polygons_that_are_no_json(unpacked):
         make_example(pair)
 
 
-def test_polygons_for_a_picture_of_another_size(unpacked):
+def test_polygons_for_a_image_of_another_size(unpacked):
     path = _replace_by_polygons(unpacked, [], (1 << 40, 9))
     (pair,) = plan_cityscapes(unpacked, "fine").splits["val"]
     with pytest.raises(UserError, match="1099511627776x9 pixels, expected 12x9") as error:
@@ -366,9 +366,9 @@ def test_polygons_without_cityscapesscripts(unpacked, monkeypatch):
 @pytest.mark.parametrize(
     ("part", "kept", "complaint"),
     [
-        ("gtFine", "_color.png", "1 of 2 pictures without labels: {root}/leftImg8bit"),
+        ("gtFine", "_color.png", "1 of 2 images without labels: {root}/leftImg8bit"),
         ("gtFine", "_labelIds.png", "1 of 2 label ids without instance ids: {root}/gtFine"),
-        ("leftImg8bit", None, "1 of 2 labels without picture: {root}/gtFine"),
+        ("leftImg8bit", None, "1 of 2 labels without image: {root}/gtFine"),
     ],
 )
 def test_one_of_a_pair_is_missing(tmp_path, unpacked, form, part, kept, complaint):

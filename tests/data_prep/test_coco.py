@@ -63,9 +63,9 @@ def _crowd(name, column):
     return _annotation(name, box, iscrowd=1, segmentation=segmentation)
 
 
-# The annotations of every picture, and the boxes and labels expected, later ones on top.
+# The annotations of every image, and the boxes and labels expected, later ones on top.
 LARGE = (0, 0, 50, 30)
-PICTURES = {
+IMAGES = {
     "train": {
         "000000000001": (
             [
@@ -99,10 +99,10 @@ def _labels(boxes):
     return labels
 
 
-def _save_json(path, pictures, change=lambda content: None):
+def _save_json(path, images, change=lambda content: None):
     annotations = [
         {"id": 100 * number + place, "image_id": number, "bbox": [], **annotation}
-        for number, (of, _) in enumerate(pictures.values())
+        for number, (of, _) in enumerate(images.values())
         for place, annotation in enumerate(of)
     ]
     content = {
@@ -110,7 +110,7 @@ def _save_json(path, pictures, change=lambda content: None):
         "licenses": [{"id": 1, "name": "none"}],
         "images": [
             {"id": number, "file_name": f"{name}.jpg", "width": SIZE[0], "height": SIZE[1]}
-            for number, name in enumerate(pictures)
+            for number, name in enumerate(images)
         ],
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for name, (number, _) in NAMES.items()],
@@ -120,20 +120,20 @@ def _save_json(path, pictures, change=lambda content: None):
     path.write_text(json.dumps(content))
 
 
-def _save(root, save_picture, year="2017"):
-    for split, pictures in PICTURES.items():
-        _save_json(root / "annotations" / f"instances_{split}{year}.json", pictures)
-        for name in pictures:
-            save_picture(root / f"{split}{year}" / f"{name}.jpg", SIZE)
+def _save(root, save_image, year="2017"):
+    for split, images in IMAGES.items():
+        _save_json(root / "annotations" / f"instances_{split}{year}.json", images)
+        for name in images:
+            save_image(root / f"{split}{year}" / f"{name}.jpg", SIZE)
     # Also in the archive.
     (root / "annotations" / f"captions_train{year}.json").write_text("{}")
     return root
 
 
 @pytest.fixture
-def root(tmp_path, save_picture):
-    """What the archives unpack to, with few pictures."""
-    return _save(tmp_path / "coco", save_picture)
+def root(tmp_path, save_image):
+    """What the archives unpack to, with few images."""
+    return _save(tmp_path / "coco", save_image)
 
 
 def _pack(root, folder, archive):
@@ -167,7 +167,7 @@ def _check(plan):
             example = pickle.loads(pickle.dumps(plan.make_example))(pair)
             assert example["name"] == pair.name
             assert example["image"] == pair.image.read_bytes()
-            expected = _labels(PICTURES[split][pair.name][1])
+            expected = _labels(IMAGES[split][pair.name][1])
             np.testing.assert_array_equal(_decode(example["label"]), expected)
 
 
@@ -191,18 +191,18 @@ def test_other_arrangements(tmp_path, root, monkeypatch):
     _check(plan_coco([type(root)(".")], "2017"))
 
 
-def test_what_is_unpacked_replaces_what_is_packed(root, save_picture):
+def test_what_is_unpacked_replaces_what_is_packed(root, save_image):
     for folder, archive in ARCHIVES.items():
         _pack(root, folder, archive)
-    picture = root / "train2017" / "000000000002.jpg"
-    save_picture(picture, SIZE)
+    image = root / "train2017" / "000000000002.jpg"
+    save_image(image, SIZE)
     plan = plan_coco([root], "2017")
     _check(plan)
-    assert plan.splits["train"][1].image == picture
+    assert plan.splits["train"][1].image == image
 
 
-def test_years(tmp_path, root, save_picture):
-    _save(root, save_picture, "2014")
+def test_years(tmp_path, root, save_image):
+    _save(root, save_image, "2014")
     shutil.rmtree(root / "val2017")
     _check(plan_coco([root], "2014"))
 
@@ -210,10 +210,10 @@ def test_years(tmp_path, root, save_picture):
 def test_the_command(tmp_path, root, read_records):
     result = _run(tmp_path / "out", "--root", root)
     assert result.exit_code == 0, result.output
-    assert "train2017: 2 of 6 pictures kept, with more than 1000 labelled pixels; 4 left out" in (
+    assert "train2017: 2 of 6 images kept, with more than 1000 labelled pixels; 4 left out" in (
         result.stderr
     )
-    assert "val2017: 1 of 1 pictures kept" in result.stderr
+    assert "val2017: 1 of 1 images kept" in result.stderr
     source = open_records(tmp_path / "out")
     assert source.split_sizes == {"train": 2, "val": 1}
     assert list(source.class_names) == VOC
@@ -222,7 +222,7 @@ def test_the_command(tmp_path, root, read_records):
         assert sorted(records) == names
         for name, (image, label) in records.items():
             assert image == (root / f"{split}2017" / f"{name}.jpg").read_bytes()
-            expected = _labels(PICTURES[split][name][1])
+            expected = _labels(IMAGES[split][name][1])
             np.testing.assert_array_equal(_decode(label), expected)
     again = _run(tmp_path / "out", "--root", root)
     assert again.exit_code == 0 and "Already built" in again.stdout
@@ -245,14 +245,14 @@ def test_found_among_the_downloads(tmp_path, root):
 
 def test_all_names(root):
     assert len(NAMES) == 80 and sorted(voc for _, voc in NAMES.values() if voc) == sorted(VOC[1:])
-    pictures = {
+    images = {
         f"{number:012d}": ([_annotation("bird", (0, 10, 60, 40)), _annotation(name, (0, 0, 9, 9))],)
         for name, (number, _) in NAMES.items()
     }
-    pictures = {name: (of, None) for name, (of,) in pictures.items()}
-    _save_json(root / "annotations" / "instances_train2017.json", pictures)
+    images = {name: (of, None) for name, (of,) in images.items()}
+    _save_json(root / "annotations" / "instances_train2017.json", images)
     template = (root / "train2017" / "000000000001.jpg").read_bytes()
-    for name in pictures:
+    for name in images:
         (root / "train2017" / f"{name}.jpg").write_bytes(template)
     pairs = plan_coco([root], "2017").splits["train"]
     assert len(pairs) == 80
@@ -275,19 +275,19 @@ def test_missing_parts(tmp_path, root):
     (tmp_path / "away").rename(root / "annotations")
     (root / "train2017" / "000000000001.jpg").unlink()
     (root / "train2017" / "000000000003.jpg").unlink()  # not needed
-    assert "1 pictures are missing of the 2 needed: train2017/000000000001.jpg; expected" in (
+    assert "1 images are missing of the 2 needed: train2017/000000000001.jpg; expected" in (
         _plan_fails(root)
     )
     shutil.rmtree(root / "train2017")
-    assert "2 pictures are missing of the 2 needed: train2017/000000000001.jpg, train" in (
+    assert "2 images are missing of the 2 needed: train2017/000000000001.jpg, train" in (
         _plan_fails(root)
     )
 
 
-def test_no_picture_is_left(root):
+def test_no_image_is_left(root):
     path = root / "annotations" / "instances_val2017.json"
     _save_json(path, {"000000000007": ([_annotation("kite", LARGE)], None)})
-    assert _plan_fails(root) == f"{path}: no picture has more than 1000 labelled pixels"
+    assert _plan_fails(root) == f"{path}: no image has more than 1000 labelled pixels"
 
 
 def test_other_annotations(root):
@@ -317,21 +317,21 @@ def test_without_pycocotools(root, monkeypatch):
     assert "pip install rnnseg[data]" in _plan_fails(root)
 
 
-def test_pictures_that_cannot_be_used(tmp_path, root, save_picture):
-    pictures = dict(PICTURES["train"])
+def test_images_that_cannot_be_used(tmp_path, root, save_image):
+    images = dict(IMAGES["train"])
     for number in range(10, 13):
-        pictures[f"{number:012d}"] = PICTURES["train"]["000000000002"]
-        save_picture(root / "train2017" / f"{number:012d}.jpg", SIZE)
+        images[f"{number:012d}"] = IMAGES["train"]["000000000002"]
+        save_image(root / "train2017" / f"{number:012d}.jpg", SIZE)
     wrong_size = root / "train2017" / "000000000010.jpg"
-    save_picture(wrong_size, SIZE[::-1])
+    save_image(wrong_size, SIZE[::-1])
     truncated = root / "train2017" / "000000000011.jpg"
     os.truncate(truncated, 700)
     broken = _annotation("cat", LARGE, id=777, segmentation=[[1, 2, 3, 4, 5, 6, 7]])
-    pictures["000000000012"] = ([broken], None)
+    images["000000000012"] = ([broken], None)
     annotations = root / "annotations" / "instances_train2017.json"
-    _save_json(annotations, pictures)
+    _save_json(annotations, images)
     faults = [
-        f"{wrong_size}: 40x60 pixels, expected 60x40 as in {annotations}; replace the picture",
+        f"{wrong_size}: 40x60 pixels, expected 60x40 as in {annotations}; replace the image",
         f"{truncated}: cannot be read",
         f"{annotations}, annotation 777: a polygon of 7 numbers",
     ]
@@ -344,6 +344,6 @@ def test_pictures_that_cannot_be_used(tmp_path, root, save_picture):
     assert result.exit_code == 2 and f"error: {faults[0]}" in result.stderr
     assert find_builds(tmp_path / "out") == []
     result = _run(tmp_path / "out", "--root", root, "--skip-bad")
-    assert result.exit_code == 0 and "3 pictures left out" in result.stdout
+    assert result.exit_code == 0 and "3 images left out" in result.stdout
     assert all(fault in result.stdout for fault in faults)
     assert open_records(tmp_path / "out").split_sizes == {"train": 2, "val": 1}

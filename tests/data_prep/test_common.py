@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.common import read_picture, some
+from data_prep.common import read_image, some
 from rnnseg.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -20,12 +20,12 @@ def _encode(mode, **options):
     ("mode", "kind"),
     [("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("1", "PNG")],
 )
-def test_pictures_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, kind):
+def test_images_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, kind):
     import tensorflow as tf
 
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(_encode(mode, format=kind))
-    data, size = read_picture(path)
+    data, size = read_image(path)
     assert data == path.read_bytes()
     assert size == (50, 40)
     decoded = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
@@ -38,12 +38,12 @@ def test_pictures_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, ki
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (_encode("CMYK", format="JPEG"), "JPEG picture in mode CMYK"),
-        (_encode("RGBA", format="PNG"), "PNG picture in mode RGBA of 8 bits"),
-        (_encode("RGB", format="BMP"), "a BMP picture, expected JPEG or PNG"),
-        (_encode("RGB", format="GIF"), "a GIF picture, expected JPEG or PNG"),
-        (b"", "no picture format that is known"),
-        (b"hello", "no picture format that is known"),
+        (_encode("CMYK", format="JPEG"), "JPEG image in mode CMYK"),
+        (_encode("RGBA", format="PNG"), "PNG image in mode RGBA of 8 bits"),
+        (_encode("RGB", format="BMP"), "a BMP image, expected JPEG or PNG"),
+        (_encode("RGB", format="GIF"), "a GIF image, expected JPEG or PNG"),
+        (b"", "no image format that is known"),
+        (b"hello", "no image format that is known"),
         (_encode("RGB", format="JPEG")[:-20], "truncated"),
         (_encode("RGB", format="JPEG")[:900], "truncated"),
         (_encode("RGB", format="PNG")[:-2], "truncated"),
@@ -51,25 +51,25 @@ def test_pictures_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, ki
         (_encode("RGB", format="PNG")[:2000], "truncated"),
     ],
 )
-def test_pictures_that_cannot_be_used(tmp_path, data, message):
-    path = tmp_path / "picture.jpg"
+def test_images_that_cannot_be_used(tmp_path, data, message):
+    path = tmp_path / "image.jpg"
     path.write_bytes(data)
     with pytest.raises(UserError) as error:
-        read_picture(path)
+        read_image(path)
     assert str(error.value).startswith(f"{path}: ")
     assert message in str(error.value)
 
 
-def test_sixteen_bit_pictures_are_refused(tmp_path):
-    path = tmp_path / "picture.png"
+def test_sixteen_bit_images_are_refused(tmp_path):
+    path = tmp_path / "image.png"
     Image.fromarray(RGB[..., 0].astype(np.uint16)).save(path)
     with pytest.raises(UserError, match="of 16 bits, expected RGB, grey or palette with 8 bits"):
-        read_picture(path)
+        read_image(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="No such file"):
-        read_picture(tmp_path / "missing.jpg")
+        read_image(tmp_path / "missing.jpg")
 
 
 def test_some():
@@ -77,29 +77,29 @@ def test_some():
     assert some(list("abcde"), 2) == "a, b and 3 more"
 
 
-def test_pictures_that_exif_turns(tmp_path):
-    path = tmp_path / "picture.jpg"
+def test_images_that_exif_turns(tmp_path):
+    path = tmp_path / "image.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned right
     path.write_bytes(_encode("RGB", format="JPEG", exif=exif))
     with pytest.raises(UserError, match="EXIF orientation 6"):
-        read_picture(path)
-    assert read_picture(path, as_stored=True) == (path.read_bytes(), (50, 40))
+        read_image(path)
+    assert read_image(path, as_stored=True) == (path.read_bytes(), (50, 40))
 
 
-def test_pictures_that_are_too_large(tmp_path):
-    # A line of a compressed picture of one colour takes a few bytes: the file is small.
+def test_images_that_are_too_large(tmp_path):
+    # A line of a compressed image of one colour takes a few bytes: the file is small.
     path = tmp_path / "huge.png"
     Image.new("1", (20_000, 20_000)).save(path)
     assert path.stat().st_size < 1 << 20
     with pytest.raises(UserError) as error:
-        read_picture(path)
-    assert str(error.value).startswith(f"{path}: too large a picture, expected at most ")
+        read_image(path)
+    assert str(error.value).startswith(f"{path}: too large an image, expected at most ")
     assert "cut it into tiles" in str(error.value)
 
 
-def test_large_pictures_that_are_not_too_large_are_read_without_a_warning(tmp_path, recwarn):
+def test_large_images_that_are_not_too_large_are_read_without_a_warning(tmp_path, recwarn):
     path = tmp_path / "large.png"
     Image.new("1", (10_000, 10_000)).save(path)
-    assert read_picture(path)[1] == (10_000, 10_000)
+    assert read_image(path)[1] == (10_000, 10_000)
     assert not recwarn.list

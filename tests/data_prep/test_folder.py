@@ -25,13 +25,13 @@ CLASSES = ["sky", "road", "car"]
 
 
 @pytest.fixture
-def data(tmp_path, save_picture, save_mask):
-    """Pictures and masks of train and val, and a file of classes; gives the command's arguments."""
+def data(tmp_path, save_image, save_mask):
+    """Images and masks of train and val, and a file of classes; gives the command's arguments."""
     generator = np.random.default_rng(1)
     for name in ("town/a", "town/b", "c.left"):
-        save_picture(tmp_path / "images" / f"{name}.jpg")
+        save_image(tmp_path / "images" / f"{name}.jpg")
         save_mask(tmp_path / "masks" / f"{name}.png", generator.integers(0, 3, (9, 12)))
-    save_picture(tmp_path / "val_images" / "d.png", (7, 5))
+    save_image(tmp_path / "val_images" / "d.png", (7, 5))
     save_mask(tmp_path / "val_masks" / "d.png", generator.integers(0, 3, (5, 7)))
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES))
     names = ("images", "masks", "val_images", "val_masks", "classes", "out")
@@ -59,15 +59,15 @@ def _fails(arguments, *more):
 
 
 def _decode(png):
-    picture = Image.open(io.BytesIO(png))
-    assert (picture.format, picture.mode) == ("PNG", "L")
-    return np.asarray(picture)
+    image = Image.open(io.BytesIO(png))
+    assert (image.format, image.mode) == ("PNG", "L")
+    return np.asarray(image)
 
 
 def test_records_hold_the_files_and_their_labels(tmp_path, data, read_records):
     result = _run(data)
     assert result.exit_code == 0, result.output
-    assert "train: 3 pictures" in result.stdout and "val: 1 pictures" in result.stdout
+    assert "train: 3 images" in result.stdout and "val: 1 images" in result.stdout
     assert f"rnnseg inspect {tmp_path / 'out'}" in result.stdout
     assert f"rnnseg train --data {tmp_path / 'out'}" in result.stdout
     for split, images, masks, names in (
@@ -115,12 +115,12 @@ def test_palette_masks_keep_their_indices(tmp_path, data, save_mask, read_record
     np.testing.assert_array_equal(_decode(label), labels)
 
 
-def test_color_masks_suffix_and_links(tmp_path, save_picture, read_records):
-    save_picture(tmp_path / "elsewhere" / "x.png", (3, 1))
+def test_color_masks_suffix_and_links(tmp_path, save_image, read_records):
+    save_image(tmp_path / "elsewhere" / "x.png", (3, 1))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "images" / "Thumbs.db").write_bytes(b"no picture")
-    (tmp_path / "images" / "._x.png").write_bytes(b"no picture")
+    (tmp_path / "images" / "Thumbs.db").write_bytes(b"no image")
+    (tmp_path / "images" / "._x.png").write_bytes(b"no image")
     (tmp_path / "masks" / "linked").mkdir(parents=True)
     colors = np.array([[[1, 2, 3], [40, 50, 60], [9, 9, 9]]], np.uint8)
     Image.fromarray(colors).save(tmp_path / "masks" / "linked" / "x_L.png")
@@ -165,11 +165,11 @@ def test_sizes_that_differ(tmp_path, data, save_mask):
 def test_files_without_their_other_half(tmp_path, data):
     (tmp_path / "masks" / "town" / "a.png").unlink()
     message = _fails(data)
-    assert f"1 of 3 pictures without mask: {tmp_path / 'images' / 'town' / 'a.jpg'}" in message
+    assert f"1 of 3 images without mask: {tmp_path / 'images' / 'town' / 'a.jpg'}" in message
     (tmp_path / "images" / "town" / "a.jpg").unlink()
     (tmp_path / "images" / "town" / "b.jpg").unlink()
     message = _fails(data)
-    assert f"1 of 2 masks without picture: {tmp_path / 'masks' / 'town' / 'b.png'}" in message
+    assert f"1 of 2 masks without image: {tmp_path / 'masks' / 'town' / 'b.png'}" in message
     assert not (tmp_path / "out").exists()  # found before anything is written
 
 
@@ -188,14 +188,14 @@ def test_broken_links(tmp_path, data):
     assert f"{path}: cannot be read (No such file" in _fails(data)
 
 
-def test_pictures_in_other_formats(tmp_path, data):
+def test_images_in_other_formats(tmp_path, data):
     (tmp_path / "images" / "town" / "a.jpg").unlink()
     Image.new("RGB", (12, 9)).save(tmp_path / "images" / "town" / "a.bmp")
-    assert "a.bmp: a BMP picture, expected JPEG or PNG" in _fails(data)
+    assert "a.bmp: a BMP image, expected JPEG or PNG" in _fails(data)
 
 
-def test_two_pictures_of_one_name(tmp_path, data, save_picture):
-    save_picture(tmp_path / "images" / "town" / "a.png")
+def test_two_images_of_one_name(tmp_path, data, save_image):
+    save_image(tmp_path / "images" / "town" / "a.png")
     assert "two files of one name" in _fails(data)
 
 
@@ -229,8 +229,8 @@ def test_join_pairs_counts_what_is_missing():
     with pytest.raises(UserError) as error:
         join_pairs(images, masks, "something else")
     assert str(error.value) == (
-        "5 of 6 pictures without mask: i/a.jpg, i/b.jpg, i/c.jpg and 2 more; "
-        "1 of 2 masks without picture: m/g.png; expected something else"
+        "5 of 6 images without mask: i/a.jpg, i/b.jpg, i/c.jpg and 2 more; "
+        "1 of 2 masks without image: m/g.png; expected something else"
     )
     pairs = join_pairs(images, {name: pathlib.Path(name) for name in "fedcba"}, "")
     assert [pair.name for pair in pairs] == list("abcdef")
@@ -260,9 +260,9 @@ def test_tables_and_remapping(tmp_path, data, save_mask, read_records):
     assert again.exit_code == 2 and "built with other arguments is there already" in again.stderr
 
 
-def test_splits_of_one_folder(tmp_path, data, save_picture, save_mask, read_records):
+def test_splits_of_one_folder(tmp_path, data, save_image, save_mask, read_records):
     for number in range(6):
-        save_picture(tmp_path / "images" / f"{number}.png")
+        save_image(tmp_path / "images" / f"{number}.png")
         save_mask(tmp_path / "masks" / f"{number}.png", np.zeros((9, 12)))
     (tmp_path / "test.txt").write_text("town/a.jpg\n4\n")
     del data["--val-images"], data["--val-masks"]
@@ -284,7 +284,7 @@ def _plan(data, **options):
 NO_VAL = {"val_images": None, "val_masks": None}
 
 
-def test_pictures_in_no_list_need_no_mask(tmp_path, data, capsys):
+def test_images_in_no_list_need_no_mask(tmp_path, data, capsys):
     (tmp_path / "masks" / "town" / "b.png").unlink()
     lists = {"train": "town/a", "val": "c.left"}
     for split, name in lists.items():
@@ -292,12 +292,12 @@ def test_pictures_in_no_list_need_no_mask(tmp_path, data, capsys):
     plan = _plan(data, split=[f"{split}={tmp_path / split}.txt" for split in lists], **NO_VAL)
     found = {split: [pair.name for pair in pairs] for split, pairs in plan.splits.items()}
     assert found == {split: [name] for split, name in lists.items()}
-    assert capsys.readouterr().err == "1 of 3 pictures are in no list and left out\n"
-    with pytest.raises(UserError, match="1 of 3 pictures without mask"):
+    assert capsys.readouterr().err == "1 of 3 images are in no list and left out\n"
+    with pytest.raises(UserError, match="1 of 3 images without mask"):
         _plan(data, split=[f"val={tmp_path / 'val.txt'}"], **NO_VAL)
 
 
-def test_a_picture_in_two_splits(tmp_path, data):
+def test_a_image_in_two_splits(tmp_path, data):
     shutil.copy(tmp_path / "images" / "town" / "a.jpg", tmp_path / "images" / "copy.jpg")
     shutil.copy(tmp_path / "masks" / "town" / "a.png", tmp_path / "masks" / "copy.png")
     (tmp_path / "val.txt").write_text("copy")
@@ -310,7 +310,7 @@ def test_a_picture_in_two_splits(tmp_path, data):
     # So it is with folders of their own.
     shutil.copy(tmp_path / "images" / "town" / "b.jpg", tmp_path / "val_images" / "d.jpg")
     (tmp_path / "val_images" / "d.png").unlink()
-    with pytest.raises(UserError, match="d.jpg: the same picture in the splits train and val"):
+    with pytest.raises(UserError, match="d.jpg: the same image in the splits train and val"):
         _plan(data)
 
 
@@ -381,8 +381,8 @@ def test_another_data_set_in_the_same_place(tmp_path, data):
     assert "no data set, but in its place" in _fails(data)
 
 
-def test_a_full_disk(tmp_path, data, save_picture):
-    save_picture(tmp_path / "val_images" / "e.png", (200, 200))
+def test_a_full_disk(tmp_path, data, save_image):
+    save_image(tmp_path / "val_images" / "e.png", (200, 200))
     Image.new("L", (200, 200)).save(tmp_path / "val_masks" / "e.png")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
@@ -405,7 +405,7 @@ def test_works_without_a_network(data, monkeypatch):
 def test_a_killed_build_is_no_data_set(tmp_path, data):
     # Reading a pipe that nobody writes to holds the command up after it has begun to build.
     pipe = tmp_path / "images" / "town" / "b.jpg"
-    picture = pipe.read_bytes()
+    image = pipe.read_bytes()
     pipe.unlink()
     os.mkfifo(pipe)
     command = [
@@ -426,7 +426,7 @@ def test_a_killed_build_is_no_data_set(tmp_path, data):
         open_records(out)
 
     pipe.unlink()
-    pipe.write_bytes(picture)
+    pipe.write_bytes(image)
     assert _run(data).exit_code == 0
     assert unfinished_builds(out) == []
     assert open_records(out).split_sizes == {"train": 3, "val": 1}

@@ -130,9 +130,9 @@ def _records_label(path, table, **options):
     """What `read_label` gives, after checks that it agrees with `read`."""
     reader = MaskReader(table, **options)
     data, size = reader.read_label(path)
-    picture = Image.open(io.BytesIO(data))
-    assert (picture.format, picture.mode, picture.size, data[24]) == ("PNG", "L", size, 8)
-    np.testing.assert_array_equal(np.asarray(picture), reader.read(path))
+    image = Image.open(io.BytesIO(data))
+    assert (image.format, image.mode, image.size, data[24]) == ("PNG", "L", size, 8)
+    np.testing.assert_array_equal(np.asarray(image), reader.read(path))
     return data, size
 
 
@@ -245,6 +245,6 @@ def test_masks_of_the_wrong_kind(tmp_path):
 
 
 def test_encoded_labels_are_grey_pngs():
-    picture = Image.open(io.BytesIO(encode_label(LABELS)))
-    assert (picture.format, picture.mode) == ("PNG", "L")
-    np.testing.assert_array_equal(np.asarray(picture), LABELS)
+    image = Image.open(io.BytesIO(encode_label(LABELS)))
+    assert (image.format, image.mode) == ("PNG", "L")
+    np.testing.assert_array_equal(np.asarray(image), LABELS)

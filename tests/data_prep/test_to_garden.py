@@ -30,16 +30,16 @@ def jpeg(pixels) -> bytes:
 
 
 def photos(splits, mode="RGB") -> Source:
-    """JPEG and PNG pictures by turns, of names with dots; {split: [(image, label), …]}."""
+    """JPEG and PNG images by turns, of names with dots; {split: [(image, label), …]}."""
     elements = {
         split: {
-            "image": [(jpeg, encode)[i % 2](image) for i, (image, _) in enumerate(pictures)],
-            "label": [encode(label) for _, label in pictures],
-            "name": [f"{split}/street.{i}.png" for i in range(len(pictures))],
+            "image": [(jpeg, encode)[i % 2](image) for i, (image, _) in enumerate(images)],
+            "label": [encode(label) for _, label in images],
+            "name": [f"{split}/street.{i}.png" for i in range(len(images))],
         }
-        for split, pictures in splits.items()
+        for split, images in splits.items()
     }
-    sizes = {split: len(pictures) for split, pictures in splits.items()}
+    sizes = {split: len(images) for split, images in splits.items()}
     colors = ((1, 2, 3), (4, 5, 6), (7, 8, 9))
     names = ("one, two", 'a "b"', "c # d")
     return Source(
@@ -100,9 +100,9 @@ def test_keys_of_the_records(tmp_path):
         }
 
 
-@pytest.mark.parametrize(("pictures", "shards", "sizes"), [(7, 3, [3, 2, 2]), (2, 5, [1, 1])])
-def test_a_number_of_files(tmp_path, pictures, shards, sizes):
-    source = make_source({"train": halves(pictures)})
+@pytest.mark.parametrize(("images", "shards", "sizes"), [(7, 3, [3, 2, 2]), (2, 5, [1, 1])])
+def test_a_number_of_files(tmp_path, images, shards, sizes):
+    source = make_source({"train": halves(images)})
     write_garden(source, "tiny", tmp_path / "out", shards=shards)
     written = sorted((tmp_path / "out").glob("train-*"))
     assert [path.name for path in written] == [
@@ -128,7 +128,7 @@ def test_the_command_and_the_same_again(tmp_path):
     arguments = "--data", tmp_path / "first", "--out", tmp_path / "second"
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    assert "Wrote" in result.stdout and "train: 8 pictures" in result.stdout
+    assert "Wrote" in result.stdout and "train: 8 images" in result.stdout
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "second").iterdir()}
     result = run(*arguments)
     assert result.exit_code == 0 and "Already written" in result.stdout
@@ -174,8 +174,8 @@ def broken(position, **values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image": b"no picture"}, "train_2: no usable JPEG or PNG file"),
-        ({"label": b"no picture"}, "label of train_2: no usable JPEG or PNG file"),
+        ({"image": b"no image"}, "train_2: no usable JPEG or PNG file"),
+        ({"label": b"no image"}, "label of train_2: no usable JPEG or PNG file"),
         ({"label": encode(np.zeros((4, 5), np.uint8))}, "48x40 and label of 5x4 pixels"),
     ],
 )
@@ -247,24 +247,24 @@ def test_a_killed_command(tmp_path):
 
 @pytest.mark.slow
 def test_model_gardens_own_reader(tmp_path):
-    """Pictures and labels of its decoder and parser are those of the files, to the last bit."""
+    """Images and labels of its decoder and parser are those of the files, to the last bit."""
     segmentation_input = pytest.importorskip(
         "official.vision.dataloaders.segmentation_input",
         reason="needs Model Garden: pip install rnnseg[garden]",
     )
     height, width = 40, 48
-    pictures = halves(4, height, width)
-    source = photos({"train": pictures})
+    images = halves(4, height, width)
+    source = photos({"train": images})
     write_garden(source, "photos", tmp_path / "out", shards=2)
     decoder = segmentation_input.Decoder()
-    # Of the picture's own size and one scale: nothing is resized or padded.
+    # Of the image's own size and one scale: nothing is resized or padded.
     parser = segmentation_input.Parser(output_size=[height, width])
     parse = parser.parse_fn(is_training=False)
     names = sorted(str(path) for path in (tmp_path / "out").glob("train-*"))
     records = list(tf.data.TFRecordDataset(names))
-    assert len(records) == len(pictures)
+    assert len(records) == len(images)
     config = segmentation_input.config_lib.DenseFeatureConfig()
-    for record, element, (_, label) in zip(records, read(source, "train"), pictures, strict=True):
+    for record, element, (_, label) in zip(records, read(source, "train"), images, strict=True):
         decoded = decoder.decode(record)
         assert decoded["image/encoded"].numpy() == element["image"]
         assert decoded["image/segmentation/class/encoded"].numpy() == element["label"]
@@ -279,7 +279,7 @@ def test_model_gardens_own_reader(tmp_path):
         np.testing.assert_array_equal(labels["valid_masks"].numpy()[..., 0], label != 255)
 
 
-def test_real_pictures(tmp_path, real_data):
+def test_real_images(tmp_path, real_data):
     """A few of VOC: the bytes of the files come back through a folder of records."""
     root = real_data / "VOCdevkit" / "VOC2012"
     names = (root / "ImageSets/Segmentation/val.txt").read_text().split()[:12]

@@ -24,7 +24,7 @@ PALETTE = [value for index in range(256) for value in (255 - index, 3, index)]
 
 
 @pytest.fixture
-def devkit(tmp_path, save_picture, save_mask):
+def devkit(tmp_path, save_image, save_mask):
     """A small development kit with an augmented split, whose masks differ from the others."""
     root = tmp_path / "VOCdevkit" / "VOC2012"
     lists = root / "ImageSets" / "Segmentation"
@@ -33,7 +33,7 @@ def devkit(tmp_path, save_picture, save_mask):
     for split, names in splits.items():
         (lists / f"{split}.txt").write_text("".join(f"{name} \n" for name in names))
     for index, name in enumerate("abcde"):
-        save_picture(root / "JPEGImages" / f"{name}.jpg")
+        save_image(root / "JPEGImages" / f"{name}.jpg")
         labels = np.full((9, 12), index)
         labels[0] = 255
         labels[1] = 20
@@ -47,7 +47,7 @@ def devkit(tmp_path, save_picture, save_mask):
 
 @pytest.fixture
 def sbd(tmp_path, devkit):
-    """The other data set: it names b and d to h, has no mask of f and no picture of g and h."""
+    """The other data set: it names b and d to h, has no mask of f and no image of g and h."""
     root = tmp_path / "benchmark_RELEASE" / "dataset"
     (root / "cls").mkdir(parents=True)
     (root / "train.txt").write_text("b\nd\ne\n")
@@ -172,9 +172,9 @@ def test_the_augmented_split(tmp_path, devkit, sbd, read_records, packed):
         other = _pack(other, tmp_path / "benchmark.tgz", "w:gz")
     result = _run(kit, tmp_path / "out", "--sbd", other)
     assert result.exit_code == 0, result.output
-    # train and both lists of SBD without val, which is c; f has no mask there, g no picture.
-    assert "train_aug: 4 pictures, of 10582 in the full data set" in result.stdout
-    assert "train_aug: 2 pictures are missing" in result.stdout and "f, g" in result.stdout
+    # train and both lists of SBD without val, which is c; f has no mask there, g no image.
+    assert "train_aug: 4 images, of 10582 in the full data set" in result.stdout
+    assert "train_aug: 2 images are missing" in result.stdout and "f, g" in result.stdout
     (build,) = find_builds(tmp_path / "out")
     assert (build / "missing-train_aug.txt").read_text() == "f\ng\n"
     records = read_records(tmp_path / "out", "train_aug")
@@ -236,7 +236,7 @@ def test_parts_of_the_other_data_set(tmp_path, devkit, sbd):
     _save_mat(path, np.zeros((9, 11), np.uint8))
     assert f"{path}: a mask of 11x9 pixels, expected 12x9" in _fails(devkit, out, "--sbd", sbd)
     result = _run(devkit, out, "--sbd", sbd, "--skip-bad")
-    assert result.exit_code == 0 and "train_aug: 1 pictures left out" in result.stdout
+    assert result.exit_code == 0 and "train_aug: 1 images left out" in result.stdout
     assert open_records(out).split_sizes["train_aug"] == 3
 
 

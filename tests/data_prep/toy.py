@@ -1,4 +1,4 @@
-"""A data set of nothing but pictures, to test building by. In a module, so that it can be sent."""
+"""A data set of nothing but images, to test building by. In a module, so that it can be sent."""
 
 import functools
 import io
@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from data_prep.building import SegmentationBuilder
-from data_prep.common import Pair, Plan, read_picture
+from data_prep.common import Pair, Plan, read_image
 
 
 @functools.cache
@@ -18,11 +18,11 @@ def _label() -> bytes:
 
 def make_example(pair):
     """The values of a record whose label is empty."""
-    return {"image": read_picture(pair.image)[0], "label": _label(), "name": pair.name}
+    return {"image": read_image(pair.image)[0], "label": _label(), "name": pair.name}
 
 
 class ToyBuilder(SegmentationBuilder, skip_registration=True):
-    """All pictures of a folder as train, three of them as val."""
+    """All images of a folder as train, three of them as val."""
 
     is_published = False
 

@@ -81,7 +81,7 @@ def fixed(tmp_path_factory):
         {"iterations": n, "miou": miou, "multiply_adds": 1, "milliseconds": 1.0}
         for n, miou in ((1, 0.5), (6, 0.625))
     ]
-    scores = {"data": "tiny", "split": "val", "pictures": 3, "picture_size": [43, 51]}
+    scores = {"data": "tiny", "split": "val", "images": 3, "image_size": [43, 51]}
     scores |= {"scales": [1.0], "flip": False, "machine": vars(Machine("chip", 4)), "results": rows}
     (folder / "scores_val.json").write_text(json.dumps(scores))
     return Run(rnnseg.load_model(folder), tmp_path_factory.mktemp("out") / "it", SIZE)
@@ -296,7 +296,7 @@ def test_the_report_is_of_all_files(run):
         path.name for path in run.folder.glob("*.tflite")
     )
     assert sum(name.startswith("saved_model") for name in names) == 2
-    assert content["pictures"] == 3
+    assert content["images"] == 3
     for file in run.parity.files:
         numbers = (1, 2, 6, 12) if run.model.recurrent else (1,)
         assert tuple(each.iterations for each in file.agreements) == numbers
@@ -320,16 +320,16 @@ def test_the_saved_model_takes_batches_of_any_size(run):
     assert default.keys() == result.keys()
 
 
-def write_pictures(folder):
+def write_images(folder):
     folder.mkdir()
     for index, (image, _) in enumerate(halves(2)):
         Image.fromarray(image).save(folder / f"{index}.png")
     return str(folder)
 
 
-def test_the_command_takes_pictures_and_replaces_an_earlier_export(tmp_path):
-    pictures, out, model = (
-        write_pictures(tmp_path / "photos"),
+def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
+    images, out, model = (
+        write_images(tmp_path / "photos"),
         tmp_path / "out",
         tmp_path / "m.keras",
     )
@@ -337,13 +337,13 @@ def test_the_command_takes_pictures_and_replaces_an_earlier_export(tmp_path):
     out.mkdir()
     (out / "parity.json").write_text("{}")
     (out / "anytime_int8.tflite").write_text("of an earlier one")
-    arguments = ["export", model, "--out", out, "--size", "33x41", "--pictures", pictures]
+    arguments = ["export", model, "--out", out, "--size", "33x41", "--images", images]
     arguments = [str(each) for each in (*arguments, "--limit", 1)]
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 2 and "out is there already: choose" in result.output
     result = CliRunner().invoke(cli.main, [*arguments, "--overwrite"])
     assert result.exit_code == 0, result.output
-    assert f"{pictures}: 1 pictures" in result.stdout and f"wrote {out}" in result.stdout
+    assert f"{images}: 1 images" in result.stdout and f"wrote {out}" in result.stdout
     (row,) = (line for line in result.stdout.splitlines() if line.startswith("anytime.tflite"))
     assert row.split()[1:4] == ["1", "100.0000", "99.99"] and row.split()[-2:] == ["-", "-"]
     assert sorted(path.name for path in out.iterdir()) == [
@@ -365,7 +365,7 @@ def test_an_operator_that_not_every_device_has_is_refused(tmp_path):
     features = keras.layers.Conv2D(4, 3, 8, padding="same")(image / 255.0)
     encoder = keras.Model(image, Odd()(features))
     model = make_model(encoder=encoder)
-    pictures = write_pictures(tmp_path / "photos")
+    images = write_images(tmp_path / "photos")
     with pytest.raises(UserError, match="cannot be converted for LiteRT: .* operator for Erfinv"):
-        export.export_model(model, tmp_path / "out", (40, 48), pictures=[pictures])
+        export.export_model(model, tmp_path / "out", (40, 48), images=[images])
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]

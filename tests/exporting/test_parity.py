@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rnnseg.exporting.fitting import Picture
+from rnnseg.exporting.fitting import FittedImage
 from rnnseg.exporting.parity import Agreement, FileParity, Parity, Prediction, compare
 
 
-def test_pixels_logits_and_scores_are_compared_where_the_picture_is():
+def test_pixels_logits_and_scores_are_compared_where_the_image_is():
     label = np.uint8([[0, 0, 255], [1, 1, 255]])
-    picture = Picture(np.zeros((2, 3, 3), np.uint8), label, (2, 2))
+    image = FittedImage(np.zeros((2, 3, 3), np.uint8), label, (2, 2))
     model = np.int32([[0, 0, 1], [1, 0, 1]])
     file = np.int32([[0, 1, 0], [1, 0, 0]])
     canvas = np.zeros((1, 1, 2), np.float32)
@@ -18,9 +18,9 @@ def test_pixels_logits_and_scores_are_compared_where_the_picture_is():
         {1: Prediction(file, canvas - 0.25), 2: Prediction(label % 2, canvas)},
         {1: Prediction(model, canvas + 0.5), 2: Prediction(label % 2, canvas)},
     ]
-    first, second = compare([picture, picture], expected, found, 2)
+    first, second = compare([image, image], expected, found, 2)
     assert first.iterations == 1 and second.iterations == 2
-    assert first.equal == 7 / 8  # one of four pixels in one of two pictures
+    assert first.equal == 7 / 8  # one of four pixels in one of two images
     assert first.logit_difference == 0.5
     assert first.model_miou == pytest.approx((2 / 3 + 1 / 2) / 2)
     # Class 0: 3 of 4 right and 2 found wrongly; class 1: 2 of 4 right and 1 found wrongly.
@@ -29,9 +29,9 @@ def test_pixels_logits_and_scores_are_compared_where_the_picture_is():
 
 
 def test_without_labels_there_are_no_scores():
-    picture = Picture(np.zeros((1, 1, 3), np.uint8), None, (1, 1))
+    image = FittedImage(np.zeros((1, 1, 3), np.uint8), None, (1, 1))
     predictions = [{1: Prediction(np.int32([[1]]), None)}]
-    assert compare([picture], predictions, predictions, 2) == (Agreement(1, 1.0, None, None, None),)
+    assert compare([image], predictions, predictions, 2) == (Agreement(1, 1.0, None, None, None),)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_the_table_has_every_number():
     [
         ("float32", "where the logit difference is small"),
         ("float16", "use the float32 file"),
-        ("dynamic", "use the float16 file, or int8, which is calibrated on pictures"),
-        ("int8", "calibrate on more pictures (--limit), or use another file"),
+        ("dynamic", "use the float16 file, or int8, which is calibrated on images"),
+        ("int8", "calibrate on more images (--limit), or use another file"),
     ],
 )
 def test_only_what_is_calibrated_is_to_be_calibrated_better(kind, way_out):

@@ -31,9 +31,9 @@ def test_wrong_arguments(model, tmp_path):
     refused(model, out, "quantize int4: expected some of float16, dynamic", quantize=("int4",))
     refused(model, out, "limit 0: expected at least 1", limit=0)
     refused(model, out, "smaller than one output stride", size=(7, 40))
-    refused(model, out, "nothing to compare the files on: give .* --data, or .* --pictures")
-    refused(model, out, "--data and --pictures: give one", data="x", pictures=["y"])
-    refused(model, out, "nowhere: no picture there", pictures=["nowhere"])
+    refused(model, out, "nothing to compare the files on: give .* --data, or .* --images")
+    refused(model, out, "--data and --images: give one", data="x", images=["y"])
+    refused(model, out, "nowhere: no image there", images=["nowhere"])
 
 
 def test_data_of_other_classes(tmp_path, monkeypatch):

@@ -25,9 +25,9 @@ def write(path, frames, rate=25, times=None, sound=False, options=None, rotation
       frames: RGB, uint8, of one even size.
       rate: frames a second.
       times: when each is shown, in thousandths of a second; None: at the rate.
-      sound: whether there is sound, half a second longer than the pictures.
+      sound: whether there is sound, half a second longer than the images.
       options: of the format.
-      rotation: that a player is told to turn the pictures by, in degrees against the clock.
+      rotation: that a player is told to turn the images by, in degrees against the clock.
 
     Returns:
       The path.
@@ -43,10 +43,10 @@ def write(path, frames, rate=25, times=None, sound=False, options=None, rotation
         if sound:
             audio = container.add_stream("aac", 16000, layout="mono")
         for number, image in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            example = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             if times is not None:
-                picture.pts, picture.time_base = times[number], Fraction(1, 1000)
-            container.mux(video.encode(picture))
+                example.pts, example.time_base = times[number], Fraction(1, 1000)
+            container.mux(video.encode(example))
         container.mux(video.encode(None))
         if sound:
             rng = np.random.default_rng(0)
@@ -62,9 +62,9 @@ def write(path, frames, rate=25, times=None, sound=False, options=None, rotation
 def read(path):
     """The frames of a video, uint8 RGB, and when each is shown, in seconds."""
     with av.open(str(path)) as container:
-        pictures = list(container.decode(video=0))
-    return [picture.to_ndarray(format="rgb24") for picture in pictures], [
-        picture.time for picture in pictures
+        examples = list(container.decode(video=0))
+    return [example.to_ndarray(format="rgb24") for example in examples], [
+        example.time for example in examples
     ]
 
 

@@ -35,7 +35,7 @@ def test_a_litert_file_segments_a_video_as_its_model_does(model, file):
             assert np.mean(result.classes == expected.classes) > 0.999
 
 
-def test_spacing_is_that_of_the_picture(model, file, monkeypatch):
+def test_spacing_is_that_of_the_image(model, file, monkeypatch):
     monkeypatch.setattr(framing, "fit", None)  # which would take long
     assert open_engine(model).spacing(np.zeros((99, 51, 3), np.uint8)) == (8, 8)
     engine = open_engine(file)

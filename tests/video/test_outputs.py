@@ -83,8 +83,8 @@ def test_audio_that_does_not_fit_is_left_out_and_told(tmp_path):
         video = container.add_stream("libx264", 25)
         video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
         audio = container.add_stream("pcm_mulaw", 16000, layout="mono")
-        picture = av.VideoFrame.from_ndarray(clips.scene(1)[0].copy(), format="rgb24")
-        container.mux([*video.encode(picture), *video.encode(None)])
+        example = av.VideoFrame.from_ndarray(clips.scene(1)[0].copy(), format="rgb24")
+        container.mux([*video.encode(example), *video.encode(None)])
         chunk = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "i2"), format="s16", layout="mono")
         chunk.sample_rate, chunk.pts = 16000, 0
         container.mux([*audio.encode(chunk), *audio.encode(None)])
@@ -93,7 +93,7 @@ def test_audio_that_does_not_fit_is_left_out_and_told(tmp_path):
     assert len(clips.read(tmp_path / "out.mp4")[0]) == 1
 
 
-def test_pictures_of_odd_and_of_several_sizes_become_a_video(tmp_path):
+def test_images_of_odd_and_of_several_sizes_become_a_video(tmp_path):
     (tmp_path / "in").mkdir()
     for number, size in enumerate([(65, 49), (65, 49), (40, 80)]):
         Image.new("RGB", size, (10, 120, 230)).save(tmp_path / "in" / f"{number}.png")
@@ -104,16 +104,16 @@ def test_pictures_of_odd_and_of_several_sizes_become_a_video(tmp_path):
     assert np.abs(images[0][:48, :64].astype(int) - (10, 120, 230)).max() <= 4
 
 
-def test_a_folder_has_lossless_class_maps_or_pictures(tmp_path):
+def test_a_folder_has_lossless_class_maps_or_images(tmp_path):
     path = clips.write(tmp_path / "in.mp4", clips.scene(3))
     maps, _ = copy(path, tmp_path / "classes")
     files = sorted((tmp_path / "classes").iterdir())
     assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
     for file, classes in zip(files, maps, strict=True):
-        with Image.open(file) as picture:
-            assert picture.mode == "P"
-            np.testing.assert_array_equal(np.asarray(picture), classes)
-            colored = np.asarray(picture.convert("RGB"))
+        with Image.open(file) as example:
+            assert example.mode == "P"
+            np.testing.assert_array_equal(np.asarray(example), classes)
+            colored = np.asarray(example.convert("RGB"))
         np.testing.assert_array_equal(colored, visualize.colorize(classes, COLORS))
     maps, _ = copy(path, tmp_path / "drawn", "overlay")
     image = np.asarray(Image.open(tmp_path / "drawn" / "000002.png"))

@@ -126,10 +126,10 @@ def test_goes_on_behind_a_damaged_part(tmp_path):
     assert frames[-1].time > 1.8 and len(source.problems) == 1
 
 
-def test_pictures_of_a_folder_come_by_name(tmp_path):
+def test_images_of_a_folder_come_by_name(tmp_path):
     for name in ("b", "c", "a"):
         Image.new("RGB", (20, 10), (ord(name), 0, 0)).save(tmp_path / f"{name}.png")
-    (tmp_path / "bb.jpg").write_text("no picture")
+    (tmp_path / "bb.jpg").write_text("no image")
     frames, source = frames_of(tmp_path)
     assert [frame.name for frame in frames] == ["a", "b", "c"]
     assert [frame.image[0, 0, 0] for frame in frames] == [97, 98, 99]
@@ -170,7 +170,7 @@ def header_only(path):
         ("sound.mp4", sound_only, "holds no video"),
         ("header.mp4", header_only, "holds no frame that can be read"),
         ("nothing.mp4", lambda path: None, "no such file; expected a video"),
-        ("folder", lambda path: path.mkdir(), "no picture there"),
+        ("folder", lambda path: path.mkdir(), "no image there"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line(tmp_path, name, make, message):

@@ -19,10 +19,10 @@ def test_measures_accuracy_cost_and_consistency(tmp_path, monkeypatch):
     frames = clips.scene(4)
     rng = np.random.default_rng(0)
     labels = [rng.integers(0, 5, (48, 64)).astype(np.uint8) for _ in frames]  # 4: ignored
-    for folder, pictures in (("val", frames), ("valannot", labels)):
+    for folder, images in (("val", frames), ("valannot", labels)):
         (tmp_path / folder).mkdir()
-        for number, picture in enumerate(pictures):
-            Image.fromarray(picture).save(tmp_path / folder / f"{number}.png")
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / folder / f"{number}.png")
     other = clips.write(tmp_path / "other.mp4", clips.scene(7, seed=2))
     result = CliRunner().invoke(
         experiment.main,

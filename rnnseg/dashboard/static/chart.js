@@ -54,14 +54,14 @@ export function makeChart(onselect) {
     const focused = document.activeElement?.dataset?.key;
     tip.hidden = true;
     node.querySelector('svg')?.remove();
-    node.prepend(picture(state, node.clientWidth || 800, {tip, onselect}));
+    node.prepend(image(state, node.clientWidth || 800, {tip, onselect}));
     if (focused) node.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   };
   new ResizeObserver(() => current && draw(current)).observe(node);
   return {node, draw};
 }
 
-function picture(state, width, handlers) {
+function image(state, width, handlers) {
   const {comparison, kind, frontier, budget, best} = state;
   const runs = comparison.runs.filter((run) => !run.hidden);
   const points = runs.flatMap((run) => run.points);

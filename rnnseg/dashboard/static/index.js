@@ -34,7 +34,7 @@ class Tab {
     this.legend = html('div');
     this.note = html('p', {class: 'note'});
     this.slider = html('input', {
-      type: 'range', id: 'budget', step: 'any', 'aria-label': 'budget a picture',
+      type: 'range', id: 'budget', step: 'any', 'aria-label': 'budget per image',
       oninput: () => this.setBudget(+this.slider.value),
       onkeydown: (event) => this.moveBudget(event),
     });
@@ -42,7 +42,7 @@ class Tab {
     this.verdict = html('div', {class: 'verdict', role: 'status', id: 'verdict'});
     this.budget = html('div', {},
       html('div', {class: 'controls'},
-        html('label', {for: 'budget'}, 'Budget a picture'), this.slider, this.amount),
+        html('label', {for: 'budget'}, 'Budget per image'), this.slider, this.amount),
       this.verdict);
     this.runs = html('div', {class: 'controls runs'});
     this.panels = html('div', {},
@@ -198,7 +198,7 @@ class Tab {
   }
 }
 
-function nameOf({data, split, pictures, picture_size: [height, width]}) {
-  return `${data}, ${split}: ${pictures} picture${pictures === 1 ? '' : 's'}, most often ` +
+function nameOf({data, split, images, image_size: [height, width]}) {
+  return `${data}, ${split}: ${images} image${images === 1 ? '' : 's'}, most often ` +
     `${width}×${height}`;
 }

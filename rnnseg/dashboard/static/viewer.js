@@ -1,4 +1,4 @@
-// A few pictures of the data with their class maps after a number of iterations.
+// A few images of the data with their class maps after a number of iterations.
 
 import {choice, html} from './dom.js';
 import {swatch} from './heatmap.js';
@@ -19,7 +19,7 @@ export function makeViewer(oniterations) {
   const classes = html('div', {class: 'classes'});
   const text = html('output', {class: 'wide'});
   const slider = html('input', {
-    type: 'range', min: 0, step: 1, 'aria-label': 'number of iterations', id: 'picture-iterations',
+    type: 'range', min: 0, step: 1, 'aria-label': 'number of iterations', id: 'image-iterations',
     oninput: () => oniterations(current.run.points[+slider.value].iterations),
   });
   const opacity = html('input', {
@@ -27,62 +27,62 @@ export function makeViewer(oniterations) {
     oninput: () => node.style.setProperty('--opacity', opacity.value),
   });
   const content = html('div', {},
-    html('div', {class: 'controls'}, html('label', {}, 'Picture ', names),
+    html('div', {class: 'controls'}, html('label', {}, 'Image ', names),
       html('label', {}, 'Iterations ', slider), text,
       html('label', {}, 'Opacity ', opacity)),
-    html('div', {class: 'pictures'}, prediction.node, truth.node), classes);
-  const none = html('p', {class: 'note'}, 'This run has no pictures.');
-  const node = html('section', {'aria-label': 'Pictures'}, html('h2', {}, 'Pictures'), none, content);
+    html('div', {class: 'images'}, prediction.node, truth.node), classes);
+  const none = html('p', {class: 'note'}, 'This run has no images.');
+  const node = html('section', {'aria-label': 'Images'}, html('h2', {}, 'Images'), none, content);
 
   const show = () => {
     const {run, iterations} = current;
     const found = run.points.findIndex((point) => point.iterations === iterations);
     const index = found < 0 ? run.points.length - 1 : found;
-    const [point, picture] = [run.points[index], run.pictures[chosen]];
+    const [point, image] = [run.points[index], run.images[chosen]];
     slider.value = index;
     const words = `n = ${point.iterations}: ${cost(point.gmacs, 'gmacs')}, ` +
       `${cost(point.milliseconds, 'milliseconds')}, mIoU ${percent(point.miou)}`;
     slider.setAttribute('aria-valuetext', words);
     text.textContent = words;
-    prediction.show(picture, picture.maps[index], `after n = ${point.iterations}`);
-    truth.show(picture, picture.label, 'as labelled');
+    prediction.show(image, image.maps[index], `after n = ${point.iterations}`);
+    truth.show(image, image.label, 'as labelled');
   };
   const draw = (state) => {
     const {run} = state;
     const another = current?.run !== run;
     current = state;
-    const empty = !run.pictures.length;
+    const empty = !run.images.length;
     node.classList.toggle('empty', empty);
     none.hidden = !empty;
     content.hidden = empty;
     if (empty) return;
     if (another) {
-      chosen = Math.min(chosen, run.pictures.length - 1);
+      chosen = Math.min(chosen, run.images.length - 1);
       slider.max = run.points.length - 1;
       slider.disabled = run.points.length === 1;
-      names.replaceChildren(choice(run.pictures.map((each) => each.name), chosen, {},
+      names.replaceChildren(choice(run.images.map((each) => each.name), chosen, {},
         (index) => { chosen = index; show(); }));
       classes.replaceChildren(...run.class_names.map((name, index) =>
         html('span', {}, swatch(run.class_colors[index]), name)));
       // Loaded before they are asked for, so that the slider does not flicker.
-      for (const picture of run.pictures) picture.maps.forEach((key) => { new Image().src = source(key); });
+      for (const image of run.images) image.maps.forEach((key) => { new Image().src = source(key); });
     }
     show();
   };
   return {node, draw};
 }
 
-/** A picture with a class map over it, and a line below. */
+/** An image with a class map over it, and a line below. */
 function layers(what) {
   const below = html('img', {alt: ''});
   const above = html('img', {class: 'map'});
   const caption = html('figcaption');
   const node = html('figure', {}, html('div', {class: 'layers'}, below, above), caption);
-  const show = (picture, map, text) => {
-    for (const [image, key] of [[below, picture.image], [above, map]]) {
+  const show = (image, map, text) => {
+    for (const [image, key] of [[below, image.image], [above, map]]) {
       if (image.src !== source(key)) image.src = source(key);
     }
-    above.alt = `${what} of ${picture.name}, ${text}`;
+    above.alt = `${what} of ${image.name}, ${text}`;
     caption.textContent = text;
   };
   return {node, show};

@@ -2,8 +2,8 @@
 
 /** The two costs: what an axis, a budget and a point call them. */
 export const COSTS = {
-  gmacs: {switch: 'multiply-adds', axis: 'multiply-adds a picture (G)', unit: 'G'},
-  milliseconds: {switch: 'milliseconds', axis: 'time a picture (ms)', unit: 'ms'},
+  gmacs: {switch: 'multiply-adds', axis: 'multiply-adds per image (G)', unit: 'G'},
+  milliseconds: {switch: 'milliseconds', axis: 'time per image (ms)', unit: 'ms'},
 };
 
 /** mIoU or IoU of 0-1 in percent. */

@@ -1,7 +1,7 @@
 """Quantizes LiteRT files: quantize.py KIND FOLDER.
 
 FOLDER holds the files `anytime` and `segment` in float32, whose places the quantized ones take, and
-for int8 pictures to calibrate on, `*.npy`.
+for int8 images to calibrate on, `*.npy`.
 """
 
 import dataclasses
@@ -165,15 +165,15 @@ class Recipe:
             for kind, pattern in _patterns(chosen, _STATIC):
                 self._quantizer.add_static_config(pattern, kind, 8, 8)
 
-    def calibrate(self, pictures: Iterable[np.ndarray]) -> dict[str, dict]:
-        """The range of every tensor of `encode`, by name: its mean over the pictures.
+    def calibrate(self, images: Iterable[np.ndarray]) -> dict[str, dict]:
+        """The range of every tensor of `encode`, by name: its mean over the images.
 
         Args:
-          pictures: uint8, `(1, H, W, 3)`.
+          images: uint8, `(1, H, W, 3)`.
         """
         # One by one: over several the quantizer takes a moving average, in which the first counts
         # the most.
-        each = [self._quantizer.calibrate({"encode": [{"image": image}]}) for image in pictures]
+        each = [self._quantizer.calibrate({"encode": [{"image": image}]}) for image in images]
         return {
             name: {key: np.mean([one[name][key] for one in each], 0) for key in ("min", "max")}
             for name, known in each[0].items()
@@ -257,8 +257,8 @@ def main(kind: str, folder: str) -> None:
         for recipe in recipes.values():
             recipe.make_static(static)
             recipe.make_dynamic(but=static)
-        pictures = map(np.load, sorted(pathlib.Path(folder).glob("*.npy")))
-        calibrations["anytime"] = recipes["anytime"].calibrate(pictures)
+        images = map(np.load, sorted(pathlib.Path(folder).glob("*.npy")))
+        calibrations["anytime"] = recipes["anytime"].calibrate(images)
         calibrations["segment"] = carry_over(calibrations["anytime"], encode, segment)
     for name, recipe in recipes.items():
         paths[name].write_bytes(recipe.quantize(calibrations[name]))

@@ -1,7 +1,7 @@
 """Serves a SavedModel by nothing but TensorFlow: serve.py SAVED_MODEL FOLDER NUMBERS.
 
-FOLDER holds pictures, `*.npy`, uint8 `(1, H, W, 3)`, and `start.json`, what canvas and state start
-from, one list of values a channel by name. For every picture `NAME.npz` takes what came of it after
+FOLDER holds images, `*.npy`, uint8 `(1, H, W, 3)`, and `start.json`, what canvas and state start
+from, one list of values a channel by name. For every image `NAME.npz` takes what came of it after
 each of the NUMBERS of iterations, separated by commas: `segment_N`, the class map of `segment`, and
 `read_N` and `canvas_N`, those of `encode`, `refine` and `read`.
 """
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 
 def main(saved_model: str, folder: str, numbers: str) -> None:
-    """Writes the results of all pictures."""
+    """Writes the results of all images."""
     loaded = tf.saved_model.load(saved_model)
     start = json.loads(pathlib.Path(folder, "start.json").read_text())
     numbers = sorted(map(int, numbers.split(",")))

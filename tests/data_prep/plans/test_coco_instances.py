@@ -114,7 +114,7 @@ def test_what_encloses_nothing_is_nothing():
     "segmentation, message",
     [
         ([array.array("d", [1, 2, 3, 4, 5, 6, 7])], "a polygon of 7 numbers"),
-        ([_rectangle(0, 0, 1e9, 5)], "a polygon far outside of its picture of 40x30"),
+        ([_rectangle(0, 0, 1e9, 5)], "a polygon far outside of its image of 40x30"),
         ([_rectangle(0, 0, float("nan"), 5)], "a polygon far outside"),
         ([["1", "2", "3"]], "neither polygons nor"),
         ([None], "neither polygons nor"),
@@ -199,8 +199,8 @@ def test_reading(tmp_path, capsys):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"annotations__image_id": 3}, "annotation 51: its picture 3 is not in the file"),
-        ({"annotations__image_id": None}, "annotation 51: its picture None"),
+        ({"annotations__image_id": 3}, "annotation 51: its image 3 is not in the file"),
+        ({"annotations__image_id": None}, "annotation 51: its image None"),
         ({"annotations__category_id": 4}, "annotation 51: its category 4 is not in the file"),
         ({"annotations__area": None}, "annotation 51: its area is None"),
         ({"images__id": 1}, "several images with the id 1"),
@@ -222,9 +222,9 @@ def test_files_that_contradict_themselves(tmp_path, changes, message):
 def test_a_polygon_that_is_none_waits_until_it_is_drawn(tmp_path):
     file = tmp_path / "instances.json"
     file.write_text(json.dumps(_content(annotations__segmentation=[["1", 2]])))
-    picture = read_instances(file, LABELS)[1]
+    image = read_instances(file, LABELS)[1]
     with pytest.raises(UserError, match="annotation 51: its segmentation"):
-        draw_labels(picture.regions, picture.size, str(file))
+        draw_labels(image.regions, image.size, str(file))
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "null", '{"images": [', "\ufeff{", "[" * 100_000])

@@ -44,7 +44,7 @@ def test_options(tmp_path):
         (["val=1"], "--split val=1: expected a ratio between 0 and 1"),
         (["val=0"], "--split val=0: expected a ratio between 0 and 1"),
         (["val=nan"], "--split val=nan: expected a ratio between 0 and 1"),
-        (["val=no.txt"], "--split val=no.txt: no such file, expected a list of pictures"),
+        (["val=no.txt"], "--split val=no.txt: no such file, expected a list of images"),
         (["val=0.5", "test=0.5"], "--split: the ratios 0.5, 0.5 leave nothing for train"),
         (["train=0.5"], "--split train=0.5: train is what the others leave"),
     ],
@@ -74,7 +74,7 @@ def test_ratios_are_met_exactly(count, expected):
     assert sorted(everything) == sorted(images)  # all, and each once
 
 
-def test_ratios_take_the_same_pictures_always():
+def test_ratios_take_the_same_images_always():
     """These five are part of what users rely on: another hash would mix training and scoring."""
     splits = split_names(_images(50), FOLDER, {"val": 0.1})
     assert splits["val"] == ["town/0022", "town/0033", "town/0042", "town/0044", "town/0049"]
@@ -82,7 +82,7 @@ def test_ratios_take_the_same_pictures_always():
     assert split_names(backwards, FOLDER, {"val": 0.1}) == splits
 
 
-def test_few_pictures_move_when_some_are_added():
+def test_few_images_move_when_some_are_added():
     before = split_names(_images(1000), FOLDER, {"val": 0.2, "test": 0.1})
     after = split_names(_images(1020), FOLDER, {"val": 0.2, "test": 0.1})
     where = {name: split for split, names in after.items() for name in names}
@@ -132,9 +132,9 @@ def test_a_ratio_is_of_what_the_lists_leave(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty, expected a picture on every line"),
-        ("a.jpg\nx.jpg\nb\n../c\n", "2 of 4 are no pictures below photos: x.jpg, ../c; expected"),
-        ("a.png", "1 of 1 are no pictures below photos: a.png"),
+        ("", "empty, expected an image on every line"),
+        ("a.jpg\nx.jpg\nb\n../c\n", "2 of 4 are no images below photos: x.jpg, ../c; expected"),
+        ("a.png", "1 of 1 are no images below photos: a.png"),
         ("a.jpg\nb\na\n", "more than once: a"),
     ],
 )
@@ -148,11 +148,11 @@ def test_lists_that_cannot_be_used(tmp_path, text, message):
 
 def test_a_list_of_bytes(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(UserError, match="list.txt: cannot be read as a list of pictures"):
+    with pytest.raises(UserError, match="list.txt: cannot be read as a list of images"):
         split_names(_images(3), FOLDER, {"val": tmp_path / "list.txt"})
 
 
-def test_a_picture_in_two_lists(tmp_path):
+def test_a_image_in_two_lists(tmp_path):
     val = _save(tmp_path / "val.txt", "town/0001\ntown/0002")
     test = _save(tmp_path / "test.txt", "town/0002.jpg")
     with pytest.raises(UserError) as error:
@@ -162,7 +162,7 @@ def test_a_picture_in_two_lists(tmp_path):
 
 @pytest.mark.parametrize(("count", "splits"), [(1, {"val": 0.1}), (2, {"a": 0.1, "b": 0.1})])
 def test_nothing_left_for_train(count, splits):
-    with pytest.raises(UserError, match=f"leave none of the {count} pictures for train"):
+    with pytest.raises(UserError, match=f"leave none of the {count} images for train"):
         split_names(_images(count), FOLDER, splits)
 
 
@@ -170,15 +170,15 @@ def _pairs(*paths):
     return [Pair(path.stem, path, path.with_suffix(".mask")) for path in paths]
 
 
-def test_pictures_that_differ(tmp_path):
+def test_images_that_differ(tmp_path):
     a, b, c = (_save(tmp_path / name, text) for name, text in (("a", "1"), ("b", "2"), ("c", "12")))
     copy = _save(tmp_path / "copy", "1")
     require_disjoint({"train": _pairs(a, copy), "val": _pairs(b), "test": _pairs(c)})
 
 
 @pytest.mark.parametrize("how", ["same", "symbolic link", "hard link", "copy"])
-def test_one_picture_under_two_names(tmp_path, how):
-    a, b = _save(tmp_path / "a.jpg", "picture"), _save(tmp_path / "b.jpg", "texture")
+def test_one_image_under_two_names(tmp_path, how):
+    a, b = _save(tmp_path / "a.jpg", "image"), _save(tmp_path / "b.jpg", "texture")
     other = tmp_path / "other" / "c.jpg"
     other.parent.mkdir()
     if how == "same":
@@ -192,17 +192,17 @@ def test_one_picture_under_two_names(tmp_path, how):
     with pytest.raises(UserError) as error:
         require_disjoint({"train": _pairs(b, a), "val": _pairs(other)})
     assert str(error.value) == (
-        f"{a} and {other}: the same picture in the splits train and val, expected every picture in "
+        f"{a} and {other}: the same image in the splits train and val, expected every image in "
         "one; remove one of the two, or list both in one split"
     )
 
 
-def test_only_pictures_of_one_size_are_read(tmp_path, monkeypatch):
+def test_only_images_of_one_size_are_read(tmp_path, monkeypatch):
     small, large = _save(tmp_path / "small", "1"), _save(tmp_path / "large", "1" * 1000)
     monkeypatch.setattr(pathlib.Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
     require_disjoint({"train": _pairs(small), "val": _pairs(large)})
 
 
-def test_a_picture_that_is_not_there(tmp_path):
+def test_a_image_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="gone.jpg: cannot be read"):
         require_disjoint({"train": _pairs(tmp_path / "gone.jpg")})

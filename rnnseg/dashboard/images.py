@@ -1,4 +1,4 @@
-"""A few pictures of a split with their class maps, small enough for event files."""
+"""A few images of a split with their class maps, small enough for event files."""
 
 import dataclasses
 import io
@@ -17,8 +17,8 @@ _JPEG_QUALITY = 90
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture of a data set.
+class Example:
+    """One image of a data set.
 
     Attributes:
       name: of it.
@@ -33,10 +33,10 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Strip:
-    """A picture and what a model made of it, as files.
+    """An image and what a model made of it, as files.
 
     Attributes:
-      name: of the picture.
+      name: of the image.
       image: JPEG.
       label: palette PNG; ignored pixels are transparent.
       maps: palette PNGs, one a number of iterations.
@@ -48,8 +48,8 @@ class Strip:
     maps: tuple[bytes, ...]
 
 
-def read_pictures(source: Source, split: str, count: int) -> list[Picture]:
-    """Some pictures, evenly spread over a split, where neighbours may be frames of one clip.
+def read_images(source: Source, split: str, count: int) -> list[Example]:
+    """Some images, evenly spread over a split, where neighbours may be frames of one clip.
 
     Args:
       source: the data.
@@ -58,42 +58,42 @@ def read_pictures(source: Source, split: str, count: int) -> list[Picture]:
     """
     size = source.require_split(split)
     wanted = {(2 * index + 1) * size // (2 * count) for index in range(count)}
-    pictures = []
+    images = []
     for index, example in enumerate(source.read(split)):
         if index in wanted:
             image, label = (each.numpy() for each in decode(example))
-            pictures.append(Picture(example["name"].numpy().decode(), image, label))
-        if len(pictures) == len(wanted):
+            images.append(Example(example["name"].numpy().decode(), image, label))
+        if len(images) == len(wanted):
             break
-    return pictures
+    return images
 
 
-def make_strip(evaluator: Evaluator, picture: Picture, colors: Sequence[Sequence[int]]) -> Strip:
-    """Segments a picture at all the numbers of iterations that an evaluator has.
+def make_strip(evaluator: Evaluator, example: Example, colors: Sequence[Sequence[int]]) -> Strip:
+    """Segments an image at all the numbers of iterations that an evaluator has.
 
     Args:
       evaluator: of the model.
-      picture: what to segment.
+      example: what to segment.
       colors: (red, green, blue) of 0-255 a class.
     """
-    height, width = picture.label.shape
+    height, width = example.label.shape
     factor = min(1.0, _LONGEST_SIDE / max(height, width))
     size = (max(1, round(factor * width)), max(1, round(factor * height)))
-    image = Image.fromarray(picture.image).resize(size, Image.Resampling.BOX)
+    image = Image.fromarray(example.image).resize(size, Image.Resampling.BOX)
     return Strip(
-        picture.name,
+        example.name,
         _encode(image, "JPEG", quality=_JPEG_QUALITY),
-        _encode_map(picture.label, colors, size),
-        tuple(_encode_map(each, colors, size) for each in evaluator.class_maps(picture.image)),
+        _encode_map(example.label, colors, size),
+        tuple(_encode_map(each, colors, size) for each in evaluator.class_maps(example.image)),
     )
 
 
 def _encode_map(labels, colors, size) -> bytes:
-    picture = visualize.class_map_picture(labels, colors).resize(size, Image.Resampling.NEAREST)
-    return _encode(picture, "PNG", transparency=IGNORE_LABEL, optimize=True)
+    image = visualize.class_map_image(labels, colors).resize(size, Image.Resampling.NEAREST)
+    return _encode(image, "PNG", transparency=IGNORE_LABEL, optimize=True)
 
 
-def _encode(picture: Image.Image, kind: str, **options) -> bytes:
+def _encode(image: Image.Image, kind: str, **options) -> bytes:
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
