@@ -4,7 +4,7 @@ import click
 
 from data_prep.plans.coco import YEARS
 from data_prep.run import PATH, build_options, download_option, run
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 
 
 @click.command(

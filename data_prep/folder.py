@@ -4,7 +4,7 @@ import click
 
 from data_prep.masks import ENCODINGS
 from data_prep.run import PATH, build_options, run
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 
 
 @click.command(

@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.run import PATH
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 from rnnseg.data import Source, absolute_data, open_source
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_folder

@@ -22,13 +22,15 @@ import tensorflow as tf
 from PIL import Image
 from tqdm import tqdm
 
-from rnnseg import adaptive, files, metrics, visualize
-from rnnseg.commands import Command
+from rnnseg import files, visualize
+from rnnseg.cli.commands import Command
 from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.errors import UserError
-from rnnseg.evaluation import check_classes
-from rnnseg.loading import load_model
+from rnnseg.evaluation import metrics
+from rnnseg.evaluation.evaluator import check_classes
+from rnnseg.models import adaptive
+from rnnseg.models.loading import load_model
 from rnnseg.palette import default_colors
 
 

@@ -40,9 +40,9 @@ import numpy as np
 import tensorflow as tf
 
 import rnnseg
-from rnnseg import conv_lstm
-from rnnseg.commands import Command
-from rnnseg.timing import take_turns
+from rnnseg.budgets.timing import take_turns
+from rnnseg.cli.commands import Command
+from rnnseg.models import conv_lstm
 
 ITERATIONS = tuple(range(1, 13))
 _TRAINED = 6

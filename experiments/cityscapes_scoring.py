@@ -17,10 +17,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from rnnseg import cityscapes, metrics
+from rnnseg.budgets.timing import take_turns
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
-from rnnseg.timing import take_turns
+from rnnseg.evaluation import cityscapes, metrics
 
 # Label ids by class index, and class indices by label id.
 IDS = np.array(

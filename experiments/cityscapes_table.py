@@ -2,8 +2,9 @@
 
     python -m experiments.cityscapes_table runs/cityscapes --data data/cityscapes --iterations 1-12
 
-Prints the official scores (`rnnseg.cityscapes`) of models of one's own by number of iterations, at
-a single scale, beside the rows of the paper, writes the same to OUT.csv and draws it in OUT.png.
+Prints the official scores (`rnnseg.evaluation.cityscapes`) of models of one's own by number of
+iterations, at a single scale, beside the rows of the paper, writes the same to
+OUT.csv and draws it in OUT.png.
 
 The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine ones of train and
 val (`data_prep.cityscapes --config coarse` builds both), and found its recurrence second best in
@@ -22,7 +23,7 @@ import click
 from experiments.drawing import save_dots
 from experiments.runs import evaluate_all
 from experiments.tables import save_csv
-from rnnseg.commands import Command, IterationNumbers
+from rnnseg.cli.commands import Command, IterationNumbers
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable

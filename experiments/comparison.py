@@ -32,10 +32,10 @@ import click
 
 from experiments import cost_table
 from experiments.tables import save_csv
-from rnnseg import config as configuration
-from rnnseg import metrics
-from rnnseg.commands import Command
-from rnnseg.timing import line, take_turns
+from rnnseg.budgets.timing import line, take_turns
+from rnnseg.cli.commands import Command
+from rnnseg.evaluation import metrics
+from rnnseg.training import config as configuration
 
 # What each adds to the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
@@ -115,13 +115,13 @@ def compare(
     Returns:
       Its points, without their times, each with a call that makes one such prediction.
     """
-    from rnnseg import training
     from rnnseg.data import open_source
-    from rnnseg.evaluation import Evaluator, image_of_size
-    from rnnseg.loading import load_model
+    from rnnseg.evaluation.evaluator import Evaluator, image_of_size
+    from rnnseg.models.loading import load_model
+    from rnnseg.training.loop import train
 
     print(f"\n{system}", flush=True)
-    run = training.train(config, folder, resume=True)
+    run = train(config, folder, resume=True)
     source = open_source(config.data)
     trained = load_model(run.last)
     points = []

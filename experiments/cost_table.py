@@ -22,7 +22,7 @@ import click
 
 from experiments.drawing import save_dots
 from experiments.tables import SCALES, save_csv
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 from rnnseg.files import check_writable
 
 # Table 3: model, output stride or iterations, multiply-adds in G single-scale and multi-scale.
@@ -88,8 +88,8 @@ def main(out):
 
 def count() -> list[Row]:
     """All rows, in the paper's order."""
-    from rnnseg import budgets
-    from rnnseg.models import MODELS
+    from rnnseg.evaluation.multi_scale import multi_scale_costs
+    from rnnseg.models.registry import MODELS
 
     counted, rows = {}, []
     for kind, number, single, multi in PUBLISHED:
@@ -99,7 +99,7 @@ def count() -> list[Row]:
                 21, encoder="resnet101", encoder_weights=None, output_stride=stride
             )
             counted[kind, stride] = [
-                budgets.multi_scale_costs(model, 513, 513, *each).as_published()
+                multi_scale_costs(model, 513, 513, *each).as_published()
                 for each in (((1.0,), False), (SCALES, True))
             ]
         ours = [costs.total(iterations) / 1e9 for costs in counted[kind, stride]]

@@ -11,7 +11,7 @@ the mean lead of the best class over the second, in logits.
 import click
 import numpy as np
 
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 
 
 @click.command(cls=Command)
@@ -26,8 +26,8 @@ def main(model, data, split, iterations, images):
     """Print mIoU of all and of the frequent classes, increments and leads by iteration."""
     from rnnseg.data import open_source
     from rnnseg.data.scan import scan_split
-    from rnnseg.evaluation import Evaluator
-    from rnnseg.loading import load_model
+    from rnnseg.evaluation.evaluator import Evaluator
+    from rnnseg.models.loading import load_model
 
     source = open_source(data)
     segmenter = load_model(model)

@@ -30,10 +30,10 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from rnnseg.commands import Command
-from rnnseg.loading import find_images, read_image
-from rnnseg.planning import most_iterations
-from rnnseg.runtime import Result, Segmenter
+from rnnseg.cli.commands import Command
+from rnnseg.data.images import find_images, read_image
+from rnnseg.runtime.pacing import most_iterations
+from rnnseg.runtime.segmenter import Result, Segmenter
 
 # Calls that learn what stages cost under a load, and find what deadlines to draw.
 _TO_LEARN = 20

@@ -29,11 +29,12 @@ from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
 from experiments.measuring import peak_memory
-from rnnseg import framing, metrics
-from rnnseg.commands import Command
+from rnnseg.budgets.timing import take_turns
+from rnnseg.cli.commands import Command
 from rnnseg.errors import UserError
-from rnnseg.runtime import Segmenter
-from rnnseg.timing import take_turns
+from rnnseg.evaluation import metrics
+from rnnseg.runtime import framing
+from rnnseg.runtime.segmenter import Segmenter
 
 ITERATIONS = (1, 2, 6)
 STAGES = ("encode", "refine", "read")

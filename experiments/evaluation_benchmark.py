@@ -34,14 +34,15 @@ import rnnseg
 from experiments.cityscapes_scoring import measure_scoring, report_scoring
 from experiments.measuring import process_peak
 from experiments.tables import SCALES
-from rnnseg import metrics, reading
-from rnnseg.commands import Command
+from rnnseg.budgets.timing import take_turns
+from rnnseg.cli.commands import Command
 from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import CITYSCAPES
-from rnnseg.timing import take_turns
-from rnnseg.tracing import Tracer
+from rnnseg.evaluation import metrics
+from rnnseg.evaluation.unrolling import Tracer
+from rnnseg.runtime import reading
 
 ITERATIONS = tuple(range(1, 13))
 FULL_SIZE = (1024, 2048)

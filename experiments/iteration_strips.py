@@ -29,7 +29,7 @@ import numpy as np
 
 from experiments.drawing import Panel, save_grid
 from experiments.tables import save_csv
-from rnnseg.commands import Command, IterationNumbers
+from rnnseg.cli.commands import Command, IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
@@ -84,7 +84,7 @@ class Row:
               help="PNG file; a CSV file of the same name is written beside it.")  # fmt: skip
 def main(model, images, data, split, numbers, iterations, out):
     """Draw class maps of images after several numbers of iterations."""
-    from rnnseg.loading import load_model
+    from rnnseg.models.loading import load_model
     from rnnseg.palette import default_colors
 
     for path in (out, out.with_suffix(".csv")):
@@ -111,7 +111,7 @@ def main(model, images, data, split, numbers, iterations, out):
 
 def read_files(names: Sequence[str]) -> Iterator[Example]:
     """Images from files, folders or patterns."""
-    from rnnseg.loading import find_images, read_image
+    from rnnseg.data.images import find_images, read_image
 
     for path in find_images(names):
         yield Example(path.stem, read_image(path))
@@ -126,7 +126,7 @@ def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> l
     """
     from rnnseg.data import open_source
     from rnnseg.data.pipeline import evaluation_images
-    from rnnseg.evaluation import check_classes
+    from rnnseg.evaluation.evaluator import check_classes
 
     if bool(data) != bool(numbers):
         raise UserError("give --data and --image together, or neither")

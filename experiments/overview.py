@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from rnnseg import visualize
-from rnnseg.commands import Command, IterationNumbers
+from rnnseg.cli.commands import Command, IterationNumbers
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, check_writable
 
@@ -43,7 +43,7 @@ _LINE, _DOT = visualize.LINE_COLORS[:2]
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="PNG file.")
 def main(model, iterations, curves, out):
     """Draw a photograph over the iterations, and speed-accuracy curves."""
-    from rnnseg.loading import load_model
+    from rnnseg.models.loading import load_model
 
     check_writable(out, ".png")
     points = {title: read_points(file, system) for title, file, system in curves}

@@ -20,8 +20,8 @@ import dataclasses
 
 import click
 
-from rnnseg.commands import Command
-from rnnseg.config import TrainingConfig, load_recipe
+from rnnseg.cli.commands import Command
+from rnnseg.training.config import TrainingConfig, load_recipe
 
 _VIEWS = "--scales 0.5,0.75,1,1.25,1.5,1.75 --flip"
 _GPUS = (1, 8)
@@ -248,7 +248,7 @@ def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int
 
     from experiments.measuring import peak_memory
     from experiments.training_benchmark import Case, training_step
-    from rnnseg.timing import take_turns
+    from rnnseg.budgets.timing import take_turns
 
     keras.config.set_dtype_policy(config.precision)
     case = Case("", config.encoder, config.crop, images, config.hidden_channels, classes,

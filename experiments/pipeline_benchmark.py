@@ -33,7 +33,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
 
@@ -241,7 +241,7 @@ def _training(source, examples, case) -> dict[str, list[float]]:
     import keras
 
     from rnnseg import RecurrentSegmenter
-    from rnnseg.losses import SegmentationLoss
+    from rnnseg.training.losses import SegmentationLoss
 
     model = RecurrentSegmenter(
         num_classes=source.num_classes,

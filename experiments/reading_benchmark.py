@@ -4,9 +4,9 @@
 
 Images are scaled down and padded to the file's size, so that all of it is read, after one
 iteration and after as many as in training. Prints, over these canvases, the share of the cells with
-different classes at their corners; milliseconds of `rnnseg.reading.read_sparsely` (one thread) and
-of the file's own `read` (`--threads`), of each canvas the median of `--repeats` turns, and of these
-the median and the largest; and the share of the pixels that are equal.
+different classes at their corners; milliseconds of `rnnseg.runtime.reading.read_sparsely` (one
+thread) and of the file's own `read` (`--threads`), of each canvas the median of `--repeats` turns,
+and of these the median and the largest; and the share of the pixels that are equal.
 """
 
 import functools
@@ -16,14 +16,14 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from rnnseg.commands import Command
+from rnnseg.budgets.timing import take_turns
+from rnnseg.cli.commands import Command
+from rnnseg.data.images import find_images
 from rnnseg.errors import UserError
 from rnnseg.exporting import fitting
-from rnnseg.interpreters import Stages
-from rnnseg.loading import find_images
-from rnnseg.reading import read_sparsely
-from rnnseg.runtime import Segmenter
-from rnnseg.timing import take_turns
+from rnnseg.runtime.interpreters import Stages
+from rnnseg.runtime.reading import read_sparsely
+from rnnseg.runtime.segmenter import Segmenter
 
 
 @click.command(cls=Command)

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Sequence
 import click
 import numpy as np
 
-from rnnseg import metrics
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
+from rnnseg.evaluation import metrics
 
 _DRAWS = 2000
 
@@ -58,7 +58,7 @@ class Difference:
 def main(model, data, split, block):
     """Print by how much mIoU rises from iteration to iteration, and how sure that is."""
     from rnnseg.data import open_source
-    from rnnseg.loading import load_model
+    from rnnseg.models.loading import load_model
 
     segmenter = load_model(model)
     trained = segmenter.iterations
@@ -71,7 +71,7 @@ def main(model, data, split, block):
 def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
     """The confusion matrix of every image, `(images, iterations, classes, classes)`."""
     from experiments.seeding import images
-    from rnnseg.tracing import Tracer
+    from rnnseg.evaluation.unrolling import Tracer
 
     trace = Tracer(model)
     numbers = range(1, iterations + 1)

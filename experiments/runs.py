@@ -46,8 +46,8 @@ def evaluate_all(
       UserError: a model or the data cannot be used, or has other classes.
     """
     from rnnseg.data import open_source
-    from rnnseg.evaluation import Evaluator
-    from rnnseg.loading import load_model
+    from rnnseg.evaluation.evaluator import Evaluator
+    from rnnseg.models.loading import load_model
 
     source = open_source(data)
     source.require_split(split)

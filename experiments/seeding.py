@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from rnnseg import reading
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
-from rnnseg.evaluation import check_classes
+from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.exporting.signatures import SEED_STRENGTH, seeded_canvas
+from rnnseg.runtime import reading
 
 
 class Runs:

@@ -35,7 +35,7 @@ import numpy as np
 from experiments.drawing import label_axes
 from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.commands import Command, IterationNumbers
+from rnnseg.cli.commands import Command, IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
@@ -79,8 +79,8 @@ def main(model, data, split, iterations, out):
     """Compare the spectra of predicted masks with those of the truth."""
     from experiments.seeding import images
     from rnnseg.data import open_source
-    from rnnseg.loading import load_model
-    from rnnseg.tracing import Tracer
+    from rnnseg.evaluation.unrolling import Tracer
+    from rnnseg.models.loading import load_model
 
     for path in (f"{out}.csv", f"{out}.png"):
         check_writable(path)

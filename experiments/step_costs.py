@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 import rnnseg
-from rnnseg import budgets
-from rnnseg.config import TrainingConfig
+from rnnseg.budgets.costs import peak_memory, stage_costs
+from rnnseg.training.config import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def step_costs(config: TrainingConfig, classes: int, images: tuple[int, ...]) ->
       images: numbers of them on a device.
     """
     model = build_unrolled(config, classes)
-    costs = budgets.stage_costs(model, *config.crop)
+    costs = stage_costs(model, *config.crop)
     iterating = config.iterations * costs.refine
     multiply_adds = 3 * (iterating + costs.read) + iterating * config.recompute
     if config.train_encoder:
@@ -54,8 +54,7 @@ def step_costs(config: TrainingConfig, classes: int, images: tuple[int, ...]) ->
     parameters = model.count_params()
     trainable = sum(weight.value.shape.num_elements() for weight in model.trainable_weights)
     memory = {
-        number: 4 * (parameters + trainable)
-        + budgets.peak_memory(trace_step(model, config.crop, number))
+        number: 4 * (parameters + trainable) + peak_memory(trace_step(model, config.crop, number))
         for number in images
     }
     return StepCosts(parameters, trainable, multiply_adds, memory)

@@ -41,7 +41,7 @@ from data_prep.archives import File, list_files
 from data_prep.common import read_image
 from experiments.cityscapes_scoring import IDS
 from experiments.runs import require_classes
-from rnnseg.commands import Group, IterationNumbers, Numbers
+from rnnseg.cli.commands import Group, IterationNumbers, Numbers
 from rnnseg.data.tables import CITYSCAPES, PASCAL_VOC
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
@@ -178,7 +178,7 @@ def write_submissions(
     """
     import tensorflow as tf
 
-    from rnnseg.evaluation import Evaluator
+    from rnnseg.evaluation.evaluator import Evaluator
 
     names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
     require_classes("the model", names, server.class_names)
@@ -243,7 +243,7 @@ def _add_command(server: Server) -> None:
     @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path),
                   help="Folder for the archives.")  # fmt: skip
     def command(model, place, split, iterations, scales, flip, out):
-        from rnnseg.loading import load_model
+        from rnnseg.models.loading import load_model
 
         images = server.list_images(place, split)
         paths = write_submissions(server, load_model(model), images, out, iterations, scales, flip)

@@ -30,9 +30,9 @@ from tqdm import tqdm
 import rnnseg
 from experiments import benchmark
 from experiments.measuring import in_a_process, peak_memory
-from rnnseg.commands import Command
-from rnnseg.sampling import SampledImages, sample_cells
-from rnnseg.timing import take_turns
+from rnnseg.budgets.timing import take_turns
+from rnnseg.cli.commands import Command
+from rnnseg.training.sampling import SampledImages, sample_cells
 
 ITERATIONS = (1, 3, 6, 12)
 _STRIDE = 16

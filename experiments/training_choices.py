@@ -36,9 +36,10 @@ import click
 import numpy as np
 
 from experiments.tables import save_csv
-from rnnseg import config as configuration
-from rnnseg import metrics, visualize
-from rnnseg.commands import Command, Numbers
+from rnnseg import visualize
+from rnnseg.cli.commands import Command, Numbers
+from rnnseg.evaluation import metrics
+from rnnseg.training import config as configuration
 
 # What each changes; the first is what the paper settled on.
 CHOICES: Mapping[str, Mapping[str, object]] = {
@@ -131,13 +132,13 @@ def measure(
       config: its training.
       folder: of the run.
     """
-    from rnnseg import training
     from rnnseg.data import open_source
-    from rnnseg.evaluation import Evaluator
-    from rnnseg.loading import load_model
+    from rnnseg.evaluation.evaluator import Evaluator
+    from rnnseg.models.loading import load_model
+    from rnnseg.training.loop import train
 
     print(f"\n{choice}, seed {config.seed}", flush=True)
-    run = training.train(config, folder, resume=True)
+    run = train(config, folder, resume=True)
     evaluator = Evaluator(load_model(run.last), ITERATIONS)
     result = evaluator(open_source(config.data), config.val_split)
     loss = float(run.read_history()[-1]["loss"])

@@ -37,7 +37,7 @@ import numpy as np
 from experiments.drawing import label_axes, save_starts
 from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
@@ -120,7 +120,7 @@ def main(model, data, split, iterations, output_stride, classes, out, strip, cho
     from experiments import seeding
     from experiments.iteration_strips import read_split
     from rnnseg.data import open_source
-    from rnnseg.loading import load_model
+    from rnnseg.models.loading import load_model
 
     for path in (f"{out}.csv", f"{out}.png", *filter(None, [strip])):
         check_writable(path)

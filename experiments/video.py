@@ -31,10 +31,11 @@ import tensorflow as tf
 from PIL import Image
 
 from experiments.tables import save_csv
-from rnnseg import VideoSegmenter, load_model, metrics, visualize
-from rnnseg.commands import Command
+from rnnseg import VideoSegmenter, load_model, visualize
+from rnnseg.cli.commands import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
+from rnnseg.evaluation import metrics
 from rnnseg.files import check_writable
 from rnnseg.video import libraries
 from rnnseg.video.engines import KerasEngine

@@ -28,7 +28,7 @@ import numpy as np
 from experiments.drawing import Panel, save_grid
 from experiments.runs import run_names
 from experiments.tables import save_csv
-from rnnseg.commands import Command
+from rnnseg.cli.commands import Command
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
@@ -67,7 +67,7 @@ class Row:
               help="PNG file; a CSV file of the same name is written beside it.")  # fmt: skip
 def main(model, rival, clip, iterations, frames, out):
     """Draw what the recurrence and a rival make of a clip, and what it costs them."""
-    from rnnseg.loading import load_model
+    from rnnseg.models.loading import load_model
     from rnnseg.video.segmenter import VideoSegmenter
 
     for path in (out, out.with_suffix(".csv")):

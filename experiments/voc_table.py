@@ -31,9 +31,9 @@ import numpy as np
 from experiments.drawing import save_dots
 from experiments.runs import evaluate_all
 from experiments.tables import SCALES
-from rnnseg import metrics
-from rnnseg.commands import Command, IterationNumbers
+from rnnseg.cli.commands import Command, IterationNumbers
 from rnnseg.data.tables import PASCAL_VOC
+from rnnseg.evaluation import metrics
 from rnnseg.files import atomic_path, check_writable
 
 # Table 1: IoU in percent of the 20 classes in VOC's order, without background, and mIOU.

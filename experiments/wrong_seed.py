@@ -36,7 +36,7 @@ import numpy as np
 from experiments.drawing import draw_quartiles, label_axes, save_starts
 from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.commands import Command, Numbers
+from rnnseg.cli.commands import Command, Numbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
@@ -94,7 +94,7 @@ def main(model, data, split, iterations, strengths, classes, out, strip, chosen_
     from experiments.iteration_strips import read_split
     from experiments.seeding import Runs, object_classes
     from rnnseg.data import open_source
-    from rnnseg.loading import load_model
+    from rnnseg.models.loading import load_model
 
     for path in (f"{out}.csv", f"{out}.png", *filter(None, [strip])):
         check_writable(path)

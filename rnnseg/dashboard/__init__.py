@@ -6,21 +6,12 @@
 TensorBoard imports `rnnseg.dashboard.plugin` whenever it starts, so nothing heavy is loaded here.
 """
 
-import importlib
+from rnnseg._lazy import lazy_attributes
 
 _NAMES = {
-    "Recorder": "rnnseg.dashboard.recording",
-    "SpeedAccuracy": "rnnseg.dashboard.callback",
-    "run_folder": "rnnseg.dashboard.writing",
-    "write_evaluation": "rnnseg.dashboard.writing",
+    "Recorder": "recording",
+    "SpeedAccuracy": "callback",
+    "run_folder": "writing",
+    "write_evaluation": "writing",
 }
-
-
-def __getattr__(name):
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'rnnseg.dashboard' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *_NAMES])
+__getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

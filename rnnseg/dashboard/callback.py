@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import keras
 
+from rnnseg.budgets.budget import MOST_OF_TRAINED
 from rnnseg.checks import check_positive
 from rnnseg.dashboard.recording import EVALUATIONS, Recorder
 from rnnseg.dashboard.validation import open_validation
-from rnnseg.evaluation import Evaluator, check_classes
-from rnnseg.planning import MOST_OF_TRAINED
+from rnnseg.evaluation.evaluator import Evaluator, check_classes
 
 
 class SpeedAccuracy(keras.callbacks.Callback):

@@ -10,7 +10,7 @@ from PIL import Image
 from rnnseg import visualize
 from rnnseg.data.pipeline import decode
 from rnnseg.data.source import IGNORE_LABEL, Source
-from rnnseg.evaluation import Evaluator
+from rnnseg.evaluation.evaluator import Evaluator
 
 _LONGEST_SIDE = 640
 _JPEG_QUALITY = 90

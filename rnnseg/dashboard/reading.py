@@ -4,10 +4,10 @@ import json
 from collections.abc import Collection
 from typing import Any
 
+from rnnseg.budgets.budget import OperatingPoint, frontier
+from rnnseg.budgets.planning import current_names
+from rnnseg.budgets.profiles import Machine
 from rnnseg.dashboard import tags
-from rnnseg.planning import OperatingPoint, frontier
-from rnnseg.profiles import Machine
-from rnnseg.scores import current_names
 
 
 def read_comparisons(provider, context, experiment: str, hidden: Collection[str]) -> list[dict]:

@@ -5,7 +5,7 @@ import os
 from rnnseg.dashboard.images import make_strip, read_images
 from rnnseg.dashboard.writing import write_evaluation
 from rnnseg.data.source import Source
-from rnnseg.evaluation import Evaluation, Evaluator
+from rnnseg.evaluation.evaluator import Evaluation, Evaluator
 from rnnseg.palette import default_colors
 
 EVALUATIONS = "speed_accuracy"

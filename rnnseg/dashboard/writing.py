@@ -20,11 +20,11 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from rnnseg.budgets.profiles import Machine
 from rnnseg.dashboard import tags
 from rnnseg.dashboard.images import Strip
-from rnnseg.evaluation import Evaluation
+from rnnseg.evaluation.evaluator import Evaluation
 from rnnseg.palette import default_colors
-from rnnseg.profiles import Machine
 
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
 _MIOU, _COST, _TIME = "mIoU_percent", "multiply_adds_G", "milliseconds"

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from rnnseg import budgets, files, scores
+from rnnseg import files
+from rnnseg.budgets.costs import stage_costs
+from rnnseg.budgets.planning import Scores, scores_path
 from rnnseg.data import open_source
+from rnnseg.data.images import find_images
 from rnnseg.data.pipeline import MEAN_COLOR
 from rnnseg.errors import UserError
-from rnnseg.evaluation import check_classes
+from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.exporting import (
     fitting,
     litert,
@@ -24,9 +27,8 @@ from rnnseg.exporting import (
     saved_model,
     signatures,
 )
-from rnnseg.loading import find_images
-from rnnseg.model_info import ModelInfo
 from rnnseg.palette import default_colors
+from rnnseg.runtime.model_info import ModelInfo
 
 _SIZE = (513, 513)
 _REPORT = "parity.json"
@@ -62,8 +64,8 @@ def export_model(
     The folder then holds `saved_model`, for images of any size; `anytime.tflite`, whose stages an
     app calls one by one; `segment.tflite`, the whole prediction in one call; both once more for
     each quantization, as `anytime_int8.tflite`; and `parity.json`, how far all of them agree with
-    the model. Every `.tflite` says what is in it (`rnnseg.model_info.ModelInfo`). What was trained
-    in mixed precision is exported, and compared, in float32.
+    the model. Every `.tflite` says what is in it (`rnnseg.runtime.model_info.ModelInfo`). What
+    was trained in mixed precision is exported, and compared, in float32.
 
     Args:
       model: a segmenter, as `load_model` gives it.
@@ -191,10 +193,10 @@ def _in_float32(model):
 def _model_info(model, size, split) -> ModelInfo:
     names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
     initial = model.stack.initial if model.recurrent else {}
-    costs = size and dataclasses.asdict(budgets.stage_costs(model, *size))
+    costs = size and dataclasses.asdict(stage_costs(model, *size))
     found = None
-    if model.loaded_from and scores.scores_path(model.loaded_from, split).is_file():
-        found = scores.Scores.load(model.loaded_from, split)
+    if model.loaded_from and scores_path(model.loaded_from, split).is_file():
+        found = Scores.load(model.loaded_from, split)
     return ModelInfo(
         kind="anytime",
         recurrent=model.recurrent,

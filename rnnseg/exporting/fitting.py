@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rnnseg import framing
 from rnnseg.data import IGNORE_LABEL, Source, pipeline
+from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
-from rnnseg.loading import read_image
+from rnnseg.runtime import framing
 
 
 @dataclasses.dataclass(frozen=True)

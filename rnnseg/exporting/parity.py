@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnseg import metrics
+from rnnseg.evaluation import metrics
 from rnnseg.exporting.fitting import FittedImage
 
 # The share of pixels that a file has to give the class that the model gives them.

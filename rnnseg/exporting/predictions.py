@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from rnnseg import reading
 from rnnseg.exporting import processes
 from rnnseg.exporting.fitting import FittedImage
 from rnnseg.exporting.parity import Prediction, Predictions
-from rnnseg.interpreters import Stages
-from rnnseg.model_info import ModelInfo
+from rnnseg.runtime import reading
+from rnnseg.runtime.interpreters import Stages
+from rnnseg.runtime.model_info import ModelInfo
 
 _NUMBERS = (1, 2, 6, 12)
 

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from rnnseg import geometry
-from rnnseg.conv_lstm import LSTMState
+from rnnseg.models import geometry
+from rnnseg.models.conv_lstm import LSTMState
 
 # An iteration changes a logit by one at most. What a class map is worth half of that, the next few
 # iterations can still overrule: on CamVid's video stronger seeds held on to what had moved on.

@@ -4,9 +4,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from rnnseg import framing, reading
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
+from rnnseg.runtime import framing, reading
 
 
 @runtime_checkable
@@ -54,12 +54,12 @@ def open_engine(model) -> Engine:
     """
     if isinstance(model, Engine):
         return model
-    from rnnseg import runtime
+    from rnnseg.runtime import segmenter as runtime
 
     # Where it is the latter, TensorFlow need not be there.
     if isinstance(model, runtime.Segmenter):
         return LiteRTEngine(model)
-    from rnnseg.base import Segmenter
+    from rnnseg.models.base import Segmenter
 
     if isinstance(model, Segmenter):
         return KerasEngine(model)

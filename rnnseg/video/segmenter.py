@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 
-from rnnseg import framing
 from rnnseg.checks import check_fraction, check_positive
+from rnnseg.runtime import framing
 from rnnseg.video import libraries
 from rnnseg.video.engines import open_engine
 

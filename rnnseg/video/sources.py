@@ -217,7 +217,7 @@ def _upright(frame) -> np.ndarray:
 
 
 def _folder(path) -> Source:
-    from rnnseg.loading import find_images, read_image
+    from rnnseg.data.images import find_images, read_image
 
     files = sorted(find_images([str(path)]), key=lambda file: (_by_value(file.stem), file.stem))
     names = [file.stem for file in files]

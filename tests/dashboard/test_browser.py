@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 import rnnseg
-from rnnseg import cli, data
+from rnnseg import data
+from rnnseg.cli import main
 from tests.dashboard.chromium import browser
-from tests.models import make_model
-from tests.sources import halves, make_source
+from tests.support.models import make_model
+from tests.support.sources import halves, make_source
 
 pytestmark = pytest.mark.slow
 
@@ -44,14 +45,14 @@ def logdir(tmp_path_factory):
     images, labels = map(np.stack, zip(*halves(3), strict=True))
     model.fit(images, labels, batch_size=3, epochs=8, verbose=0)
     model.save(folder / "rnn.keras")
-    rnnseg.baselines.deeplabv3.DeepLabV3(
+    rnnseg.models.baselines.deeplabv3.DeepLabV3(
         **options, encoder="small_cnn", encoder_weights=None, output_stride=8
     ).save(folder / f"{HOSTILE.replace('/', '')}.keras")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "open_source", lambda name: source)
         for model, numbers in ((folder / "rnn.keras", "1-6"), (next(folder.glob("<*")), "1")):
             done = CliRunner().invoke(
-                cli.main,
+                main,
                 ["evaluate", str(model), "--data", "tiny", "--iterations", numbers,
                  "--tensorboard", str(folder / "logs")],
             )  # fmt: skip

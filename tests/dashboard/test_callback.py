@@ -4,10 +4,10 @@ import pytest
 import rnnseg
 from rnnseg.data.pipeline import Augmentation, training_batches
 from rnnseg.errors import UserError
-from rnnseg.evaluation import Evaluator
+from rnnseg.evaluation.evaluator import Evaluator
 from tests.dashboard.logdirs import comparisons, scalars
-from tests.models import make_model
-from tests.sources import make_source, tiny_source
+from tests.support.models import make_model
+from tests.support.sources import make_source, tiny_source
 
 
 def fit(callbacks, epochs=3, model=None):
@@ -50,7 +50,7 @@ def test_every_so_many_epochs_and_the_last(trained):
 def test_given_iterations_and_a_feed_forward_model(tmp_path):
     callback = rnnseg.dashboard.SpeedAccuracy(tiny_source(), (1, 5), tmp_path / "rnn")
     fit([callback], epochs=1)
-    model = rnnseg.baselines.deeplabv3.DeepLabV3(
+    model = rnnseg.models.baselines.deeplabv3.DeepLabV3(
         3, encoder="small_cnn", encoder_weights=None, output_stride=8
     )
     source = tiny_source()

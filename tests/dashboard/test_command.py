@@ -5,14 +5,16 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from rnnseg import cli, data, training
+from rnnseg import data
+from rnnseg.cli import main
+from rnnseg.training import loop
 from tests.dashboard.logdirs import comparisons
-from tests.models import make_model
-from tests.sources import tiny_source
+from tests.support.models import make_model
+from tests.support.sources import tiny_source
 
 
 def run(*arguments, status=0):
-    result = CliRunner().invoke(cli.main, [str(each) for each in arguments])
+    result = CliRunner().invoke(main, [str(each) for each in arguments])
     assert result.exit_code == status, result.output + repr(result.exception)
     return result.output
 
@@ -21,7 +23,7 @@ def run(*arguments, status=0):
 def source(monkeypatch):
     source = tiny_source()
     monkeypatch.setattr(data, "open_source", lambda name: source)
-    monkeypatch.setattr(training, "open_source", lambda name: source)
+    monkeypatch.setattr(loop, "open_source", lambda name: source)
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_training_writes_its_validations(tmp_path):
     (comparison,) = comparisons(tmp_path / "run" / "logs")
     (shown,) = comparison["runs"]
     assert shown["name"] == "speed_accuracy" and shown["step"] == 1
-    last = training.Run(tmp_path / "run").read_history()[-1]
+    last = loop.Run(tmp_path / "run").read_history()[-1]
     assert [point["iterations"] for point in shown["points"]] == [1, 2, 3]
     assert shown["points"][0]["miou"] == float(last["val_miou_1_iteration"])
     assert shown["points"][2]["miou"] == float(last["val_miou"])

@@ -10,10 +10,10 @@ from tensorboard.plugins.base_plugin import TBContext
 from werkzeug.test import Client
 
 from rnnseg.dashboard import Recorder, plugin
-from rnnseg.evaluation import Evaluator
+from rnnseg.evaluation.evaluator import Evaluator
 from tests.dashboard.logdirs import open_provider
-from tests.models import make_model
-from tests.sources import tiny_source
+from tests.support.models import make_model
+from tests.support.sources import tiny_source
 
 STATIC = plugin._STATIC
 

@@ -6,8 +6,8 @@ from rnnseg import data
 from rnnseg.dashboard import validation
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.errors import UserError
-from tests.models import make_model
-from tests.sources import halves, tiny_source
+from tests.support.models import make_model
+from tests.support.sources import halves, tiny_source
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 
-from rnnseg import profiles
+from rnnseg.budgets import profiles
 from rnnseg.dashboard import images, write_evaluation, writing
-from rnnseg.evaluation import Evaluator
+from rnnseg.evaluation.evaluator import Evaluator
 from tests.dashboard.logdirs import CONTEXT, comparisons, open_provider, scalars
-from tests.models import make_lively_model
-from tests.sources import halves, make_source
+from tests.support.models import make_lively_model
+from tests.support.sources import halves, make_source
 
 ITERATIONS = (1, 2, 4)
 

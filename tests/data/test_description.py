@@ -9,7 +9,7 @@ from rnnseg.data.pipeline import decode
 from rnnseg.data.selection import Selection
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
-from tests.sources import halves, make_source
+from tests.support.sources import halves, make_source
 
 
 @pytest.fixture

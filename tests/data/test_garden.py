@@ -12,7 +12,7 @@ from rnnseg.data.pipeline import decode
 from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
-from tests.sources import encode, halves
+from tests.support.sources import encode, halves
 
 IMAGE, LABEL = "image/encoded", "image/segmentation/class/encoded"
 IMAGES = halves(7)

@@ -13,7 +13,7 @@ from rnnseg.data.pipeline import (
     evaluation_images,
     training_batches,
 )
-from tests.sources import encode, halves, make_source, tiny_source
+from tests.support.sources import encode, halves, make_source, tiny_source
 
 
 def coordinates(height, width):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.data.scan import scan_split
-from tests.sources import halves, make_source
+from tests.support.sources import halves, make_source
 
 
 def test_counts_are_those_of_the_labels():

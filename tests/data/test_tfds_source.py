@@ -11,7 +11,7 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.data.tfds_source import open_tfds
 from rnnseg.errors import UserError
-from tests.sources import encode, halves
+from tests.support.sources import encode, halves
 
 tfds = pytest.importorskip("tensorflow_datasets")
 

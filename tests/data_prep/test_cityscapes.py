@@ -345,7 +345,7 @@ def test_polygons_that_are_no_json(unpacked):
         make_example(pair)
 
 
-def test_polygons_for_a_image_of_another_size(unpacked):
+def test_polygons_for_an_image_of_another_size(unpacked):
     path = _replace_by_polygons(unpacked, [], (1 << 40, 9))
     (pair,) = plan_cityscapes(unpacked, "fine").splits["val"]
     with pytest.raises(UserError, match="1099511627776x9 pixels, expected 12x9") as error:

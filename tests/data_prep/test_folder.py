@@ -297,7 +297,7 @@ def test_images_in_no_list_need_no_mask(tmp_path, data, capsys):
         _plan(data, split=[f"val={tmp_path / 'val.txt'}"], **NO_VAL)
 
 
-def test_a_image_in_two_splits(tmp_path, data):
+def test_an_image_in_two_splits(tmp_path, data):
     shutil.copy(tmp_path / "images" / "town" / "a.jpg", tmp_path / "images" / "copy.jpg")
     shutil.copy(tmp_path / "masks" / "town" / "a.png", tmp_path / "masks" / "copy.png")
     (tmp_path / "val.txt").write_text("copy")

@@ -18,7 +18,7 @@ from rnnseg.data import Source, open_source
 from rnnseg.data.garden import open_garden
 from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
-from tests.sources import encode, halves, make_source, tiny_source
+from tests.support.sources import encode, halves, make_source, tiny_source
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 

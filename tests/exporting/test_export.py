@@ -13,14 +13,16 @@ from click.testing import CliRunner
 from PIL import Image
 
 import rnnseg
-from rnnseg import UserError, budgets, cli
+from rnnseg import UserError
+from rnnseg.budgets import costs
+from rnnseg.budgets.profiles import Machine
+from rnnseg.cli import main
 from rnnseg.exporting import export, quantization
 from rnnseg.exporting.processes import quantize
-from rnnseg.model_info import ModelInfo
-from rnnseg.models import MODELS
-from rnnseg.profiles import Machine
-from tests.models import make_model
-from tests.sources import halves, tiny_source
+from rnnseg.models.registry import MODELS
+from rnnseg.runtime.model_info import ModelInfo
+from tests.support.models import make_model
+from tests.support.sources import halves, tiny_source
 
 pytestmark = pytest.mark.slow
 
@@ -276,7 +278,7 @@ def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
     assert info.state == {"h_0": 6, "c_0": 6, "h_1": 5, "c_1": 5, "h_2": 3, "c_2": 3}
     assert info.start == {}
     assert info.miou == {1: 0.5, 6: 0.625} and info.scored_on == "tiny, val"
-    assert info.multiply_adds == vars(budgets.stage_costs(fixed.model, *SIZE))
+    assert info.multiply_adds == vars(costs.stage_costs(fixed.model, *SIZE))
     with zipfile.ZipFile(fixed.path("anytime", "float16")) as archive:
         assert archive.read("labels.txt").decode().split() == list(source.class_names)
     info = ModelInfo.load(any_size.path("anytime", "dynamic"))
@@ -339,9 +341,9 @@ def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
     (out / "anytime_int8.tflite").write_text("of an earlier one")
     arguments = ["export", model, "--out", out, "--size", "33x41", "--images", images]
     arguments = [str(each) for each in (*arguments, "--limit", 1)]
-    result = CliRunner().invoke(cli.main, arguments)
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2 and "out is there already: choose" in result.output
-    result = CliRunner().invoke(cli.main, [*arguments, "--overwrite"])
+    result = CliRunner().invoke(main, [*arguments, "--overwrite"])
     assert result.exit_code == 0, result.output
     assert f"{images}: 1 images" in result.stdout and f"wrote {out}" in result.stdout
     (row,) = (line for line in result.stdout.splitlines() if line.startswith("anytime.tflite"))

@@ -5,7 +5,7 @@ from PIL import Image
 from rnnseg import UserError
 from rnnseg.data.pipeline import MEAN_COLOR
 from rnnseg.exporting import export, fitting
-from tests.sources import halves, make_source
+from tests.support.sources import halves, make_source
 
 
 def test_a_smaller_image_is_padded():
@@ -34,7 +34,7 @@ def test_a_larger_image_keeps_its_shape(size, shown):
     assert (example.image[: shown[0], half + 1 : shown[1]] == 200).all()
 
 
-def test_for_any_size_a_image_stays_as_it_is():
+def test_for_any_size_an_image_stays_as_it_is():
     ((image, label),) = halves(1)
     example = fitting.fit(image, label, None)
     assert example.image is image and example.label is label and example.shown == label.shape

@@ -11,8 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from rnnseg import UserError
 from rnnseg.exporting import export, litert, processes, quantization, saved_model
 from rnnseg.files import atomic_folder
-from tests.models import make_model
-from tests.sources import tiny_source
+from tests.support.models import make_model
+from tests.support.sources import tiny_source
 
 
 @pytest.fixture(scope="module")

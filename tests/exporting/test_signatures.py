@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from rnnseg.exporting import signatures
-from tests.models import make_model
+from tests.support.models import make_model
 
 
 def seeded(classes, num_classes, stride):

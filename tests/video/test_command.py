@@ -6,11 +6,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from rnnseg import VideoSegmenter, cli, load_model
+from rnnseg import VideoSegmenter, load_model
+from rnnseg.cli import main
 from rnnseg.video.outputs import open_output
 from rnnseg.video.segmenting import segment_video
 from rnnseg.video.sources import open_frames
-from tests.models import make_model
+from tests.support.models import make_model
 from tests.video import clips
 
 
@@ -22,7 +23,7 @@ def model_file(tmp_path_factory):
 
 
 def run(*arguments, status=0):
-    result = CliRunner().invoke(cli.main, ["video", *map(str, arguments)])
+    result = CliRunner().invoke(main, ["video", *map(str, arguments)])
     assert result.exit_code == status, result.output + repr(result.exception)
     return result.output
 

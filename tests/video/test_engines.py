@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from rnnseg import VideoSegmenter, framing, runtime
-from rnnseg.models import MODELS
+from rnnseg import VideoSegmenter
+from rnnseg.models.registry import MODELS
+from rnnseg.runtime import framing, segmenter
 from rnnseg.video.engines import open_engine
-from tests.litert import write_anytime
-from tests.models import make_model
+from tests.support.litert import write_anytime
+from tests.support.models import make_model
 from tests.video.clips import scene
 
 
@@ -20,7 +21,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def file(model, tmp_path_factory):
-    return runtime.Segmenter(write_anytime(model, (49, 65), tmp_path_factory.mktemp("export")))
+    return segmenter.Segmenter(write_anytime(model, (49, 65), tmp_path_factory.mktemp("export")))
 
 
 def test_a_litert_file_segments_a_video_as_its_model_does(model, file):
@@ -49,7 +50,7 @@ def test_spacing_is_that_of_the_image(model, file, monkeypatch):
 
 def test_a_feed_forward_file_segments_every_frame_by_itself(tmp_path):
     model = MODELS["deeplabv3"](4, encoder="small_cnn", encoder_weights=None, output_stride=8)
-    file = runtime.Segmenter(write_anytime(model, (49, 65), tmp_path))
+    file = segmenter.Segmenter(write_anytime(model, (49, 65), tmp_path))
     video, reference = VideoSegmenter(file), VideoSegmenter(model)
     for frame in scene(3, size=(49, 65)):
         result, expected = video(frame), reference(frame)

@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from rnnseg import UserError, VideoSegmenter
-from rnnseg.models import MODELS
-from tests.models import make_model
+from rnnseg.models.registry import MODELS
+from tests.support.models import make_model
 from tests.video.clips import scene
 
 
@@ -57,7 +57,7 @@ def test_motion_moves_the_canvas_along():
     assert errors[0] < 0.3 * errors[1]
 
 
-def test_with_everything_forgotten_every_frame_is_a_image_of_its_own(model):
+def test_with_everything_forgotten_every_frame_is_an_image_of_its_own(model):
     video = VideoSegmenter(model, iterations=2, first_iterations=2, decay=1)
     for frame in scene(3):
         np.testing.assert_allclose(video(frame).canvas, refined(model, frame, 2), atol=1e-5)

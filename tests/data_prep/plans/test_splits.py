@@ -152,7 +152,7 @@ def test_a_list_of_bytes(tmp_path):
         split_names(_images(3), FOLDER, {"val": tmp_path / "list.txt"})
 
 
-def test_a_image_in_two_lists(tmp_path):
+def test_an_image_in_two_lists(tmp_path):
     val = _save(tmp_path / "val.txt", "town/0001\ntown/0002")
     test = _save(tmp_path / "test.txt", "town/0002.jpg")
     with pytest.raises(UserError) as error:
@@ -203,6 +203,6 @@ def test_only_images_of_one_size_are_read(tmp_path, monkeypatch):
     require_disjoint({"train": _pairs(small), "val": _pairs(large)})
 
 
-def test_a_image_that_is_not_there(tmp_path):
+def test_an_image_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="gone.jpg: cannot be read"):
         require_disjoint({"train": _pairs(tmp_path / "gone.jpg")})

@@ -1,0 +1,77 @@
+"""Old names of modules, which work for one more release and say where their module is now."""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+import warnings
+
+_MOVED = {
+    "adaptive": "models.adaptive",
+    "base": "models.base",
+    "baselines": "models.baselines",
+    "baselines.deeplabv3": "models.baselines.deeplabv3",
+    "baselines.feed_forward": "models.baselines.feed_forward",
+    "baselines.pspnet": "models.baselines.pspnet",
+    "benchmarking": "budgets.benchmarking",
+    "cityscapes": "evaluation.cityscapes",
+    "config": "training.config",
+    "context": "models.context",
+    "conv_lstm": "models.conv_lstm",
+    "encoders": "models.encoders",
+    "framing": "runtime.framing",
+    "geometry": "models.geometry",
+    "inspection": "data.inspection",
+    "interpreters": "runtime.interpreters",
+    "loading": "models.loading",
+    "losses": "training.losses",
+    "metrics": "evaluation.metrics",
+    "model_info": "runtime.model_info",
+    "pacing": "runtime.pacing",
+    "planning": "budgets.budget",
+    "prediction": "inference.predictor",
+    "profiles": "budgets.profiles",
+    "reading": "runtime.reading",
+    "recomputation": "models.recomputation",
+    "replicas": "training.replicas",
+    "report": "evaluation.report",
+    "sampling": "training.sampling",
+    "scores": "budgets.planning",
+    "segmentation": "inference.image_files",
+    "segmenter": "models.recurrent",
+    "timing": "budgets.timing",
+    "tracing": "evaluation.unrolling",
+    "views": "evaluation.multi_scale",
+}
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds a module by its old name, after every other finder has failed."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        package, _, name = fullname.partition(".")
+        if package != "rnnseg" or name not in _MOVED:
+            return None
+        return importlib.util.spec_from_loader(fullname, _Loader(f"rnnseg.{_MOVED[name]}"))
+
+
+class _Loader(importlib.abc.Loader):
+    """Gives the module of another name."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def create_module(self, spec):
+        warnings.warn(f"{spec.name} is now {self._name}", DeprecationWarning, stacklevel=2)
+        module = importlib.import_module(self._name)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = self._spec  # the import system has put that of the old name there
+
+
+def find_moved_modules() -> None:
+    """Makes `import rnnseg.OLD_NAME` work."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())

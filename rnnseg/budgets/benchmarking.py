@@ -1,0 +1,86 @@
+"""Times of a model's stages and whole predictions on this machine."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from rnnseg.budgets import timing
+from rnnseg.budgets.budget import MOST_OF_TRAINED, Budget
+from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
+
+
+def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int = 11) -> Profile:
+    """Measures a model, one image at a time.
+
+    Stages and whole predictions, from RGB values to the class map, take turns in every round, so
+    that whatever else the machine does meets all of them alike; medians are kept.
+
+    Args:
+      model: a segmenter.
+      origin: where it lies, a `.keras` file or the folder of a run.
+      sizes: of images, (height, width) in pixels.
+      repeats: rounds after one that warms up.
+
+    Raises:
+      UserError: a size smaller than one output stride a side.
+    """
+    for size in sizes:
+        model.check_image(*size)
+    sizes = sorted(set(sizes), key=math.prod)
+    profiles = []
+    total = len(sizes) * (repeats + 1)
+    with tqdm(total=total, desc="benchmark", unit="round", disable=None) as bar:
+        for height, width in sizes:
+            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+            stages, predictions = _stages(model, image), _predictions(model, image)
+            functions = [_finishing(each) for each in (*stages.values(), *predictions.values())]
+            times = [1000 * each for each in timing.take_turns(functions, repeats, bar.update)]
+            stages = dict(zip(stages, times[: len(stages)], strict=True))
+            stages["refine"] /= model.iterations
+            predictions = dict(zip(predictions, times[-len(predictions) :], strict=True))
+            profiles.append(SizeProfile(height, width, stages, predictions))
+    return Profile(origin, Machine.this(), tf.__version__, model.count_params(), tuple(profiles))
+
+
+def _stages(model, image: np.ndarray) -> dict[str, Callable]:
+    """A call for each stage; that of `refine` runs as many iterations as training."""
+    options = dict(autograph=False, reduce_retracing=True)
+    encode = tf.function(model.encode, **options)
+    prepare = tf.function(model.prepare, **options)
+    refine = tf.function(model.refine, **options)
+    read = tf.function(model.read, **options)
+    features = encode(image[np.newaxis])
+    prepared = prepare(features)
+    # Iterations like most: not the first, which may have less to do, and several in one call.
+    trained = tf.constant(model.iterations)
+    canvas, state = refine(prepared, trained)
+    return {
+        "encode": lambda: encode(image[np.newaxis]),
+        "prepare": lambda: prepare(features),
+        "refine": lambda: refine(prepared, trained, canvas, state),
+        "read": lambda: read(canvas, image.shape[:2]).numpy(),
+    }
+
+
+def _finishing(function: Callable) -> Callable:
+    """The function, which returns when its work is done: a GPU may still be at it."""
+
+    def finish():
+        function()
+        tf.test.experimental.sync_devices()
+
+    return finish
+
+
+def _predictions(model, image: np.ndarray) -> dict[int, Callable]:
+    """A call for each of some numbers of iterations, over the range that a budget chooses from."""
+    trained = model.iterations
+    numbers = {1, 2, trained, MOST_OF_TRAINED * trained} if model.recurrent else {1}
+    return {
+        number: functools.partial(model.predict_classes, image, Budget(iterations=number))
+        for number in sorted(numbers)
+    }

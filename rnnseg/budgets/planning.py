@@ -1,0 +1,175 @@
+"""Scores that `rnnseg evaluate` left beside models, read back to compare the models."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rnnseg.budgets.budget import Budget, OperatingPoint, best_within, frontier
+from rnnseg.budgets.profiles import Machine, Profile, profile_path
+from rnnseg.errors import UserError
+from rnnseg.files import beside
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What one model reached, and at what cost.
+
+    Attributes:
+      model: what the user calls it.
+      data: what it was evaluated on.
+      split: of the data.
+      images: how many.
+      image_size: the most common (height, width).
+      several_views: whether logits were averaged over scales or mirrored images.
+      machine: where the milliseconds were taken.
+      profiled: whether they come from a profile; else from the evaluation.
+      points: one a number of iterations.
+    """
+
+    model: str
+    data: str
+    split: str
+    images: int
+    image_size: tuple[int, int]
+    several_views: bool
+    machine: Machine
+    profiled: bool
+    points: tuple[OperatingPoint, ...]
+
+    @classmethod
+    def load(cls, model: str | os.PathLike, split: str) -> "Scores":
+        """Reads the scores of a model, as they were evaluated.
+
+        Args:
+          model: the folder of a run, or a `.keras` file, beside which the scores lie; or the file
+            of scores itself, `.json`.
+          split: that it was evaluated on.
+
+        Raises:
+          UserError: no scores there, or a file that holds none.
+        """
+        path = pathlib.Path(model)
+        given = path.suffix == ".json"
+        path = path if given else scores_path(model, split)
+        command = f"rnnseg evaluate {'RUN' if given else shlex.quote(str(model))} --data DATA"
+        command += f" --split {split}" + (f" --json {shlex.quote(str(path))}" if given else "")
+        if not path.is_file():
+            raise UserError(f"{path}: no such scores; make them by {command}")
+        try:
+            content = current_names(json.loads(path.read_text()))
+            return cls(
+                model=str(model),
+                data=content["data"],
+                split=content["split"],
+                images=content["images"],
+                image_size=tuple(content["image_size"]),
+                several_views=content["scales"] != [1.0] or content["flip"],
+                machine=Machine.from_json(content["machine"]),
+                profiled=False,
+                points=tuple(
+                    OperatingPoint(
+                        str(model),
+                        row["iterations"],
+                        row["miou"],
+                        row["multiply_adds"] / 1e9,
+                        row["milliseconds"],
+                    )
+                    for row in content["results"]
+                ),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"{path} holds no scores; make them anew by {command}") from error
+
+    @property
+    def miou(self) -> dict[int, float]:
+        """Mean IoU, 0-1, by number of iterations."""
+        return {point.iterations: point.miou for point in self.points}
+
+    def with_profile(self) -> "Scores":
+        """The same with the times of the profile beside the model, if there is one.
+
+        Not so for a file of scores, which may be of the model at another stride, nor for an
+        evaluation of several views, whose times are of all of them together.
+
+        Raises:
+          UserError: the profile is damaged, or has no images as large as those of the scores.
+        """
+        given = pathlib.Path(self.model).suffix == ".json"
+        if given or self.several_views or not profile_path(self.model).is_file():
+            return self
+        profile = Profile.load(self.model)
+        points = tuple(
+            dataclasses.replace(
+                point,
+                milliseconds=profile.milliseconds(*self.image_size, point.iterations),
+            )
+            for point in self.points
+        )
+        return dataclasses.replace(self, machine=profile.machine, profiled=True, points=points)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a budget buys of several models.
+
+    Attributes:
+      budget: of multiply-adds or milliseconds.
+      scores: of the models.
+      frontier: the points of all of them that no other beats, by rising cost.
+      best: the one to take.
+    """
+
+    budget: Budget
+    scores: tuple[Scores, ...]
+    frontier: tuple[OperatingPoint, ...]
+    best: OperatingPoint
+
+
+def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -> Plan:
+    """Finds the best model and number of iterations for a budget.
+
+    Args:
+      models: as `Scores.load` takes them.
+      split: that all were evaluated on.
+      budget: of multiply-adds or milliseconds.
+
+    Raises:
+      UserError: scores are missing, cannot be compared, or none is within the budget.
+    """
+    scores = tuple(Scores.load(model, split) for model in dict.fromkeys(map(str, models)))
+    if budget.kind == "milliseconds":
+        scores = tuple(each.with_profile() for each in scores)
+    for other in scores[1:]:
+        _check_comparable(scores[0], other, budget)
+    points = frontier((point for each in scores for point in each.points), budget.kind)
+    return Plan(budget, scores, tuple(points), best_within(points, budget))
+
+
+def scores_path(model: str | os.PathLike, split: str) -> pathlib.Path:
+    """Where the scores of a model lie, which is a `.keras` file or the folder of a run."""
+    return beside(model, f"scores_{split}.json")
+
+
+def current_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Renames the keys of a file of an earlier version, where "image" was called "picture"."""
+    return {key.replace("picture", "image"): value for key, value in content.items()}
+
+
+def _check_comparable(one: Scores, other: Scores, budget: Budget) -> None:
+    """Raises a UserError unless both were scored on the same images, by the same clock."""
+    for field in ("data", "split", "images"):
+        mine, its = getattr(one, field), getattr(other, field)
+        if mine != its:
+            raise UserError(
+                f"{one.model} was evaluated on {field} {mine!r} but {other.model} on {its!r}: "
+                "evaluate both on the same"
+            )
+    if budget.kind == "milliseconds" and one.machine != other.machine:
+        raise UserError(
+            f"the times of {one.model} are of {one.machine}, those of {other.model} of "
+            f"{other.machine}: measure both on one machine, by rnnseg benchmark --save"
+        )

@@ -1,0 +1,197 @@
+"""How long a model's predictions take on one machine, kept in a file beside the model."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import shlex
+from collections.abc import Mapping
+
+from rnnseg.budgets import timing
+from rnnseg.errors import UserError
+from rnnseg.files import atomic_path, beside
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What decides how fast predictions are.
+
+    Attributes:
+      processor: its name.
+      cores: those that the process may use.
+      accelerators: names of the GPUs.
+    """
+
+    processor: str
+    cores: int
+    accelerators: tuple[str, ...] = ()
+
+    @classmethod
+    def this(cls) -> "Machine":
+        """The one that this runs on."""
+        import tensorflow as tf
+
+        details = map(
+            tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
+        )
+        names = tuple(each.get("device_name", "GPU") for each in details)
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count()
+        return cls(_processor_name(), cores, names)
+
+    @classmethod
+    def from_json(cls, content: Mapping) -> "Machine":
+        """The inverse of `dataclasses.asdict` through JSON."""
+        return cls(content["processor"], content["cores"], tuple(content["accelerators"]))
+
+    def __str__(self):
+        cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
+        return ", ".join((self.processor, cores, *self.accelerators))
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeProfile:
+    """Times at one image size, one image at a time; medians.
+
+    Attributes:
+      height, width: of the image, in pixels.
+      stages: milliseconds of `encode`, `prepare`, `refine` (an iteration of many) and `read`, each
+        called alone.
+      predictions: milliseconds of whole predictions, by number of iterations.
+    """
+
+    height: int
+    width: int
+    stages: Mapping[str, float]
+    predictions: Mapping[int, float]
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """Milliseconds of everything but the iterations, and of each one."""
+        return timing.line(self.predictions)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What `rnnseg benchmark` measured of one model on one machine.
+
+    Attributes:
+      model: where the model lies, a `.keras` file or the folder of a run; the profile is beside it.
+      machine: where it was measured.
+      tensorflow: its version there.
+      parameters: of the model, by which another one that took its place is told.
+      sizes: at least one, by rising number of pixels.
+    """
+
+    model: str
+    machine: Machine
+    tensorflow: str
+    parameters: int
+    sizes: tuple[SizeProfile, ...]
+
+    def milliseconds(self, height: int, width: int, iterations: int) -> float:
+        """What a prediction is expected to take: a start and so much an iteration.
+
+        Both are interpolated between the two nearest sizes that were measured, in proportion to the
+        number of pixels, as multiply-adds grow. A smaller image counts as the smallest measured,
+        since below that it is overheads that take the time, which do not shrink.
+
+        Args:
+          height: of the image, in pixels.
+          width: of the image, in pixels.
+          iterations: how many.
+
+        Raises:
+          UserError: larger than all sizes measured.
+        """
+        areas = [each.height * each.width for each in self.sizes]
+        area = max(height * width, areas[0])
+        times = [start + iterations * each for start, each in (size.line for size in self.sizes)]
+        for index, upper in enumerate(areas):
+            if area == upper:
+                return times[index]
+            if area < upper:
+                lower = areas[index - 1]
+                share = (area - lower) / (upper - lower)
+                return (1 - share) * times[index - 1] + share * times[index]
+        raise UserError(
+            f"an image of {height}x{width} is larger than any in {profile_path(self.model)}; "
+            f"measure such ones, too: {self.command((height, width))}"
+        )
+
+    def command(self, *more: tuple[int, int]) -> str:
+        """The command that measures all of it anew, and more sizes, (height, width)."""
+        return benchmark_command(
+            self.model, *((each.height, each.width) for each in self.sizes), *more
+        )
+
+    def save(self) -> None:
+        """Writes it beside the model."""
+        content = dataclasses.asdict(self)
+        del content["model"]  # a run's folder may be moved
+        with atomic_path(profile_path(self.model)) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, model: str | os.PathLike) -> "Profile":
+        """Reads the one beside a model.
+
+        Args:
+          model: a `.keras` file or the folder of a run.
+
+        Raises:
+          UserError: there is none, or the file is no profile.
+        """
+        path = profile_path(model)
+        if not path.is_file():
+            raise UserError(
+                f"{path}: no such profile; measure one on this machine: {benchmark_command(model)}"
+            )
+        try:
+            content = json.loads(path.read_text())
+            sizes = [
+                SizeProfile(
+                    each["height"],
+                    each["width"],
+                    {name: float(value) for name, value in each["stages"].items()},
+                    {int(number): float(value) for number, value in each["predictions"].items()},
+                )
+                for each in content["sizes"]
+            ]
+            if not sizes or not all(size.predictions for size in sizes):
+                raise ValueError("nothing measured")
+            return cls(
+                str(model),
+                Machine.from_json(content["machine"]),
+                content["tensorflow"],
+                content["parameters"],
+                tuple(sizes),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"{path} is no profile; measure it anew: {benchmark_command(model)}"
+            ) from error
+
+
+def profile_path(model: str | os.PathLike) -> pathlib.Path:
+    """Where the profile of a model lies, which is a `.keras` file or the folder of a run."""
+    return beside(model, "profile.json")
+
+
+def benchmark_command(model: str | os.PathLike, *sizes: tuple[int, int]) -> str:
+    """The command that measures a model at some sizes, (height, width), and keeps the profile."""
+    listed = ",".join(f"{height}x{width}" for height, width in sizes) or "HEIGHTxWIDTH"
+    return f"rnnseg benchmark {shlex.quote(str(model))} --size {listed} --save"
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() == "model name":
+                    return value.strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()

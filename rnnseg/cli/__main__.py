@@ -1,0 +1,5 @@
+"""Runs the command as `python -m rnnseg.cli`."""
+
+from rnnseg.cli.app import main
+
+main()

@@ -1,0 +1,207 @@
+"""The official scores of Cityscapes: IoU and instance-level IoU, of classes and categories.
+
+They agree to the last digit with `evalPixelLevelSemanticLabeling` of cityscapesscripts, which takes
+its predictions from files; so sums of fractions are made in its order, one after the other.
+
+    IoU  = TP / (TP + FP + FN), in pixels
+    iIoU = iTP / (iTP + FP + iFN)
+
+where iTP and iFN count a pixel of an instance by the average size of its class over the instance's
+own, so that far away objects count as much as near ones. What an instance-level prediction would be
+is not known, so FP is that of the pixels (Cordts et al., 2016, "The Cityscapes Dataset for Semantic
+Urban Scene Understanding", section 4.2).
+"""
+
+import dataclasses
+import functools
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnnseg.data.tables import CITYSCAPES
+from rnnseg.evaluation import metrics
+
+CATEGORIES = {
+    "flat": ("road", "sidewalk"),
+    "construction": ("building", "wall", "fence"),
+    "object": ("pole", "traffic light", "traffic sign"),
+    "nature": ("vegetation", "terrain"),
+    "sky": ("sky",),
+    "human": ("person", "rider"),
+    "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+}
+"""The classes of each category."""
+
+# Average pixels of an instance in the training split, as cityscapesscripts has them.
+_INSTANCE_SIZES = {
+    "person": 3462.4756337644,
+    "rider": 3930.4788056518,
+    "car": 12794.0202738185,
+    "truck": 27855.1264367816,
+    "bus": 35732.1511111111,
+    "train": 67583.7075812274,
+    "motorcycle": 6298.7200839748,
+    "bicycle": 4672.3249222261,
+}
+# An instance's id is its label id times this, plus its number.
+_INSTANCES_A_LABEL = 1000
+
+_CATEGORY_NAMES = tuple(CATEGORIES)
+_CATEGORY_OF = np.array(
+    [
+        next(index for index, names in enumerate(CATEGORIES.values()) if name in names)
+        for name in CITYSCAPES.names
+    ]
+)
+_SIZES = np.array([_INSTANCE_SIZES.get(name, math.nan) for name in CITYSCAPES.names])
+_WITH_INSTANCES = np.flatnonzero(~np.isnan(_SIZES))
+_CATEGORIES_WITH_INSTANCES = np.unique(_CATEGORY_OF[_WITH_INSTANCES])
+
+
+def _classes_of_ids() -> np.ndarray:
+    """From instance ids to classes; -1 for what is no instance of any."""
+    classes = np.full(1 << 16, -1, np.int8)
+    for label_id, index in CITYSCAPES.values.items():
+        if index in _WITH_INSTANCES:
+            start = label_id * _INSTANCES_A_LABEL
+            classes[start : start + _INSTANCES_A_LABEL] = index
+    return classes
+
+
+_CLASS_OF_ID = _classes_of_ids()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """All official scores, 0-1; NaN for what neither occurs nor is predicted.
+
+    Attributes:
+      class_iou: by class.
+      class_iiou: by class that has instances.
+      category_iou: by category.
+      category_iiou: by category that has instances.
+    """
+
+    class_iou: Mapping[str, float]
+    class_iiou: Mapping[str, float]
+    category_iou: Mapping[str, float]
+    category_iiou: Mapping[str, float]
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of each, over what is not NaN."""
+        return {
+            field.name: _mean(getattr(self, field.name).values())
+            for field in dataclasses.fields(self)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain numbers, null for NaN."""
+        content = {f"mean_{name}": value for name, value in self.means.items()}
+        content |= dataclasses.asdict(self)
+        return _without_nan(content)
+
+
+class Instances:
+    """The instances in the ground truth of one image.
+
+    Args:
+      ids: uint16 `(h, w)`, as in Cityscapes' `…_instanceIds.png`.
+    """
+
+    def __init__(self, ids: np.ndarray):
+        ids = ids.ravel()
+        starts, lengths = metrics.runs(ids)
+        inside = _CLASS_OF_ID[ids[starts]] >= 0
+        starts, lengths = starts[inside], lengths[inside]
+        found, numbers = np.unique(ids[starts], return_inverse=True)
+        self.classes = _CLASS_OF_ID[found].astype(np.intp)
+        """The class of every instance, by rising id."""
+        self.sizes = np.bincount(numbers, lengths, minlength=len(found)).astype(np.int64)
+        """Its pixels."""
+        # One after the other, all pixels of all runs, and whose they are.
+        before = np.cumsum(lengths) - lengths
+        self._places = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
+        self._numbers = np.repeat(numbers, lengths)
+
+    def count_hits(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many pixels of every instance have its class, and how many have its category.
+
+        Args:
+          prediction: class indices `(h, w)`.
+        """
+        predicted = prediction.ravel()[self._places]
+        own = self.classes[self._numbers]
+        return tuple(
+            np.bincount(self._numbers[hits], minlength=len(self.classes))
+            for hits in (predicted == own, _CATEGORY_OF[predicted] == _CATEGORY_OF[own])
+        )
+
+
+class InstanceSums:
+    """iTP and iFN of all classes and categories, over the images that were added."""
+
+    def __init__(self):
+        self._classes = _Sums(len(CITYSCAPES.names))
+        self._categories = _Sums(len(_CATEGORY_NAMES))
+
+    def add(self, instances: Instances, prediction: np.ndarray) -> None:
+        """Adds an image.
+
+        Args:
+          instances: in its ground truth.
+          prediction: class indices `(h, w)`.
+        """
+        weights = _SIZES[instances.classes] / instances.sizes
+        by_class, by_category = instances.count_hits(prediction)
+        classes = instances.classes
+        self._classes.add(classes, by_class, instances.sizes, weights)
+        self._categories.add(_CATEGORY_OF[classes], by_category, instances.sizes, weights)
+
+    def scores(self, confusion: np.ndarray) -> Scores:
+        """The scores of all images.
+
+        Args:
+          confusion: of the same images, `(19, 19)`; row: true class, column: predicted class.
+        """
+        members = np.eye(len(_CATEGORY_NAMES), dtype=np.int64)[_CATEGORY_OF]
+        of_categories = members.T @ confusion @ members
+        return Scores(
+            dict(zip(CITYSCAPES.names, metrics.class_iou(confusion).tolist(), strict=True)),
+            self._classes.iiou(confusion, CITYSCAPES.names, _WITH_INSTANCES),
+            dict(zip(_CATEGORY_NAMES, metrics.class_iou(of_categories).tolist(), strict=True)),
+            self._categories.iiou(of_categories, _CATEGORY_NAMES, _CATEGORIES_WITH_INSTANCES),
+        )
+
+
+class _Sums:
+    """iTP and iFN of some classes, or of categories."""
+
+    def __init__(self, count):
+        self._hits, self._misses = np.zeros(count), np.zeros(count)
+
+    def add(self, classes, hits, sizes, weights):
+        # One after the other, as `np.add.at` does it, where a sum of sums would round otherwise.
+        np.add.at(self._hits, classes, hits * weights)
+        np.add.at(self._misses, classes, (sizes - hits) * weights)
+
+    def iiou(self, confusion, names, shown) -> dict[str, float]:
+        false = confusion.sum(0) - np.diagonal(confusion)
+        whole = self._hits + false + self._misses
+        iou = np.divide(self._hits, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+        return {names[index]: float(iou[index]) for index in shown}
+
+
+def _mean(values: Iterable[float]) -> float:
+    valid = [value for value in values if not math.isnan(value)]
+    # Not by `sum`, which since Python 3.12 rounds better than one addition after the other.
+    return functools.reduce(operator.add, valid) / len(valid) if valid else math.nan
+
+
+def _without_nan(content):
+    if isinstance(content, Mapping):
+        return {key: _without_nan(value) for key, value in content.items()}
+    return None if math.isnan(content) else content

@@ -1,0 +1,114 @@
+"""Class maps of an image after every number of iterations."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from rnnseg.errors import UserError
+from rnnseg.evaluation.multi_scale import MeanReader, View, make_views
+from rnnseg.runtime import reading
+
+# Numbers of iterations whose canvases are held at a time where there are several views. Those of
+# twelve views of 1024x2048 pixels and 19 classes take 350 MB; for more numbers than these, the
+# views are segmented anew.
+_AT_ONCE = 32
+
+
+class Tracer:
+    """Follows predictions from iteration to iteration; one trace serves images of all sizes.
+
+    Args:
+      model: a segmenter.
+      scales: at which every image is segmented, factors of its sides less one; the logits of all
+        are averaged.
+      flip: whether it is segmented mirrored at each of them, too.
+
+    Raises:
+      UserError: no scales, or one that is not above 0.
+    """
+
+    def __init__(self, model, scales: Sequence[float] = (1.0,), flip: bool = False):
+        self._views = make_views(scales, flip)
+        self._stride = model.output_stride
+        self._read_mean = None
+        if self._views != (View(),):
+            self._read_mean = MeanReader(self._views, model.num_classes, model.output_stride)
+        self._prepare = tf.function(
+            lambda image: model.prepare(model.encode(image[tf.newaxis])),
+            input_signature=[tf.TensorSpec((None, None, 3))],
+            autograph=False,
+        )
+        # With signatures each is traced once, whatever the sizes of the images.
+        number, prepared = tf.TensorSpec((), tf.int32), _specs(self._prepare)
+        self._begin = tf.function(model.refine, input_signature=[prepared, number], autograph=False)
+        self._go_on = tf.function(
+            model.refine,
+            input_signature=[prepared, number, *_specs(self._begin)],
+            autograph=False,
+        )
+
+    def __call__(self, image, iterations: Sequence[int]) -> Iterator[np.ndarray]:
+        """Segments one image.
+
+        Args:
+          image: RGB 0-255, `(h, w, 3)`.
+          iterations: rising numbers of them.
+
+        Yields:
+          For every number the class map, int32 `(h, w)`. There is one at a time, and memory does
+          not grow with the number of iterations.
+        """
+        for canvases in self._canvases(image, iterations):
+            yield self._read(canvases, image.shape[:2])
+
+    def predict(self, image, iterations: int) -> np.ndarray:
+        """The class map after a number of iterations, int32 `(h, w)`, all in one call."""
+        (class_map,) = self(image, (iterations,))
+        return class_map
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises a UserError for an image with a view of less than one output stride a side."""
+        smallest = self._views[-1]
+        if min(smallest.size(height, width)) < self._stride:
+            scaled = "" if smallest.scale == 1 else f", scaled by {smallest.scale:g}"
+            raise UserError(
+                f"image of {width}x{height} pixels{scaled}; expected at least {self._stride} "
+                "(one output stride) a side"
+            )
+
+    def _canvases(self, image, iterations) -> Iterator[Sequence[tf.Tensor]]:
+        """The canvas of every view after each number of iterations."""
+        if len(self._views) == 1:
+            for canvas in self._follow(image, self._views[0], iterations):
+                yield [canvas]
+            return
+        for start in range(0, len(iterations), _AT_ONCE):
+            numbers = iterations[start : start + _AT_ONCE]
+            # View by view: what comes before the canvases takes much more memory than they do.
+            followed = [list(self._follow(image, view, numbers)) for view in self._views]
+            yield from zip(*followed, strict=True)
+
+    def _follow(self, image, view, iterations) -> Iterator[tf.Tensor]:
+        """The canvas of one view after each number of iterations."""
+        prepared = self._prepare(view.of(image))
+        variables, done = (), 0
+        for number in iterations:
+            refine = self._go_on if variables else self._begin
+            variables = refine(prepared, tf.constant(number - done), *variables)
+            yield variables[0]
+            done = number
+
+    def _read(self, canvases, size) -> np.ndarray:
+        """The class map of an image of this size."""
+        if self._read_mean is not None:
+            return self._read_mean(canvases, size)
+        return reading.read_sparsely(canvases[0][0].numpy(), size, self._stride)
+
+
+def _specs(function):
+    """The types and shapes of what a function with a signature gives."""
+    return tf.nest.map_structure(
+        lambda each: tf.TensorSpec(each.shape, each.dtype),
+        function.get_concrete_function().structured_outputs,
+    )

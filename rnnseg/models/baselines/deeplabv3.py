@@ -1,0 +1,72 @@
+"""DeepLabv3: atrous spatial pyramid pooling."""
+
+import keras
+import tensorflow as tf
+
+from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
+
+# At output stride 16; in pixels of the image they are the same at every stride.
+_RATES = (6, 12, 18)
+_DROPOUT = 0.1
+
+
+@keras.saving.register_keras_serializable("rnnseg")
+class DeepLabV3(FeedForwardSegmenter):
+    """Chen et al., 2017, "Rethinking Atrous Convolution for Semantic Image Segmentation".
+
+    Beside one another: a 1x1 convolution, three 3x3 convolutions with rates 6, 12 and 18 at output
+    stride 16 (doubled at 8, halved at 32), and the mean of all features, each with 256 channels;
+    then a 1x1 convolution over all of them and one to the classes.
+
+    Args:
+      num_classes: number of classes.
+      head_channels: width of every branch and of what comes after them.
+      **options: as `rnnseg.models.base.Segmenter`.
+    """
+
+    def __init__(self, num_classes: int, head_channels: int = 256, name="deeplabv3", **options):
+        super().__init__(num_classes, head_channels, name=name, **options)
+
+    def _build_head(self):
+        rates = [16 * rate // self.output_stride for rate in _RATES]
+        return _AtrousPyramid(
+            self.num_classes,
+            self.head_channels,
+            rates,
+            self._kernel_regularizer,
+            dtype=self.dtype_policy,
+            name="head",
+        )
+
+
+class _AtrousPyramid(keras.layers.Layer):
+    def __init__(self, num_classes, channels, rates, kernel_regularizer, **kwargs):
+        super().__init__(**kwargs)
+        options = dict(kernel_regularizer=kernel_regularizer, dtype=self.dtype_policy)
+        self.channels = channels
+        self.branches = [ConvBlock(channels, name="branch_1x1", **options)]
+        self.branches += [
+            ConvBlock(channels, 3, rate, name=f"branch_{number}", **options)
+            for number, rate in enumerate(rates, start=1)
+        ]
+        # One value an image and channel: too few for statistics over a small batch.
+        self.image_level = ConvBlock(channels, batch_norm=False, name="image_level", **options)
+        self.project = ConvBlock(channels, name="project", **options)
+        self.dropout = keras.layers.Dropout(_DROPOUT, dtype=self.dtype_policy)
+        self.classify = keras.layers.Conv2D(num_classes, 1, name="classify", **options)
+
+    def build(self, features_shape):
+        for branch in (*self.branches, self.image_level):
+            branch.build(features_shape)
+        place = features_shape[:-1]
+        self.project.build((*place, (len(self.branches) + 1) * self.channels))
+        self.classify.build((*place, self.channels))
+        self.built = True
+
+    def call(self, features, training=False):
+        mean = tf.reduce_mean(features, [1, 2], keepdims=True)
+        mean = self.image_level(mean, training=training)
+        seen = [branch(features, training=training) for branch in self.branches]
+        seen.append(tf.broadcast_to(mean, tf.shape(seen[0])))
+        x = self.project(tf.concat(seen, axis=-1), training=training)
+        return self.classify(self.dropout(x, training=training))

@@ -1,0 +1,144 @@
+"""What the baselines share: one pass through a head, and layers that heads are made of."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnseg.checks import check_positive
+from rnnseg.errors import UserError
+from rnnseg.models.base import Segmenter
+
+
+class FeedForwardSegmenter(Segmenter):
+    """An encoder and a head that makes the canvas in one pass.
+
+    It has the stages of all segmenters, so that every command takes it: `prepare` is the head, and
+    the one iteration there is hands the canvas on.
+
+    Args:
+      num_classes: number of classes.
+      head_channels: width of the head.
+      **options: as `rnnseg.models.base.Segmenter`.
+    """
+
+    def __init__(self, num_classes: int, head_channels: int, **options):
+        super().__init__(num_classes, **options)
+        check_positive("head_channels", head_channels)
+        self.head_channels = head_channels
+        self.head = self._build_head()
+        self.head.build((None, None, None, self.encoder.channels))
+        self.built = True
+
+    def _build_head(self) -> keras.layers.Layer:
+        """A layer from features to logits, `(batch, h, w, classes)`."""
+        raise NotImplementedError
+
+    def prepare(self, features, training: bool = False) -> tf.Tensor:
+        """The head.
+
+        Args:
+          features: from `encode`.
+          training: whether its batch norm and dropout are in training mode.
+
+        Returns:
+          The canvas, float32, `(batch, h, w, classes)`.
+        """
+        return tf.cast(self.head(features, training=training), tf.float32)
+
+    def refine(self, prepared, iterations, canvas=None, state=None):
+        """Hands on what `prepare` gave.
+
+        Args:
+          prepared: from `prepare`.
+          iterations: 1, or a tensor, which is not looked at.
+          canvas: None; there is nothing that could start from one.
+          state: likewise, or what an earlier call gave.
+
+        Returns:
+          The canvas and an empty state.
+        """
+        if not tf.is_tensor(iterations) and iterations != 1:
+            raise UserError(
+                f"iterations={iterations}: {self.name} is feed-forward and has no more than one"
+            )
+        if canvas is not None and state is None:
+            raise UserError(f"canvas: {self.name} is feed-forward and starts from the features")
+        return prepared, ()
+
+    def call(self, images, iterations=1, canvas=None, training=False) -> tf.Tensor:
+        """Segments images of one size.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          iterations: as in `refine`.
+          canvas: as in `refine`.
+          training: as in Keras.
+
+        Returns:
+          Logits at the images' size, `(batch, H, W, classes)`.
+        """
+        prepared = self.prepare(self.encode(images, training=training), training=training)
+        return self.sized_logits(self.refine(prepared, iterations, canvas)[0], images)
+
+    def trace(self, images, iterations=1, canvas=None) -> tf.Tensor:
+        """The canvas of the one iteration, `(1, batch, h, w, classes)`."""
+        prepared = self.prepare(self.encode(images))
+        return self.refine(prepared, iterations, canvas)[0][tf.newaxis]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs; a saved file holds the weights beside it."""
+        return dict(super().get_config(), head_channels=self.head_channels)
+
+
+class ConvBlock(keras.layers.Layer):
+    """A convolution of stride 1, batch norm and ReLU.
+
+    Args:
+      filters: number of output channels.
+      kernel_size: side of the kernel.
+      dilation_rate: spacing of its taps.
+      batch_norm: False puts a bias in its place.
+      kernel_regularizer: Keras regularizer of the kernel.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 1,
+        dilation_rate: int = 1,
+        batch_norm: bool = True,
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.convolution = keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            dilation_rate=dilation_rate,
+            padding="same",
+            use_bias=not batch_norm,
+            kernel_initializer="he_normal",
+            kernel_regularizer=kernel_regularizer,
+            dtype=self.dtype_policy,
+            name="convolution",
+        )
+        self.batch_norm = None
+        if batch_norm:
+            self.batch_norm = keras.layers.BatchNormalization(
+                momentum=0.99, epsilon=1e-5, dtype=self.dtype_policy, name="batch_norm"
+            )
+
+    def build(self, input_shape):
+        """Makes the weights for inputs `(batch, h, w, channels)`."""
+        self.convolution.build(input_shape)
+        if self.batch_norm is not None:
+            self.batch_norm.build((*input_shape[:-1], self.convolution.filters))
+        self.built = True
+
+    def call(self, inputs, training=False) -> tf.Tensor:
+        """`(batch, h, w, channels)` to `(batch, h, w, filters)`."""
+        outputs = self.convolution(inputs)
+        if self.batch_norm is not None:
+            outputs = self.batch_norm(outputs, training=training)
+        return tf.nn.relu(outputs)

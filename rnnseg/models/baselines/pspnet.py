@@ -1,0 +1,105 @@
+"""PSPNet: pooling over a pyramid of regions."""
+
+import keras
+import tensorflow as tf
+
+from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
+
+_BINS = (1, 2, 3, 6)
+_DROPOUT = 0.1
+
+
+@keras.saving.register_keras_serializable("rnnseg")
+class PSPNet(FeedForwardSegmenter):
+    """Zhao et al., 2017, "Pyramid Scene Parsing Network".
+
+    The means of the features over 1x1, 2x2, 3x3 and 6x6 regions, each through a 1x1 convolution to
+    a quarter of the features' channels and brought back to their size, stand beside the features;
+    a 3x3 convolution sees all, and a 1x1 convolution makes the classes. The auxiliary loss on inner
+    features is left out: it would not be the same training as the others'.
+
+    Args:
+      num_classes: number of classes.
+      head_channels: width of the 3x3 convolution.
+      **options: as `rnnseg.models.base.Segmenter`.
+    """
+
+    def __init__(self, num_classes: int, head_channels: int = 512, name="pspnet", **options):
+        super().__init__(num_classes, head_channels, name=name, **options)
+
+    def _build_head(self):
+        return _PoolingPyramid(
+            self.num_classes,
+            self.head_channels,
+            self.encoder.channels // len(_BINS),
+            # As far in pixels of the image at stride 8 as at 16, for which it may be trained.
+            max(1, 16 // self.output_stride),
+            self._kernel_regularizer,
+            dtype=self.dtype_policy,
+            name="head",
+        )
+
+
+class _PoolingPyramid(keras.layers.Layer):
+    def __init__(self, num_classes, channels, level_channels, rate, kernel_regularizer, **kwargs):
+        super().__init__(**kwargs)
+        options = dict(kernel_regularizer=kernel_regularizer, dtype=self.dtype_policy)
+        self.channels = channels
+        self.level_channels = level_channels
+        self.levels = [
+            # The mean of all features is one value an image and channel: too few for statistics
+            # over a small batch.
+            ConvBlock(level_channels, batch_norm=bins > 1, name=f"level_{bins}", **options)
+            for bins in _BINS
+        ]
+        self.fuse = ConvBlock(channels, 3, rate, name="fuse", **options)
+        self.dropout = keras.layers.Dropout(_DROPOUT, dtype=self.dtype_policy)
+        self.classify = keras.layers.Conv2D(num_classes, 1, name="classify", **options)
+
+    def build(self, features_shape):
+        *place, channels = features_shape
+        for level in self.levels:
+            level.build(features_shape)
+        self.fuse.build((*place, channels + len(_BINS) * self.level_channels))
+        self.classify.build((*place, self.channels))
+        self.built = True
+
+    def call(self, features, training=False):
+        size = tf.shape(features)[1:3]
+        seen = [features]
+        for bins, level in zip(_BINS, self.levels, strict=True):
+            pooled = level(pool_regions(features, bins), training=training)
+            # The operator gives float32 whatever it gets.
+            spread = tf.raw_ops.ResizeBilinear(images=pooled, size=size, align_corners=True)
+            seen.append(tf.cast(spread, features.dtype))
+        x = self.fuse(tf.concat(seen, axis=-1), training=training)
+        return self.classify(self.dropout(x, training=training))
+
+
+def pool_regions(features, bins: int) -> tf.Tensor:
+    """The means over `bins` x `bins` regions that cover the features evenly.
+
+    Region `i` of a side of `n` goes from `floor(i n / bins)` to before `ceil((i + 1) n / bins)`;
+    neighbours share a row where `bins` does not divide `n`.
+
+    Args:
+      features: `(batch, h, w, channels)`, of any size.
+      bins: regions a side.
+
+    Returns:
+      `(batch, bins, bins, channels)`.
+    """
+    size = tf.shape(features)
+    rows, columns = (_shares(bins, size[axis], features.dtype) for axis in (1, 2))
+    batch, height, width, channels = size[0], size[1], size[2], features.shape[3]
+    x = tf.matmul(rows, tf.reshape(features, [batch, height, width * channels]))
+    return tf.matmul(columns, tf.reshape(x, [batch, bins, width, channels]))
+
+
+def _shares(bins: int, length, dtype) -> tf.Tensor:
+    """How much each of `length` places counts in the mean of each region, `(bins, length)`."""
+    region = tf.range(bins)[:, tf.newaxis]
+    place = tf.range(length)[tf.newaxis]
+    first, end = region * length // bins, -(-(region + 1) * length // bins)
+    inside = tf.cast((first <= place) & (place < end), tf.float32)
+    return tf.cast(inside / tf.reduce_sum(inside, axis=1, keepdims=True), dtype)

@@ -1,0 +1,332 @@
+"""Feed-forward encoders: `keras.applications` networks made atrous, and models of one's own.
+
+A network that halves the image five times gives features at output stride 32. To get 16 or 8, the
+last halvings are left out, and every later kernel is spread (dilated) by what was left out: it then
+sees exactly what it saw before, and the weights stay as they are (Chen et al., 2017, DeepLabv3).
+"""
+
+import dataclasses
+import os
+import re
+import warnings
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from rnnseg.errors import UserError
+from rnnseg.models import geometry
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """One family of `keras.applications`.
+
+    Attributes:
+      constructor: its name there.
+      mean, std: the normalisation that its weights want, of RGB 0-255.
+      bgr: whether they want blue first.
+      layer: the layer whose output are the features; the last one by default.
+      has_alpha: whether the name may end in a width multiplier.
+      options: further arguments of the constructor.
+    """
+
+    constructor: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    bgr: bool = False
+    layer: str | None = None
+    has_alpha: bool = False
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+_GREY = (127.5, 127.5, 127.5)
+_RAW = {"include_preprocessing": False}  # the Encoder normalises, before it pads
+_IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+
+_NETWORKS = {
+    **{
+        f"resnet{depth}": _Network(f"ResNet{depth}", mean=(123.68, 116.779, 103.939), bgr=True)
+        for depth in (50, 101, 152)
+    },
+    # The 320 channels before Conv_1, as in DeepLab: a quarter of the 1280's cost an iteration.
+    "mobilenet_v2": _Network(
+        "MobileNetV2", _GREY, _GREY, layer="block_16_project_BN", has_alpha=True
+    ),
+    "mobilenet_v3_small": _Network("MobileNetV3Small", _GREY, _GREY, has_alpha=True, options=_RAW),
+    "mobilenet_v3_large": _Network("MobileNetV3Large", _GREY, _GREY, has_alpha=True, options=_RAW),
+    **{
+        f"efficientnet_v2_{size}": _Network(
+            f"EfficientNetV2{size.upper()}", **_IMAGENET, options=_RAW
+        )
+        for size in ("b0", "b1", "b2", "b3")
+    },
+    **{
+        f"efficientnet_v2_{size}": _Network(
+            f"EfficientNetV2{size.upper()}", (128.0,) * 3, (128.0,) * 3, options=_RAW
+        )
+        for size in ("s", "m", "l")
+    },
+}
+
+
+def names() -> list[str]:
+    """The encoders that can be named; `mobilenet_*` also with a width, as `mobilenet_v2_0.35`."""
+    return [*_NETWORKS, "small_cnn"]
+
+
+class Encoder(keras.layers.Layer):
+    """A network with its normalisation, padding and output stride.
+
+    Args:
+      network: a model from `(batch, H, W, 3)` to features `(batch, h, w, channels)`, with
+        `h = k + 1` for `H = k * output_stride + 1`.
+      output_stride: pixels of the image a pixel of the features, 8, 16 or 32.
+      mean: what is subtracted from RGB 0-255; None gives the network the image as it is.
+      std: what the difference is divided by, where there is a mean.
+      bgr: whether the network wants blue first.
+
+    Raises:
+      UserError: the network's features do not have this stride or their width is unknown.
+    """
+
+    def __init__(self, network, output_stride, mean=None, std=None, bgr=False, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # bfloat16 cannot hold RGB 0-255
+        self.network = network
+        self.output_stride = output_stride
+        self.mean, self.std, self.bgr = mean, std, bgr
+        side = 8 * output_stride + 1
+        try:
+            shape = network.compute_output_shape((1, side, side, 3))
+        except ValueError as error:
+            raise UserError(
+                f"encoder {network.name} does not take images of every size "
+                f"({_first_line(error)}); expected an input of keras.Input((None, None, 3))"
+            ) from error
+        if len(shape) != 4 or shape[3] is None:
+            raise UserError(
+                f"encoder {network.name} gives an output of shape {shape}; "
+                "expected features (batch, h, w, channels)"
+            )
+        if tuple(shape[1:3]) != (9, 9):
+            raise UserError(
+                f"encoder {network.name} gives {shape[1]}x{shape[2]} features for a {side}x{side} "
+                f"image; expected 9x9 at output_stride={output_stride}: choose the output stride "
+                'that the network has, and "same" padding'
+            )
+        self.channels = shape[3]
+        self.built = True
+
+    def call(self, images, training=False) -> tf.Tensor:
+        """Normalises, pads to `k * output_stride + 1` pixels and encodes.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          training: whether batch norm and dropout are in training mode.
+
+        Returns:
+          Features, `(batch, h, w, channels)`, with `h = ceil((H - 1) / output_stride) + 1`.
+        """
+        images = tf.cast(images, tf.float32)
+        pad_value = 127.5
+        if self.mean is not None:
+            images = (images - tf.constant(self.mean)) / tf.constant(self.std)
+            pad_value = 0.0  # the mean colour
+        if self.bgr:
+            images = images[..., ::-1]
+        images = geometry.pad_to_grid(images, self.output_stride, pad_value)
+        return self.network(images, training=training)
+
+
+def build_encoder(
+    encoder,
+    weights: str | os.PathLike | None = None,
+    output_stride: int = 16,
+    layer: str | None = None,
+    kernel_regularizer=None,
+    dtype=None,
+) -> Encoder:
+    """Makes an encoder.
+
+    Args:
+      encoder: one of `names()`, or a `keras.Model` that gives features and normalises by itself.
+      weights: `"imagenet"` (downloaded by Keras), a weights file of the `keras.applications`
+        network without its top, or None for random ones. A model brings its own.
+      output_stride: 8, 16 or 32.
+      layer: the layer whose output are the features; None for the network's usual one.
+      kernel_regularizer: of the dense convolutions, as in DeepLab, which leaves depthwise ones
+        free.
+      dtype: Keras dtype policy; None for the global one.
+
+    Raises:
+      UserError: unknown encoder or layer, weights that do not fit, a stride that it cannot have.
+    """
+    if output_stride not in OUTPUT_STRIDES:
+        raise UserError(f"output stride {output_stride}: expected one of {OUTPUT_STRIDES}")
+    if isinstance(encoder, keras.Model):
+        if weights is not None:
+            raise UserError("encoder_weights: an encoder given as a model brings its own weights")
+        network = encoder if layer is None else _cut(encoder, layer)
+        return Encoder(network, output_stride, dtype=dtype, name="encoder")
+    if encoder == "small_cnn":
+        network = _small_cnn(output_stride, kernel_regularizer, dtype)
+        if weights is not None:
+            _load(network, weights, encoder)
+        if layer is not None:
+            network = _cut(network, layer)
+        return Encoder(network, output_stride, _GREY, _GREY, dtype=dtype, name="encoder")
+    family, alpha = _look_up(encoder)
+    options = dict(family.options)
+    if alpha is not None:
+        options["alpha"] = alpha
+    network = _construct(encoder, family, options, weights)
+    layer = layer or family.layer
+    if layer is not None:
+        network = _cut(network, layer)
+    network = _make_atrous(network, output_stride, kernel_regularizer, dtype)
+    return Encoder(
+        network, output_stride, family.mean, family.std, family.bgr, dtype=dtype, name="encoder"
+    )
+
+
+def _look_up(name) -> tuple[_Network, float | None]:
+    if name in _NETWORKS:
+        return _NETWORKS[name], None
+    stem, _, width = str(name).rpartition("_")
+    family = _NETWORKS.get(stem)
+    if family is not None and family.has_alpha:
+        alpha = float(width) if re.fullmatch(r"\d+(\.\d+)?", width) else 0.0
+        if alpha > 0:
+            return family, alpha
+    raise UserError(f"unknown encoder {name!r}; expected one of {', '.join(names())}, or a model")
+
+
+def _construct(name, family: _Network, options, weights) -> keras.Model:
+    constructor = getattr(keras.applications, family.constructor)
+    arguments = dict(include_top=False, input_shape=(None, None, 3), **options)
+    if weights == "imagenet":
+        try:
+            with warnings.catch_warnings():
+                # That the weights were trained at 224x224: any size will do here.
+                warnings.filterwarnings("ignore", message="`input_shape` is undefined")
+                return constructor(weights="imagenet", **arguments)
+        except Exception as error:
+            raise UserError(
+                f"the ImageNet weights of {name} could not be had ({_first_line(error)}); give a "
+                "weights file, or none"
+            ) from error
+    try:
+        network = constructor(weights=None, **arguments)
+    except ValueError as error:
+        raise UserError(f"encoder {name}: {_first_line(error)}") from error
+    if weights is not None:
+        _load(network, weights, name)
+    return network
+
+
+def _load(network: keras.Model, weights, name: str) -> None:
+    path = os.fspath(weights)
+    if not os.path.isfile(path):
+        raise UserError(f'encoder weights {path!r}: no such file; expected a file or "imagenet"')
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file does not have and leaves them random.
+            warnings.filterwarnings("error", message="Skipping")
+            network.load_weights(path)
+    except Exception as error:  # h5py, Keras and zipfile each have errors of their own
+        raise UserError(
+            f"encoder weights {path} do not fit {name}: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _cut(network: keras.Model, layer: str) -> keras.Model:
+    """The part of `network` up to `layer`."""
+    try:
+        output = network.get_layer(layer).output
+    except ValueError as error:
+        last = ", ".join(each.name for each in network.layers[-12:])
+        raise UserError(
+            f"encoder {network.name} has no layer {layer!r}; its last ones are {last}"
+        ) from error
+    return keras.Model(network.input, output, name=network.name)
+
+
+def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype) -> keras.Model:
+    """A copy of a `keras.applications` network, same weights, for any size, at an output stride."""
+    stride_before = _strides(network)
+    # These pads are worked out for one parity of the size; "same" padding does it at run time.
+    computed_pads = {
+        layer.name
+        for layer in network.layers
+        if isinstance(layer, keras.layers.ZeroPadding2D)
+        and any(isinstance(user, keras.layers.DepthwiseConv2D) for user in _users(layer))
+    }
+
+    def clone(layer):
+        config = layer.get_config()
+        if not isinstance(layer, keras.layers.Layer):  # an operator such as +
+            return type(layer).from_config(config)
+        config["dtype"] = dtype or keras.config.dtype_policy()
+        if layer.name in computed_pads:
+            return keras.layers.Identity(name=layer.name, dtype=config["dtype"])
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            if any(source.name in computed_pads for source in _sources(layer)):
+                config["padding"] = "same"
+            if stride_before[layer.name] >= output_stride:
+                rate = stride_before[layer.name] // output_stride
+                config["strides"] = (1, 1)
+                # To a kernel of 1 dilation means nothing, but TensorFlow cuts the features up for
+                # it and puts them together again.
+                if max(config["kernel_size"]) > 1:
+                    config["dilation_rate"] = (rate, rate)
+        if isinstance(layer, keras.layers.Conv2D) and kernel_regularizer is not None:
+            config["kernel_regularizer"] = kernel_regularizer
+        return type(layer).from_config(config)
+
+    copy = keras.models.clone_model(
+        network, input_tensors=keras.Input((None, None, 3)), clone_function=clone
+    )
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _strides(network: keras.Model) -> dict[str, int]:
+    """The stride, in pixels of the image, of every operation's input in the unchanged network."""
+    before, after = {}, {}
+    for layer in network.operations:  # in topological order
+        before[layer.name] = max((after[source.name] for source in _sources(layer)), default=1)
+        own = getattr(layer, "strides", 1)
+        after[layer.name] = before[layer.name] * (own[0] if isinstance(own, tuple) else own)
+    return before
+
+
+def _sources(layer) -> list:
+    return [source.operation for node in layer._inbound_nodes for source in node.parent_nodes]
+
+
+def _users(layer) -> list:
+    return [node.operation for node in layer._outbound_nodes]
+
+
+def _small_cnn(output_stride, kernel_regularizer, dtype) -> keras.Model:
+    """Two 3x3 convolutions a halving: trains from scratch in minutes on small images."""
+    options = dict(
+        padding="same", use_bias=False, kernel_regularizer=kernel_regularizer, dtype=dtype
+    )
+    images = keras.Input((None, None, 3))
+    x, width, stride = images, 16, 1
+    while stride < output_stride:
+        width, stride = min(2 * width, 128), 2 * stride
+        for step in (2, 1):
+            name = f"stride{stride}_conv{3 - step}"
+            x = keras.layers.Conv2D(width, 3, strides=step, name=name, **options)(x)
+            # Keras' own momentum would need more steps than a short training has.
+            x = keras.layers.BatchNormalization(momentum=0.9, dtype=dtype, name=f"{name}_bn")(x)
+            x = keras.layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
+    return keras.Model(images, x, name="small_cnn")

@@ -1,0 +1,45 @@
+"""Loading models from files."""
+
+import importlib
+import os
+import pathlib
+
+import keras
+
+from rnnseg.errors import UserError
+from rnnseg.models.base import Segmenter
+
+
+def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
+    """Loads a trained segmenter.
+
+    Args:
+      path: a `.keras` file, or the folder of a run, whose best model is taken.
+      compile: whether it comes with its loss and optimizer, to be trained on.
+
+    Returns:
+      The model; `loaded_from` says where it comes from.
+
+    Raises:
+      UserError: nothing there, or no segmenter in it.
+    """
+    path = pathlib.Path(path)
+    file = path
+    if path.is_dir():
+        found = [path / name for name in ("best.keras", "last.keras") if (path / name).is_file()]
+        if not found:
+            raise UserError(f"{path} holds no model: expected a run's folder with best.keras in it")
+        file = found[0]
+    if not file.is_file():
+        raise UserError(f"{file}: no such model; expected a .keras file or the folder of a run")
+    # By name: models import nothing that trains them, but a compiled one brings its loss.
+    importlib.import_module("rnnseg.registration")
+    try:
+        model = keras.saving.load_model(file, compile=compile)
+    except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
+    if not isinstance(model, Segmenter):
+        raise UserError(f"{file} holds a {type(model).__name__}; expected a segmenter of rnnseg")
+    model.loaded_from = str(path)
+    return model

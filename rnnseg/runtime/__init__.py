@@ -1,0 +1,16 @@
+"""Inference with a LiteRT file, in time for a deadline.
+
+    segmenter = rnnseg.runtime.Segmenter("exported/anytime.tflite", threads=4)
+    result = segmenter(image, deadline_ms=40)
+    print(result.iterations, result.milliseconds, result.settled)
+
+Nothing here imports TensorFlow or Keras: NumPy and ai-edge-litert are enough, and a file that
+`rnnseg export` wrote. `segmenter` frames an image (`framing`), runs the stages (`interpreters`) for
+as many iterations as there is time for (`pacing`), and reads the canvas (`reading`); `model_info`
+is what the file says of itself.
+"""
+
+from rnnseg._lazy import lazy_attributes
+
+_NAMES = {"ModelInfo": "model_info", "Result": "segmenter", "Segmenter": "segmenter"}
+__getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

@@ -1,0 +1,140 @@
+import dataclasses
+import json
+
+import pytest
+
+from rnnseg import Budget, UserError
+from rnnseg.budgets.planning import Scores, make_plan, scores_path
+from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
+from rnnseg.evaluation import report
+
+MACHINE = Machine("chip", 4)
+
+
+def write_scores(path, rows, **changes):
+    """Scores as `rnnseg evaluate` writes them; rows are (iterations, mIoU, G, ms)."""
+    path.parent.mkdir(exist_ok=True)
+    content = {
+        "data": "streets",
+        "split": "val",
+        "images": 7,
+        "image_size": [36, 48],
+        "scales": [1.0],
+        "flip": False,
+        "machine": dataclasses.asdict(MACHINE),
+        "results": [
+            {"iterations": n, "miou": miou, "multiply_adds": gmacs * 1e9, "milliseconds": ms}
+            for n, miou, gmacs, ms in rows
+        ],
+    } | changes
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A small and a large recurrent model, and a feed-forward one of one point."""
+    rows = {
+        "small": [(1, 0.50, 1.0, 10.0), (2, 0.55, 1.1, 11.0), (4, 0.54, 1.3, 13.0)],
+        "large": [(1, 0.53, 3.0, 30.0), (2, 0.60, 3.5, 35.0), (6, 0.65, 5.5, 55.0)],
+        "plain": [(1, 0.62, 4.0, 60.0)],
+    }
+    for name, each in rows.items():
+        write_scores(tmp_path / name / "scores_val.json", each)
+    return [str(tmp_path / name) for name in rows]
+
+
+def chosen(plan):
+    return plan.best.model.rpartition("/")[2], plan.best.iterations
+
+
+def test_the_best_within_the_budget(runs):
+    for budget, expected in (
+        ({"gmacs": 1.05}, ("small", 1)),
+        ({"gmacs": 3.4}, ("small", 2)),
+        ({"gmacs": 3.5}, ("large", 2)),
+        ({"gmacs": 5.4}, ("plain", 1)),
+        ({"gmacs": 9}, ("large", 6)),
+        ({"milliseconds": 12}, ("small", 2)),
+        ({"milliseconds": 54}, ("large", 2)),
+        ({"milliseconds": 99}, ("large", 6)),
+    ):
+        assert chosen(make_plan(runs, "val", Budget(**budget))) == expected
+    with pytest.raises(UserError, match="budget of 9 ms: the least is 10.0 ms, for .*small, 1 it"):
+        make_plan(runs, "val", Budget(milliseconds=9))
+
+
+def test_a_profile_s_times_take_the_place_of_the_evaluation_s(runs):
+    size = SizeProfile(36, 48, {}, {n: 30.0 + n for n in (1, 2, 4)})
+    Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()
+    assert not Scores.load(runs[0], "val").profiled
+    scores = Scores.load(runs[0], "val").with_profile()
+    assert scores.profiled and [each.milliseconds for each in scores.points] == [31, 32, 34]
+    assert [each.gmacs for each in scores.points] == [1.0, 1.1, 1.3]
+    assert chosen(make_plan(runs, "val", Budget(milliseconds=31))) == ("large", 1)
+    assert chosen(make_plan(runs, "val", Budget(milliseconds=32))) == ("small", 2)
+    # A file of scores may be of the model in another form, whose times are others.
+    assert not Scores.load(scores_path(runs[0], "val"), "val").with_profile().profiled
+    for views in ({"scales": [0.5, 1.0]}, {"flip": True}):
+        write_scores(scores_path(runs[0], "val"), [(1, 0.5, 9.0, 90.0)], **views)
+        assert not Scores.load(runs[0], "val").with_profile().profiled
+
+
+def test_a_profile_of_smaller_images_matters_for_milliseconds_alone(runs):
+    size = SizeProfile(8, 8, {}, {1: 30.0})
+    Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()
+    assert chosen(make_plan(runs, "val", Budget(gmacs=1.05))) == ("small", 1)
+    with pytest.raises(UserError, match="image of 36x48 is larger than any in .*--save"):
+        make_plan(runs, "val", Budget(milliseconds=12))
+
+
+def test_missing_and_wrong_files_are_named_with_the_command(tmp_path, runs):
+    run = tmp_path / "untried"
+    run.mkdir()
+    expected = f"scores_val.json: no such scores; .*rnnseg evaluate {run} --data DATA --split val$"
+    with pytest.raises(UserError, match=expected):
+        make_plan([*runs, str(run)], "val", Budget(gmacs=9))
+    for content in ("no json", "[]", "{}"):
+        (run / "scores_val.json").write_text(content)
+        with pytest.raises(UserError, match=f"holds no scores; .*rnnseg evaluate {run} --data"):
+            Scores.load(run, "val")
+    with pytest.raises(UserError, match="rnnseg evaluate RUN --data DATA .* --json .*/other.json"):
+        Scores.load(tmp_path / "other.json", "val")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"data": "fields"}, "small was evaluated on data 'streets' but .*other on 'fields'"),
+        ({"split": "test"}, "on split 'val' but .* on 'test'"),
+        ({"images": 8}, "on images 7 but .* on 8"),
+    ],
+)
+def test_scores_on_other_images_cannot_be_compared(tmp_path, runs, changes, message):
+    write_scores(tmp_path / "other" / "scores_val.json", [(1, 0.9, 0.1, 0.1)], **changes)
+    with pytest.raises(UserError, match=message):
+        make_plan([*runs, str(tmp_path / "other")], "val", Budget(gmacs=9))
+
+
+def test_times_of_two_machines_cannot_be_compared(tmp_path, runs):
+    machine = dataclasses.asdict(Machine("other chip", 4))
+    write_scores(tmp_path / "far" / "scores_val.json", [(1, 0.9, 0.1, 0.1)], machine=machine)
+    models = [*runs, str(tmp_path / "far")]
+    with pytest.raises(UserError, match="of chip, 4 cores, those of .*far of other chip, 4 cores"):
+        make_plan(models, "val", Budget(milliseconds=99))
+    assert chosen(make_plan(models, "val", Budget(gmacs=9))) == ("far", 1)
+
+
+def test_the_table(runs):
+    lines = report.plan_table(make_plan(runs, "val", Budget(gmacs=3.6))).splitlines()
+    small, large, plain = runs
+    assert lines[0] == "streets, val: 7 images, most often 48x36"
+    marked = [line for line in lines if line.startswith("* ")]
+    assert [line.split()[1:] for line in marked] == [[large, "2", "60.00", "3.500"]]
+    assert lines[-3:] == [
+        f"within 3.6 G: {large}, 2 iterations: mIoU 60.00 % at 3.5 G",
+        f"+2.00 points for more: {plain}, 1 iteration: mIoU 62.00 % at 4 G",
+        f"+5.00 points for more: {large}, 6 iterations: mIoU 65.00 % at 5.5 G",
+    ]
+    timed = report.plan_table(make_plan(runs, "val", Budget(milliseconds=99)))
+    assert "milliseconds of chip, 4 cores" in timed and f"{large}: from its evaluation" in timed
+    assert timed.endswith("more would buy nothing") and f"{plain} " not in timed

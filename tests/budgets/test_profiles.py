@@ -1,0 +1,78 @@
+import dataclasses
+import json
+
+import pytest
+
+from rnnseg import UserError
+from rnnseg.budgets.profiles import Machine, Profile, SizeProfile, profile_path
+
+STAGES = {"encode": 8.0, "prepare": 1.0, "refine": 2.0, "read": 1.0}
+
+
+def size(height, width, start, each, numbers=(1, 2, 6, 12)):
+    return SizeProfile(height, width, STAGES, {n: start + n * each for n in numbers})
+
+
+def profile(*sizes, model="run"):
+    return Profile(str(model), Machine("chip", 4, ("card",)), "2.20.0", 1234, sizes)
+
+
+def test_round_trip(tmp_path):
+    saved = profile(size(40, 50, 10.0, 2.0), size(80, 100, 30.0, 5.0), model=tmp_path)
+    saved.save()
+    assert Profile.load(tmp_path) == saved
+    assert str(tmp_path) not in profile_path(tmp_path).read_text()
+    # A folder that was moved takes the profile with it.
+    moved = tmp_path.with_name(tmp_path.name + "_moved")
+    tmp_path.rename(moved)
+    assert Profile.load(moved) == dataclasses.replace(saved, model=str(moved))
+
+
+def test_where_it_lies(tmp_path):
+    assert profile_path(tmp_path) == tmp_path / "profile.json"
+    assert profile_path(tmp_path / "small.keras") == tmp_path / "small.profile.json"
+
+
+def test_a_line_through_the_predictions():
+    assert size(40, 50, 10.0, 2.0).line == pytest.approx((10.0, 2.0))
+    assert size(40, 50, 10.0, 2.0, numbers=(1,)).line == (12.0, 0.0)
+    # One spoiled time does not tilt it far; a fall is noise.
+    spoiled = size(40, 50, 10.0, 2.0)
+    spoiled.predictions[6] = 100.0
+    assert spoiled.line[1] == pytest.approx(2.0, abs=1.0)
+    falling = SizeProfile(40, 50, STAGES, {1: 10.0, 2: 9.0, 6: 8.0})
+    assert falling.line == (9.0, 0.0)
+
+
+def test_sizes_between_are_interpolated_by_their_pixels():
+    measured = profile(size(10, 10, 10.0, 1.0), size(20, 20, 40.0, 4.0), size(30, 30, 50.0, 6.0))
+    assert measured.milliseconds(20, 20, 3) == pytest.approx(52.0)
+    assert measured.milliseconds(10, 40, 3) == pytest.approx(52.0)  # on its side
+    assert measured.milliseconds(7, 25, 3) == pytest.approx((3 * 13.0 + 52.0) / 4)
+    assert measured.milliseconds(10, 65, 1) == pytest.approx((44.0 + 56.0) / 2)
+    assert measured.milliseconds(5, 5, 3) == pytest.approx(13.0)  # never less than the smallest
+    with pytest.raises(UserError) as error:
+        measured.milliseconds(31, 30, 1)
+    assert "31x30 is larger than any in run.profile.json" in str(error.value)
+    assert "rnnseg benchmark run --size 10x10,20x20,30x30,31x30 --save" in str(error.value)
+
+
+def test_what_is_no_profile_is_named(tmp_path):
+    command = f"rnnseg benchmark {tmp_path} --size HEIGHTxWIDTH --save"
+    with pytest.raises(UserError, match=f"profile.json: no such profile; .*: {command}"):
+        Profile.load(tmp_path)
+    profile(size(40, 50, 10.0, 2.0), model=tmp_path).save()
+    path = tmp_path / "profile.json"
+    content = json.loads(path.read_text())
+    wrong = [[], {}, content | {"sizes": []}, content | {"sizes": [{}]}, content | {"machine": 3}]
+    for each in ["no json", *map(json.dumps, wrong)]:
+        path.write_text(each)
+        with pytest.raises(UserError, match=f"profile.json is no profile; .*: {command}"):
+            Profile.load(tmp_path)
+
+
+def test_this_machine():
+    machine = Machine.this()
+    assert machine.processor and machine.cores >= 1
+    assert Machine.from_json(json.loads(json.dumps(dataclasses.asdict(machine)))) == machine
+    assert str(Machine("chip", 1, ("card",))) == "chip, 1 core, card"

@@ -1,0 +1,167 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnseg import UserError
+from rnnseg.data.tables import CITYSCAPES
+from rnnseg.evaluation import metrics, report
+from rnnseg.evaluation.cityscapes import Instances, InstanceSums
+from rnnseg.evaluation.evaluator import Evaluator, check_classes
+from rnnseg.evaluation.multi_scale import multi_scale_costs
+from tests.support.models import make_model
+from tests.support.sources import halves, make_source, tiny_source
+
+
+def test_one_pass_gives_what_single_predictions_give():
+    source = make_source({"val": halves(2) + halves(1, 33, 57, seed=3)})
+    model = make_model(num_classes=3, kernel_size=3)
+    result = Evaluator(model, (4, 1, 3))(source, "val", progress=False)
+    assert result.iterations == (1, 3, 4) and result.images == 3
+    for index, iterations in enumerate(result.iterations):
+        expected = np.zeros((3, 3), int)
+        for image, label in halves(2) + halves(1, 33, 57, seed=3):
+            prediction = np.argmax(model(image[None], iterations=iterations)[0], -1)
+            expected += metrics.confusion_matrix(label, prediction, 3)
+        np.testing.assert_array_equal(result.confusion[index], expected)
+    assert result.image_size == (40, 48)
+    assert min(result.milliseconds) > 0
+    step = result.multiply_adds[2] - result.multiply_adds[1]
+    assert result.multiply_adds[1] - result.multiply_adds[0] == 2 * step
+
+
+def test_views_are_averaged():
+    examples = halves(1) + halves(1, 33, 57, seed=3)
+    model = make_model(num_classes=3)
+    evaluator = Evaluator(model, (1, 3), scales=(0.5, 1, 1.5), flip=True)
+    result = evaluator(make_source({"val": examples}), "val", progress=False)
+    for index, iterations in enumerate(result.iterations):
+        expected = np.zeros((3, 3), int)
+        for image, label in examples:
+            prediction = averaged(model, image, iterations, (0.5, 1, 1.5)).argmax(-1)
+            expected += metrics.confusion_matrix(label, prediction, 3)
+        # Ties, which are rounded otherwise, are rare.
+        assert np.abs(result.confusion[index] - expected).sum() <= 4
+        assert result.confusion[index].sum() == expected.sum()
+    # The JSON says how it was made, and the costs are those of all views together.
+    assert result.to_json()["scales"] == [0.5, 1, 1.5] and result.to_json()["flip"]
+    costs = multi_scale_costs(model, *result.image_size, (0.5, 1, 1.5), True)
+    assert result.multiply_adds == (costs.total(1), costs.total(3))
+    assert "averaged over scales 0.5, 1, 1.5, each mirrored, too" in report.table(result)
+
+
+def averaged(model, image, iterations, scales):
+    """The mean over the views of all logits at the image's size, float64."""
+    height, width = image.shape[:2]
+    total = 0
+    for scale in scales:
+        size = [round((side - 1) * scale) + 1 for side in (height, width)]
+        scaled = tf.compat.v1.image.resize_bilinear(image[None], size, align_corners=True)
+        for view, order in ((scaled, 1), (scaled[:, :, ::-1], -1)):
+            canvas = model.trace(view, iterations)[-1]
+            logits = sample_view(canvas[0].numpy(), size, (height, width), model.output_stride)
+            total = total + logits[:, ::order]
+    return total
+
+
+def sample_view(canvas, view, size, stride):
+    """The canvas of a view at the pixels of the image."""
+    for axis, (scaled, side) in enumerate(zip(view, size, strict=True)):
+        place = np.arange(side) * (scaled - 1) / (side - 1) / stride
+        cells = np.arange(canvas.shape[axis])
+        columns = np.moveaxis(canvas, axis, 0).reshape(len(cells), -1).T
+        sampled = np.stack([np.interp(place, cells, values) for values in columns], -1)
+        rest = np.delete(canvas.shape, axis)
+        canvas = np.moveaxis(sampled.reshape(side, *rest), 0, axis)
+    return canvas
+
+
+def test_scores_of_cityscapes():
+    rng = np.random.default_rng(0)
+    examples = []
+    for image, _ in halves(2):
+        label = rng.integers(9, 19, (5, 6)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+        label_ids = np.array([value for value, index in sorted(CITYSCAPES.values.items())
+                              if index != 255])[label]  # fmt: skip
+        numbers = rng.integers(0, 3, (10, 12)).repeat(4, 0).repeat(4, 1)
+        instance_ids = np.where(label >= 11, 1000 * label_ids + numbers, label_ids)
+        examples.append((image, label, instance_ids.astype(np.uint16)))
+    source = make_source({"val": examples}, CITYSCAPES.names)
+    model = make_model(num_classes=19)
+    result = Evaluator(model, (1, 3))(source, "val", progress=False)
+    for index, iterations in enumerate(result.iterations):
+        sums = InstanceSums()
+        for image, _, instance_ids in examples:
+            prediction = np.argmax(model(image[None], iterations=iterations)[0], -1)
+            sums.add(Instances(instance_ids), prediction)
+        scores = sums.scores(result.confusion[index])
+        assert result.cityscapes[index].to_json() == scores.to_json()
+    row = result.to_json()["results"][1]
+    assert row["cityscapes"]["mean_class_iou"] == pytest.approx(row["miou"])
+    means = result.cityscapes[1].means
+    assert f"{3:10d}  {100 * means['class_iou']:8.2f}" in report.table(result)
+    assert f"{100 * means['category_iiou']:8.2f}" == report.table(result)[-8:]
+
+
+def test_json_has_every_score():
+    source = tiny_source()
+    result = Evaluator(make_model(num_classes=3), (1, 2))(source, "val", progress=False)
+    values = result.to_json()
+    assert values["images"] == 3 and values["image_size"] == [43, 51]
+    row = values["results"][1]
+    assert row["iterations"] == 2
+    assert row["miou"] == pytest.approx(np.nanmean(result.class_iou[1]))
+    assert set(row["class_iou"]) == {"left", "right", "top"}
+    assert set(row) == {
+        "iterations", "miou", "pixel_accuracy", "multiply_adds", "milliseconds", "class_iou"
+    }  # fmt: skip
+
+
+def test_a_class_that_never_occurs_is_null():
+    source = dataclasses.replace(
+        make_source({"val": halves(1)}, ("left", "right", "top", "nowhere")), name="four"
+    )
+    model = make_model(num_classes=4)
+    result = Evaluator(model, (1,))(source, "val", progress=False)
+    confusion = result.confusion.copy()
+    confusion[:, :, 3] = 0  # whatever the untrained model says
+    iou = dataclasses.replace(result, confusion=confusion).to_json()["results"][0]["class_iou"]
+    assert iou["nowhere"] is None and iou["left"] is not None
+
+
+def test_other_classes_are_refused():
+    source = tiny_source()
+    with pytest.raises(UserError, match="the model has 4 classes but tiny has 3"):
+        check_classes(make_model(), source)
+    model = make_model(num_classes=3, class_names=("left", "up", "top"))
+    with pytest.raises(UserError, match="class 1 is 'up' in the model but 'right' in tiny"):
+        check_classes(model, source)
+    check_classes(make_model(num_classes=3, class_names=source.class_names), source)
+    with pytest.raises(UserError, match="expected numbers of at least 1"):
+        Evaluator(model, (0, 1))
+
+
+def test_an_image_below_one_output_stride_is_named():
+    image, label = halves(1)[0]
+    source = make_source({"val": [(image, label), (image[:7], label[:7])]})
+    with pytest.raises(UserError, match="val_1: image of 48x7 pixels; expected at least 8"):
+        Evaluator(make_model(num_classes=3), (1,))(source, "val", progress=False)
+
+
+def test_a_view_below_one_output_stride_is_named():
+    source = make_source({"val": halves(1, 30, 30)})
+    evaluator = Evaluator(make_model(num_classes=3), (1,), scales=(0.2, 1))
+    with pytest.raises(UserError, match="val_0: image of 30x30 pixels, scaled by 0.2; expected"):
+        evaluator(source, "val", progress=False)
+    with pytest.raises(UserError, match="scales 0: expected numbers above 0"):
+        Evaluator(make_model(num_classes=3), (1,), scales=(0,))
+
+
+def test_a_wrong_label_names_its_image():
+    image, label = halves(1)[0]
+    label[0, 0] = 9
+    with pytest.raises(UserError, match="val_0: label 9 found; expected 0-2"):
+        Evaluator(make_model(num_classes=3), (1,))(
+            make_source({"val": [(image, label)]}), "val", progress=False
+        )

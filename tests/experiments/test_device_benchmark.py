@@ -1,0 +1,110 @@
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from experiments import device_benchmark
+from experiments.device_benchmark import Ours, Peer
+from rnnseg import data
+from rnnseg.evaluation.evaluator import Evaluator
+from tests.support.litert import write_anytime
+from tests.support.models import make_lively_model
+from tests.support.sources import tiny_source
+
+SIZE = (43, 51)
+
+
+def write_peer(path, logits, size=SIZE):
+    """A file of another maker: class 2 where red is above the middle, else class 1."""
+
+    def call(image):
+        red = (tf.cast(image, tf.float32) / 127.5 - 1 if not logits else image)[..., 0]
+        above = tf.cast(red > 0, tf.float32)
+        scores = tf.stack([0 * above - 9, 1 - above, above], -1)
+        return scores if logits else tf.argmax(scores, -1)
+
+    kind = tf.float32 if logits else tf.uint8
+    function = tf.function(call, input_signature=[tf.TensorSpec((1, *size, 3), kind)])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], tf.Module()
+    )
+    path.write_bytes(converter.convert())
+    return path
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_lively_model(num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, model):
+    folder = tmp_path_factory.mktemp("device")
+    write_anytime(model, SIZE, folder)
+    write_peer(folder / "peer.tflite", logits=False)
+    write_peer(folder / "peer_logits.tflite", logits=True)
+    return folder
+
+
+def run(*arguments, status=0):
+    result = CliRunner().invoke(device_benchmark.main, [str(each) for each in arguments])
+    assert result.exit_code == status, result.output + repr(result.exception)
+    return result.output
+
+
+def test_the_command_prints_all_tables(folder, monkeypatch):
+    source = tiny_source()
+    monkeypatch.setattr(data, "open_source", lambda name: source)
+    # Processes of their own would import everything anew.
+    monkeypatch.setattr(device_benchmark, "measure_memory", lambda files, peers, threads: {
+        path.name: (path.stat().st_size, 3_000_000) for path in (*files, *peers)
+    })  # fmt: skip
+    output = run(
+        folder / "anytime.tflite", "--peer", folder / "peer.tflite", "--peer",
+        folder / "peer_logits.tflite", "--data", "tiny", "--repeats", "1", "--threads", "1",
+    )  # fmt: skip
+    rows = [line.split("|")[1:-1] for line in output.splitlines() if ".tflite |" in line]
+    assert [row[0].strip() for row in rows] == 3 * [
+        "anytime.tflite", "peer.tflite", "peer_logits.tflite",
+    ]  # fmt: skip
+    ours, peer, _ = rows[:3]
+    assert all(float(cell) >= 0 for cell in ours[1:4]) and not "".join(peer[1:4] + peer[5:]).strip()
+    assert "(1.00)" in peer[4] and all("(" in cell for cell in ours[4:])
+    assert [cell.strip() for cell in rows[3][2:]] == ["3"]
+
+
+def test_miou_is_that_of_the_model_and_of_the_peers_rule(folder, model):
+    source = tiny_source()
+    models = [Ours(folder / "anytime.tflite", 1), Peer(folder / "peer.tflite", 1)]
+    scores = device_benchmark.measure_miou(models, source, "val")
+    expected = Evaluator(model, (1, 2, 6))(source, "val", progress=False)
+    found = [scores["anytime.tflite", number][0] for number in (1, 2, 6)]
+    np.testing.assert_allclose(found, expected.miou, atol=2e-3)
+    assert len(set(found)) > 1 and set(scores) == {
+        *(("anytime.tflite", number) for number in (1, 2, 6)), ("peer.tflite", 1),
+    }  # fmt: skip
+
+
+def test_peers_say_the_same_of_any_image(folder):
+    image = np.zeros((90, 60, 3), np.uint8)
+    image[:, 30:, 0] = 200
+    for name in ("peer.tflite", "peer_logits.tflite"):
+        (class_map,) = Peer(folder / name, 1).maps(image).values()
+        assert class_map.shape == (90, 60)
+        assert (class_map[:, :28] == 1).all() and (class_map[:, 32:] == 2).all()
+
+
+def test_memory_and_size_are_told():
+    report = device_benchmark.report_memory({"a.tflite": (2_500_000, 30_400_000)})
+    assert report.splitlines()[-1] == "| a.tflite | 2.50 | 30 |"
+
+
+def test_what_is_no_such_file_is_refused(folder, tmp_path):
+    wrong = tmp_path / "wrong.tflite"
+    wrong.write_bytes(b"nothing of the kind")
+    assert "does not say what is in it" in run(wrong, status=2)
+    ours = folder / "anytime.tflite"
+    assert "is no LiteRT file" in run(ours, "--peer", wrong, status=2)
+    assert pathlib.Path(ours).is_file()

@@ -1,0 +1,204 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnnseg
+from rnnseg import Budget, UserError
+from rnnseg.budgets import costs as budgets
+from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
+from rnnseg.models.registry import MODELS
+from tests.budgets.test_planning import write_scores
+from tests.support.models import make_model
+
+
+def random_images(height=33, width=41, batch=2, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+
+
+def classes(model, images, iterations, canvas=None):
+    """The prediction by the model's plain call."""
+    return np.argmax(model(images, iterations=iterations, canvas=canvas), axis=-1)
+
+
+def test_class_maps_are_those_of_the_call():
+    model = make_model(iterations=3)
+    images = random_images()
+    found = model.predict_classes(images)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, classes(model, images, 3))
+    for budget in (Budget(iterations=1), Budget(iterations=9)):
+        found = model.predict_classes(images, budget)
+        np.testing.assert_array_equal(found, classes(model, images, budget.iterations))
+    for image in (images[0], tf.constant(images[0]), images[0].astype(np.float64)):
+        np.testing.assert_array_equal(model.predict_classes(image), classes(model, images, 3)[0])
+
+
+def test_a_given_canvas_is_gone_on_from():
+    model = make_model()
+    images = random_images()
+    canvas = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    expected = classes(model, images, 2, canvas)
+    assert (expected != classes(model, images, 2)).any()
+    budget = Budget(iterations=2)
+    np.testing.assert_array_equal(model.predict_classes(images, budget, canvas), expected)
+    np.testing.assert_array_equal(model.predict_classes(images[1], budget, canvas[1]), expected[1])
+    with pytest.raises(UserError, match=r"canvas of shape \(1, 5, 6, 4\): expected \(2, 5, 6, 4\)"):
+        model.predict_classes(images, budget, canvas[:1])
+    with pytest.raises(UserError, match=r"\(5, 5, 4\): expected \(5, 6, 4\)"):
+        model.predict_classes(images[0], budget, canvas[0, :, :5])
+
+
+def test_wrong_images():
+    model = make_model()
+    for shape in ((33, 41), (33, 41, 4), (1, 1, 33, 41, 3), (0, 33, 41, 3)):
+        with pytest.raises(UserError, match="images of shape .*: expected"):
+            model.predict_classes(np.zeros(shape, np.uint8))
+    with pytest.raises(UserError, match="an image of 33x7 pixels is smaller"):
+        model.predict_classes(np.zeros((33, 7, 3), np.uint8))
+
+
+def test_one_trace_serves_all_sizes_and_numbers():
+    model = make_model()
+    for height, width, batch, iterations in ((33, 41, 1, 2), (40, 30, 3, 5), (17, 64, 2, 1)):
+        model.predict_classes(random_images(height, width, batch), Budget(iterations=iterations))
+        model.predict_classes(random_images(height, width, 1)[0].astype(np.float32))
+    assert model.predictor._maps(False, False).experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("size", [(33, 41), (64, 30)])
+def test_multiply_adds_pay_for_the_most_that_fit(size):
+    model = make_model(iterations=4)
+    costs = budgets.stage_costs(model, *size)
+    for gmacs in np.linspace(costs.total(1), costs.total(10), 29) / 1e9:
+        fitting = [n for n in range(1, 5) if costs.total(n) / 1e9 <= gmacs]
+        assert model.predictor.iterations(Budget(gmacs=gmacs), *size) == max(fitting)
+    image = random_images(*size)[0]
+    three = Budget(gmacs=costs.total(3) / 1e9)
+    np.testing.assert_array_equal(
+        model.predict_classes(image, three), classes(model, image[None], 3)[0]
+    )
+    with pytest.raises(UserError, match=rf"image of {size[0]}x{size[1]} needs .* G at least"):
+        model.predict_classes(image, Budget(gmacs=0.999 * costs.total(1) / 1e9))
+
+
+def loaded(tmp_path, **changes):
+    """A saved and loaded model with a profile: 10 ms and 2 ms an iteration at 33x41."""
+    make_model(iterations=4).save(tmp_path / "model.keras")
+    model = rnnseg.load_model(tmp_path / "model.keras")
+    size = SizeProfile(33, 41, {}, {n: 10.0 + 2.0 * n for n in (1, 2, 4, 8)})
+    options = dict(
+        model=str(tmp_path / "model.keras"),
+        machine=Machine.this(),
+        tensorflow="2.20.0",
+        parameters=model.count_params(),
+        sizes=(size,),
+    )
+    Profile(**(options | changes)).save()
+    return model
+
+
+@pytest.mark.parametrize(
+    "milliseconds, expected", [(12.0, 1), (13.9, 1), (14.0, 2), (17, 3), (1000, 4)]
+)
+def test_milliseconds_pay_for_the_most_that_fit(tmp_path, milliseconds, expected):
+    model = loaded(tmp_path)
+    budget = Budget(milliseconds=milliseconds)
+    assert model.predictor.iterations(budget, 33, 41) == expected
+    images = random_images()
+    found = model.predict_classes(images, budget)
+    np.testing.assert_array_equal(found, classes(model, images, expected))
+
+
+@pytest.mark.parametrize(
+    ("miou", "expected"), [((0.5, 0.6, 0.4), 2), ((0.5, 0.6, 0.7), 8), ((0.7, 0.6, 0.5), 1)]
+)
+def test_budgets_end_at_the_number_that_scored_best(tmp_path, miou, expected):
+    model = loaded(tmp_path)
+    points = zip((1, 2, 8), miou, (1.0, 1.1, 1.7), (12.0, 14.0, 26.0), strict=True)
+    write_scores(tmp_path / "model.scores_val.json", points)
+    assert model.predictor.iterations(Budget(milliseconds=1000), 33, 41) == expected
+    assert model.predictor.iterations(Budget(gmacs=1000), 33, 41) == expected
+    assert model.predictor.iterations(Budget(milliseconds=12), 33, 41) == 1
+    assert model.predictor.iterations(Budget(iterations=20), 33, 41) == 20
+
+
+def test_a_number_is_no_budget():
+    with pytest.raises(UserError, match=r"budget=4: expected rnnseg.Budget\(gmacs=…\)"):
+        make_model().predict_classes(random_images(), 4)
+
+
+def test_milliseconds_that_are_not_known(tmp_path):
+    budget = Budget(milliseconds=50)
+    with pytest.raises(UserError, match="model that was just built .* rnnseg benchmark MODEL.ker"):
+        make_model().predict_classes(random_images(), budget)
+    model = loaded(tmp_path)
+    with pytest.raises(UserError, match="needs 12.0 ms at least"):
+        model.predict_classes(random_images(), Budget(milliseconds=11))
+    with pytest.raises(UserError, match="34x41 is larger .*--size 33x41,34x41 --save"):
+        model.predict_classes(random_images(34), budget)
+    elsewhere = dataclasses.replace(Machine.this(), cores=1000)
+    model = loaded(tmp_path, machine=elsewhere)
+    with pytest.raises(UserError, match="1000 cores, but this is .*--size 33x41 --save"):
+        model.predict_classes(random_images(), budget)
+    model = loaded(tmp_path, parameters=7)
+    with pytest.raises(UserError, match="of a model with 7 parameters, but .*--size 33x41 --save"):
+        model.predict_classes(random_images(), budget)
+    (tmp_path / "model.profile.json").unlink()
+    with pytest.raises(UserError, match="model.profile.json: no such profile; .* --save"):
+        model.predict_classes(random_images(), budget)
+    # A mistake does not stick: measured in the meantime, the same model has its times.
+    profile = loaded(tmp_path).predictor.profile
+    assert model.predictor.profile == profile
+
+
+def test_every_iteration():
+    model = make_model()
+    image = random_images()[0]
+    maps = list(model.predictor.every_iteration(image, 3))
+    assert len(maps) == 3
+    for number, found in enumerate(maps, start=1):
+        np.testing.assert_array_equal(found, classes(model, image[None], number)[0])
+
+
+@pytest.mark.parametrize("name", ["deeplabv3", "pspnet"])
+def test_feed_forward_models_have_one_iteration(name):
+    model = MODELS[name](3, encoder="small_cnn", encoder_weights=None, output_stride=8)
+    image = random_images()[0]
+    expected = np.argmax(model(image[None]), -1)[0]
+    least = budgets.stage_costs(model, 33, 41).total(1) / 1e9
+    for budget in (None, Budget(iterations=5), Budget(gmacs=least), Budget(gmacs=99)):
+        assert model.predictor.iterations(budget, 33, 41) == 1
+        np.testing.assert_array_equal(model.predict_classes(image, budget), expected)
+    with pytest.raises(UserError, match="needs .* G at least"):
+        model.predict_classes(image, Budget(gmacs=0.99 * least))
+
+
+def test_a_model_that_predicted_saves_and_loads(tmp_path):
+    model = make_model()
+    found = model.predict_classes(random_images())
+    model.save(tmp_path / "model.keras")
+    again = rnnseg.load_model(tmp_path / "model.keras")
+    assert again.loaded_from == str(tmp_path / "model.keras") and model.loaded_from is None
+    np.testing.assert_array_equal(again.predict_classes(random_images()), found)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_stopping_when_settled_is_refining_until_settled(kernel_size):
+    model = make_model(kernel_size=kernel_size)
+    model.set_weights([3 * weight for weight in model.get_weights()])
+    images = random_images(65, 81)
+    canvas = np.random.default_rng(1).normal(size=(2, 9, 11, 4)).astype(np.float32)
+    prepared = model.prepare(model.encode(images))
+    for given in (None, canvas):
+        expected, spent = model.refine_until_settled(prepared, 12, given)
+        assert np.min(spent) < 12
+        found = model.predict_classes(images, Budget(iterations=12), given, stop_when_settled=True)
+        np.testing.assert_array_equal(found, model.read(expected, (65, 81)))
+
+
+def test_a_feed_forward_model_has_nothing_to_stop():
+    model = MODELS["pspnet"](4, encoder="small_cnn", encoder_weights=None, output_stride=8)
+    with pytest.raises(UserError, match="stop_when_settled: .* is feed-forward"):
+        model.predict_classes(random_images(), stop_when_settled=True)

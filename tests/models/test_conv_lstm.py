@@ -1,0 +1,175 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnseg.budgets import costs
+from rnnseg.models.conv_lstm import ConvLSTM2DCell, ConvLSTMStack, LSTMState
+from tests.support import reference
+
+
+def features_like(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def make_stack(kernel_size=1, dilation_rate=1, **options):
+    keras.utils.set_random_seed(3)
+    stack = ConvLSTMStack(4, (6, 5), kernel_size, dilation_rate, **options)
+    stack.build((None, None, None, 7))
+    for weight in stack.weights:  # zero biases would hide a wrong order of gates
+        weight.assign(weight + 0.3 * features_like(weight.shape, seed=len(weight.path)))
+    return stack
+
+
+def iterate(stack, features, iterations, canvas=None):
+    prepared = stack.prepare(features)
+    gates = stack.gates(prepared)
+    zero, state = stack.start(prepared)
+    canvas = zero if canvas is None else canvas
+    every = []
+    for _ in range(iterations):
+        canvas, state = stack(gates, canvas, state)
+        every.append(canvas)
+    return np.stack(every)
+
+
+@pytest.mark.parametrize("kernel_size, dilation_rate", [(1, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize("seeded", [False, True])
+def test_stack_is_the_reference(kernel_size, dilation_rate, seeded):
+    stack = make_stack(kernel_size, dilation_rate)
+    features = features_like((2, 5, 6, 7))
+    canvas = features_like((2, 5, 6, 4), seed=9) if seeded else None
+    expected = reference.refine(stack, features, 3, canvas, dilation_rate)
+    np.testing.assert_allclose(iterate(stack, features, 3, canvas), expected, atol=1e-5)
+
+
+def test_cell_is_one_step_of_keras_own_layer():
+    """keras.layers.ConvLSTM2D, over sequences of one image, knows the same equations."""
+    cell = ConvLSTM2DCell(5, kernel_size=3)
+    cell.build((None, 4, 6, 3))
+    cell.convolution.bias.assign(features_like((20,), seed=1))
+    x, h, c = (features_like((2, 4, 6, n), seed=n) for n in (3, 5, 6))
+    c = c[..., :5]
+    layer = keras.layers.ConvLSTM2D(
+        5, 3, padding="same", return_state=True, recurrent_activation="sigmoid"
+    )
+    layer.build((2, 1, 4, 6, 3))
+    kernel = cell.convolution.kernel.numpy()
+    layer.set_weights([kernel[:, :, :3], kernel[:, :, 3:], cell.convolution.bias.numpy()])
+    expected, _, expected_c = layer(x[:, None], initial_state=[tf.constant(h), tf.constant(c)])
+    output, state = cell(x, LSTMState(tf.constant(h), tf.constant(c)), cell.gates())
+    np.testing.assert_allclose(output, expected, atol=1e-5)
+    np.testing.assert_allclose(state.c, expected_c, atol=1e-5)
+
+
+def test_prepared_is_unprepared():
+    """One convolution over features, canvas and state, inside the loop, gives the same."""
+    stack = make_stack(kernel_size=3)
+    features = features_like((1, 6, 5, 7))
+    whole = ConvLSTM2DCell(6, kernel_size=3)
+    whole.build((None, None, None, 7 + 4))
+    kernels = [stack.feature_gates.kernel.numpy(), stack.cells[0].convolution.kernel.numpy()]
+    whole.convolution.kernel.assign(np.concatenate(kernels, 2))
+    whole.convolution.bias.assign(stack.feature_gates.bias)
+    canvas, state = stack.start(stack.prepare(features))
+    for _ in range(12):
+        new = []
+        output = tf.concat([features, canvas], -1)
+        for cell, each in zip([whole, *stack.cells[1:]], state, strict=True):
+            output, each = cell(output, each, cell.gates())
+            new.append(each)
+        canvas, state = canvas + output, new
+    np.testing.assert_allclose(iterate(stack, features, 12)[-1], canvas, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("seeded", [False, True])
+def test_zeros_need_not_be_multiplied(kernel_size, seeded):
+    """Without canvas or state an iteration gives what it gives with zeros."""
+    stack = make_stack(kernel_size)
+    gates = stack.gates(stack.prepare(features_like((2, 5, 6, 7))))
+    zero, state = stack.start(gates[0].offsets[0])
+    canvas = features_like((2, 5, 6, 4), seed=9) if seeded else None
+    expected = stack(gates, zero if canvas is None else canvas, state)
+    found = stack(gates, canvas, None)
+    for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_first_iteration_has_only_the_products_that_are_not_zero():
+    stack = make_stack()
+    features = tf.TensorSpec((1, 5, 6, 4 * 6))
+    full = costs.count_multiply_adds(
+        lambda prepared: stack(stack.gates(prepared), *stack.start(prepared))[0], features
+    )
+    first = costs.count_multiply_adds(
+        lambda prepared: stack(stack.gates(prepared), None, None)[0], features
+    )
+    assert full == 30 * 4 * (6 * (4 + 6) + 5 * (6 + 5) + 4 * (5 + 4))
+    assert first == 30 * 4 * (5 * 6 + 4 * 5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_gradients_are_finite_differences(kernel_size):
+    stack = make_stack(kernel_size)
+    features = features_like((1, 3, 3, 7))
+    target = features_like((1, 3, 3, 4), seed=2)
+
+    def loss():
+        prepared = stack.prepare(features)
+        gates = stack.gates(prepared)
+        canvas, state = stack(gates, None, None)
+        _, canvas, _ = tf.while_loop(
+            lambda n, *_: n < 3,
+            lambda n, canvas, state: (n + 1, *stack(gates, canvas, state)),
+            (0, canvas, state),
+        )
+        return tf.reduce_sum(canvas * target)
+
+    with tf.GradientTape() as tape:
+        value = tf.function(loss)()
+    gradients = tape.gradient(value, stack.trainable_weights)
+    rng = np.random.default_rng(0)
+    for weight, gradient in zip(stack.trainable_weights, gradients, strict=True):
+        direction = rng.normal(size=weight.shape).astype(np.float32)
+        step = 2e-3 / np.linalg.norm(direction)
+        values = []
+        for sign in (1, -1, -1, 1):
+            weight.assign_add(sign * step * direction)
+            values.append(float(loss()))
+        difference = (values[0] - values[2]) / (2 * step)
+        assert difference == pytest.approx(np.sum(direction * gradient), rel=0.02, abs=0.02)
+
+
+def test_pixels_are_independent_with_kernel_1():
+    stack = make_stack()
+    features = features_like((1, 4, 4, 7))
+    changed = features.copy()
+    changed[0, 1, 2] += 1
+    different = np.any(iterate(stack, features, 3)[-1] != iterate(stack, changed, 3)[-1], axis=-1)
+    assert different[0, 1, 2] and different.sum() == 1
+
+
+def test_learned_start_begins_at_zero_and_is_trained():
+    stack = make_stack(learned_start=False)
+    learned = ConvLSTMStack(4, (6, 5), learned_start=True)
+    learned.build((None, None, None, 7))
+    assert len(learned.trainable_weights) == len(stack.trainable_weights) + 7
+    canvas, state = learned.start(learned.prepare(features_like((2, 3, 3, 7))))
+    assert canvas.shape == (2, 3, 3, 4) and not np.any(canvas)
+    learned.initial["c_1"].assign(np.arange(5.0))
+    _, state = learned.start(learned.prepare(features_like((2, 3, 3, 7))))
+    np.testing.assert_array_equal(state[1].c[1, 2, 0], np.arange(5.0))
+
+
+@pytest.mark.parametrize(
+    "policy, h_type", [("mixed_bfloat16", tf.bfloat16), ("mixed_float16", tf.float16)]
+)
+def test_canvas_and_cell_state_stay_float32(policy, h_type):
+    stack = ConvLSTMStack(4, (6, 5), dtype=policy)
+    stack.build((None, None, None, 7))
+    prepared = stack.prepare(features_like((1, 3, 3, 7)))
+    canvas, state = stack(stack.gates(prepared), *stack.start(prepared))
+    assert prepared.dtype == h_type and canvas.dtype == tf.float32
+    assert {each.c.dtype for each in state} == {tf.float32}
+    assert {each.h.dtype for each in state} == {h_type}

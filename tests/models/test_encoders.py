@@ -1,0 +1,165 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnseg import UserError
+from rnnseg.models import encoders
+
+
+def image(side, seed=0):
+    rng = np.random.default_rng(seed)
+    blocks = (
+        rng.integers(0, 256, (1, side // 16 + 1, side // 16 + 1, 3)).repeat(16, 1).repeat(16, 2)
+    )
+    return (blocks[:, :side, :side] // 2 + rng.integers(0, 128, (1, side, side, 3))).astype(
+        np.uint8
+    )
+
+
+def settle_batch_norm(network, images):
+    """Gives batch norm the statistics of some images, so that no layer fades out."""
+    layers = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
+    momentum = layers[0].momentum
+    for layer in layers:
+        layer.momentum = 0.0
+    network(images, training=True)
+    for layer in layers:
+        layer.momentum = momentum
+
+
+def original(name, side, **options):
+    """The published network, built by Keras for one size, with random but telling weights."""
+    keras.utils.set_random_seed(1)
+    network = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_shape=(side, side, 3), **options
+    )
+    settle_batch_norm(network, image(side).astype(np.float32))
+    return network
+
+
+@pytest.mark.parametrize(
+    "encoder, name, options, preprocess, side",
+    [
+        ("mobilenet_v2", "MobileNetV2", {}, keras.applications.mobilenet_v2, 97),
+        ("mobilenet_v2_0.5", "MobileNetV2", {"alpha": 0.5}, keras.applications.mobilenet_v2, 97),
+        ("resnet50", "ResNet50", {}, keras.applications.resnet, 97),
+        ("mobilenet_v3_small", "MobileNetV3Small", {}, keras.applications.mobilenet_v3, 97),
+        ("efficientnet_v2_b0", "EfficientNetV2B0", {}, keras.applications.efficientnet_v2, 97),
+        ("efficientnet_v2_s", "EfficientNetV2S", {}, keras.applications.efficientnet_v2, 97),
+    ],
+)
+def test_at_stride_32_it_is_the_published_network(
+    encoder, name, options, preprocess, side, tmp_path
+):
+    """Weights file, normalisation and padding included; Keras' models hold their own Rescaling."""
+    network = original(name, side, **options)
+    network.save_weights(tmp_path / "some.weights.h5")
+    ours = encoders.build_encoder(encoder, tmp_path / "some.weights.h5", 32)
+    images = image(side)
+    expected = network
+    if encoder.startswith("mobilenet_v2"):
+        expected = keras.Model(network.input, network.get_layer("block_16_project_BN").output)
+    expected = expected(preprocess.preprocess_input(images.astype(np.float32))).numpy()
+    features = ours(images).numpy()
+    assert features.std() > 1e-4
+    np.testing.assert_allclose(features, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_at_an_even_size_the_grid_is_that_of_same_padding():
+    """The network alone, without the padding to the grid, against Keras' pads for even sizes."""
+    network = original("MobileNetV2", 96)
+    ours = encoders.build_encoder("mobilenet_v2", None, 32)
+    ours.network.set_weights(
+        keras.Model(network.input, network.get_layer("block_16_project_BN").output).get_weights()
+    )
+    images = np.random.default_rng(0).normal(size=(1, 96, 96, 3)).astype(np.float32)
+    expected = keras.Model(network.input, network.get_layer("block_16_project_BN").output)(images)
+    assert expected.shape[1:3] == (3, 3)
+    np.testing.assert_allclose(ours.network(images), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["mobilenet_v2_0.35", "resnet50"])
+def test_atrous_features_hold_the_features_of_stride_32(encoder):
+    """Dilation adds positions in between: every second or fourth is the plain network's."""
+    images = image(129)
+    plain = encoders.build_encoder(encoder, None, 32)
+    settle_batch_norm(plain.network, image(129).astype(np.float32) / 127.5 - 1)
+    expected = plain(images).numpy()
+    assert expected.shape[1:3] == (5, 5) and expected.std() > 1e-4
+    for stride in (16, 8):
+        atrous = encoders.build_encoder(encoder, None, stride)
+        atrous.network.set_weights(plain.network.get_weights())
+        features = atrous(images).numpy()
+        step = 32 // stride
+        np.testing.assert_allclose(
+            features[:, ::step, ::step], expected, atol=1e-4 * np.abs(expected).max()
+        )
+
+
+def test_resnet101_is_the_paper_s():
+    for stride, side in ((32, 17), (16, 33), (8, 65)):
+        encoder = encoders.build_encoder("resnet101", None, stride)
+        shape = encoder.network.compute_output_shape((1, 513, 513, 3))
+        assert tuple(shape) == (1, side, side, 2048)
+    parameters = sum(np.prod(weight.shape) for weight in encoder.trainable_weights)
+    assert parameters == pytest.approx(42.55e6, abs=5e3)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    ["mobilenet_v2_1.4", "mobilenet_v3_large_0.75", "efficientnet_v2_b3", "small_cnn"],
+)
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_every_family_has_every_stride(encoder, stride):
+    features = encoders.build_encoder(encoder, None, stride)(image(65)[:, :50])
+    assert features.shape[1:3] == (-(-49 // stride) + 1, 64 // stride + 1)
+    assert np.all(np.isfinite(features))
+
+
+@pytest.mark.parametrize("encoder", ["mobilenet_v2_0.35", "mobilenet_v3_small", "resnet50"])
+def test_only_what_dilation_means_something_to_is_dilated(encoder):
+    network = encoders.build_encoder(encoder, None, 16).network
+    convolutions = [each for each in network.layers if hasattr(each, "dilation_rate")]
+    dilated = [each for each in convolutions if max(each.dilation_rate) > 1]
+    assert dilated and min(max(each.kernel_size) for each in dilated) > 1
+
+
+def test_an_inner_layer_can_be_the_output():
+    encoder = encoders.build_encoder("mobilenet_v2", None, 16, layer="block_12_add")
+    assert encoder.channels == 96 and encoder(image(65)).shape == (1, 5, 5, 96)
+    with pytest.raises(UserError, match="choose the output stride that the network has"):
+        encoders.build_encoder("mobilenet_v2", None, 16, layer="block_5_add")
+    assert encoders.build_encoder("mobilenet_v2", None, 8, layer="block_5_add").channels == 32
+
+
+def test_wrong_weights_are_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere.h5.: no such file"):
+        encoders.build_encoder("mobilenet_v2", "nowhere.h5")
+    original("MobileNetV2", 96, alpha=0.35).save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(UserError, match="other.weights.h5 do not fit mobilenet_v2: "):
+        encoders.build_encoder("mobilenet_v2", tmp_path / "other.weights.h5")
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    with pytest.raises(UserError, match="text.weights.h5 do not fit mobilenet_v2: "):
+        encoders.build_encoder("mobilenet_v2", tmp_path / "text.weights.h5")
+    with pytest.raises(UserError, match="brings its own weights"):
+        encoders.build_encoder(keras.Sequential([keras.Input((9, 9, 3))]), "imagenet")
+    with pytest.raises(UserError, match="unknown encoder .mobilenet_v2_x."):
+        encoders.build_encoder("mobilenet_v2_x", None)
+
+
+def test_published_segmentation_weights_give_features(real_data):
+    weights = real_data / "weights" / "mobilenet_v2_coco_voc_notop.weights.h5"
+    encoder = encoders.build_encoder("mobilenet_v2", weights, 16)
+    features = encoder(image(513)).numpy()
+    assert features.shape == (1, 33, 33, 320)
+    assert np.all(np.isfinite(features))
+    assert np.all(features.std(axis=(0, 1, 2)) > 0)
+
+
+def test_gradients_reach_the_first_layer():
+    encoder = encoders.build_encoder("resnet50", None, 16)
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(encoder(image(65), training=True) ** 2)
+    gradient = tape.gradient(value, encoder.trainable_weights[0])
+    assert np.all(np.isfinite(gradient)) and np.any(gradient)

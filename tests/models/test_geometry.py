@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnnseg.models import geometry
+
+
+@pytest.mark.parametrize(
+    "size, stride, expected",
+    [(513, 16, 33), (512, 16, 33), (514, 16, 34), (360, 16, 24), (16, 16, 2), (65, 8, 9)],
+)
+def test_canvas_size(size, stride, expected):
+    assert geometry.canvas_size(size, stride) == expected
+
+
+def test_padding_reaches_the_grid_and_keeps_the_image():
+    images = np.random.default_rng(0).normal(size=(2, 40, 33, 3)).astype(np.float32)
+    padded = geometry.pad_to_grid(images, 16, 7.0).numpy()
+    assert padded.shape == (2, 49, 33, 3)
+    np.testing.assert_array_equal(padded[:, :40], images)
+    assert np.all(padded[:, 40:] == 7.0)
+
+
+def test_canvas_pixel_lies_on_its_image_pixel():
+    canvas = np.random.default_rng(0).normal(size=(1, 4, 5, 3)).astype(np.float32)
+    logits = geometry.upsample(canvas, (25, 33), 8).numpy()
+    assert logits.shape == (1, 25, 33, 3)
+    np.testing.assert_allclose(logits[:, ::8, ::8], canvas, atol=1e-6)
+
+
+def test_between_canvas_pixels_it_is_linear():
+    rows = np.arange(4)[:, None] * 10.0 + np.arange(5)
+    logits = geometry.upsample(rows[None, ..., None].astype(np.float32), (23, 31), 8).numpy()
+    expected = np.arange(23)[:, None] / 8 * 10 + np.arange(31) / 8
+    np.testing.assert_allclose(logits[0, ..., 0], expected, atol=1e-4)
+
+
+def test_sizes_may_be_known_only_at_run_time():
+    upsample = tf.function(
+        lambda canvas, size: geometry.upsample(canvas, size, 8),
+        input_signature=[tf.TensorSpec((None, None, None, 2)), tf.TensorSpec((2,), tf.int32)],
+    )
+    assert upsample(tf.zeros((1, 4, 5, 2)), [20, 30]).shape == (1, 20, 30, 2)
+
+
+def test_aligned_resizing_keeps_the_corners():
+    images = np.random.default_rng(0).normal(size=(1, 9, 17, 2)).astype(np.float32)
+    size = [geometry.scaled_size(side, 0.5) for side in (9, 17)]
+    assert size == [5, 9]
+    np.testing.assert_allclose(geometry.resize_aligned(images, size), images[:, ::2, ::2])
+    assert [geometry.scaled_size(side, 1.75) for side in (513, 257, 1)] == [897, 449, 1]

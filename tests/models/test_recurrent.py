@@ -1,0 +1,368 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnnseg
+from rnnseg.budgets import costs
+from tests.support import reference
+from tests.support.models import make_model
+
+
+def random_images(height=33, width=41, batch=2, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("seeded", [False, True])
+@pytest.mark.parametrize("learned_start", [False, True])
+def test_refine_is_the_reference(kernel_size, seeded, learned_start):
+    model = make_model(kernel_size=kernel_size, learned_start=learned_start)
+    for seed, weight in enumerate(model.stack.initial.values()):
+        weight.assign(np.random.default_rng(seed).normal(size=weight.shape))
+    features = np.random.default_rng(1).normal(size=(2, 5, 6, model.encoder.channels))
+    features = features.astype(np.float32)
+    canvas = np.float32(np.random.default_rng(2).normal(size=(2, 5, 6, 4))) if seeded else None
+    expected = reference.refine(model.stack, features, 12, canvas)
+    prepared = model.prepare(features)
+    for iterations in (1, 2, 6, 12):
+        refined, _ = model.refine(prepared, iterations, canvas=canvas)
+        np.testing.assert_allclose(refined, expected[iterations - 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+@pytest.mark.parametrize("learned_start", [False, True])
+def test_one_trace_serves_every_number_of_iterations_and_every_size(kernel_size, learned_start):
+    model = make_model(kernel_size=kernel_size, learned_start=learned_start)
+    traces = []
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, 24)), tf.TensorSpec((), tf.int32)]
+    )
+    def refine(prepared, iterations):
+        canvas, _ = model.refine(prepared, iterations)
+        traces.append(canvas.shape)
+        return canvas
+
+    for size in ((33, 41), (20, 60)):
+        prepared = model.prepare(model.encode(random_images(*size)))
+        for iterations in (1, 2, 6, 12):
+            expected, _ = model.refine(prepared, iterations)
+            found = refine(prepared, tf.constant(iterations))
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+    (shape,) = traces
+    assert shape.as_list() == [None, None, None, 4]
+
+
+def test_first_iteration_multiplies_no_zeros():
+    model = make_model()
+    prepared = tf.TensorSpec((1, 7, 11, 24))
+    # What is in the loop, the later ones, does not count.
+    multiply_adds = costs.count_multiply_adds(lambda each: model.refine(each, 3)[0], prepared)
+    assert multiply_adds == 7 * 11 * 4 * (5 * 6 + 4 * 5)
+
+
+def test_loop_repeats_nothing_that_every_iteration_shares():
+    """Weights are read, converted and copied before it."""
+    model = make_model(dtype="mixed_bfloat16")
+    refine = tf.function(
+        lambda prepared: model.refine(prepared, tf.constant(5))[0], autograph=False
+    )
+    prepared = tf.TensorSpec((1, 7, 11, 24), tf.bfloat16)
+    graph = refine.get_concrete_function(prepared).graph
+    (loop,) = (each for each in graph.get_operations() if "While" in each.type)
+    body = graph._get_function(loop.get_attr("body").name).graph
+    for each in body.get_operations():
+        assert each.type != "ReadVariableOp"
+        if each.type in ("Cast", "Split"):
+            assert each.outputs[0].shape.num_elements() % (7 * 11) == 0  # of the image
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_refining_in_parts_is_refining_at_once(kernel_size):
+    model = make_model(kernel_size=kernel_size)
+    prepared = model.prepare(model.encode(random_images()))
+    canvas, state = model.refine(prepared, 2)
+    canvas, _ = model.refine(prepared, 4, canvas, state)
+    np.testing.assert_allclose(canvas, model.refine(prepared, 6)[0], atol=1e-6)
+
+
+def test_trace_holds_the_canvas_of_every_iteration():
+    model = make_model()
+    images = random_images()
+    trace = model.trace(images, 3).numpy()
+    assert trace.shape == (3, 2, 5, 6, 4)
+    prepared = model.prepare(model.encode(images))
+    for iterations, canvas in enumerate(model.trace(images, 3, trace[0]), start=1):
+        expected, _ = model.refine(prepared, iterations, trace[0])
+        np.testing.assert_allclose(canvas, expected, atol=1e-6)
+    for iterations in (1, 2, 3):
+        logits = model(images, iterations=iterations)
+        assert logits.shape == (2, 33, 41, 4) and logits.dtype == tf.float32
+        np.testing.assert_allclose(model.logits(trace[iterations - 1], (33, 41)), logits, atol=1e-6)
+
+
+def test_call_runs_the_trained_iterations_and_takes_a_canvas():
+    model = make_model(iterations=3)
+    images = random_images()
+    np.testing.assert_array_equal(model(images), model(images, iterations=3))
+    canvas = np.float32(np.random.default_rng(0).normal(size=(2, 5, 6, 4)))
+    seeded = model(images, iterations=2, canvas=canvas)
+    expected, _ = model.refine(model.prepare(model.encode(images)), 2, canvas)
+    np.testing.assert_allclose(seeded, model.logits(expected, (33, 41)), atol=1e-6)
+    assert not np.allclose(seeded, model(images, iterations=2))
+
+
+def test_read_is_the_argmax_at_the_image_s_size():
+    model = make_model()
+    images = random_images(40, 50)
+    canvas = model.trace(images, 2)[-1]
+    class_map = model.read(canvas, (40, 50))
+    assert class_map.dtype == tf.int32 and class_map.shape == (2, 40, 50)
+    np.testing.assert_array_equal(class_map, np.argmax(model(images, iterations=2), -1))
+
+
+def test_float_images_are_uint8_images():
+    model = make_model()
+    images = random_images()
+    np.testing.assert_array_equal(model(images), model(images.astype(np.float32)))
+
+
+def fit(model, epochs=2):
+    images = random_images(batch=4) // 2
+    images[:, :, 20:] += 128  # what there is to learn: dark and bright halves
+    labels = np.zeros(images.shape[:3], np.uint8)
+    labels[:, :, 20:] = 1
+    labels[:, :3] = 255
+    model.compile(
+        loss=rnnseg.SegmentationLoss(),
+        optimizer=keras.optimizers.SGD(0.1, momentum=0.9),
+    )
+    return model.fit(images, labels, batch_size=2, epochs=epochs, verbose=0).history, images, labels
+
+
+def test_fit_learns_and_ignores_255():
+    history, _, _ = fit(make_model(), epochs=15)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+
+def test_iteration_weights_are_the_weighted_mean_of_the_losses():
+    model = make_model(iterations=3, iteration_weights=(1, 0, 3), l2=1e-3)
+    _, images, labels = fit(model, epochs=1)
+    model.reset_metrics()  # fit leaves a running mean
+    weighted = model.train_on_batch(images, labels)
+    model = make_model(iterations=3, iteration_weights=(1, 0, 3), l2=1e-3)
+    fit(model, epochs=1)
+    # Batch norm in training mode, as in the step above.
+    logits = model(images, training=True)
+    assert len(logits) == 2
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    expected = 0.25 * loss(labels, logits[0]) + 0.75 * loss(labels, logits[1]) + sum(model.losses)
+    np.testing.assert_allclose(weighted, expected, rtol=1e-4)
+
+
+def test_in_training_there_are_logits_of_every_weighted_iteration():
+    model = make_model(iterations=3, iteration_weights=(1, 0, 3), train_encoder=False)
+    model.stack.set_weights([10 * weight for weight in model.stack.get_weights()])
+    images = random_images()
+    first, last = model(images, training=True)
+    assert np.abs(first - last).max() > 1e-2
+    np.testing.assert_allclose(first, model(images, iterations=1), atol=1e-6)
+    np.testing.assert_allclose(last, model(images, iterations=3), atol=1e-6)
+
+
+def test_l2_is_the_penalty_on_kernels():
+    model = make_model(l2=0.01)
+    kernels = [w for w in model.trainable_weights if w.path.endswith("kernel")]
+    expected = 0.01 / 2 * sum(float(tf.reduce_sum(kernel**2)) for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_training_may_change():
+    def trainable(**options):
+        return {weight.path for weight in make_model(**options).trainable_weights}
+
+    everything = trainable()
+    stack_alone = {path for path in everything if path.startswith("stack/")}
+    batch_norm = {path for path in everything if "_bn/" in path}
+    assert len(stack_alone) == 7 and len(batch_norm) == 12 and len(everything) == 7 + 12 + 6
+    assert trainable(train_encoder=False) == stack_alone
+    assert trainable(freeze_batch_norm=True) == everything - batch_norm
+    model = make_model(freeze_batch_norm=True)
+    before = [w.numpy() for w in model.encoder.weights if "moving" in w.path]
+    fit(model)
+    after = [w.numpy() for w in model.encoder.weights if "moving" in w.path]
+    np.testing.assert_equal(before, after)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_with_float32_logits(policy):
+    model = make_model(dtype=policy)
+    history, images, _ = fit(model, epochs=1)
+    logits = model(images)
+    assert logits.dtype == tf.float32 and np.all(np.isfinite(logits))
+    assert np.isfinite(history["loss"]).all()
+    exact = make_model()
+    exact.set_weights(model.get_weights())
+    assert float(tf.reduce_max(tf.abs(exact(images) - logits))) < 0.1
+
+
+def gradients(images, number=None, **options):
+    """Loss and gradients of a training step, and the function that computed them."""
+    model = make_model(**options)
+    rng = np.random.default_rng(1)
+    for weight in model.stack.initial.values():
+        weight.assign(rng.normal(size=weight.shape) / 3)
+
+    def step(number):
+        with tf.GradientTape() as tape:
+            every = model(images, iterations=number, training=True)
+            every = every if isinstance(every, tuple) else (every,)
+            loss = sum(tf.reduce_mean(tf.sin(3 * logits + n)) for n, logits in enumerate(every))
+        return [loss, *tape.gradient(loss, model.trainable_variables)]
+
+    step = tf.function(step, autograph=False)
+    return [each.numpy() for each in step(number)], step.get_concrete_function(number)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"learned_start": True, "number": tf.constant(4)},
+        {"kernel_size": 3, "train_encoder": False},
+        {"kernel_size": 3, "iteration_weights": (0, 1, 2), "iterations": 3, "learned_start": True},
+        {"iteration_weights": (1, 0, 2), "iterations": 3},
+        {"iterations": 1},
+        {"dtype": "mixed_bfloat16", "learned_start": True},
+        {"dtype": "mixed_float16", "iteration_weights": (1, 0, 2), "iterations": 3},
+    ],
+)
+def test_recomputed_gradients_are_the_plain_ones(options):
+    (plain, _), (found, _) = (
+        gradients(random_images(batch=3), recompute=recompute, **options)
+        for recompute in (False, True)
+    )
+    # Types of two bytes are rounded differently wherever sums are taken in another order.
+    tolerance = 2e-2 if "dtype" in options else 1e-5
+    for ours, expected in zip(found, plain, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_recomputing_keeps_nothing_of_an_iteration(kernel_size):
+    def kept(recompute):
+        _, step = gradients(random_images(), kernel_size=kernel_size, recompute=recompute)
+        loops = [each for each in step.graph.get_operations() if each.type.endswith("While")]
+        # Lists of tensors, one an iteration, are what a loop hands to its gradient.
+        return [sum(out.dtype == tf.variant for out in loop.outputs) for loop in loops]
+
+    plain, recomputed = kept(False), kept(True)
+    assert max(plain) > 10
+    assert len(recomputed) == 2 and max(recomputed) <= 1
+
+
+def test_recomputing_with_a_canvas_to_start_from():
+    images, canvas = random_images(), tf.random.normal((2, 5, 6, 4), seed=1)
+
+    def gradient(recompute):
+        model = make_model(recompute=recompute)
+        with tf.GradientTape() as tape:
+            tape.watch(canvas)
+            logits = model(images, canvas=canvas, training=True)
+        return tape.gradient(logits, canvas, output_gradients=tf.sin(logits))
+
+    np.testing.assert_allclose(gradient(True), gradient(False), atol=1e-5)
+    with pytest.raises(rnnseg.UserError, match="canvas of shape"):
+        make_model(recompute=True)(images, canvas=canvas[:, :4], training=True)
+
+
+def test_a_model_saved_before_there_was_recomputing_loads(tmp_path):
+    model = make_model(recompute=True)
+    assert rnnseg.RecurrentSegmenter.from_config(model.get_config()).get_config()["recompute"]
+    config = model.get_config()
+    del config["recompute"]
+    assert not rnnseg.RecurrentSegmenter.from_config(config).get_config()["recompute"]
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").get_config()["recompute"]
+
+
+def small_custom_encoder():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(5, 7, strides=8, padding="same", activation="relu")(x)
+    return keras.Model(inputs, x, name="mine")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "learned_start": True, "class_names": list("abcd")},
+        {"dtype": "mixed_bfloat16", "iteration_weights": (0, 1, 2), "iterations": 3, "l2": 1e-4},
+        {"encoder": small_custom_encoder},
+    ],
+)
+def test_saved_and_loaded_in_a_fresh_process_it_is_the_same_to_the_last_bit(tmp_path, options):
+    if callable(options.get("encoder")):
+        options = options | {"encoder": options["encoder"]()}
+    model = make_model(**options)
+    fit(model, epochs=1)
+    images = random_images(50, 39)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "expected.npz", images=images, logits=model(images, iterations=4))
+    code = f"""
+import rnnseg, keras, numpy as np
+expected = np.load({str(tmp_path / "expected.npz")!r})
+model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
+np.testing.assert_array_equal(model(expected["images"], iterations=4), expected["logits"])
+assert model.optimizer.iterations == 2
+print(type(model).__name__, model.class_names, model.compute_dtype)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "RecurrentSegmenter" in done.stdout
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for before, after in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert loaded.count_params() == model.count_params()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"encoder": "vgg"}, "unknown encoder 'vgg'; expected one of resnet50"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"num_classes": 0}, "num_classes=0"),
+        ({"kernel_size": 1.5}, "kernel_size=1.5"),
+        ({"hidden_channels": (8, 0)}, "hidden_channels=0"),
+        ({"output_stride": 12}, "output stride 12"),
+        ({"iteration_weights": (1, 1)}, "expected 6 numbers"),
+        ({"class_names": ["a"]}, "class_names: 1 given for 4 classes"),
+        ({"encoder_layer": "nowhere"}, "no layer 'nowhere'"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(rnnseg.UserError, match=message.replace("(", r"\(")):
+        make_model(**options)
+
+
+def test_wrong_inputs_are_named():
+    model = make_model()
+    with pytest.raises(rnnseg.UserError, match="smaller than one output stride"):
+        model(random_images(7, 40))
+    with pytest.raises(rnnseg.UserError, match="expected .batch, height, width, 3."):
+        model(random_images()[0])
+    for iterations in (0, -1):
+        with pytest.raises(rnnseg.UserError, match="expected a whole number of at least 1"):
+            model(random_images(), iterations=iterations)
+    with pytest.raises(rnnseg.UserError, match="canvas of shape"):
+        model(random_images(), canvas=np.zeros((2, 5, 6, 7)))
+    canvas = model.trace(random_images(), 1)[0]
+    with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 reaches 33 pixels at most"):
+        model.read(canvas, (40, 41))
+    weighted = make_model(iterations=2, iteration_weights=(1, 1))
+    with pytest.raises(rnnseg.UserError, match="iteration_weights are for 2 in training"):
+        weighted(random_images(), iterations=3, training=True)

@@ -1,0 +1,44 @@
+"""LiteRT files, for tests: small real ones, and one that only pretends."""
+
+import pathlib
+
+from rnnseg.exporting import saved_model, signatures
+from rnnseg.exporting.processes import convert
+from rnnseg.runtime.model_info import ModelInfo
+
+
+def make_info(**options) -> ModelInfo:
+    """What a file of four classes holds."""
+    options = {
+        "kind": "anytime",
+        "recurrent": True,
+        "quantization": "float32",
+        "classes": tuple("abcd"),
+        "colors": tuple((60 * index, 0, 0) for index in range(4)),
+        "size": (41, 57),
+        "output_stride": 8,
+        "padding": (124, 117, 104),
+        "iterations": 6,
+        "state": {"h_0": 3, "c_0": 3, "h_1": 4, "c_1": 4},
+        "start": {},
+        "multiply_adds": None,
+    } | options
+    return ModelInfo(**options)
+
+
+def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
+    """Converts a model without a process of its own, which takes most of an export's time."""
+    stages = signatures.stage_functions(model, size, batch=1)
+    saved_model.write(stages, folder / "saved_model")
+    convert.main(str(folder / "saved_model"), str(folder), "anytime.tflite:" + ",".join(stages))
+    initial = model.stack.initial if model.recurrent else {}
+    info = make_info(
+        size=size,
+        recurrent=model.recurrent,
+        iterations=model.iterations,
+        state=signatures.state_channels(model),
+        start={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
+    )
+    path = folder / "anytime.tflite"
+    path.write_bytes(info.append_to(path.read_bytes()))
+    return path
