@@ -62,7 +62,7 @@ _TRAINING_OPTIONS = (
     ("freeze_batch_norm", "--freeze-batch-norm/--train-batch-norm", bool, "Keep batch norm fixed."),
     ("l2", "--l2", float, "L2 penalty on convolution kernels."),
     ("recompute", "--recompute/--keep-activations", bool, "Iterate twice a step in less memory."),
-    ("sampled_cells", "--sample-cells", int, "Train on so many cells of an image, not all of it."),
+    ("sampled_patches", "--sample-patches", int, "Train on so many cells of an image, not all of it."),
     ("label_smoothing", "--label-smoothing", float, "Share of the target on all classes alike."),
     ("precision", "--precision", str, "float32, mixed_bfloat16 or mixed_float16."),
     ("crop", "--crop", _SIZE, "Size of training images."),

@@ -22,7 +22,7 @@ from rnnseg.files import atomic_path
 from rnnseg.models.base import Segmenter
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
-from rnnseg.training.config import TrainingConfig
+from rnnseg.training.config import TrainingConfig, current_names
 from rnnseg.training.losses import SegmentationLoss
 from rnnseg.training.replicas import training_strategy
 from rnnseg.training.sampling import sampled_batches
@@ -36,31 +36,13 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
       source: whose classes the model gets.
       steps_per_epoch: from which the schedule's length follows.
     """
-    kind = MODELS[config.model]
-    options = dict(
-        encoder=config.encoder,
-        encoder_weights=config.encoder_weights,
-        output_stride=config.output_stride,
-        encoder_layer=config.encoder_layer,
-        train_encoder=config.train_encoder,
-        freeze_batch_norm=config.freeze_batch_norm,
-        l2=config.l2,
+    model = MODELS[config.model](
+        source.num_classes,
+        **config.model_options,
         class_names=source.class_names,
         class_colors=source.class_colors,
         dtype=config.precision,
     )
-    if kind.recurrent:
-        options |= dict(
-            hidden_channels=config.hidden_channels,
-            kernel_size=config.kernel_size,
-            dilation_rate=config.dilation_rate,
-            context_channels=config.context_channels,
-            iterations=config.iterations,
-            iteration_weights=config.iteration_weights,
-            learned_start=config.learned_start,
-            recompute=config.recompute,
-        )
-    model = kind(source.num_classes, **options)
     rate = poly_schedule(config.learning_rate, config.epochs * steps_per_epoch)
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=0.9)
@@ -111,8 +93,8 @@ class Run:
                 "--resume"
             )
         try:
-            held = dict(json.loads(self.config.read_text()))
-        except (ValueError, TypeError) as error:
+            held = current_names(json.loads(self.config.read_text()))
+        except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{self.config} is damaged: choose another --out") from error
         # A run of an earlier version says nothing of options that came later.
         held = _as_json(TrainingConfig(data="")) | held
@@ -258,9 +240,9 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         len(rows),
         config.seed,
     )
-    if config.sampled_cells is not None:
+    if config.sampled_patches is not None:
         batches = sampled_batches(
-            batches, config.sampled_cells, config.output_stride, len(rows) * steps, config.seed
+            batches, config.sampled_patches, config.output_stride, len(rows) * steps, config.seed
         )
     if model is None:
         with strategy.scope():
@@ -330,7 +312,7 @@ def _describe(config, source, model, first_epoch, steps, run, gpus):
         "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
         f"{config.batch_size} images each, "
         + (f"{config.batch_size // gpus} of them on each of {gpus} GPUs, " if gpus > 1 else "")
-        + (f"{config.sampled_cells} cells of each, " if config.sampled_cells else "")
+        + (f"{config.sampled_patches} patches of each, " if config.sampled_patches else "")
         + f"{model.iterations} iterations"
         if first_epoch < config.epochs
         else f"all {config.epochs} epochs are done",

@@ -217,14 +217,14 @@ def test_adamw_iteration_weights_and_frozen_encoder_train_too(source, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_on_sampled_cells_goes_on_as_if_never_killed(source, tmp_path, monkeypatch, capsys):
+def test_a_run_on_sampled_patches_goes_on_as_if_never_killed(source, tmp_path, monkeypatch, capsys):
     weights = tmp_path / "encoder.weights.h5"
     loop.build_model(CONFIG, source, 4).encoder.network.save_weights(weights)
     config = dataclasses.replace(
         CONFIG,
         encoder_weights=str(weights),
         train_encoder=False,
-        sampled_cells=5,
+        sampled_patches=5,
         recompute=True,
         epochs=2,
     )

@@ -18,7 +18,7 @@ from tests.training.test_loop import CONFIG, Killed, kill_in_epoch
 
 SAMPLED = dict(
     train_encoder=False,
-    sampled_cells=5,
+    sampled_patches=5,
     iteration_weights=(1.0, 2.0),
     recompute=True,
     epochs=1,
@@ -109,7 +109,7 @@ def test_two_devices_learn_what_one_does_even_if_killed_and_resumed(runs):
 
 
 @pytest.mark.slow
-def test_two_devices_learn_from_sampled_cells_what_one_does(runs):
+def test_two_devices_learn_from_sampled_patches_what_one_does(runs):
     folder, _ = runs
     assert_same(folder / "one_sampled", folder / "two_sampled")
 

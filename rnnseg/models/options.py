@@ -1,0 +1,169 @@
+"""The options of the models, declared once, without TensorFlow.
+
+The constructors of the models, `rnnseg.training.TrainingConfig`, `rnnseg train` and `rnnseg cost`
+all take their names, defaults, ranges and help texts from here.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+from rnnseg.errors import UserError
+from rnnseg.options import check_options, option
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The options that all models share.
+
+    Attributes:
+      encoder: a name from `rnnseg.models.encoders.names()`, such as "resnet101" or
+        "mobilenet_v2_0.5", or a `keras.Model` from RGB 0-255 images to features.
+      encoder_weights: "imagenet", a weights file, or None for random weights.
+      output_stride: input pixels per pixel of the features and the canvas: 8, 16 or 32.
+      encoder_layer: the inner layer whose output is the features; None: the usual layer of the
+        encoder.
+      train_encoder: True if training changes the encoder's weights.
+      freeze_batch_norm: True if the encoder's batch norm keeps its statistics, scale and offset in
+        training.
+      l2: weight decay of convolution kernels by a penalty in the loss: l2 / 2 times the sum of
+        squares, whose gradient is l2 times the kernel, as in DeepLab.
+
+    Raises:
+      UserError: a value of another type, or out of its range.
+    """
+
+    # The encoder that trains on any machine; the paper's is resnet101.
+    encoder: str | object = option(
+        "mobilenet_v2", "Encoder, such as mobilenet_v2_0.5 or resnet101."
+    )
+    # Data sets for segmentation are too small to train an encoder from scratch.
+    encoder_weights: str | os.PathLike | None = option(
+        "imagenet",
+        'Encoder weights: "imagenet", a file, or "none" for random ones.',
+        name="--weights",
+        training_only=True,
+    )
+    # As the paper; 8 costs about four times the multiply-adds per iteration.
+    output_stride: int = option(
+        16, "Input pixels per pixel of the features: 8, 16 or 32.", choices=(8, 16, 32)
+    )
+    # Every encoder has its usual layer.
+    encoder_layer: str | None = option(None, "Inner layer whose output is the features.")
+    # ImageNet features alone segment worse; a frozen encoder is for those trained to segment.
+    train_encoder: bool = option(
+        True,
+        "Train the encoder's weights too.",
+        flag=("--train-encoder", "--freeze-encoder"),
+        training_only=True,
+    )
+    # Batches of fewer than 16 images are too small for statistics.
+    freeze_batch_norm: bool = option(
+        True,
+        "Keep the encoder's batch norm fixed.",
+        flag=("--freeze-batch-norm", "--train-batch-norm"),
+        training_only=True,
+    )
+    # As DeepLab with a MobileNet encoder.
+    l2: float = option(4e-5, "L2 penalty on convolution kernels.", least=0, training_only=True)
+
+    def __post_init__(self):
+        check_options(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecurrentOptions(ModelOptions):
+    """The options of `rnnseg.RecurrentSegmenter`.
+
+    Attributes:
+      hidden_channels: the widths of the ConvLSTM layers before the last, which is as wide as the
+        number of classes.
+      kernel_size: the side of the ConvLSTM kernels. With 1, as in the paper, canvas pixels are
+        independent of one another.
+      dilation_rate: the spacing of the ConvLSTM kernels' taps, in canvas pixels.
+      context_channels: the width of each branch of `rnnseg.models.context.Context`, which adds the
+        surroundings of a pixel (near, far and the whole image) to its features; 0, as in the paper:
+        no context.
+      iterations: the number of iterations in training, and in use where no other number is given.
+        Any other number can be run at any time.
+      iteration_weights: the weight of the loss at each iteration in training, one number per
+        iteration. None: only the last iteration counts, as in the paper.
+      learned_start: True if the initial canvas and state are trained instead of zero.
+      recompute: True if training computes the iterations a second time on the way back instead of
+        storing their activations (checkpointing), on some canvas pixels after the other, so that a
+        step's memory hardly grows with the number of iterations (with larger kernels on some images
+        of the batch after the other, if there are several). The gradient is the same.
+
+    Raises:
+      UserError: a value of another type, or out of its range; weights of another number of
+        iterations.
+    """
+
+    # For MobileNetV2's 320 features; the paper's (512, 256) are for ResNet-101's 2048.
+    hidden_channels: tuple[int, ...] = option(
+        (128, 64), "Widths of the ConvLSTM layers before the last.", least=1, form="N,N,..."
+    )
+    # As the paper, which found larger kernels worse.
+    kernel_size: int = option(1, "Side of the ConvLSTM kernels.", least=1)
+    # Kernels of 1 have a single tap.
+    dilation_rate: int = option(1, "Spacing of the ConvLSTM kernels' taps.", least=1)
+    # As the paper: a trained encoder sees the surroundings of a pixel itself.
+    context_channels: int = option(0, "Width of the context branches; 0: no context.", least=0)
+    # As the paper.
+    iterations: int = option(6, "Number of iterations in training.", least=1)
+    # As the paper: a loss at early iterations too makes the last ones worse.
+    iteration_weights: tuple[float, ...] | None = option(
+        None, "Loss weight of every iteration.", least=0, form="W,W,...", training_only=True
+    )
+    # As the paper, which found a learned initial state to generalise worse.
+    learned_start: bool = option(
+        False, "Train the initial canvas and state.", flag=("--learned-start", "--zero-start")
+    )
+    # Storing the activations is faster wherever they fit into memory.
+    recompute: bool = option(
+        False,
+        "Compute the iterations twice per step, in less memory.",
+        flag=("--recompute", "--keep-activations"),
+        training_only=True,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        weights = self.iteration_weights
+        if weights is not None and (len(weights) != self.iterations or not weights[-1]):
+            raise UserError(
+                f"iteration_weights={list(weights)}: expected {self.iterations} numbers of at "
+                "least 0, one per iteration, the last one above 0"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeepLabV3Options(ModelOptions):
+    """The options of `rnnseg.models.baselines.deeplabv3.DeepLabV3`.
+
+    Attributes:
+      head_channels: the width of every branch of the head and of the layers after them.
+    """
+
+    # As published (Chen et al., 2017).
+    head_channels: int = option(256, "Width of the head.", least=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PSPNetOptions(ModelOptions):
+    """The options of `rnnseg.models.baselines.pspnet.PSPNet`.
+
+    Attributes:
+      head_channels: the width of the 3x3 convolution in the head.
+    """
+
+    # As published (Zhao et al., 2017).
+    head_channels: int = option(512, "Width of the head.", least=1)
+
+
+# The models that can be named, as in `rnnseg.models.registry`.
+MODEL_OPTIONS: Mapping[str, type[ModelOptions]] = {
+    "recurrent": RecurrentOptions,
+    "deeplabv3": DeepLabV3Options,
+    "pspnet": PSPNetOptions,
+}
