@@ -235,7 +235,7 @@ def run(iterations, prepared, stack, iterate) -> tf.Tensor:
       stack: the `ConvLSTMStack` that tells where to start.
       iterate: an iteration, such as a `NaiveStack`.
     """
-    canvas, state = stack.start(prepared)
+    canvas, state = stack.initial_state(prepared)
     _, canvas, _ = tf.while_loop(
         lambda step, *_: step < iterations,
         lambda step, canvas, state: (step + 1, *iterate(prepared, canvas, state)),

@@ -142,7 +142,7 @@ def compare(
                 100 * float(occurring[index]),
                 result.multiply_adds[index] / 1e9,
             )
-            points.append((row, functools.partial(evaluator.trace.predict, image, iterations)))
+            points.append((row, functools.partial(evaluator.unroll.predict, image, iterations)))
     return points
 
 

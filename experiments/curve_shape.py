@@ -53,7 +53,7 @@ def _canvas_moves(model, source, split, iterations, every=10):
     from rnnseg.data.pipeline import evaluation_images
 
     trace = tf.function(
-        lambda image: model.trace(image[tf.newaxis], iterations),
+        lambda image: model.unroll(image[tf.newaxis], iterations),
         input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)],
         autograph=False,
     )

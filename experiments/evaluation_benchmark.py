@@ -41,7 +41,7 @@ from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.evaluation import metrics
-from rnnseg.evaluation.unrolling import Tracer
+from rnnseg.evaluation.unrolling import Unroller
 from rnnseg.runtime import reading
 
 ITERATIONS = tuple(range(1, 13))
@@ -107,7 +107,7 @@ def measure_speed(
                 confusion = confusion + count(label, class_map, source.num_classes)
         return confusion
 
-    single, several = Tracer(model), Tracer(model, SCALES, flip=True)
+    single, several = Unroller(model), Unroller(model, SCALES, flip=True)
     functions = {
         "as built": lambda: run(single),
         "densely": lambda: run(densely, _count_pixels),
@@ -121,7 +121,7 @@ def measure_speed(
 def _tracing(model, iterations):
     """A function from an image, float32, to its canvases after each iteration."""
     return tf.function(
-        lambda image: model.trace(image[tf.newaxis], iterations),
+        lambda image: model.unroll(image[tf.newaxis], iterations),
         input_signature=[tf.TensorSpec((None, None, 3))],
         autograph=False,
     )
@@ -227,12 +227,12 @@ def measure_memory(
     image = generator.integers(0, 256, (*size, 3)).astype(np.uint8)
     label = generator.integers(0, classes, size).astype(np.uint8)
     if form == "logits kept":
-        canvases = tf.function(model.trace, autograph=False)(image[np.newaxis], iterations)
+        canvases = tf.function(model.unroll, autograph=False)(image[np.newaxis], iterations)
         kept = [model.logits(canvas, size) for canvas in canvases]
         maps = [tf.argmax(logits, -1)[0].numpy() for logits in kept]
     else:
         options = {"scales": SCALES, "flip": True} if form == "all views" else {}
-        maps = Tracer(model, **options)(image, range(1, iterations + 1))
+        maps = Unroller(model, **options)(image, range(1, iterations + 1))
     for class_map in maps:
         metrics.confusion_matrix(label, class_map, classes)
     return process_peak()

@@ -75,7 +75,7 @@ def photograph() -> np.ndarray:
 
 def segmenter_logits(model, image: np.ndarray, iterations: Sequence[int]) -> np.ndarray:
     """The logits at every pixel after some numbers of iterations, `(several, h, w, classes)`."""
-    canvases = model.trace(image[np.newaxis], max(iterations))[:, 0]
+    canvases = model.unroll(image[np.newaxis], max(iterations))[:, 0]
     chosen = [canvases[number - 1] for number in iterations]
     return np.stack([model.logits(each[np.newaxis], image.shape[:2])[0] for each in chosen])
 

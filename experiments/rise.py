@@ -71,9 +71,9 @@ def main(model, data, split, block):
 def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
     """The confusion matrix of every image, `(images, iterations, classes, classes)`."""
     from experiments.seeding import images
-    from rnnseg.evaluation.unrolling import Tracer
+    from rnnseg.evaluation.unrolling import Unroller
 
-    trace = Tracer(model)
+    trace = Unroller(model)
     numbers = range(1, iterations + 1)
     return np.stack(
         [

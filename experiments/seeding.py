@@ -33,7 +33,7 @@ class Runs:
         logits = tf.TensorSpec((1, None, None, model.num_classes), tf.float32)
         self._blank, self._seeded = (
             tf.function(
-                lambda image, canvas=None: model.trace(image, iterations, canvas),
+                lambda image, canvas=None: model.unroll(image, iterations, canvas),
                 input_signature=signature,
                 autograph=False,
             )

@@ -79,7 +79,7 @@ def main(model, data, split, iterations, out):
     """Compare the spectra of predicted masks with those of the truth."""
     from experiments.seeding import images
     from rnnseg.data import open_source
-    from rnnseg.evaluation.unrolling import Tracer
+    from rnnseg.evaluation.unrolling import Unroller
     from rnnseg.models.loading import load_model
 
     for path in (f"{out}.csv", f"{out}.png"):
@@ -87,7 +87,7 @@ def main(model, data, split, iterations, out):
     source, segmenter = open_source(data), load_model(model)
     if not segmenter.recurrent:
         iterations = (1,)
-    trace = Tracer(segmenter)
+    trace = Unroller(segmenter)
     sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
     for image, label, _ in images(segmenter, source, split):
         maps = {TRUTH: nearest_labels(label)}

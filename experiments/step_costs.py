@@ -132,10 +132,10 @@ class UnrolledSegmenter(rnnseg.RecurrentSegmenter):
         return features if self.encoder.trainable else tf.stop_gradient(features)
 
     def _canvases(self, prepared, iterations, canvas, kept):
-        gates = self.stack.gates(prepared)
-        canvas, state = self.stack.start(prepared)
+        gates = self.stack.gate_weights(prepared)
+        canvas, state = self.stack.initial_state(prepared)
         for _ in range(iterations):
-            canvas, state = self.stack(gates, canvas, state)
+            canvas, state = self.stack(canvas, state, gates)
         return canvas[tf.newaxis]
 
     def _recomputed_canvases(self, prepared, iterations, canvas, kept):

@@ -8,4 +8,4 @@
 """
 
 from rnnseg.models import registry  # noqa: F401 - imported for what it registers
-from rnnseg.training import losses  # noqa: F401
+from rnnseg.training import losses, sampling  # noqa: F401

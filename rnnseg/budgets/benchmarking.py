@@ -47,22 +47,18 @@ def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int =
 
 
 def _stages(model, image: np.ndarray) -> dict[str, Callable]:
-    """A call for each stage; that of `refine` runs as many iterations as training."""
-    options = dict(autograph=False, reduce_retracing=True)
-    encode = tf.function(model.encode, **options)
-    prepare = tf.function(model.prepare, **options)
-    refine = tf.function(model.refine, **options)
-    read = tf.function(model.read, **options)
-    features = encode(image[np.newaxis])
-    prepared = prepare(features)
+    """Returns a call for each stage; that of `refine` runs as many iterations as training."""
+    stages = model.compiled_stages
+    features = stages.encode(image[np.newaxis])
+    prepared = stages.prepare(features)
     # Iterations like most: not the first, which may have less to do, and several in one call.
     trained = tf.constant(model.iterations)
-    canvas, state = refine(prepared, trained)
+    canvas, state = stages.refine(prepared, trained)
     return {
-        "encode": lambda: encode(image[np.newaxis]),
-        "prepare": lambda: prepare(features),
-        "refine": lambda: refine(prepared, trained, canvas, state),
-        "read": lambda: read(canvas, image.shape[:2]).numpy(),
+        "encode": lambda: stages.encode(image[np.newaxis]),
+        "prepare": lambda: stages.prepare(features),
+        "refine": lambda: stages.refine(prepared, trained, canvas, state),
+        "read": lambda: stages.read(canvas, image.shape[:2]).numpy(),
     }
 
 

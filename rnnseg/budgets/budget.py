@@ -6,7 +6,9 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
 
+from rnnseg.budgets.profiles import Profile
 from rnnseg.errors import UserError
+from rnnseg.stages import Stages
 
 # Curves are drawn, and predictions timed, up to this multiple of the number of training: past it,
 # they are flat or fall.
@@ -60,6 +62,49 @@ class Budget:
     def unit(self) -> str:
         """What the limit is counted in, for people."""
         return _UNITS[self.kind]
+
+    def iterations_for(
+        self,
+        model: Stages,
+        height: int,
+        width: int,
+        *,
+        most: int | None = None,
+        profile: Profile | None = None,
+    ) -> int:
+        """Returns the number of iterations that the budget pays for on one image.
+
+        Args:
+          model: a Keras model.
+          height: of the image, in pixels.
+          width: of the image, in pixels.
+          most: the largest number of iterations worth running; None: that of training. A budget
+            that is itself a number of iterations is taken as it is.
+          profile: the latency of the model on this machine, for a budget of milliseconds.
+
+        Raises:
+          UserError: the budget is too small for one iteration; or it is in milliseconds, without a
+            profile of this size of images.
+        """
+        if not model.recurrent:
+            most = 1
+        if self.kind == "iterations":
+            return int(self.iterations) if model.recurrent else 1
+        if self.kind == "gmacs":
+            from rnnseg.budgets.costs import stage_costs  # TensorFlow loads where it is needed
+
+            costs = stage_costs(model, height, width)
+            cost = lambda n: costs.total(n) / 1e9  # noqa: E731
+        elif profile is None:
+            raise UserError(
+                f"a budget of {self}: the latency of the model on this machine is not known here; "
+                "measure it by rnnseg benchmark RUN --size HEIGHTxWIDTH --save, and predict by "
+                'rnnseg.Predictor.load("RUN")'
+            )
+        else:
+            cost = lambda n: profile.milliseconds(height, width, n)  # noqa: E731
+        most = model.iterations if most is None else most
+        return iterations_within(self, cost, most, f"an image of {height}x{width}")
 
     def __str__(self):
         return f"{self.limit:.12g} {self.unit}"

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import weakref
 
 import tensorflow as tf
 
@@ -18,6 +19,9 @@ _IN_PLACE = frozenset(
     "Add AddV2 BiasAdd Elu Exp FusedBatchNormV3 Maximum Minimum Mul Neg RealDiv Relu Relu6 Rsqrt "
     "Selu Sigmoid Softplus Sub Tanh".split()
 )
+
+# The counts of a model follow from its structure, which does not change, and tracing takes seconds.
+_COUNTED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +85,17 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
     Raises:
       UserError: an image of less than one output stride a side.
     """
+    known = _COUNTED.setdefault(model, {})
+    if (height, width) in known:
+        return known[height, width]
     functions = _stages(model, height, width)
     counts = {
         name: count_multiply_adds(*functions[name]) for name in ("encode", "prepare", "refine")
     }
-    return StageCosts(**counts, read=_BILINEAR_COST * height * width * model.num_classes)
+    known[height, width] = StageCosts(
+        **counts, read=_BILINEAR_COST * height * width * model.num_classes
+    )
+    return known[height, width]
 
 
 def stages(model, height: int, width: int) -> dict[str, Stage]:
@@ -117,7 +127,7 @@ def _stages(model, height: int, width: int) -> dict[str, tuple]:
     def iterate(prepared):
         if not model.recurrent:
             return prepared
-        return model.stack(model.stack.gates(prepared), *model.stack.start(prepared))
+        return model.stack(*model.stack.initial_state(prepared), model.stack.gate_weights(prepared))
 
     return {
         "encode": (model.encode, tf.TensorSpec((1, height, width, 3), tf.uint8)),

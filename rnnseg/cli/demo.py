@@ -17,7 +17,7 @@ from rnnseg.evaluation import report
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.files import atomic_path, remove_folder
 from rnnseg.inference.image_files import iteration_titles
-from rnnseg.models.loading import load_model
+from rnnseg.inference.predictor import Predictor
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.loop import train
 
@@ -68,7 +68,8 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
         path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
 
     folder = train(config, out / "run").folder
-    model = load_model(folder)
+    predictor = Predictor.load(folder)
+    model = predictor.model
     source = open_source(config.data)
     result = Evaluator(model, range(1, 2 * config.iterations + 1))(source, config.val_split)
     print("\n" + report.table(result) + "\n")
@@ -78,14 +79,14 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     image, label, _ = next(itertools.islice(images, _IMAGE, None))
     with atomic_path(out / "image.png") as path:
         Image.fromarray(image).save(path)
-    maps = list(model.predictor.every_iteration(image, config.iterations))
+    maps = list(predictor.every_iteration(image, config.iterations))
     visualize.save_strip(
         out / "iterations.png",
         image,
         maps,
         source.class_colors,
         source.class_names,
-        iteration_titles(model, image.shape[:2], config.iterations),
+        iteration_titles(predictor, image.shape[:2], config.iterations),
         truth=label,
     )
     print(

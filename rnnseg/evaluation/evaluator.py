@@ -16,7 +16,7 @@ from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
 from rnnseg.evaluation.cityscapes import Instances, InstanceSums, Scores
 from rnnseg.evaluation.multi_scale import multi_scale_costs
-from rnnseg.evaluation.unrolling import Tracer
+from rnnseg.evaluation.unrolling import Unroller
 
 # Of timing, after one to warm up.
 _ROUNDS = 5
@@ -112,7 +112,7 @@ class Evaluator:
       flip: whether it is segmented mirrored at each of them, too.
 
     Attributes:
-      trace: the `Tracer` that segments the images.
+      unroll: the `Unroller` that segments the images.
 
     Raises:
       UserError: no numbers of iterations, or one below 1; no scales, or one that is not above 0.
@@ -134,7 +134,7 @@ class Evaluator:
                 f"iterations {list(iterations)}: {model.name} is feed-forward and has one alone"
             )
         self.scales, self.flip = tuple(scales), flip
-        self.trace = Tracer(model, scales, flip)
+        self.unroll = Unroller(model, scales, flip)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Runs over one split.
@@ -166,8 +166,8 @@ class Evaluator:
             try:
                 if image.shape[:2] != label.shape:
                     raise UserError(f"image of {image.shape[:2]} and label of {label.shape} pixels")
-                self.trace.check_size(*label.shape)
-                tally.add(self.trace(image, self.iterations), label, *instance_ids)
+                self.unroll.check_size(*label.shape)
+                tally.add(self.unroll(image, self.iterations), label, *instance_ids)
             except UserError as error:
                 raise UserError(f"{name.decode()}: {error}") from error
         image_size = tally.sizes.most_common(1)[0][0]
@@ -196,7 +196,7 @@ class Evaluator:
         Yields:
           int32 `(h, w)`.
         """
-        yield from self.trace(image, self.iterations)
+        yield from self.unroll(image, self.iterations)
 
     def _milliseconds(self, image, images: int) -> tuple[float, ...]:
         """What a prediction takes at every number of iterations.
@@ -206,7 +206,7 @@ class Evaluator:
         """
         last = len(self.iterations) - 1
         numbers = sorted({self.iterations[quarter * last // 4] for quarter in range(5)})
-        predictions = [functools.partial(self.trace.predict, image, number) for number in numbers]
+        predictions = [functools.partial(self.unroll.predict, image, number) for number in numbers]
         # No longer than the pass itself, where every image is seen many times.
         repeats = min(_ROUNDS, max(1, images // 10))
         seconds = dict(zip(numbers, timing.take_turns(predictions, repeats), strict=True))

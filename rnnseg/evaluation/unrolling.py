@@ -15,7 +15,7 @@ from rnnseg.runtime import reading
 _AT_ONCE = 32
 
 
-class Tracer:
+class Unroller:
     """Follows predictions from iteration to iteration; one trace serves images of all sizes.
 
     Args:
@@ -34,19 +34,7 @@ class Tracer:
         self._read_mean = None
         if self._views != (View(),):
             self._read_mean = MeanReader(self._views, model.num_classes, model.output_stride)
-        self._prepare = tf.function(
-            lambda image: model.prepare(model.encode(image[tf.newaxis])),
-            input_signature=[tf.TensorSpec((None, None, 3))],
-            autograph=False,
-        )
-        # With signatures each is traced once, whatever the sizes of the images.
-        number, prepared = tf.TensorSpec((), tf.int32), _specs(self._prepare)
-        self._begin = tf.function(model.refine, input_signature=[prepared, number], autograph=False)
-        self._go_on = tf.function(
-            model.refine,
-            input_signature=[prepared, number, *_specs(self._begin)],
-            autograph=False,
-        )
+        self._stages = model.compiled_stages
 
     def __call__(self, image, iterations: Sequence[int]) -> Iterator[np.ndarray]:
         """Segments one image.
@@ -91,12 +79,12 @@ class Tracer:
 
     def _follow(self, image, view, iterations) -> Iterator[tf.Tensor]:
         """The canvas of one view after each number of iterations."""
-        prepared = self._prepare(view.of(image))
-        variables, done = (), 0
+        prepared = self._stages.prepare(self._stages.encode(view.of(image)[tf.newaxis]))
+        canvas = state = None
+        done = 0
         for number in iterations:
-            refine = self._go_on if variables else self._begin
-            variables = refine(prepared, tf.constant(number - done), *variables)
-            yield variables[0]
+            canvas, state = self._stages.refine(prepared, number - done, canvas, state)
+            yield canvas
             done = number
 
     def _read(self, canvases, size) -> np.ndarray:
@@ -104,11 +92,3 @@ class Tracer:
         if self._read_mean is not None:
             return self._read_mean(canvases, size)
         return reading.read_sparsely(canvases[0][0].numpy(), size, self._stride)
-
-
-def _specs(function):
-    """The types and shapes of what a function with a signature gives."""
-    return tf.nest.map_structure(
-        lambda each: tf.TensorSpec(each.shape, each.dtype),
-        function.get_concrete_function().structured_outputs,
-    )

@@ -192,7 +192,7 @@ def _in_float32(model):
 
 def _model_info(model, size, split) -> ModelInfo:
     names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
-    initial = model.stack.initial if model.recurrent else {}
+    initial = model.stack.initial_values if model.recurrent else {}
     costs = size and dataclasses.asdict(stage_costs(model, *size))
     found = None
     if model.loaded_from and scores_path(model.loaded_from, split).is_file():

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg.exporting import processes
@@ -26,19 +25,12 @@ def numbers(recurrent: bool) -> tuple[int, ...]:
 
 
 def of_model(model) -> Callable[[np.ndarray], Predictions]:
-    """What the model itself says of an image, uint8 `(H, W, 3)`."""
-    trace = tf.function(
-        model.trace,
-        input_signature=[
-            tf.TensorSpec((1, None, None, 3), tf.uint8),
-            tf.TensorSpec((), tf.int32),
-        ],
-        autograph=False,
-    )
+    """Returns a function from an image, uint8 `(H, W, 3)`, to the model's own predictions."""
+    stages = model.compiled_stages
 
     def predict(image):
         asked = numbers(model.recurrent)
-        canvases = trace(image[np.newaxis], asked[-1]).numpy()[:, 0]
+        canvases = stages.unroll(image[np.newaxis], asked[-1]).numpy()[:, 0]
         return {
             number: Prediction(
                 reading.read_sparsely(canvases[number - 1], image.shape[:2], model.output_stride),

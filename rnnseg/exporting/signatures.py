@@ -56,7 +56,7 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
             LSTMState(state[f"h_{layer}"], state[f"c_{layer}"])
             for layer in range(len(model.stack.widths))
         )
-        canvas, states = model.stack(model.stack.gates(prepared), canvas, states)
+        canvas, states = model.stack(canvas, states, model.stack.gate_weights(prepared))
         new = (tensor for each in states for tensor in each)
         return {"canvas": canvas} | dict(zip(state_channels(model), new, strict=True))
 

@@ -14,7 +14,7 @@ from rnnseg.budgets.budget import Budget
 from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
-from rnnseg.palette import default_colors
+from rnnseg.inference.predictor import Predictor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Segmented:
 
 
 def segment_files(
-    model,
+    predictor: Predictor,
     files: Sequence[pathlib.Path],
     out: str | os.PathLike,
     budget: Budget | None = None,
@@ -53,7 +53,7 @@ def segment_files(
     """Segments images and writes `NAME_classes.png`, `NAME_overlay.png`, `NAME_iterations.png`.
 
     Args:
-      model: a segmenter.
+      predictor: segments the images.
       files: of images.
       out: folder to write to.
       budget: for each image; None: as many iterations as in training.
@@ -71,16 +71,16 @@ def segment_files(
         for the budget: after all others are written.
     """
     planned = _plan(files, pathlib.Path(out), every_iteration, overwrite)
-    colors = model.class_colors or default_colors(model.num_classes)
+    model = predictor.model
+    colors = model.colors
     names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
-    predictor = model.predictor
     predictor.check(budget)
     if stop_when_settled:
-        predictor.check_can_stop()
+        model.check_can_stop()
     written, numbers, failures = [], [], {}
     for file, outputs in tqdm(planned.items(), desc="segment", unit="image", disable=None):
         try:
-            image, iterations = _open(file, model, budget)
+            image, iterations = _open(file, predictor, budget)
         except UserError as error:
             failures[file.name] = str(error)
             continue
@@ -91,7 +91,7 @@ def segment_files(
         else:
             maps = list(predictor.every_iteration(image, iterations))
             class_map = maps[-1]
-            titles = iteration_titles(model, image.shape[:2], iterations)
+            titles = iteration_titles(predictor, image.shape[:2], iterations)
             visualize.save_strip(outputs.strip, image, maps, colors, names, titles)
         visualize.save_class_map(outputs.class_map, class_map, colors)
         with atomic_path(outputs.overlay) as path:
@@ -110,24 +110,24 @@ def segment_files(
     return Segmented(tuple(written), tuple(numbers))
 
 
-def iteration_titles(model, size: tuple[int, int], iterations: int) -> list[str]:
+def iteration_titles(predictor: Predictor, size: tuple[int, int], iterations: int) -> list[str]:
     """What stands over the map of each iteration: its number and what it has cost so far.
 
     Args:
-      model: a segmenter.
+      predictor: of the model.
       size: the image's (height, width), in pixels.
       iterations: how many.
     """
-    costs = model.predictor.costs(*size)
+    costs = predictor.costs(*size)
     return [f"n = {n}\n{costs.total(n) / 1e9:.2f} G" for n in range(1, iterations + 1)]
 
 
-def _open(file, model, budget) -> tuple[np.ndarray, int]:
+def _open(file, predictor, budget) -> tuple[np.ndarray, int]:
     """An image and how many iterations it gets."""
     image = read_image(file)
     try:
-        model.check_image(*image.shape[:2])
-        return image, model.predictor.iterations(budget, *image.shape[:2])
+        predictor.model.check_image(*image.shape[:2])
+        return image, predictor.iterations(budget, *image.shape[:2])
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
 

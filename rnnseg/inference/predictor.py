@@ -1,51 +1,66 @@
 """Class maps of images, with as many iterations as a budget pays for."""
 
 import functools
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from rnnseg.budgets import profiles
-from rnnseg.budgets.budget import Budget, iterations_within
-from rnnseg.budgets.costs import stage_costs
+from rnnseg.budgets.budget import Budget
+from rnnseg.budgets.costs import StageCosts, stage_costs
 from rnnseg.budgets.planning import Scores, scores_path
+from rnnseg.budgets.profiles import Machine, Profile, benchmark_command, profile_path
 from rnnseg.errors import UserError
-from rnnseg.models import geometry
+from rnnseg.models.base import SegmentationModel
+from rnnseg.models.loading import load_model
 from rnnseg.runtime.pacing import most_iterations
-
-_IMAGES = tf.TensorSpec((None, None, None, 3), tf.float32)
-_CANVASES = tf.TensorSpec((None, None, None, None), tf.float32)
-_NUMBER = tf.TensorSpec((), tf.int32)
 
 
 class Predictor:
-    """Gives class maps; one trace serves all sizes and all numbers of iterations.
+    """Segments images within a budget, with what was measured on the model.
+
+        predictor = rnnseg.Predictor.load("runs/camvid")
+        class_map = predictor(image, rnnseg.Budget(milliseconds=50))
 
     Args:
-      model: a segmenter.
+      model: the model.
+      miou: the mean IoU by number of iterations, 0-1. Budgets then pay for the number that scored
+        best at most. None: for the number of iterations in training, since more might do harm.
+      profile: the latency of the model on this machine, for budgets of milliseconds.
+
+    Attributes:
+      model: the model.
     """
 
-    def __init__(self, model):
-        self._model = model
-        self.costs = functools.cache(lambda height, width: stage_costs(model, height, width))
+    def __init__(
+        self,
+        model: SegmentationModel,
+        *,
+        miou: Mapping[int, float] | None = None,
+        profile: Profile | None = None,
+    ):
+        self.model = model
+        self._miou = miou
+        self._given_profile = profile
+        self._split: str | None = None
 
-        def maps(settled, images, iterations, canvas=None):
-            prepared = model.prepare(model.encode(images))
-            refine = model.refine_until_settled if settled else model.refine
-            canvas, _ = refine(prepared, iterations, canvas=canvas)
-            return model.read(canvas, tf.shape(images)[1:3])
+    @classmethod
+    def load(cls, path: str | os.PathLike, split: str = "val") -> "Predictor":
+        """Loads a model together with its scores and its profile.
 
-        @functools.cache
-        def traced(settled, seeded):
-            signature = [_IMAGES, _NUMBER, *([_CANVASES] if seeded else [])]
-            return tf.function(
-                functools.partial(maps, settled), input_signature=signature, autograph=False
-            )
+        Args:
+          path: a `.keras` file, or the folder of a run. The scores that `rnnseg evaluate` wrote and
+            the profile that `rnnseg benchmark --save` wrote are read from beside it when a budget
+            first needs them.
+          split: the split of the scores.
 
-        self._maps = traced
-        self._trace = tf.function(model.trace, input_signature=[_IMAGES, _NUMBER], autograph=False)
-        self._read = tf.function(model.read, reduce_retracing=True, autograph=False)
+        Raises:
+          UserError: as `rnnseg.load_model`.
+        """
+        predictor = cls(load_model(path))
+        predictor._split = split
+        return predictor
 
     def __call__(
         self, images, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
@@ -54,143 +69,112 @@ class Predictor:
 
         Args:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one image, `(H, W, 3)`.
-          budget: what each image may cost; None: as many iterations as in training.
+          budget: the budget for one image; None: as many iterations as in training.
           canvas: logits to start from, `(batch, h, w, classes)`, or `(h, w, classes)` for one
-            image; None: the start of training.
-          stop_when_settled: whether canvas pixels that have settled are left out of the iterations
-            that remain, or where kernels are larger than 1 whole images.
+            image; None for the initial canvas.
+          stop_when_settled: True to stop where further iterations would hardly change the
+            prediction.
 
         Returns:
           Class maps, int32, `(batch, H, W)` or `(H, W)`.
 
         Raises:
-          UserError: as `iterations` and `check_can_stop`; or images or a canvas of another shape.
+          UserError: as `iterations`, or as `SegmentationModel.predict_classes`.
         """
-        if stop_when_settled:
-            self.check_can_stop()
-        images = tf.cast(images, tf.float32)
-        single = images.shape.rank == 3
-        images = images[tf.newaxis] if single else images
-        if images.shape.rank != 4 or images.shape[-1] != 3 or not images.shape[0]:
-            raise UserError(
-                f"images of shape {images.shape}: expected (height, width, 3) or (batch, height, "
-                "width, 3)"
-            )
-        self._model.check_image(*images.shape[1:3])
-        inputs = [images, tf.constant(self.iterations(budget, *images.shape[1:3]))]
-        if canvas is not None:
-            inputs.append(self._canvas_batch(canvas, images, single))
-        maps = self._maps(bool(stop_when_settled), canvas is not None)(*inputs).numpy()
-        return maps[0] if single else maps
+        images = tf.convert_to_tensor(images)
+        if budget is not None and images.shape.rank in (3, 4):
+            budget = Budget(iterations=self.iterations(budget, *images.shape[-3:-1]))
+        return self.model.predict_classes(images, budget, canvas, stop_when_settled)
 
     def every_iteration(self, image: np.ndarray, iterations: int) -> Iterator[np.ndarray]:
-        """The class map after each iteration, from the first, one at a time.
+        """Yields the class map after each iteration, from the first.
 
         Args:
-          image: one image, RGB 0-255, `(H, W, 3)`.
-          iterations: how many.
+          image: RGB 0-255, `(H, W, 3)`.
+          iterations: the number of iterations.
 
         Yields:
           Class maps, int32, `(H, W)`.
         """
-        size = tf.constant(image.shape[:2])
-        for canvas in self._trace(tf.cast(image, tf.float32)[tf.newaxis], tf.constant(iterations)):
-            yield self._read(canvas, size)[0].numpy()
+        stages = self.model.compiled_stages
+        for canvas in stages.unroll(tf.convert_to_tensor(image)[tf.newaxis], iterations):
+            yield stages.read(canvas, image.shape[:2])[0].numpy()
+
+    def costs(self, height: int, width: int) -> StageCosts:
+        """Returns the multiply-adds of the stages for an image of this size, in pixels."""
+        return stage_costs(self.model, height, width)
 
     def iterations(self, budget: Budget | None, height: int, width: int) -> int:
-        """How many iterations a budget pays for.
-
-        A number of iterations is taken as it is. Multiply-adds and milliseconds pay for the number
-        that scored best at most, if there are scores on "val" beside the model (`rnnseg evaluate`),
-        else for as many as in training: more might do harm. A feed-forward model has one.
+        """Returns the number of iterations that a budget pays for.
 
         Args:
-          budget: for one image; None: as many as in training.
+          budget: for one image. A number of iterations is taken as it is. Multiply-adds and
+            milliseconds pay for the number that scored best at most. None: as many as in training.
           height: of the image, in pixels.
           width: of the image, in pixels.
 
         Raises:
-          UserError: not even one iteration fits; there is no profile of this model, machine and
-            size for milliseconds; or it is no budget.
+          UserError: the budget is too small for one iteration; or it is in milliseconds, and there
+            is no profile of this model, machine and size.
         """
-        model = self._model
-        if budget is not None and not isinstance(budget, Budget):
+        if budget is None:
+            return self.model.iterations
+        self._check_type(budget)
+        profile = self.profile if budget.kind == "milliseconds" else None
+        return budget.iterations_for(self.model, height, width, most=self._most, profile=profile)
+
+    def check(self, budget: Budget | None) -> None:
+        """Raises a UserError for a budget that no image could be segmented with."""
+        if budget is not None:
+            self._check_type(budget)
+            if budget.kind == "milliseconds":
+                _ = self.profile
+
+    @staticmethod
+    def _check_type(budget) -> None:
+        if not isinstance(budget, Budget):
             raise UserError(
                 f"budget={budget!r}: expected rnnseg.Budget(gmacs=…), Budget(milliseconds=…) or "
                 "Budget(iterations=…)"
             )
-        if budget is None:
-            return model.iterations
-        if budget.kind == "iterations":
-            return int(budget.iterations) if model.recurrent else 1
-        if budget.kind == "gmacs":
-            costs = self.costs(height, width)
-            cost = lambda n: costs.total(n) / 1e9  # noqa: E731
-        else:
-            profile = self.profile
-            cost = lambda n: profile.milliseconds(height, width, n)  # noqa: E731
-        return iterations_within(budget, cost, self._most, f"an image of {height}x{width}")
 
     @functools.cached_property
     def _most(self) -> int:
-        """The number of iterations beyond which no budget is spent."""
-        model = self._model
+        """The largest number of iterations that multiply-adds and milliseconds are spent on."""
+        model, miou = self.model, self._miou
         if not model.recurrent:
             return 1
-        origin, split = model.loaded_from, "val"
-        if origin is None or not scores_path(origin, split).is_file():
-            return model.iterations
-        return most_iterations(model.iterations, Scores.load(origin, split).miou)
-
-    def check(self, budget: Budget | None) -> None:
-        """Raises a UserError for a budget that no image can have: time that was not measured."""
-        if budget is not None and budget.kind == "milliseconds":
-            _ = self.profile
-
-    def check_can_stop(self) -> None:
-        """Raises a UserError for a model that has but one iteration, and nothing to stop."""
-        if not self._model.recurrent:
-            raise UserError(
-                f"stop_when_settled: {self._model.name} is feed-forward and has one iteration "
-                "alone; leave it out"
-            )
+        if miou is None and self._split is not None:
+            if scores_path(model.loaded_from, self._split).is_file():
+                miou = Scores.load(model.loaded_from, self._split).miou
+        return most_iterations(model.iterations, miou)
 
     @functools.cached_property
-    def profile(self) -> profiles.Profile:
-        """The times of this model on this machine.
+    def profile(self) -> Profile:
+        """The latency of this model on this machine.
 
         Raises:
-          UserError: there is none beside the model, or it is of another machine or model.
+          UserError: there is none, or it is of another machine or model.
         """
-        origin = self._model.loaded_from
-        if origin is None:
-            raise UserError(
-                "the times of a model that was just built are not known: save it, measure it by "
-                f"{profiles.benchmark_command('MODEL.keras')}, and load it by rnnseg.load_model"
-            )
-        profile = profiles.Profile.load(origin)
-        path, here = profiles.profile_path(origin), profiles.Machine.this()
+        profile, origin = self._given_profile, self.model.loaded_from
+        if profile is None:
+            if self._split is None or origin is None:
+                raise UserError(
+                    "the latency of this model is not known here: measure it by "
+                    f"{benchmark_command(origin or 'MODEL.keras')}, and load model and latency by "
+                    f"rnnseg.Predictor.load({str(origin or 'MODEL.keras')!r})"
+                )
+            profile = Profile.load(origin)
+        path, here = profile_path(profile.model), Machine.this()
         if profile.machine != here:
             raise UserError(
                 f"{path} was measured on {profile.machine}, but this is {here}; measure it here: "
                 f"{profile.command()}"
             )
-        if profile.parameters != self._model.count_params():
+        if profile.parameters != self.model.count_params():
             raise UserError(
-                f"{path} is of a model with {profile.parameters} parameters, but {origin} has "
-                f"{self._model.count_params()}; measure it anew: {profile.command()}"
+                f"{path} is of a model with {profile.parameters} parameters, but "
+                f"{origin or self.model.name} has {self.model.count_params()}; measure it anew: "
+                f"{profile.command()}"
             )
         return profile
-
-    def _canvas_batch(self, canvas, images, single: bool) -> tf.Tensor:
-        """A given canvas as one of a batch, once it is sure to belong to the images."""
-        canvas = tf.cast(canvas, tf.float32)
-        stride = self._model.output_stride
-        sides = [geometry.canvas_size(side, stride) for side in images.shape[1:3]]
-        expected = (len(images), *sides, self._model.num_classes)[single:]
-        if tuple(canvas.shape) != expected:
-            raise UserError(
-                f"canvas of shape {canvas.shape}: expected {expected}, the logits of "
-                f"{expected[-1]} classes at the features' size"
-            )
-        return canvas[tf.newaxis] if single else canvas

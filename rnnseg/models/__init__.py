@@ -12,7 +12,7 @@ from rnnseg._lazy import lazy_attributes
 _NAMES = {
     "MODELS": "registry",
     "RecurrentSegmenter": "recurrent",
-    "Segmenter": "base",
+    "SegmentationModel": "base",
     "load_model": "loading",
 }
 __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

@@ -140,7 +140,7 @@ def _refine(items, model, prepared, iterations, canvas):
         # Not by the loop below, where other shapes may be rounded in another order.
         return model.refine(prepared, iterations, canvas)[0], tf.fill([total], iterations)
 
-    first, *others = model.stack.gates(prepared)
+    first, *others = model.stack.gate_weights(prepared)
     canvas, state = model.refine(prepared, 1, canvas)
     grid = tf.shape(canvas)
 
@@ -162,10 +162,10 @@ def _refine(items, model, prepared, iterations, canvas):
             lambda: (index, rows),
         )
         offsets, canvas, state = tf.nest.map_structure(items.join, rows)
-        gates = (first._replace(offsets=offsets), *others)
+        weights = (first._replace(offsets=offsets), *others)
 
         def iterate(step, canvas, state, _):
-            return step + 1, *model.stack(gates, canvas, state), state[-1].h
+            return step + 1, *model.stack(canvas, state, weights), state[-1].h
 
         until = tf.minimum(items.next_look(done), iterations)
         done, canvas, state, before = tf.while_loop(

@@ -1,7 +1,9 @@
-"""What every segmenter shares, recurrent or feed-forward: encoder, stages, reading, saving."""
+"""The base class of all models, recurrent or feed-forward: encoder, reading, saving."""
 
+import dataclasses
 import functools
-import os
+import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,41 +11,32 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnseg.budgets.budget import Budget
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
-from rnnseg.inference.predictor import Predictor
 from rnnseg.models import encoders, geometry
+from rnnseg.models.options import ModelOptions
+from rnnseg.models.stages import CompiledStages
+from rnnseg.palette import default_colors
+from rnnseg.stages import Stages
 
 
-class Segmenter(keras.Model):
-    """An encoder, and something that makes a canvas of class logits from its features.
+class SegmentationModel(keras.Model, Stages[tf.Tensor]):
+    """An encoder, and layers that make a canvas of class logits from its features.
 
-    All segmenters go through the same stages: `encode` an image, `prepare` what is done once,
-    `refine` the canvas by iterations, `read` the class map. A feed-forward one is done after its
-    first iteration.
+    All models go through the same stages: `encode`, `prepare`, `refine`, `read` (`rnnseg.stages`).
 
     Args:
-      num_classes: number of classes, which is the width of the canvas.
-      encoder: a name from `rnnseg.models.encoders.names()`, such as "resnet101" or
-        "mobilenet_v2_0.5", or a `keras.Model` that gives features of RGB 0-255 images.
-      encoder_weights: "imagenet", a weights file, or None for random ones.
-      output_stride: pixels of the image a pixel of features and canvas: 8, 16 or 32.
-      encoder_layer: the inner layer whose output are the features; None for the usual one.
-      train_encoder: whether training changes the encoder.
-      freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
-        training, as it should with fewer than 16 images a batch.
-      l2: weight decay of convolution kernels by a penalty in the loss: l2 / 2 times the sum of
-        squares, whose gradient is l2 times the kernel, as in DeepLab.
-      class_names: one name a class; the model carries them for the commands' sake.
-      class_colors: one (red, green, blue) of 0-255 a class, likewise.
-      name: of the model.
-      dtype: Keras dtype policy; the canvas is float32 under every one.
+      num_classes: the number of classes, which is the width of the canvas.
+      class_names: one name per class, which the model carries for the commands.
+      class_colors: one (red, green, blue) of 0-255 per class, likewise.
+      name: the name of the model.
+      dtype: the Keras dtype policy; the canvas is float32 under every policy.
+      **options: fields of `options_type`.
 
     Attributes:
-      recurrent: whether more than one iteration can be asked for.
-      iterations: how many iterations there are where nothing else is said.
-      loaded_from: the `.keras` file or run's folder that `load_model` took it from; None otherwise.
+      options: the options of the model, an instance of `options_type`.
+      loaded_from: the `.keras` file or the folder of the run that `load_model` read the model from;
+        None if the model was built.
 
     Raises:
       UserError: an argument out of its range, an unknown encoder, weights that do not fit.
@@ -52,21 +45,26 @@ class Segmenter(keras.Model):
     recurrent = False
     iterations = 1
     loaded_from: str | None = None
+    options_type: type[ModelOptions] = ModelOptions
+
+    def __init_subclass__(cls, **kwargs):
+        """Shows the options in the signature of the constructor."""
+        super().__init_subclass__(**kwargs)
+        fields = inspect.signature(cls.options_type).parameters.values()
+        own = inspect.signature(cls.__init__).parameters.values()
+        named = [each for each in own if each.kind is not each.VAR_KEYWORD]
+        if len(named) < len(own):
+            cls.__signature__ = inspect.Signature([*named[1:], *fields])
 
     def __init__(
         self,
         num_classes: int,
-        encoder: str | keras.Model = "resnet101",
-        encoder_weights: str | os.PathLike | None = "imagenet",
-        output_stride: int = 16,
-        encoder_layer: str | None = None,
-        train_encoder: bool = True,
-        freeze_batch_norm: bool = False,
-        l2: float = 0.0,
+        *,
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
-        name: str = "segmenter",
+        name: str = "segmentation_model",
         dtype=None,
+        **options,
     ):
         # autocast would take the precision of RGB 0-255 and of a given canvas.
         super().__init__(name=name, dtype=dtype, autocast=False)
@@ -74,33 +72,28 @@ class Segmenter(keras.Model):
         for option, values in (("class_names", class_names), ("class_colors", class_colors)):
             if values is not None and len(values) != num_classes:
                 raise UserError(f"{option}: {len(values)} given for {num_classes} classes")
+        self.options = self.options_type(**options)
         self.num_classes = num_classes
-        self.output_stride = output_stride
+        self.output_stride = self.options.output_stride
         self.class_names = None if class_names is None else tuple(class_names)
         self.class_colors = class_colors and tuple(tuple(map(int, each)) for each in class_colors)
-        self._shared_options = dict(
-            encoder=encoder,
-            encoder_layer=encoder_layer,
-            train_encoder=train_encoder,
-            freeze_batch_norm=freeze_batch_norm,
-            l2=l2,
-        )
+        l2 = self.options.l2
         self._kernel_regularizer = keras.regularizers.L2(l2 / 2) if l2 else None
         self.encoder = encoders.build_encoder(
-            encoder,
-            encoder_weights,
-            output_stride,
-            encoder_layer,
+            self.options.encoder,
+            self.options.encoder_weights,
+            self.output_stride,
+            self.options.encoder_layer,
             self._kernel_regularizer,
             self.dtype_policy,
         )
-        self.encoder.trainable = train_encoder
-        if freeze_batch_norm:
+        self.encoder.trainable = self.options.train_encoder
+        if self.options.freeze_batch_norm:
             for layer in self.encoder.network._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.trainable = False
 
-    # --- the stages that all share ---
+    # --- stages ---
 
     def encode(self, images, training: bool = False) -> tf.Tensor:
         """The encoder's features.
@@ -175,44 +168,99 @@ class Segmenter(keras.Model):
                     f"{self.output_stride * (cells - 1) + 1} pixels at most"
                 )
 
-    # --- for use ---
+    # --- inference ---
+
+    @functools.cached_property
+    def compiled_stages(self) -> CompiledStages:
+        """The stages, compiled for inference; traces are kept from call to call."""
+        return CompiledStages(self)
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        """One (red, green, blue) of 0-255 per class: `class_colors`, or default ones."""
+        return tuple(self.class_colors or default_colors(self.num_classes))
 
     def predict_classes(
-        self, images, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
+        self, images, budget=None, canvas=None, stop_when_settled: bool = False
     ) -> np.ndarray:
         """Segments images of one size within a budget.
 
+        `rnnseg.Predictor` does the same with the scores and the times that were measured on the
+        model: it knows which number of iterations scored best, and what a millisecond buys.
+
         Args:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one image, `(H, W, 3)`.
-          budget: what each image may cost; as many iterations as it pays for are run. None: as
-            many as in training.
+          budget: a `rnnseg.Budget` for one image; multiply-adds buy at most the number of
+            iterations in training. None: as many iterations as in training.
           canvas: logits to start from, `(batch, h, w, classes)`, or `(h, w, classes)` for one
-            image; None: the start of training.
-          stop_when_settled: whether to spare iterations where they would change next to nothing
-            (`rnnseg.models.adaptive`); the budget is then for an image that needs them all.
+            image; None for the initial canvas.
+          stop_when_settled: True to stop where further iterations would hardly change the
+            prediction (`rnnseg.models.adaptive`); the budget is then the most that is spent.
 
         Returns:
           Class maps, int32, `(batch, H, W)` or `(H, W)`.
 
         Raises:
-          UserError: the budget is too small for one iteration; it is in milliseconds and there is
-            no profile of this model and machine (`rnnseg benchmark --save`); or wrong shapes.
+          UserError: the budget is too small for one iteration, or of milliseconds; or wrong shapes.
         """
-        return self.predictor(images, budget, canvas, stop_when_settled)
+        if budget is not None and not hasattr(budget, "iterations_for"):
+            raise UserError(
+                f"budget={budget!r}: expected rnnseg.Budget(gmacs=…) or Budget(iterations=…)"
+            )
+        images = tf.convert_to_tensor(images)
+        single = images.shape.rank == 3
+        images = images[tf.newaxis] if single else images
+        if images.shape.rank != 4 or images.shape[-1] != 3 or not images.shape[0]:
+            raise UserError(
+                f"images of shape {images.shape}: expected (height, width, 3) or (batch, height, "
+                "width, 3)"
+            )
+        size = images.shape[1:3]
+        self.check_image(*size)
+        iterations = self.iterations
+        if budget is not None:
+            iterations = budget.iterations_for(self, *size)
+        if stop_when_settled:
+            self.check_can_stop()
+        if canvas is not None:
+            canvas = self._canvas_batch(canvas, images, single)
+        maps = self.compiled_stages.class_maps(images, iterations, canvas, stop_when_settled)
+        return maps.numpy()[0] if single else maps.numpy()
 
-    @functools.cached_property
-    def predictor(self) -> Predictor:
-        """What `predict_classes` goes through; it keeps traces and costs from call to call."""
-        return Predictor(self)
+    def check_can_stop(self) -> None:
+        """Raises a UserError for a model whose single iteration leaves nothing to stop."""
+        if not self.recurrent:
+            raise UserError(
+                f"stop_when_settled: {self.name} is feed-forward and has a single iteration; leave "
+                "it out"
+            )
+
+    def _canvas_batch(self, canvas, images, single: bool) -> tf.Tensor:
+        """Returns a given canvas as a batch, after a check of its shape against the images."""
+        canvas = tf.cast(canvas, tf.float32)
+        sides = [geometry.canvas_size(side, self.output_stride) for side in images.shape[1:3]]
+        expected = (len(images), *sides, self.num_classes)[single:]
+        if tuple(canvas.shape) != expected:
+            raise UserError(
+                f"canvas of shape {canvas.shape}: expected {expected}, the logits of "
+                f"{expected[-1]} classes at the output stride"
+            )
+        return canvas[tf.newaxis] if single else canvas
+
+    def trace(self, images, iterations, canvas=None) -> tf.Tensor:
+        """Deprecated: the earlier name of `unroll`."""
+        warnings.warn("trace is now called unroll", DeprecationWarning, stacklevel=2)
+        return self.unroll(images, iterations, canvas)
 
     # --- saving ---
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs; a saved file holds the weights beside it."""
-        config = dict(
-            self._shared_options,
+        """Returns the arguments for `from_config`; a saved file holds the weights beside them."""
+        names = (field.name for field in dataclasses.fields(self.options))
+        config = {name: getattr(self.options, name) for name in names}
+        del config["encoder_weights"]
+        config |= dict(
             num_classes=self.num_classes,
-            output_stride=self.output_stride,
             class_names=self.class_names,
             class_colors=self.class_colors,
             name=self.name,
@@ -223,7 +271,7 @@ class Segmenter(keras.Model):
         return config
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "Segmenter":
+    def from_config(cls, config: Mapping[str, Any]) -> "SegmentationModel":
         """Makes an untrained model of the same structure; loading fills in the weights."""
         config = dict(config, encoder_weights=None)
         for key in ("encoder", "dtype"):
@@ -231,7 +279,7 @@ class Segmenter(keras.Model):
                 config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
 
-    def at_output_stride(self, output_stride: int) -> "Segmenter":
+    def at_output_stride(self, output_stride: int) -> "SegmentationModel":
         """The same weights at another output stride, as DeepLab trains at 16 and evaluates at 8.
 
         Kernels are spread so that they reach as many pixels of the image as before.

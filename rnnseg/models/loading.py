@@ -7,10 +7,10 @@ import pathlib
 import keras
 
 from rnnseg.errors import UserError
-from rnnseg.models.base import Segmenter
+from rnnseg.models.base import SegmentationModel
 
 
-def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
+def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationModel:
     """Loads a trained segmenter.
 
     Args:
@@ -39,7 +39,7 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> Segmenter:
     except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
-    if not isinstance(model, Segmenter):
+    if not isinstance(model, SegmentationModel):
         raise UserError(f"{file} holds a {type(model).__name__}; expected a segmenter of rnnseg")
     model.loaded_from = str(path)
     return model

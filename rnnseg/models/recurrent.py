@@ -1,8 +1,6 @@
-"""The recurrent segmenter: encode, prepare, refine, read."""
+"""The recurrent segmenter: a loop that adds to a canvas of class logits."""
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -11,119 +9,60 @@ from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import adaptive, base, conv_lstm, recomputation
 from rnnseg.models.context import Context
-from rnnseg.training.sampling import SampledImages
+from rnnseg.models.options import RecurrentOptions
 
 
 @keras.saving.register_keras_serializable("rnnseg")
-class RecurrentSegmenter(base.Segmenter):
-    """Semantic segmentation that gets better with every iteration and may stop after any.
+class RecurrentSegmenter(base.SegmentationModel):
+    """Semantic segmentation that improves with every iteration and may stop after any.
 
-    An encoder gives features; a stack of ConvLSTM layers sees features and canvas and adds its
-    output to the canvas, the logits of all classes at the features' size; the prediction of any
-    moment is the argmax of the upsampled canvas (McIntosh et al., 2017, "Recurrent Segmentation for
-    Variable Computational Budgets").
+    An encoder computes features. A stack of ConvLSTM layers sees the features and the canvas, and
+    adds its output to the canvas, which holds the logits of all classes at the output stride. The
+    prediction after any iteration is the argmax of the upsampled canvas (McIntosh et al., 2017,
+    "Recurrent Segmentation for Variable Computational Budgets").
 
     Args:
-      num_classes: number of classes, which is the width of the canvas.
-      encoder: a name from `rnnseg.models.encoders.names()`, such as "resnet101" or
-        "mobilenet_v2_0.5", or a `keras.Model` that gives features of RGB 0-255 images.
-      encoder_weights: "imagenet", a weights file, or None for random ones.
-      output_stride: pixels of the image a pixel of features and canvas: 8, 16 or 32.
-      encoder_layer: the inner layer whose output are the features; None for the usual one.
-      hidden_channels: widths of the ConvLSTM layers before the last, which is as wide as the
-        classes.
-      kernel_size: side of the stack's kernels. With 1, as in the paper, pixels are independent.
-      dilation_rate: spacing of the stack's kernel taps.
-      context_channels: width of each branch of `rnnseg.models.context.Context`, which puts what
-        lies around a pixel, near, far and the whole image, beside its features; 0, as in the paper:
-        nothing does.
-      iterations: how many iterations training runs, and use where nothing else is said. Any other
-        number can be asked for at any time.
-      iteration_weights: how much the loss at each iteration counts, one number an iteration, in
-        training. None: only the last counts, as in the paper.
-      learned_start: whether canvas and state start from trained values instead of zero.
-      recompute: whether training runs the iterations a second time on the way back, instead of
-        keeping what every one of them leaves behind: on some canvas pixels after the other, so that
-        a step's memory hardly grows with their number (with larger kernels on some images of the
-        batch after the other, as far as there are several). The gradient is the same.
-      train_encoder: whether training changes the encoder.
-      freeze_batch_norm: whether the encoder's batch norm keeps its statistics, scale and offset in
-        training, as it should with fewer than 16 images a batch.
-      l2: weight decay of convolution kernels by a penalty in the loss: l2 / 2 times the sum of
-        squares, whose gradient is l2 times the kernel, as in DeepLab.
-      class_names: one name a class; the model carries them for the commands' sake.
-      class_colors: one (red, green, blue) of 0-255 a class, likewise.
-      name: of the model.
-      dtype: Keras dtype policy; canvas and cell state are float32 under every one.
+      num_classes: the number of classes, which is the width of the canvas.
+      class_names: one name per class, which the model carries for the commands.
+      class_colors: one (red, green, blue) of 0-255 per class, likewise.
+      name: the name of the model.
+      dtype: the Keras dtype policy; canvas and cell state are float32 under every policy.
+      **options: fields of `rnnseg.models.options.RecurrentOptions`.
 
     Raises:
       UserError: an argument out of its range, an unknown encoder, weights that do not fit.
     """
 
     recurrent = True
+    options_type = RecurrentOptions
 
     def __init__(
         self,
         num_classes: int,
-        encoder: str | keras.Model = "resnet101",
-        encoder_weights: str | os.PathLike | None = "imagenet",
-        output_stride: int = 16,
-        encoder_layer: str | None = None,
-        hidden_channels: Sequence[int] = (512, 256),
-        kernel_size: int = 1,
-        dilation_rate: int = 1,
-        context_channels: int = 0,
-        iterations: int = 6,
-        iteration_weights: Sequence[float] | None = None,
-        learned_start: bool = False,
-        recompute: bool = False,
-        train_encoder: bool = True,
-        freeze_batch_norm: bool = False,
-        l2: float = 0.0,
+        *,
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
         name: str = "recurrent_segmenter",
         dtype=None,
+        **options,
     ):
         super().__init__(
             num_classes,
-            encoder,
-            encoder_weights,
-            output_stride,
-            encoder_layer,
-            train_encoder,
-            freeze_batch_norm,
-            l2,
-            class_names,
-            class_colors,
-            name,
-            dtype,
+            class_names=class_names,
+            class_colors=class_colors,
+            name=name,
+            dtype=dtype,
+            **options,
         )
-        check_positive("iterations", iterations)
-        check_positive("kernel_size", kernel_size)
-        check_positive("dilation_rate", dilation_rate)
-        if context_channels != 0:
-            check_positive("context_channels", context_channels)
-        for width in hidden_channels:
-            check_positive("hidden_channels", width)
-        if iteration_weights is not None:
-            _check_iteration_weights(iteration_weights, iterations)
-        self.iterations = iterations
-        self.iteration_weights = None if iteration_weights is None else tuple(iteration_weights)
-        self._options = dict(
-            hidden_channels=tuple(hidden_channels),
-            kernel_size=kernel_size,
-            dilation_rate=dilation_rate,
-            context_channels=context_channels,
-            learned_start=learned_start,
-            recompute=recompute,
-        )
+        options = self.options
+        self.iterations = options.iterations
+        self.iteration_weights = options.iteration_weights
         self.context = None
         features_shape = (None, None, None, self.encoder.channels)
-        if context_channels:
+        if options.context_channels:
             self.context = Context(
-                context_channels,
-                output_stride,
+                options.context_channels,
+                options.output_stride,
                 self._kernel_regularizer,
                 dtype=self.dtype_policy,
                 name="context",
@@ -132,10 +71,10 @@ class RecurrentSegmenter(base.Segmenter):
             features_shape = self.context.compute_output_shape(features_shape)
         self.stack = conv_lstm.ConvLSTMStack(
             num_classes,
-            hidden_channels,
-            kernel_size,
-            dilation_rate,
-            learned_start,
+            options.hidden_channels,
+            options.kernel_size,
+            options.dilation_rate,
+            options.learned_start,
             self._kernel_regularizer,
             dtype=self.dtype_policy,
             name="stack",
@@ -148,7 +87,7 @@ class RecurrentSegmenter(base.Segmenter):
     # --- the stages ---
 
     def prepare(self, features) -> tf.Tensor:
-        """The features' share, and their context's, of the first layer's gates, once per image.
+        """Computes the share of the first layer's gates that depends on the features alone.
 
         Args:
           features: from `encode`.
@@ -166,139 +105,150 @@ class RecurrentSegmenter(base.Segmenter):
 
         Args:
           prepared: from `prepare`.
-          iterations: how many; a positive number, or a scalar integer tensor, so that one trace
-            serves every number.
-          canvas: logits to start from, `(batch, h, w, classes)`: an earlier call's, the last video
-            frame's, any segmentation; None for the start of training.
-          state: the state that an earlier call gave; None for the start of training.
+          iterations: the number of iterations, positive; or a scalar integer tensor, so that one
+            trace serves every number.
+          canvas: logits to start from, `(batch, h, w, classes)`: the result of an earlier call, the
+            last video frame's canvas, any segmentation; None for the initial canvas.
+          state: the state of an earlier call; None for the initial state.
 
         Returns:
-          The canvas, float32, and the state, one `LSTMState` a layer.
+          The canvas, float32, and the state, one `LSTMState` per layer.
         """
-        canvas, state, _ = self._iterate(prepared, iterations, canvas, state, keep=False)
+        canvas, state, _ = self._iterate(prepared, iterations, canvas, state)
         return canvas, state
 
     def refine_until_settled(self, prepared, iterations, canvas=None):
-        """Runs iterations on a canvas, but only where they would still change what is read.
+        """Runs iterations only where they would still change the prediction.
 
-        With kernels of 1 canvas pixels stop alone, with larger ones whole images do; thresholds
-        can be given to `rnnseg.models.adaptive.refine_pixels` and `refine_images`.
+        With kernels of 1 every canvas pixel stops by itself, with larger ones every image does.
+        `rnnseg.models.adaptive.refine_pixels` and `refine_images` take thresholds, too.
 
         Args:
           prepared: from `prepare`.
-          iterations: how many at most; a positive number, or a scalar integer tensor.
-          canvas: logits to start from, `(batch, h, w, classes)`; None for the start of training.
+          iterations: the largest number of iterations; positive, or a scalar integer tensor.
+          canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
 
         Returns:
-          The canvas, float32, and how many iterations were spent, int32: on each of its pixels,
+          The canvas, float32, and the number of iterations spent, int32: on each canvas pixel,
           `(batch, h, w)`, or on each image, `(batch,)`.
         """
-        alone = self.stack.kernel_size == 1
-        refine = adaptive.refine_pixels if alone else adaptive.refine_images
+        independent = self.stack.kernel_size == 1
+        refine = adaptive.refine_pixels if independent else adaptive.refine_images
         return refine(self, prepared, iterations, canvas=canvas)
 
-    # --- all together ---
-
-    def call(self, images, iterations=None, canvas=None, training=False):
-        """Segments images of one size.
-
-        Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`; or `SampledImages`.
-          iterations: how many; None for the number of training.
-          canvas: logits to start from, `(batch, h, w, classes)`, or None.
-          training: as in Keras.
-
-        Returns:
-          Logits at the images' size, `(batch, H, W, classes)`. In training with
-          `iteration_weights`: a tuple of them, one for every iteration whose weight is not zero.
-          Of `SampledImages` those of the cells, one below the other, `(batch, cells *
-          output_stride, output_stride, classes)`.
-        """
-        cells = None
-        if isinstance(images, SampledImages):
-            # Of several replicas' first batches Keras takes the mean, to build the model with it.
-            images, cells = images.images, tf.cast(images.cells, tf.int32)
-        features = self.encode(images, training=training)
-        if cells is None:
-            prepared = self.prepare(features)
-        else:
-            prepared = self.stack.prepare(self._at_corners(self._in_context(features), cells))
-        iterations = self.iterations if iterations is None else iterations
-        weighted = self._weighted_iterations() if training else []
-        if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
-            raise UserError(
-                f"iterations={iterations}: iteration_weights are for {self.iterations} in training"
-            )
-        recompute = training and self._options["recompute"]
-        run = self._recomputed_canvases if recompute else self._canvases
-        canvases = tf.unstack(run(prepared, iterations, canvas, weighted), len(weighted) or 1)
-        if cells is None:
-            logits = [self.sized_logits(canvas, images) for canvas in canvases]
-        else:
-            logits = [self._cell_logits(canvas, cells) for canvas in canvases]
-        return tuple(logits) if weighted else logits[0]
-
-    def trace(self, images, iterations, canvas=None) -> tf.Tensor:
-        """The canvas of every iteration.
+    def unroll(self, images, iterations, canvas=None) -> tf.Tensor:
+        """Computes the canvas of every iteration.
 
         Args:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
-          iterations: how many.
+          iterations: the number of iterations.
           canvas: logits to start from, or None.
 
         Returns:
           `(iterations, batch, h, w, classes)`, float32.
         """
         prepared = self.prepare(self.encode(images))
-        return self._iterate(prepared, iterations, canvas, None, keep=True)[2]
+        return self._iterate(prepared, iterations, canvas, keep=True)[2]
 
-    def _iterate(self, prepared, iterations, canvas, state, keep):
-        """The canvas loop; `keep` decides whether the third result holds every canvas."""
+    # --- the loop ---
+
+    def _iterate(self, prepared, iterations, canvas=None, state=None, keep=False):
+        """Runs the loop; returns canvas, state and, if `keep`, the canvas of every iteration."""
         if not tf.is_tensor(iterations):
             check_positive("iterations", iterations)
-        gates = self.stack.gates(prepared)
-        start_canvas, start_state = self.stack.start(prepared)
-        blank = state is None and not self.stack.learned_start
-        if canvas is not None:
-            canvas = self._check_canvas(canvas, start_canvas.shape)
-        elif not blank:
-            canvas = start_canvas
-        if state is None and not blank:
-            state = start_state
         iterations = tf.cast(iterations, tf.int32)
-        every = ()
-        if keep:
-            every = tf.TensorArray(tf.float32, iterations, element_shape=start_canvas.shape)
+        canvas, state = self._starting_point(prepared, canvas, state)
+        weights = self.stack.gate_weights(prepared)
+        shape = prepared.shape[:3].concatenate([self.num_classes])
+        kept = tf.TensorArray(tf.float32, iterations, element_shape=shape) if keep else ()
 
-        def body(step, canvas, state, every):
-            canvas, state = self.stack(gates, canvas, state)
-            return step + 1, canvas, state, every.write(step, canvas) if keep else every
+        def iterate(step, canvas, state, kept):
+            canvas, state = self.stack(canvas, state, weights)
+            return step + 1, canvas, state, kept.write(step, canvas) if keep else kept
 
-        variables = (tf.constant(0), canvas, state, every)
-        if blank:
-            variables = body(*variables)  # not in the loop, since with zeros there is less to do
-        _, canvas, state, every = tf.while_loop(
+        variables = (tf.constant(0), canvas, state, kept)
+        if state is None:
+            # Products with the zeros of a blank start are left out, which makes a prediction with
+            # one iteration 3 to 7 % faster (`python -m experiments.benchmark`).
+            variables = iterate(*variables)
+        _, canvas, state, kept = tf.while_loop(
             lambda step, *_: step < iterations,
-            body,
+            iterate,
             variables,
             # Iterations wait for one another anyway; more would only keep buffers alive.
             parallel_iterations=1,
         )
-        return canvas, state, every.stack() if keep else None
+        return canvas, state, kept.stack() if keep else None
+
+    def _starting_point(self, prepared, canvas, state):
+        """Returns canvas and state before the first iteration; None stands for known zeros."""
+        if canvas is not None:
+            canvas = self._check_canvas(canvas, prepared.shape[:3].concatenate([self.num_classes]))
+        if state is None and not self.stack.learned_start:
+            return canvas, None
+        initial_canvas, initial_state = self.stack.initial_state(prepared)
+        return (
+            initial_canvas if canvas is None else canvas,
+            initial_state if state is None else state,
+        )
+
+    def _check_canvas(self, canvas, shape):
+        canvas = tf.cast(canvas, tf.float32)
+        if not canvas.shape.is_compatible_with(shape):
+            raise UserError(
+                f"canvas of shape {canvas.shape}: expected {shape}, the logits of "
+                f"{self.num_classes} classes at the output stride"
+            )
+        return tf.ensure_shape(canvas, shape)
+
+    # --- training ---
+
+    def call(self, images, iterations=None, canvas=None, training=False):
+        """Segments images of one size.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          iterations: the number of iterations; None for that of training.
+          canvas: logits to start from, `(batch, h, w, classes)`, or None.
+          training: as in Keras.
+
+        Returns:
+          Logits at the size of the images, `(batch, H, W, classes)`. In training with
+          `iteration_weights`: a tuple of them, one for every iteration whose weight is not zero.
+        """
+        prepared = self.prepare(self.encode(images, training=training))
+        canvases = self._canvases_of_call(prepared, iterations, canvas, training)
+        return self._outputs([self.sized_logits(canvas, images) for canvas in canvases], training)
+
+    def _canvases_of_call(self, prepared, iterations, canvas, training) -> list[tf.Tensor]:
+        """Returns the last canvas, or in training the canvas of every weighted iteration."""
+        iterations = self.iterations if iterations is None else iterations
+        weighted = self._weighted_iterations() if training else []
+        if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
+            raise UserError(
+                f"iterations={iterations}: iteration_weights are for {self.iterations} in training"
+            )
+        run = self._canvases
+        if training and self.options.recompute:
+            run = self._checkpointed_canvases
+        return tf.unstack(run(prepared, iterations, canvas, weighted), len(weighted) or 1)
+
+    def _outputs(self, logits: list[tf.Tensor], training):
+        return tuple(logits) if training and self.iteration_weights else logits[0]
 
     def _canvases(self, prepared, iterations, canvas, kept):
-        """The canvases after the iterations `kept`, or after the last where that is empty.
+        """Returns the canvases after the iterations `kept`, or the last one if that is empty.
 
         Returns:
           `(several, batch, h, w, classes)`.
         """
-        canvas, _, every = self._iterate(prepared, iterations, canvas, None, keep=bool(kept))
+        canvas, _, every = self._iterate(prepared, iterations, canvas, keep=bool(kept))
         return tf.stack([every[n - 1] for n in kept] if kept else [canvas])
 
-    def _recomputed_canvases(self, prepared, iterations, canvas, kept):
-        """`_canvases`, whose gradient takes about the memory of a single iteration's."""
+    def _checkpointed_canvases(self, prepared, iterations, canvas, kept):
+        """Returns `_canvases`, whose gradient needs about the memory of a single iteration's."""
         shape = prepared.shape[:3].concatenate([self.num_classes])
-        place = tf.unstack(tf.shape(prepared)[:3])
+        grid = tf.unstack(tf.shape(prepared)[:3])
         inputs = [prepared]
         if canvas is not None:
             inputs.append(self._check_canvas(canvas, shape))
@@ -310,51 +260,14 @@ class RecurrentSegmenter(base.Segmenter):
             iterations,
             *inputs,
         )
-        canvases = tf.reshape(canvases, [-1, *place, self.num_classes])
+        canvases = tf.reshape(canvases, [-1, *grid, self.num_classes])
         return tf.ensure_shape(canvases, [None, *shape])
 
-    def _at_corners(self, features, cells):
-        """The features at the corners of cells, an image each, `(batch * cells, 2, 2, channels)`.
-
-        Args:
-          features: from `encode`.
-          cells: as in `SampledImages`.
-        """
-        if self.stack.kernel_size > 1:
-            raise UserError(
-                f"kernel_size={self.stack.kernel_size}: only with kernels of 1 are pixels "
-                "independent, so that some can be sampled; train on whole images"
-            )
-        corners = cells[:, :, tf.newaxis] + tf.constant([(0, 0), (0, 1), (1, 0), (1, 1)])
-        features = tf.gather_nd(features, corners, batch_dims=1)
-        return tf.reshape(features, (-1, 2, 2, features.shape[-1]))
-
-    def _cell_logits(self, canvas, cells):
-        """The logits of cells, one below the other, from the canvas at their corners."""
-        side = self.output_stride
-        logits = self.logits(canvas, (side, side))
-        height = tf.shape(cells)[1] * side
-        logits = tf.reshape(logits, (tf.shape(cells)[0], height, side, self.num_classes))
-        return tf.ensure_shape(logits, (cells.shape[0], None, side, self.num_classes))
-
-    def _check_canvas(self, canvas, shape):
-        canvas = tf.cast(canvas, tf.float32)
-        if not canvas.shape.is_compatible_with(shape):
-            raise UserError(
-                f"canvas of shape {canvas.shape}: expected {shape}, the logits of "
-                f"{self.num_classes} classes at the features' size"
-            )
-        return tf.ensure_shape(canvas, shape)
-
-    # --- training ---
-
     def _weighted_iterations(self) -> list[int]:
-        if self.iteration_weights is None:
-            return []
-        return [n for n, weight in enumerate(self.iteration_weights, start=1) if weight]
+        return [n for n, weight in enumerate(self.iteration_weights or (), start=1) if weight]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The compiled loss; with `iteration_weights` its weighted mean over the iterations."""
+        """Computes the loss; with `iteration_weights` its weighted mean over the iterations."""
         if not isinstance(y_pred, tuple):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         weights = [weight for weight in self.iteration_weights if weight]
@@ -367,37 +280,20 @@ class RecurrentSegmenter(base.Segmenter):
         )
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The compiled metrics, of the last iteration."""
+        """Computes the compiled metrics of the last iteration."""
         last = y_pred[-1] if isinstance(y_pred, tuple) else y_pred
         return super().compute_metrics(x, y, last, sample_weight)
 
     # --- saving ---
 
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs; a saved file holds the weights beside it."""
-        return dict(
-            super().get_config(),
-            **self._options,
-            iterations=self.iterations,
-            iteration_weights=self.iteration_weights,
-        )
-
     def _config_at(self, config, output_stride):
         config = super()._config_at(config, output_stride)
-        if self._options["kernel_size"] > 1:
-            rate = self._options["dilation_rate"] * self.output_stride
+        if self.options.kernel_size > 1:
+            rate = self.options.dilation_rate * self.output_stride
             if rate % output_stride:
                 raise UserError(
-                    f"output stride {output_stride}: kernels {self._options['dilation_rate']} "
-                    f"apart at output stride {self.output_stride} cannot be drawn together so far"
+                    f"output stride {output_stride}: kernel taps {self.options.dilation_rate} "
+                    f"apart at output stride {self.output_stride} cannot be moved so close together"
                 )
             config["dilation_rate"] = rate // output_stride
         return config
-
-
-def _check_iteration_weights(weights: Sequence[float], iterations: int) -> None:
-    if len(weights) != iterations or min(weights) < 0 or not weights[-1]:
-        raise UserError(
-            f"iteration_weights={list(weights)}: expected {iterations} numbers of at least 0, one "
-            "an iteration, the last one above 0"
-        )

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from rnnseg._renamed import present_names
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.dashboard.recording import EVALUATIONS, Recorder
 from rnnseg.data import absolute_data, open_source
@@ -19,16 +20,16 @@ from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import Evaluator, check_classes
 from rnnseg.files import atomic_path
-from rnnseg.models.base import Segmenter
+from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
-from rnnseg.training.config import TrainingConfig, current_names
+from rnnseg.training.config import RENAMED, TrainingConfig
 from rnnseg.training.losses import SegmentationLoss
 from rnnseg.training.replicas import training_strategy
-from rnnseg.training.sampling import sampled_batches
+from rnnseg.training.sampling import SampledSegmenter, sampled_batches
 
 
-def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> Segmenter:
+def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> SegmentationModel:
     """The compiled, untrained model of a run.
 
     Args:
@@ -36,7 +37,8 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
       source: whose classes the model gets.
       steps_per_epoch: from which the schedule's length follows.
     """
-    model = MODELS[config.model](
+    kind = MODELS[config.model] if config.sampled_patches is None else SampledSegmenter
+    model = kind(
         source.num_classes,
         **config.model_options,
         class_names=source.class_names,
@@ -93,7 +95,7 @@ class Run:
                 "--resume"
             )
         try:
-            held = current_names(json.loads(self.config.read_text()))
+            held = present_names(json.loads(self.config.read_text()), RENAMED)
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{self.config} is damaged: choose another --out") from error
         # A run of an earlier version says nothing of options that came later.
@@ -228,7 +230,7 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
     model, rows = None, []
     if resume and run.last.is_file():
         with strategy.scope():
-            model = load_model(run.last, compile=True)
+            model = _load_last(run, config)
         check_classes(model, source)
         rows = _rows_until(run, _steps_done(model))
     batches, steps = training_batches(
@@ -266,6 +268,16 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
     return run
 
 
+def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
+    """Loads the model of the last whole epoch, with its optimizer."""
+    classes = {}
+    if config.sampled_patches is not None:
+        # Earlier versions saved what they trained on patches as a plain RecurrentSegmenter.
+        classes["rnnseg>RecurrentSegmenter"] = SampledSegmenter
+    with keras.saving.custom_object_scope(classes):
+        return load_model(run.last, compile=True)
+
+
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     """So that a run goes on from any working folder."""
     weights = config.encoder_weights
@@ -274,7 +286,7 @@ def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     return dataclasses.replace(config, data=absolute_data(config.data), encoder_weights=weights)
 
 
-def _steps_done(model: Segmenter) -> int:
+def _steps_done(model: SegmentationModel) -> int:
     # Where there are several replicas of the number, `int` of the variable fails.
     return int(model.optimizer.iterations.numpy())
 

@@ -1,53 +1,115 @@
-"""Training on some cells of every image instead of all of it."""
+"""Training on some patches of every image instead of the whole image."""
 
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.errors import UserError
 from rnnseg.models.geometry import canvas_size
+from rnnseg.models.recurrent import RecurrentSegmenter
 
 
 class SampledImages(NamedTuple):
-    """Images of which only some cells are to be segmented.
+    """Images, and the patches of them to train on.
 
-    A cell is a square of image pixels, one output stride a side, whose logits follow from the
-    four canvas pixels at its corners. With 1x1 kernels no other canvas pixel plays a part.
+    A patch is a square of image pixels with the side of one output stride. Its logits follow from
+    the four canvas pixels at its corners. With 1x1 kernels, no other canvas pixel is involved.
 
     Attributes:
       images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
-      cells: row and column of each cell's first corner on the canvas, int32, `(batch, cells, 2)`.
+      patches: row and column of each patch's first corner on the canvas, int32, `(batch, patches,
+        2)`.
     """
 
     images: tf.Tensor
-    cells: tf.Tensor
+    patches: tf.Tensor
+
+
+@keras.saving.register_keras_serializable("rnnseg")
+class SampledSegmenter(RecurrentSegmenter):
+    """A `RecurrentSegmenter` that can also be trained on patches.
+
+    The encoder and the context see the whole image; the recurrence runs on the canvas pixels at the
+    corners of the patches alone. Everything else is inherited, and a saved model serves as any
+    other.
+
+    Raises:
+      UserError: kernels larger than 1, which would need the neighbours of these canvas pixels.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        if self.stack.kernel_size > 1:
+            raise UserError(
+                f"kernel_size={self.stack.kernel_size}: only with kernels of 1 are canvas pixels "
+                "independent, so that some can be sampled; train on whole images"
+            )
+
+    def call(self, images, iterations=None, canvas=None, training=False):
+        """Segments images of one size, or patches of them.
+
+        Args:
+          images: as in `RecurrentSegmenter.call`, or `SampledImages`.
+          iterations: as there.
+          canvas: as there.
+          training: as there.
+
+        Returns:
+          For images as there. For `SampledImages` the logits of the patches, one below the other,
+          `(batch, patches * output_stride, output_stride, classes)`.
+        """
+        if not isinstance(images, SampledImages):
+            return super().call(images, iterations, canvas, training)
+        # Keras builds the model of several replicas with the mean of their first batches.
+        images, patches = images.images, tf.cast(images.patches, tf.int32)
+        features = self._in_context(self.encode(images, training=training))
+        prepared = self.stack.prepare(_at_corners(features, patches))
+        canvases = self._canvases_of_call(prepared, iterations, canvas, training)
+        return self._outputs([self._patch_logits(each, patches) for each in canvases], training)
+
+    def _patch_logits(self, canvas, patches):
+        """Computes the logits of patches, one below the other, from the canvas at their corners."""
+        side = self.output_stride
+        logits = self.logits(canvas, (side, side))
+        height = tf.shape(patches)[1] * side
+        logits = tf.reshape(logits, (tf.shape(patches)[0], height, side, self.num_classes))
+        return tf.ensure_shape(logits, (patches.shape[0], None, side, self.num_classes))
+
+
+def _at_corners(features, patches) -> tf.Tensor:
+    """Gathers the features at the corners of patches, `(batch * patches, 2, 2, channels)`."""
+    corners = patches[:, :, tf.newaxis] + tf.constant([(0, 0), (0, 1), (1, 0), (1, 1)])
+    features = tf.gather_nd(features, corners, batch_dims=1)
+    return tf.reshape(features, (-1, 2, 2, features.shape[-1]))
 
 
 def sampled_batches(
     batches: tf.data.Dataset, count: int, stride: int, first_step: int = 0, seed: int | None = None
 ) -> tf.data.Dataset:
-    """Batches for training on sampled cells, for `model.fit`.
+    """Makes batches for training on sampled patches with `model.fit`.
 
-    The choice follows from `seed` and the number of the step alone, so that a training that goes on
-    at step 700 chooses what it would have chosen.
+    The choice follows from `seed` and the number of the step alone, so that a training that is
+    resumed at step 700 chooses the same patches as one that was never interrupted.
 
     Args:
       batches: of `(images, labels)`, as from `rnnseg.data.pipeline.training_batches`.
-      count: cells per image.
+      count: the number of patches per image.
       stride: the model's output stride, in pixels.
       first_step: the number of the first batch.
-      seed: makes the choice the same at every run.
+      seed: makes the choice the same in every run.
 
     Returns:
-      The data set of `(SampledImages, labels)`, labels as from `sample_cells`.
+      The data set of `(SampledImages, labels)`, with labels as from `sample_patches`.
     """
     base_seed = int(np.random.default_rng(seed).integers(2**31))
 
     def sample(step, batch):
         images, labels = batch
-        cells, labels = sample_cells(labels, count, stride, tf.stack([base_seed, step]))
-        return SampledImages(images, cells), labels
+        patches, labels = sample_patches(labels, count, stride, tf.stack([base_seed, step]))
+        return SampledImages(images, patches), labels
 
     return (
         batches.enumerate(first_step)
@@ -56,21 +118,21 @@ def sampled_batches(
     )
 
 
-def sample_cells(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf.Tensor]:
-    """Chooses cells at random, those with a label first, none twice.
+def sample_patches(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf.Tensor]:
+    """Chooses patches at random, without repetition; those with a label come first.
 
-    Every pixel lies in one cell, but for the last row and column of an image of `k * stride + 1`
-    pixels, where the grid ends.
+    Every pixel lies in one patch, except for the last row and column of an image of `k * stride +
+    1` pixels, where the grid ends.
 
     Args:
       labels: class indices or `IGNORE_LABEL`, `(batch, H, W)`.
-      count: cells per image; of fewer all are taken.
-      stride: output stride, in pixels.
-      seed: two integers that decide the choice.
+      count: the number of patches per image; all of them if there are fewer.
+      stride: the output stride, in pixels.
+      seed: two integers that determine the choice.
 
     Returns:
-      The cells, as in `SampledImages`, and their labels, one cell below the other, `(batch, cells
-      * stride, stride)`; what lies beyond the image has `IGNORE_LABEL`.
+      The patches, as in `SampledImages`, and their labels, one patch below the other, `(batch,
+      patches * stride, stride)`. Pixels beyond the image get `IGNORE_LABEL`.
     """
     batch, height, width = tf.unstack(tf.shape(labels))
     rows, columns = canvas_size(height, stride) - 1, canvas_size(width, stride) - 1
@@ -83,6 +145,6 @@ def sample_cells(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf.T
     order = tf.random.stateless_uniform((batch, rows * columns), seed)
     order += tf.cast(tf.reduce_any(blocks != IGNORE_LABEL, axis=-1), order.dtype)
     chosen = tf.math.top_k(order, tf.minimum(count, rows * columns), sorted=False).indices
-    cells = tf.stack([chosen // columns, chosen % columns], axis=-1)
+    patches = tf.stack([chosen // columns, chosen % columns], axis=-1)
     labels = tf.gather(blocks, chosen, batch_dims=1)
-    return cells, tf.reshape(labels, (batch, tf.shape(cells)[1] * stride, stride))
+    return patches, tf.reshape(labels, (batch, tf.shape(patches)[1] * stride, stride))

@@ -59,9 +59,9 @@ def open_engine(model) -> Engine:
     # Where it is the latter, TensorFlow need not be there.
     if isinstance(model, runtime.Segmenter):
         return LiteRTEngine(model)
-    from rnnseg.models.base import Segmenter
+    from rnnseg.models.base import SegmentationModel
 
-    if isinstance(model, Segmenter):
+    if isinstance(model, SegmentationModel):
         return KerasEngine(model)
     raise UserError(
         f"a {type(model).__name__} cannot segment video: expected a segmenter from "
@@ -78,7 +78,7 @@ class KerasEngine:
         self.recurrent = model.recurrent
         self.iterations = model.iterations
         self.colors = tuple(model.class_colors or default_colors(model.num_classes))
-        initial = model.stack.initial if model.recurrent else {}
+        initial = model.stack.initial_values if model.recurrent else {}
         self.start = np.zeros(model.num_classes, np.float32)
         if "canvas" in initial:
             self.start = initial["canvas"].numpy()

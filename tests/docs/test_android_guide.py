@@ -162,7 +162,7 @@ def test_the_guides_video_goes_on_from_a_part_of_the_last_frames_canvas(guide, m
     frames = [guide.load(exported / f"frame_{number}.png")[0] for number in (1, 2)]
     canvas, expected = predict(model, frames[0], model.iterations)
     assert_same_classes(guide.first, expected)
-    blank = model.stack.initial["canvas"]
+    blank = model.stack.initial_values["canvas"]
     _, expected = predict(model, frames[1], 2, blank + 0.2 * (canvas - blank))
     assert_same_classes(guide.second, expected)
     assert np.mean(guide.second == predict(model, frames[1], 2)[1]) < 0.9

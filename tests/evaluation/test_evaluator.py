@@ -59,7 +59,7 @@ def averaged(model, image, iterations, scales):
         size = [round((side - 1) * scale) + 1 for side in (height, width)]
         scaled = tf.compat.v1.image.resize_bilinear(image[None], size, align_corners=True)
         for view, order in ((scaled, 1), (scaled[:, :, ::-1], -1)):
-            canvas = model.trace(view, iterations)[-1]
+            canvas = model.unroll(view, iterations)[-1]
             logits = sample_view(canvas[0].numpy(), size, (height, width), model.output_stride)
             total = total + logits[:, ::order]
     return total

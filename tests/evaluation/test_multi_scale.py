@@ -86,7 +86,7 @@ def test_a_mirrored_image_is_read_mirrored():
     reader = MeanReader(views, 4, STRIDE)
 
     def read(image):
-        canvases = [model.trace(view.of(image)[tf.newaxis], 2)[-1] for view in views]
+        canvases = [model.unroll(view.of(image)[tf.newaxis], 2)[-1] for view in views]
         return reader(canvases, (40, 52))
 
     assert np.mean(read(image)[:, ::-1] == read(image[:, ::-1])) > 0.999

@@ -3,7 +3,7 @@ import pytest
 
 from rnnseg import UserError
 from rnnseg.evaluation import unrolling
-from rnnseg.evaluation.unrolling import Tracer
+from rnnseg.evaluation.unrolling import Unroller
 from rnnseg.models.baselines.deeplabv3 import DeepLabV3
 from tests.support.models import make_model
 from tests.support.sources import halves
@@ -15,63 +15,63 @@ VIEWS = [{}, {"scales": (0.5, 1), "flip": True}]
 def test_every_number_of_iterations_is_a_prediction_of_its_own(numbers):
     model = make_model(kernel_size=3)
     image = halves(1)[0][0]
-    tracer = Tracer(model)
-    for number, class_map in zip(numbers, tracer(image, numbers), strict=True):
+    unroller = Unroller(model)
+    for number, class_map in zip(numbers, unroller(image, numbers), strict=True):
         expected = np.argmax(model(image[np.newaxis], iterations=number)[0], -1)
         np.testing.assert_array_equal(class_map, expected)
         assert class_map.dtype == np.int32
-        np.testing.assert_array_equal(tracer.predict(image, number), expected)
+        np.testing.assert_array_equal(unroller.predict(image, number), expected)
 
 
 def test_feed_forward_models():
     model = DeepLabV3(3, encoder="small_cnn", encoder_weights=None, output_stride=8)
     image = halves(1)[0][0]
-    tracer = Tracer(model)
-    (class_map,) = tracer(image, (1,))
+    unroller = Unroller(model)
+    (class_map,) = unroller(image, (1,))
     np.testing.assert_array_equal(class_map, np.argmax(model(image[np.newaxis])[0], -1))
 
 
 @pytest.mark.parametrize("views", VIEWS)
 def test_one_trace_serves_all_sizes(views):
-    tracer = Tracer(make_model(num_classes=3), **views)
+    unroller = Unroller(make_model(num_classes=3), **views)
     images = [halves(1, *size)[0][0] for size in ((40, 48), (33, 57), (64, 48))]
     for image in images:
-        for _ in tracer(image, (1, 2)):
+        for _ in unroller(image, (1, 2)):
             pass
-    assert tracer._prepare.experimental_get_tracing_count() == 1
+    assert unroller._prepare.experimental_get_tracing_count() == 1
     # The second one is for sizes left open; refining is traced blank and from a canvas.
-    for function in (tracer._prepare, tracer._begin, tracer._go_on):
+    for function in (unroller._prepare, unroller._begin, unroller._go_on):
         assert function.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("views", VIEWS)
 def test_there_is_one_class_map_at_a_time(views, monkeypatch):
-    tracer = Tracer(make_model(num_classes=3), **views)
+    unroller = Unroller(make_model(num_classes=3), **views)
     reads = []
-    read = tracer._read
-    monkeypatch.setattr(tracer, "_read", lambda *args: reads.append(1) or read(*args))
-    maps = tracer(halves(1)[0][0], (1, 2, 3))
+    read = unroller._read
+    monkeypatch.setattr(unroller, "_read", lambda *args: reads.append(1) or read(*args))
+    maps = unroller(halves(1)[0][0], (1, 2, 3))
     for count in (1, 2, 3):
         next(maps)
         assert len(reads) == count
 
 
 def test_many_numbers_of_iterations_go_in_parts(monkeypatch):
-    tracer = Tracer(make_model(num_classes=3), scales=(0.5, 1))
+    unroller = Unroller(make_model(num_classes=3), scales=(0.5, 1))
     image, numbers = halves(1)[0][0], (1, 2, 4, 5, 7)
-    whole = list(tracer(image, numbers))
+    whole = list(unroller(image, numbers))
     monkeypatch.setattr(unrolling, "_AT_ONCE", 2)
-    prepare, prepared = tracer._prepare, []
-    monkeypatch.setattr(tracer, "_prepare", lambda view: prepared.append(view) or prepare(view))
-    for expected, found in zip(whole, tracer(image, numbers), strict=True):
+    prepare, prepared = unroller._prepare, []
+    monkeypatch.setattr(unroller, "_prepare", lambda view: prepared.append(view) or prepare(view))
+    for expected, found in zip(whole, unroller(image, numbers), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert len(prepared) == 2 * 3
 
 
 def test_a_view_below_one_output_stride_is_refused():
-    tracer = Tracer(make_model(), scales=(0.2, 1))
+    unroller = Unroller(make_model(), scales=(0.2, 1))
     with pytest.raises(UserError, match="image of 30x31 pixels, scaled by 0.2; expected at lea"):
-        tracer.check_size(31, 30)
-    tracer.check_size(50, 50)
+        unroller.check_size(31, 30)
+    unroller.check_size(50, 50)
     with pytest.raises(UserError, match="image of 30x7 pixels; expected at least 8"):
-        Tracer(make_model()).check_size(7, 30)
+        Unroller(make_model()).check_size(7, 30)

@@ -47,7 +47,7 @@ def test_curve_shape_prints_frequent_classes_and_increments(tmp_path, monkeypatc
     assert np.all(rows[:, 3] < 1)
     increments, leads = curve_shape._canvas_moves(model, source, "val", 3, every=100)
     first = next(source.read("val").as_numpy_iterator())
-    canvases = model.trace(decode(first)[0][None], 3).numpy()
+    canvases = model.unroll(decode(first)[0][None], 3).numpy()
     np.testing.assert_allclose(increments[1], np.abs(canvases[1] - canvases[0]).mean(), rtol=1e-4)
     top = np.sort(canvases[2], -1)
     np.testing.assert_allclose(leads[2], (top[..., -1] - top[..., -2]).mean(), rtol=1e-4)

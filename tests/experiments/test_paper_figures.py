@@ -91,7 +91,7 @@ def test_runs_are_the_models_own(folder, source):
     runs = seeding.Runs(model, 3)
     ((image, label, _), *_) = seeding.images(model, source, "val")
     blank = runs.blank(image)
-    np.testing.assert_allclose(blank, model.trace(image[None], 3)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(blank, model.unroll(image[None], 3)[:, 0], atol=1e-5)
     seed = runs.seed(label, 2.5)
     known = label[::8, ::8] != 255
     assert seed.shape == blank[0].shape and set(np.unique(seed)) == {-2.5, 0, 2.5}

@@ -102,7 +102,7 @@ def any_size(tmp_path_factory):
         ),
         2.5,
     )
-    for index, value in enumerate(model.stack.initial.values()):
+    for index, value in enumerate(model.stack.initial_values.values()):
         value.assign(tf.random.uniform(value.shape, -0.5, 0.5, seed=index))
     return Run(model, tmp_path_factory.mktemp("out") / "it", None)
 
@@ -147,7 +147,7 @@ def iterate(run, runners, image, number):
 def expected(run, image, number):
     """The canvas and the class map of the Keras model, in float32."""
     model = export._in_float32(run.model)
-    canvas = model.trace(tf.constant(image), number)[-1]
+    canvas = model.unroll(tf.constant(image), number)[-1]
     return canvas[0].numpy(), model.read(canvas, image.shape[1:3])[0].numpy()
 
 
@@ -283,7 +283,7 @@ def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
         assert archive.read("labels.txt").decode().split() == list(source.class_names)
     info = ModelInfo.load(any_size.path("anytime", "dynamic"))
     assert (info.kind, info.quantization, info.size) == ("anytime", "dynamic", None)
-    assert info.start["canvas"] == tuple(any_size.model.stack.initial["canvas"].numpy())
+    assert info.start["canvas"] == tuple(any_size.model.stack.initial_values["canvas"].numpy())
     assert info.start.keys() == {"canvas", *info.state}
     assert info.multiply_adds is None and info.miou is None
     info = ModelInfo.load(feed_forward.path("anytime", "float32"))

@@ -51,5 +51,5 @@ def test_less_than_one_iteration_counts_as_one():
     one = function(image=image, iterations=tf.constant(1))
     for number in (0, -3):
         np.testing.assert_array_equal(function(image=image, iterations=tf.constant(number)), one)
-    expected = model.trace(tf.constant(image), 1)[0]
+    expected = model.unroll(tf.constant(image), 1)[0]
     np.testing.assert_allclose(one, expected, atol=1e-6)

@@ -23,12 +23,12 @@ def make_stack(kernel_size=1, dilation_rate=1, **options):
 
 def iterate(stack, features, iterations, canvas=None):
     prepared = stack.prepare(features)
-    gates = stack.gates(prepared)
-    zero, state = stack.start(prepared)
+    gates = stack.gate_weights(prepared)
+    zero, state = stack.initial_state(prepared)
     canvas = zero if canvas is None else canvas
     every = []
     for _ in range(iterations):
-        canvas, state = stack(gates, canvas, state)
+        canvas, state = stack(canvas, state, gates)
         every.append(canvas)
     return np.stack(every)
 
@@ -71,7 +71,7 @@ def test_prepared_is_unprepared():
     kernels = [stack.feature_gates.kernel.numpy(), stack.cells[0].convolution.kernel.numpy()]
     whole.convolution.kernel.assign(np.concatenate(kernels, 2))
     whole.convolution.bias.assign(stack.feature_gates.bias)
-    canvas, state = stack.start(stack.prepare(features))
+    canvas, state = stack.initial_state(stack.prepare(features))
     for _ in range(12):
         new = []
         output = tf.concat([features, canvas], -1)
@@ -87,11 +87,11 @@ def test_prepared_is_unprepared():
 def test_zeros_need_not_be_multiplied(kernel_size, seeded):
     """Without canvas or state an iteration gives what it gives with zeros."""
     stack = make_stack(kernel_size)
-    gates = stack.gates(stack.prepare(features_like((2, 5, 6, 7))))
-    zero, state = stack.start(gates[0].offsets[0])
+    gates = stack.gate_weights(stack.prepare(features_like((2, 5, 6, 7))))
+    zero, state = stack.initial_state(gates[0].offsets[0])
     canvas = features_like((2, 5, 6, 4), seed=9) if seeded else None
-    expected = stack(gates, zero if canvas is None else canvas, state)
-    found = stack(gates, canvas, None)
+    expected = stack(zero if canvas is None else canvas, state, gates)
+    found = stack(canvas, None, gates)
     for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(expected), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
@@ -100,10 +100,11 @@ def test_first_iteration_has_only_the_products_that_are_not_zero():
     stack = make_stack()
     features = tf.TensorSpec((1, 5, 6, 4 * 6))
     full = costs.count_multiply_adds(
-        lambda prepared: stack(stack.gates(prepared), *stack.start(prepared))[0], features
+        lambda prepared: stack(*stack.initial_state(prepared), stack.gate_weights(prepared))[0],
+        features,
     )
     first = costs.count_multiply_adds(
-        lambda prepared: stack(stack.gates(prepared), None, None)[0], features
+        lambda prepared: stack(None, None, stack.gate_weights(prepared))[0], features
     )
     assert full == 30 * 4 * (6 * (4 + 6) + 5 * (6 + 5) + 4 * (5 + 4))
     assert first == 30 * 4 * (5 * 6 + 4 * 5)
@@ -117,11 +118,11 @@ def test_gradients_are_finite_differences(kernel_size):
 
     def loss():
         prepared = stack.prepare(features)
-        gates = stack.gates(prepared)
-        canvas, state = stack(gates, None, None)
+        gates = stack.gate_weights(prepared)
+        canvas, state = stack(None, None, gates)
         _, canvas, _ = tf.while_loop(
             lambda n, *_: n < 3,
-            lambda n, canvas, state: (n + 1, *stack(gates, canvas, state)),
+            lambda n, canvas, state: (n + 1, *stack(canvas, state, gates)),
             (0, canvas, state),
         )
         return tf.reduce_sum(canvas * target)
@@ -169,7 +170,7 @@ def test_canvas_and_cell_state_stay_float32(policy, h_type):
     stack = ConvLSTMStack(4, (6, 5), dtype=policy)
     stack.build((None, None, None, 7))
     prepared = stack.prepare(features_like((1, 3, 3, 7)))
-    canvas, state = stack(stack.gates(prepared), *stack.start(prepared))
+    canvas, state = stack(*stack.initial_state(prepared), stack.gate_weights(prepared))
     assert prepared.dtype == h_type and canvas.dtype == tf.float32
     assert {each.c.dtype for each in state} == {tf.float32}
     assert {each.h.dtype for each in state} == {h_type}

@@ -21,7 +21,7 @@ def random_images(height=33, width=41, batch=2, seed=0):
 @pytest.mark.parametrize("learned_start", [False, True])
 def test_refine_is_the_reference(kernel_size, seeded, learned_start):
     model = make_model(kernel_size=kernel_size, learned_start=learned_start)
-    for seed, weight in enumerate(model.stack.initial.values()):
+    for seed, weight in enumerate(model.stack.initial_values.values()):
         weight.assign(np.random.default_rng(seed).normal(size=weight.shape))
     features = np.random.default_rng(1).normal(size=(2, 5, 6, model.encoder.channels))
     features = features.astype(np.float32)
@@ -93,10 +93,10 @@ def test_refining_in_parts_is_refining_at_once(kernel_size):
 def test_trace_holds_the_canvas_of_every_iteration():
     model = make_model()
     images = random_images()
-    trace = model.trace(images, 3).numpy()
+    trace = model.unroll(images, 3).numpy()
     assert trace.shape == (3, 2, 5, 6, 4)
     prepared = model.prepare(model.encode(images))
-    for iterations, canvas in enumerate(model.trace(images, 3, trace[0]), start=1):
+    for iterations, canvas in enumerate(model.unroll(images, 3, trace[0]), start=1):
         expected, _ = model.refine(prepared, iterations, trace[0])
         np.testing.assert_allclose(canvas, expected, atol=1e-6)
     for iterations in (1, 2, 3):
@@ -119,7 +119,7 @@ def test_call_runs_the_trained_iterations_and_takes_a_canvas():
 def test_read_is_the_argmax_at_the_image_s_size():
     model = make_model()
     images = random_images(40, 50)
-    canvas = model.trace(images, 2)[-1]
+    canvas = model.unroll(images, 2)[-1]
     class_map = model.read(canvas, (40, 50))
     assert class_map.dtype == tf.int32 and class_map.shape == (2, 40, 50)
     np.testing.assert_array_equal(class_map, np.argmax(model(images, iterations=2), -1))
@@ -214,7 +214,7 @@ def gradients(images, number=None, **options):
     """Loss and gradients of a training step, and the function that computed them."""
     model = make_model(**options)
     rng = np.random.default_rng(1)
-    for weight in model.stack.initial.values():
+    for weight in model.stack.initial_values.values():
         weight.assign(rng.normal(size=weight.shape) / 3)
 
     def step(number):
@@ -360,7 +360,7 @@ def test_wrong_inputs_are_named():
             model(random_images(), iterations=iterations)
     with pytest.raises(rnnseg.UserError, match="canvas of shape"):
         model(random_images(), canvas=np.zeros((2, 5, 6, 7)))
-    canvas = model.trace(random_images(), 1)[0]
+    canvas = model.unroll(random_images(), 1)[0]
     with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 reaches 33 pixels at most"):
         model.read(canvas, (40, 41))
     weighted = make_model(iterations=2, iteration_weights=(1, 1))

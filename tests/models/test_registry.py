@@ -68,12 +68,12 @@ def test_another_stride_keeps_what_the_recurrence_sees(options):
     """Atrous features hold the coarser ones at every second place, and so does the canvas."""
     model = make("recurrent", output_stride=16, hidden_channels=(6, 5), **options)
     fine = model.at_output_stride(8)
-    coarse = model.trace(IMAGES, 3).numpy()
+    coarse = model.unroll(IMAGES, 3).numpy()
     np.testing.assert_allclose(
-        fine.trace(IMAGES, 3).numpy()[:, :, ::2, ::2], coarse, rtol=1e-3, atol=1e-5
+        fine.unroll(IMAGES, 3).numpy()[:, :, ::2, ::2], coarse, rtol=1e-3, atol=1e-5
     )
-    assert fine.trace(IMAGES, 1).shape[2:4] == (9, 13)
-    np.testing.assert_array_equal(fine.at_output_stride(16).trace(IMAGES, 3), coarse)
+    assert fine.unroll(IMAGES, 1).shape[2:4] == (9, 13)
+    np.testing.assert_array_equal(fine.at_output_stride(16).unroll(IMAGES, 3), coarse)
 
 
 @pytest.mark.parametrize("kind", ["deeplabv3", "pspnet"])

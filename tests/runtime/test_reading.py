@@ -131,7 +131,7 @@ def test_what_trained_models_give(real_data):
     image = tf.io.decode_jpeg(tf.io.read_file(str(example)))
     model = make_model(num_classes=21, encoder="mobilenet_v2", encoder_weights=weights)
     size = tuple(image.shape[:2])
-    for canvas in model.trace(image[tf.newaxis], 4):
+    for canvas in model.unroll(image[tf.newaxis], 4):
         found = reading.read_sparsely(canvas[0].numpy(), size, model.output_stride)
         np.testing.assert_array_equal(found, model.read(canvas, size)[0])
 

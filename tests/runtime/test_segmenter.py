@@ -66,7 +66,7 @@ def test_equal_to_the_model(segmenter, model, iterations):
     number = iterations or model.iterations
     check_equal(result.classes, model.predict_classes(image, Budget(iterations=number)))
     assert result.iterations == number
-    np.testing.assert_allclose(result.canvas, model.trace(image[None], number)[-1, 0], atol=1e-3)
+    np.testing.assert_allclose(result.canvas, model.unroll(image[None], number)[-1, 0], atol=1e-3)
 
 
 def test_a_smaller_image_is_read_where_it_lies(segmenter, model):
@@ -86,7 +86,7 @@ def test_a_larger_image_is_read_at_its_own_size(segmenter, model):
     expected = reading.read_at(result.canvas, rows, columns)
     np.testing.assert_array_equal(result.classes, expected)
     seen = framing.frame(image, segmenter.info).image
-    np.testing.assert_allclose(result.canvas, model.trace(seen, 2)[-1, 0], atol=1e-3)
+    np.testing.assert_allclose(result.canvas, model.unroll(seen, 2)[-1, 0], atol=1e-3)
 
 
 def test_any_size_is_taken_as_it_is(any_size, model):
@@ -121,7 +121,7 @@ def test_tracking_starts_from_the_last_canvas(segmenter, model):
         if canvas is None:
             canvas, _ = model.refine(prepared, model.iterations)
         else:
-            blank, _ = model.stack.start(prepared)
+            blank, _ = model.stack.initial_state(prepared)
             canvas, _ = model.refine(prepared, 2, canvas=blank + 0.4 * (canvas - blank))
         result = segmenter.track(frame, keep=0.4)
         np.testing.assert_allclose(result.canvas, canvas[0], atol=1e-3)

@@ -31,7 +31,7 @@ def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
     stages = signatures.stage_functions(model, size, batch=1)
     saved_model.write(stages, folder / "saved_model")
     convert.main(str(folder / "saved_model"), str(folder), "anytime.tflite:" + ",".join(stages))
-    initial = model.stack.initial if model.recurrent else {}
+    initial = model.stack.initial_values if model.recurrent else {}
     info = make_info(
         size=size,
         recurrent=model.recurrent,

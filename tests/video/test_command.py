@@ -45,7 +45,7 @@ def test_blank_segments_every_frame_by_itself(tmp_path, model_file):
     model = load_model(model_file)
     for number, image in enumerate(clips.read(path)[0]):
         classes = np.asarray(Image.open(tmp_path / "out" / f"{number:06d}.png"))
-        canvas = model.trace(image[np.newaxis], 3)[-1]
+        canvas = model.unroll(image[np.newaxis], 3)[-1]
         np.testing.assert_array_equal(classes, model.read(canvas, image.shape[:2])[0])
 
 

@@ -14,7 +14,7 @@ from tests.video.clips import scene
 def model():
     model = make_model(learned_start=True, iterations=3)
     rng = np.random.default_rng(0)
-    for weight in model.stack.initial.values():
+    for weight in model.stack.initial_values.values():
         weight.assign(rng.normal(size=weight.shape))
     return model
 

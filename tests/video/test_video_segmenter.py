@@ -16,7 +16,7 @@ def model():
 @pytest.fixture(scope="module", autouse=True)
 def _start_is_not_zero(model):
     rng = np.random.default_rng(0)
-    for weight in model.stack.initial.values():
+    for weight in model.stack.initial_values.values():
         weight.assign(rng.normal(size=weight.shape))
 
 
@@ -29,7 +29,7 @@ def refined(model, frame, iterations, canvas=None):
 def test_a_frame_starts_from_what_is_kept_of_the_canvas(model):
     frames = scene(3)
     video = VideoSegmenter(model, decay=0.4, motion=False)
-    start = model.stack.initial["canvas"].numpy()
+    start = model.stack.initial_values["canvas"].numpy()
     canvas = refined(model, frames[0], 3)
     for number, frame in enumerate(frames):
         if number:

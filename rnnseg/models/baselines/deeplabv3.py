@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
+from rnnseg.models.options import DeepLabV3Options
 
 # At output stride 16; in pixels of the image they are the same at every stride.
 _RATES = (6, 12, 18)
@@ -19,13 +20,15 @@ class DeepLabV3(FeedForwardSegmenter):
     then a 1x1 convolution over all of them and one to the classes.
 
     Args:
-      num_classes: number of classes.
-      head_channels: width of every branch and of what comes after them.
-      **options: as `rnnseg.models.base.Segmenter`.
+      num_classes: the number of classes.
+      **options: as `rnnseg.models.base.SegmentationModel`, and fields of
+        `rnnseg.models.options.DeepLabV3Options`.
     """
 
-    def __init__(self, num_classes: int, head_channels: int = 256, name="deeplabv3", **options):
-        super().__init__(num_classes, head_channels, name=name, **options)
+    options_type = DeepLabV3Options
+
+    def __init__(self, num_classes: int, *, name: str = "deeplabv3", **options):
+        super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
         rates = [16 * rate // self.output_stride for rate in _RATES]

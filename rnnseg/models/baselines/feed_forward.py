@@ -1,45 +1,40 @@
 """What the baselines share: one pass through a head, and layers that heads are made of."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
-from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
-from rnnseg.models.base import Segmenter
+from rnnseg.models.base import SegmentationModel
 
 
-class FeedForwardSegmenter(Segmenter):
+class FeedForwardSegmenter(SegmentationModel):
     """An encoder and a head that makes the canvas in one pass.
 
-    It has the stages of all segmenters, so that every command takes it: `prepare` is the head, and
-    the one iteration there is hands the canvas on.
+    It has the stages of all models, so that every command takes it: `prepare` is the head, and the
+    single iteration hands the canvas on.
 
     Args:
-      num_classes: number of classes.
-      head_channels: width of the head.
-      **options: as `rnnseg.models.base.Segmenter`.
+      num_classes: the number of classes.
+      **options: as `rnnseg.models.base.SegmentationModel`, and fields of `options_type`.
     """
 
-    def __init__(self, num_classes: int, head_channels: int, **options):
+    def __init__(self, num_classes: int, **options):
         super().__init__(num_classes, **options)
-        check_positive("head_channels", head_channels)
-        self.head_channels = head_channels
+        self.head_channels = self.options.head_channels
         self.head = self._build_head()
         self.head.build((None, None, None, self.encoder.channels))
         self.built = True
 
     def _build_head(self) -> keras.layers.Layer:
-        """A layer from features to logits, `(batch, h, w, classes)`."""
+        """Returns a layer from features to logits, `(batch, h, w, classes)`."""
         raise NotImplementedError
 
     def prepare(self, features, training: bool = False) -> tf.Tensor:
-        """The head.
+        """Runs the head.
 
         Args:
           features: from `encode`.
-          training: whether its batch norm and dropout are in training mode.
+          training: True if its batch norm and dropout are in training mode.
 
         Returns:
           The canvas, float32, `(batch, h, w, classes)`.
@@ -47,20 +42,20 @@ class FeedForwardSegmenter(Segmenter):
         return tf.cast(self.head(features, training=training), tf.float32)
 
     def refine(self, prepared, iterations, canvas=None, state=None):
-        """Hands on what `prepare` gave.
+        """Returns the canvas that `prepare` computed.
 
         Args:
           prepared: from `prepare`.
-          iterations: 1, or a tensor, which is not looked at.
-          canvas: None; there is nothing that could start from one.
-          state: likewise, or what an earlier call gave.
+          iterations: 1, or a tensor, which is ignored.
+          canvas: None; a feed-forward model starts from the features.
+          state: None, or the state of an earlier call.
 
         Returns:
           The canvas and an empty state.
         """
         if not tf.is_tensor(iterations) and iterations != 1:
             raise UserError(
-                f"iterations={iterations}: {self.name} is feed-forward and has no more than one"
+                f"iterations={iterations}: {self.name} is feed-forward and has a single one"
             )
         if canvas is not None and state is None:
             raise UserError(f"canvas: {self.name} is feed-forward and starts from the features")
@@ -81,14 +76,10 @@ class FeedForwardSegmenter(Segmenter):
         prepared = self.prepare(self.encode(images, training=training), training=training)
         return self.sized_logits(self.refine(prepared, iterations, canvas)[0], images)
 
-    def trace(self, images, iterations=1, canvas=None) -> tf.Tensor:
-        """The canvas of the one iteration, `(1, batch, h, w, classes)`."""
+    def unroll(self, images, iterations=1, canvas=None) -> tf.Tensor:
+        """Computes the canvas of the single iteration, `(1, batch, h, w, classes)`."""
         prepared = self.prepare(self.encode(images))
         return self.refine(prepared, iterations, canvas)[0][tf.newaxis]
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs; a saved file holds the weights beside it."""
-        return dict(super().get_config(), head_channels=self.head_channels)
 
 
 class ConvBlock(keras.layers.Layer):

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
+from rnnseg.models.options import PSPNetOptions
 
 _BINS = (1, 2, 3, 6)
 _DROPOUT = 0.1
@@ -19,13 +20,15 @@ class PSPNet(FeedForwardSegmenter):
     features is left out: it would not be the same training as the others'.
 
     Args:
-      num_classes: number of classes.
-      head_channels: width of the 3x3 convolution.
-      **options: as `rnnseg.models.base.Segmenter`.
+      num_classes: the number of classes.
+      **options: as `rnnseg.models.base.SegmentationModel`, and fields of
+        `rnnseg.models.options.PSPNetOptions`.
     """
 
-    def __init__(self, num_classes: int, head_channels: int = 512, name="pspnet", **options):
-        super().__init__(num_classes, head_channels, name=name, **options)
+    options_type = PSPNetOptions
+
+    def __init__(self, num_classes: int, *, name: str = "pspnet", **options):
+        super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
         return _PoolingPyramid(

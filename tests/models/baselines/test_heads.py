@@ -138,7 +138,7 @@ def test_there_is_one_iteration_and_no_seed(kind):
     logits = model(images)
     assert logits.shape == (1, 40, 56, 4)
     assert np.array_equal(logits, model(images, iterations=1))
-    canvas = model.trace(images)[0]
+    canvas = model.unroll(images)[0]
     assert np.array_equal(logits, model.logits(canvas, (40, 56)))
     with pytest.raises(UserError, match=f"iterations=2: {kind} is feed-forward"):
         model(images, iterations=2)
@@ -159,4 +159,4 @@ def test_a_saved_model_gives_the_same(kind, tmp_path):
 def test_mixed_precision_keeps_the_canvas_float32():
     for kind in ("deeplabv3", "pspnet"):
         model = build(kind, dtype="mixed_bfloat16")
-        assert model.trace(np.zeros((1, 40, 56, 3), np.uint8)).dtype == tf.float32
+        assert model.unroll(np.zeros((1, 40, 56, 3), np.uint8)).dtype == tf.float32

@@ -1,0 +1,155 @@
+"""The stages of a model, compiled for inference."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from rnnseg.stages import Stages
+
+
+class CompiledStages(Stages[tf.Tensor]):
+    """Runs the stages of a model as graphs.
+
+    Each graph is traced when it is first needed, once for all image sizes, batch sizes and numbers
+    of iterations. `canvas_of` and `class_maps` run several stages in one graph, which is how whole
+    predictions are fastest.
+
+    Args:
+      model: a `rnnseg.models.base.SegmentationModel`; changes of its weights take effect.
+
+    Attributes:
+      model: the model.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.recurrent = model.recurrent
+        self.iterations = model.iterations
+        self.num_classes = model.num_classes
+        self.output_stride = model.output_stride
+        self.class_names = model.class_names
+        self.class_colors = model.class_colors
+        self._functions: dict[tuple, Callable] = {}
+
+    # --- stage by stage ---
+
+    def encode(self, images) -> tf.Tensor:
+        """Computes the features; see `rnnseg.stages.Stages.encode`."""
+        return self._run("encode", self.model.encode, self._checked(images))
+
+    def prepare(self, features) -> tf.Tensor:
+        """Computes the loop-invariant part; see `rnnseg.stages.Stages.prepare`."""
+        return self._run("prepare", self.model.prepare, features)
+
+    def refine(self, prepared, iterations, canvas=None, state=None) -> tuple[tf.Tensor, Any]:
+        """Runs iterations on a canvas; see `rnnseg.stages.Stages.refine`."""
+
+        def refine(prepared, iterations, started):
+            return self.model.refine(prepared, iterations, **started)
+
+        started = {} if canvas is None else {"canvas": canvas}
+        started |= {} if state is None else {"state": state}
+        return self._run("refine", refine, prepared, _number(iterations), started)
+
+    def read(self, canvas, size) -> tf.Tensor:
+        """Returns class maps, `(batch, height, width)`; see `rnnseg.stages.Stages.read`."""
+        return self._run("read", self.model.read, canvas, tf.cast(size, tf.int32))
+
+    def unroll(self, images, iterations, canvas=None) -> tf.Tensor:
+        """Computes the canvas of every iteration; see `rnnseg.stages.Stages.unroll`."""
+        given = [] if canvas is None else [canvas]
+        images = self._checked(images)
+        return self._run("unroll", self.model.unroll, images, _number(iterations), *given)
+
+    # --- several stages in one graph ---
+
+    def canvas_of(self, images, iterations, canvas=None) -> tf.Tensor:
+        """Encodes, prepares and refines.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          iterations: the number of iterations.
+          canvas: logits to start from, or None.
+
+        Returns:
+          The canvas, float32 `(batch, h, w, classes)`.
+        """
+        given = [] if canvas is None else [canvas]
+        images = self._checked(images)
+        return self._run("canvas_of", self._canvas_of, images, _number(iterations), *given)
+
+    def class_maps(self, images, iterations, canvas=None, stop_when_settled=False) -> tf.Tensor:
+        """Encodes, prepares, refines and reads.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          iterations: the number of iterations, or the largest number.
+          canvas: logits to start from, or None.
+          stop_when_settled: True to stop where the prediction would hardly change any more.
+
+        Returns:
+          Class maps, int32 `(batch, H, W)`.
+        """
+        refine = self.model.refine_until_settled if stop_when_settled else self.model.refine
+
+        def class_maps(images, iterations, canvas=None):
+            prepared = self.model.prepare(self.model.encode(images))
+            canvas, _ = refine(prepared, iterations, canvas=canvas)
+            return self.model.read(canvas, tf.shape(images)[1:3])
+
+        name = "class_maps, settled" if stop_when_settled else "class_maps"
+        given = [] if canvas is None else [canvas]
+        return self._run(name, class_maps, self._checked(images), _number(iterations), *given)
+
+    def _canvas_of(self, images, iterations, canvas=None):
+        prepared = self.model.prepare(self.model.encode(images))
+        return self.model.refine(prepared, iterations, canvas=canvas)[0]
+
+    # --- graphs ---
+
+    def _checked(self, images) -> tf.Tensor:
+        """Returns images as uint8 or float32, after a check of their size."""
+        # The graphs are for any size, so that they would not notice.
+        self.model.check_image(*images.shape[1:3])
+        images = tf.convert_to_tensor(images)
+        return images if images.dtype == tf.uint8 else tf.cast(images, tf.float32)
+
+    def _run(self, name: str, function: Callable, *inputs):
+        """Calls a function through its graph for inputs of these types and channels."""
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+        signature = tf.nest.map_structure(_any_size, inputs)
+        key = (name, tuple(tf.nest.flatten(signature, expand_composites=True)), _names(inputs))
+        if key not in self._functions:
+            self._functions[key] = tf.function(
+                # TensorFlow counts retracing by code, and would warn of other models' traces.
+                functools.partial(function),
+                input_signature=signature,
+                autograph=False,
+            )
+        return self._functions[key](*inputs)
+
+    def trace_counts(self) -> dict[str, int]:
+        """Returns the number of traces of each graph, by name."""
+        counts: dict[str, int] = {}
+        for (name, *_), function in self._functions.items():
+            traces = function.experimental_get_tracing_count()
+            counts[name] = counts.get(name, 0) + traces
+        return counts
+
+
+def _number(iterations) -> tf.Tensor:
+    return tf.convert_to_tensor(iterations, tf.int32)
+
+
+def _any_size(tensor: tf.Tensor) -> tf.TensorSpec:
+    """Returns a tensor's type for any batch, height and width."""
+    if tensor.shape.rank == 4:
+        return tf.TensorSpec((None, None, None, tensor.shape[3]), tensor.dtype)
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
+
+
+def _names(inputs) -> tuple[str, ...]:
+    """Returns the names of the inputs that a graph was given beyond the first ones."""
+    return tuple(sorted(name for each in inputs if isinstance(each, dict) for name in each))
