@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_prep.building import SegmentationBuilder, find_source
-from data_prep.common import Plan
-from data_prep.plans.cityscapes import DOWNLOADS, plan_cityscapes
-from data_prep.plans.coco import plan_coco
-from data_prep.plans.folder import plan_folder
-from data_prep.plans.voc import plan_voc
 from rnnseg.errors import UserError
+
+from .building import SegmentationBuilder, find_source
+from .common import Plan
+from .plans.cityscapes import DOWNLOADS, plan_cityscapes
+from .plans.coco import plan_coco
+from .plans.folder import plan_folder
+from .plans.voc import plan_voc
 
 _VOC_TAR = "VOCtrainval_11-May-2012.tar"
 _VOC_URL = f"http://host.robots.ox.ac.uk/pascal/VOC/voc2012/{_VOC_TAR}"

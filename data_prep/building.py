@@ -17,12 +17,13 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from data_prep.archives import status_of
-from data_prep.common import Plan
-from data_prep.examples import Examples, beam_examples
 from rnnseg.data.records import find_builds, load_build, unfinished_builds
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
+
+from .archives import status_of
+from .common import Plan
+from .examples import Examples, beam_examples
 
 _ELSEWHERE = "choose another --out, or remove it first"
 # How an error of ours looks in the text that Apache Beam makes of what its workers raise, and what

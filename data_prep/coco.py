@@ -2,9 +2,10 @@
 
 import click
 
-from data_prep.plans.coco import YEARS
-from data_prep.run import PATH, build_options, download_option, run
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
+
+from .plans.coco import YEARS
+from .run import PATH, build_options, download_option, run
 
 
 @click.command(

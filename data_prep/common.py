@@ -10,8 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from data_prep.archives import File
 from rnnseg.errors import UserError
+
+from .archives import File
 
 # What the readers of the records decode alike. MPO is what Pillow calls a JPEG file with a preview
 # or a second view behind the image, as many cameras write; decoders read the image itself.

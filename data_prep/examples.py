@@ -9,9 +9,10 @@ import pathlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from data_prep.common import Pair, read_image
-from data_prep.masks import MaskReader
 from rnnseg.errors import UserError
+
+from .common import Pair, read_image
+from .masks import MaskReader
 
 Example = dict[str, bytes | str]
 MakeExample = Callable[[Pair], Example]

@@ -2,9 +2,10 @@
 
 import click
 
-from data_prep.masks import ENCODINGS
-from data_prep.run import PATH, build_options, run
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
+
+from .masks import ENCODINGS
+from .run import PATH, build_options, run
 
 
 @click.command(

@@ -7,10 +7,11 @@ from collections.abc import Collection
 import numpy as np
 from PIL import Image
 
-from data_prep.archives import File
-from data_prep.common import decode_file, png_bits, some
 from rnnseg.data.classes import ClassTable
 from rnnseg.errors import UserError
+
+from .archives import File
+from .common import decode_file, png_bits, some
 
 ENCODINGS = ("auto", "index", "color")
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from data_prep.common import absolute, some
 from rnnseg.errors import UserError
+
+from .common import absolute, some
 
 # The type of all options that are files or folders.
 PATH = click.Path(path_type=pathlib.Path)
@@ -107,7 +108,7 @@ def _load_builders():
     # For TensorFlow, which TFDS loads when it first writes: errors come as exceptions anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        from data_prep import builders, building
+        from . import builders, building
     except ImportError as error:
         raise UserError(
             f"building records needs tensorflow-datasets: pip install rnnseg[data] ({error})"

@@ -2,9 +2,10 @@
 
 import click
 
-from data_prep.run import PATH, build_options, download_option, run
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
+
+from .run import PATH, build_options, download_option, run
 
 
 @click.command(

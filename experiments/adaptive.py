@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from rnnseg import files, visualize
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.errors import UserError

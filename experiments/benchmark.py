@@ -41,7 +41,7 @@ import tensorflow as tf
 
 import rnnseg
 from rnnseg.budgets.timing import take_turns
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.models import conv_lstm
 
 ITERATIONS = tuple(range(1, 13))
@@ -176,7 +176,7 @@ def _make_model(case: Case, dtype: str) -> rnnseg.RecurrentSegmenter:
     encoder = keras.Model(inputs, keras.layers.Conv2D(case.features, 1, strides=16)(inputs))
     return rnnseg.RecurrentSegmenter(
         case.classes,
-        encoder,
+        encoder=encoder,
         encoder_weights=None,
         hidden_channels=case.hidden_channels,
         dtype=dtype,

@@ -20,13 +20,15 @@ from collections.abc import Sequence
 
 import click
 
-from experiments.drawing import save_dots
-from experiments.runs import evaluate_all
-from experiments.tables import save_csv
-from rnnseg.cli.commands import Command, IterationNumbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
+
+from .drawing import save_dots
+from .runs import evaluate_all
+from .tables import save_csv
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,12 +30,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 
-from experiments import cost_table
-from experiments.tables import save_csv
 from rnnseg.budgets.timing import line, take_turns
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
+
+from . import cost_table
+from .tables import save_csv
 
 # What each adds to the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {

@@ -20,10 +20,11 @@ from collections.abc import Sequence
 
 import click
 
-from experiments.drawing import save_dots
-from experiments.tables import SCALES, save_csv
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.files import check_writable
+
+from .drawing import save_dots
+from .tables import SCALES, save_csv
 
 # Table 3: model, output stride or iterations, multiply-adds in G single-scale and multi-scale.
 PUBLISHED = (
@@ -95,8 +96,9 @@ def count() -> list[Row]:
     for kind, number, single, multi in PUBLISHED:
         stride, iterations = (16, number) if kind == "recurrent" else (number, 1)
         if (kind, stride) not in counted:
+            widths = {"hidden_channels": (512, 256)} if kind == "recurrent" else {}
             model = MODELS[kind](
-                21, encoder="resnet101", encoder_weights=None, output_stride=stride
+                21, encoder="resnet101", encoder_weights=None, output_stride=stride, **widths
             )
             counted[kind, stride] = [
                 multi_scale_costs(model, 513, 513, *each).as_published()

@@ -11,7 +11,7 @@ the mean lead of the best class over the second, in logits.
 import click
 import numpy as np
 
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 
 
 @click.command(cls=Command)

@@ -30,7 +30,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.data.images import find_images, read_image
 from rnnseg.runtime.pacing import most_iterations
 from rnnseg.runtime.segmenter import Result, Segmenter

@@ -28,13 +28,14 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
-from experiments.measuring import peak_memory
 from rnnseg.budgets.timing import take_turns
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
 from rnnseg.runtime import framing
 from rnnseg.runtime.segmenter import Segmenter
+
+from .measuring import peak_memory
 
 ITERATIONS = (1, 2, 6)
 STAGES = ("encode", "refine", "read")

@@ -31,11 +31,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import rnnseg
-from experiments.cityscapes_scoring import measure_scoring, report_scoring
-from experiments.measuring import process_peak
-from experiments.tables import SCALES
 from rnnseg.budgets.timing import take_turns
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import IGNORE_LABEL
@@ -43,6 +40,10 @@ from rnnseg.data.tables import CITYSCAPES
 from rnnseg.evaluation import metrics
 from rnnseg.evaluation.unrolling import Unroller
 from rnnseg.runtime import reading
+
+from .cityscapes_scoring import measure_scoring, report_scoring
+from .measuring import process_peak
+from .tables import SCALES
 
 ITERATIONS = tuple(range(1, 13))
 FULL_SIZE = (1024, 2048)
@@ -222,7 +223,9 @@ def measure_memory(
       size: of the image.
     """
     classes = len(CITYSCAPES.names)
-    model = rnnseg.RecurrentSegmenter(classes, encoder, None, hidden_channels=hidden_channels)
+    model = rnnseg.RecurrentSegmenter(
+        classes, encoder=encoder, encoder_weights=None, hidden_channels=hidden_channels
+    )
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (*size, 3)).astype(np.uint8)
     label = generator.integers(0, classes, size).astype(np.uint8)

@@ -27,12 +27,14 @@ from collections.abc import Iterator, Sequence
 import click
 import numpy as np
 
-from experiments.drawing import Panel, save_grid
-from experiments.tables import save_csv
-from rnnseg.cli.commands import Command, IterationNumbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
+
+from .drawing import Panel, save_grid
+from .tables import save_csv
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,8 +149,10 @@ def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> l
 
 def class_maps(model, image: np.ndarray, iterations: Sequence[int]) -> dict[int, np.ndarray]:
     """The class maps of an image by number of iterations."""
+    from rnnseg.inference.predictor import Predictor
+
     model.check_image(*image.shape[:2])
-    every = enumerate(model.predictor.every_iteration(image, max(iterations)), start=1)
+    every = enumerate(Predictor(model).every_iteration(image, max(iterations)), start=1)
     return {number: class_map for number, class_map in every if number in iterations}
 
 
@@ -160,7 +164,9 @@ def measure(model, example: Example, maps: dict[int, np.ndarray]) -> list[Row]:
       example: the image and its label.
       maps: by number of iterations.
     """
-    costs = model.predictor.costs(*example.image.shape[:2])
+    from rnnseg.budgets.costs import stage_costs
+
+    costs = stage_costs(model, *example.image.shape[:2])
     rows, before = [], None
     for number, class_map in maps.items():
         changed = right = None

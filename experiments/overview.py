@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from rnnseg import visualize
-from rnnseg.cli.commands import Command, IterationNumbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, check_writable
 
@@ -43,6 +44,7 @@ _LINE, _DOT = visualize.LINE_COLORS[:2]
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="PNG file.")
 def main(model, iterations, curves, out):
     """Draw a photograph over the iterations, and speed-accuracy curves."""
+    from rnnseg.budgets.costs import stage_costs
     from rnnseg.models.loading import load_model
 
     check_writable(out, ".png")
@@ -52,7 +54,7 @@ def main(model, iterations, curves, out):
         raise UserError(f"{model} is feed-forward: expected a recurrent model")
     image = photograph()
     logits = segmenter_logits(segmenter, image, iterations)
-    costs = segmenter.predictor.costs(*image.shape[:2])
+    costs = stage_costs(segmenter, *image.shape[:2])
     titles = [f"n = {n}: {costs.total(n) / 1e9:.2f} G" for n in iterations]
     save_figure(out, image, logits, titles, points)
     print(f"wrote {out}")

@@ -20,7 +20,7 @@ import dataclasses
 
 import click
 
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.training.config import TrainingConfig, load_recipe
 
 _VIEWS = "--scales 0.5,0.75,1,1.25,1.5,1.75 --flip"
@@ -170,7 +170,7 @@ def commands(training: Training) -> str:
 
 def needs(training: Training, device: Device, precision: str) -> str:
     """The table of what a training needs, one row for each of its options."""
-    from experiments.step_costs import step_costs
+    from .step_costs import step_costs
 
     config = training.config("", precision)
     epochs = training.epochs or config.epochs
@@ -204,8 +204,8 @@ def needs(training: Training, device: Device, precision: str) -> str:
 
 def measured(training: Training, precision: str) -> str:
     """The table of what steps took on this machine, beside what was estimated."""
-    from experiments.measuring import in_a_process
-    from experiments.step_costs import step_costs
+    from .measuring import in_a_process
+    from .step_costs import step_costs
 
     lines = [
         f"{training.title}, {precision}, on a CPU:",
@@ -246,9 +246,10 @@ def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int
     """
     import keras
 
-    from experiments.measuring import peak_memory
-    from experiments.training_benchmark import Case, training_step
     from rnnseg.budgets.timing import take_turns
+
+    from .measuring import peak_memory
+    from .training_benchmark import Case, training_step
 
     keras.config.set_dtype_policy(config.precision)
     case = Case("", config.encoder, config.crop, images, config.hidden_channels, classes,
@@ -262,7 +263,7 @@ def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int
 
 def profile_step(config: TrainingConfig, classes: int) -> float:
     """Multiply-adds of a step on one image, by TensorFlow's profiler."""
-    from experiments import step_costs
+    from . import step_costs
 
     model = step_costs.build_unrolled(config, classes)
     return step_costs.profiled_multiply_adds(step_costs.trace_step(model, config.crop, 1))

@@ -15,7 +15,7 @@ Prints images a second, the median of several repeats in which the candidates ta
 then what share of its time a training waits for data: MobileNetV2 and a small stack, trained with
 ours.
 
-All three read the same encoded bytes from memory (Garden's as `tf.train.Example`), run as parallel
+All three read the same encoded bytes from memory (Model Garden's as `tf.train.Example`), run as parallel
 as tf.data chooses, keep the order, and are consumed without Python in between; only ours shuffles.
 """
 
@@ -33,7 +33,7 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
 
@@ -50,20 +50,20 @@ class Case:
       images: in every turn, whole batches; a smaller split is gone through several times.
       batch: images a batch.
       steps: of the training.
-      garden: sizes that `segmentation_input.Parser` is given.
+      model_garden: sizes that `segmentation_input.Parser` is given.
     """
 
     crop: int
     images: int
     batch: int
     steps: int
-    garden: Mapping[str, list[int]]
+    model_garden: Mapping[str, list[int]]
 
 
 CASES = {
-    "voc": Case(513, 800, batch=8, steps=6, garden={"output_size": [513, 513]}),
+    "voc": Case(513, 800, batch=8, steps=6, model_garden={"output_size": [513, 513]}),
     "cityscapes": Case(
-        769, 96, batch=4, steps=4, garden={"output_size": [1024, 2048], "crop_size": [769, 769]}
+        769, 96, batch=4, steps=4, model_garden={"output_size": [1024, 2048], "crop_size": [769, 769]}
     ),
 }
 
@@ -81,7 +81,7 @@ def main(voc, cityscapes, repeats, file):
     folders = {name: folder for name, folder in folders.items() if folder}
     if not folders:
         raise UserError("nothing to measure: give --voc DIR or --cityscapes DIR, or both")
-    _import_garden()
+    _import_model_garden()
     from rnnseg.data import open_source
 
     sources = {name: open_source(folder) for name, folder in folders.items()}
@@ -117,7 +117,7 @@ def measure(source, case: Case, repeats: int) -> dict:
     candidates = {
         "decoding alone": _timed(_decoded(examples, case)),
         "ours": _timed(_ours(source, examples, case, epochs=1)),
-        "Model Garden": _timed(_garden(examples, case)),
+        "Model Garden": _timed(_model_garden(examples, case)),
     }
     speeds = {name: [] for name in candidates}
     # The first turn of each is not counted: TensorFlow warms up in it.
@@ -151,7 +151,7 @@ def report(name: str, case: Case, result: Mapping) -> str:
     return "\n".join(lines)
 
 
-def _import_garden():
+def _import_model_garden():
     try:
         from official.vision.dataloaders import segmentation_input
     except ImportError as error:
@@ -189,16 +189,16 @@ def _ours(source, examples, case, epochs):
     return training_batches(memory, _SPLIT, case.batch, augmentation, epochs)[0]
 
 
-def _garden(examples, case):
+def _model_garden(examples, case):
     import tensorflow as tf
 
-    segmentation_input = _import_garden()
+    segmentation_input = _import_model_garden()
     parser = segmentation_input.Parser(
-        **case.garden, aug_scale_min=0.5, aug_scale_max=2.0, aug_rand_hflip=True
+        **case.model_garden, aug_scale_min=0.5, aug_scale_max=2.0, aug_rand_hflip=True
     )
     parallel = tf.data.AUTOTUNE
     return (
-        _repeated([_garden_record(example) for example in examples], case)
+        _repeated([_model_garden_record(example) for example in examples], case)
         .map(segmentation_input.Decoder().decode, num_parallel_calls=parallel)
         .map(parser.parse_fn(is_training=True), num_parallel_calls=parallel)
         .batch(case.batch, drop_remainder=True)
@@ -206,7 +206,7 @@ def _garden(examples, case):
     )
 
 
-def _garden_record(example):
+def _model_garden_record(example):
     import tensorflow as tf
     from PIL import Image
 

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rnnseg.budgets.timing import take_turns
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.data.images import find_images
 from rnnseg.errors import UserError
 from rnnseg.exporting import fitting

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 import click
 import numpy as np
 
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.evaluation import metrics
 
 _DRAWS = 2000
@@ -70,8 +70,9 @@ def main(model, data, split, block):
 
 def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
     """The confusion matrix of every image, `(images, iterations, classes, classes)`."""
-    from experiments.seeding import images
     from rnnseg.evaluation.unrolling import Unroller
+
+    from .seeding import examples
 
     trace = Unroller(model)
     numbers = range(1, iterations + 1)
@@ -81,7 +82,7 @@ def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
                 metrics.confusion_matrix(label, class_map, source.num_classes)
                 for class_map in trace(image, numbers)
             ]
-            for image, label, _ in images(model, source, split)
+            for image, label, _ in examples(model, source, split)
         ]
     )
 

@@ -32,14 +32,16 @@ from collections.abc import Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.drawing import label_axes
-from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.cli.commands import Command, IterationNumbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 from rnnseg.video import libraries
+
+from .drawing import label_axes
+from .tables import save_csv
 
 TRUTH = "truth"
 EDGES = np.geomspace(1 / 256, 0.5, 25)
@@ -77,10 +79,11 @@ class Row:
 @click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
 def main(model, data, split, iterations, out):
     """Compare the spectra of predicted masks with those of the truth."""
-    from experiments.seeding import images
     from rnnseg.data import open_source
     from rnnseg.evaluation.unrolling import Unroller
     from rnnseg.models.loading import load_model
+
+    from .seeding import examples
 
     for path in (f"{out}.csv", f"{out}.png"):
         check_writable(path)
@@ -89,7 +92,7 @@ def main(model, data, split, iterations, out):
         iterations = (1,)
     trace = Unroller(segmenter)
     sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
-    for image, label, _ in images(segmenter, source, split):
+    for image, label, _ in examples(segmenter, source, split):
         maps = {TRUTH: nearest_labels(label)}
         maps |= dict(zip(map(str, iterations), trace(image, iterations), strict=True))
         sums.add(maps)

@@ -69,7 +69,7 @@ def build_unrolled(config: TrainingConfig, classes: int) -> "UnrolledSegmenter":
     """
     return UnrolledSegmenter(
         classes,
-        config.encoder,
+        encoder=config.encoder,
         encoder_weights=None,
         output_stride=config.output_stride,
         hidden_channels=config.hidden_channels,
@@ -138,7 +138,7 @@ class UnrolledSegmenter(rnnseg.RecurrentSegmenter):
             canvas, state = self.stack(canvas, state, gates)
         return canvas[tf.newaxis]
 
-    def _recomputed_canvases(self, prepared, iterations, canvas, kept):
+    def _checkpointed_canvases(self, prepared, iterations, canvas, kept):
         """On the way back the first part of the pixels stands for all others, one by one."""
         place = prepared.shape[:3]
         prepared = tf.reshape(prepared, (-1, 1, 1, prepared.shape[3]))

@@ -35,17 +35,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import click
 import numpy as np
 from PIL import Image
+from rnnseg.data_prep.archives import File, list_files
+from rnnseg.data_prep.common import read_image
 from tqdm import tqdm
 
-from data_prep.archives import File, list_files
-from data_prep.common import read_image
-from experiments.cityscapes_scoring import IDS
-from experiments.runs import require_classes
-from rnnseg.cli.commands import Group, IterationNumbers, Numbers
+from rnnseg.cli.base import Group
+from rnnseg.cli.parameters import IterationNumbers, Numbers
 from rnnseg.data.tables import CITYSCAPES, PASCAL_VOC
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
 from rnnseg.palette import default_colors
+
+from .cityscapes_scoring import IDS
+from .runs import require_classes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ Four forms of the same training, on random images:
   kept for the gradient;
 - as built: the features' share of the gates computed once;
 - recompute: the same with `RecurrentSegmenter(recompute=True)`;
-- sampled: as built, on some cells of every image (`rnnseg train --sample-cells`); only with a
+- sampled: as built, on some cells of every image (`rnnseg train --sample-patches`); only with a
   frozen encoder.
 
 A step is the whole of it: encoder, iterations, loss, gradient, optimizer (momentum). Its memory is
@@ -28,11 +28,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import rnnseg
-from experiments import benchmark
-from experiments.measuring import in_a_process, peak_memory
 from rnnseg.budgets.timing import take_turns
-from rnnseg.cli.commands import Command
-from rnnseg.training.sampling import SampledImages, sample_cells
+from rnnseg.cli.base import Command
+from rnnseg.training.sampling import SampledImages, SampledSegmenter, sample_patches
+
+from . import benchmark
+from .measuring import in_a_process, peak_memory
 
 ITERATIONS = (1, 3, 6, 12)
 _STRIDE = 16
@@ -152,7 +153,7 @@ def training_step(case: Case, form: str, iterations: int, cells: int) -> Callabl
     images = rng.integers(0, 256, (case.batch, *case.size, 3), np.uint8)
     labels = rng.integers(0, case.classes, (case.batch, *case.size), np.uint8)
     if form == "sampled":
-        chosen, labels = sample_cells(labels, cells, _STRIDE, (0, 0))
+        chosen, labels = sample_patches(labels, cells, _STRIDE, (0, 0))
         images = SampledImages(images, chosen)
     model = build_model(case, form, iterations)
     return functools.partial(model.train_on_batch, images, labels)
@@ -167,10 +168,11 @@ def build_model(case: Case, form: str, iterations: int) -> rnnseg.RecurrentSegme
       iterations: of training.
     """
     encoder = case.encoder if isinstance(case.encoder, str) else _features_only(case.encoder)
-    kind = NaiveSegmenter if form == "naive" else rnnseg.RecurrentSegmenter
+    kinds = {"naive": NaiveSegmenter, "sampled": SampledSegmenter}
+    kind = kinds.get(form, rnnseg.RecurrentSegmenter)
     model = kind(
         case.classes,
-        encoder,
+        encoder=encoder,
         encoder_weights=None,
         output_stride=_STRIDE,
         hidden_channels=case.hidden_channels,

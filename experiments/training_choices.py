@@ -35,11 +35,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.cli.commands import Command, Numbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import Numbers
 from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
+
+from .tables import save_csv
 
 # What each changes; the first is what the paper settled on.
 CHOICES: Mapping[str, Mapping[str, object]] = {
@@ -60,7 +62,7 @@ _PANELS = (
     ),
 )
 # Makes a run of any recipe small: the stack alone on frozen features, few steps, small crops. Not
-# `sampled_cells`, which larger kernels cannot do; and plain cross-entropy, as in the paper.
+# `sampled_patches`, which larger kernels cannot do; and plain cross-entropy, as in the paper.
 SMALL: Mapping[str, object] = {
     "train_encoder": False,
     "crop": (193, 257),

@@ -34,14 +34,15 @@ from collections.abc import Iterable, Sequence
 import click
 import numpy as np
 
-from experiments.drawing import label_axes, save_starts
-from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 from rnnseg.video import libraries
+
+from .drawing import label_axes, save_starts
+from .tables import save_csv
 
 STARTS = ("truth", "blank")
 MEASURES = {
@@ -117,10 +118,11 @@ class Row:
               help="Which one of the split it shows, from 0.")  # fmt: skip
 def main(model, data, split, iterations, output_stride, classes, out, strip, chosen_number):
     """Seed every image's canvas with the truth, and watch what the iterations make of it."""
-    from experiments import seeding
-    from experiments.iteration_strips import read_split
     from rnnseg.data import open_source
     from rnnseg.models.loading import load_model
+
+    from . import seeding
+    from .iteration_strips import read_split
 
     for path in (f"{out}.csv", f"{out}.png", *filter(None, [strip])):
         check_writable(path)

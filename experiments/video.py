@@ -30,15 +30,17 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from experiments.tables import save_csv
 from rnnseg import VideoSegmenter, load_model, visualize
-from rnnseg.cli.commands import Command
+from rnnseg.budgets.costs import stage_costs
+from rnnseg.cli.base import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
 from rnnseg.files import check_writable
 from rnnseg.video import libraries
 from rnnseg.video.engines import KerasEngine
+
+from .tables import save_csv
 
 with libraries():
     import cv2
@@ -198,7 +200,7 @@ def measure(model, clip: Clip) -> list[Row]:
             for way in ways:
                 way.segment(frame.image, truth, clip.object_class, flow)
             before = grey
-    costs = model.predictor.costs(*before.shape)
+    costs = stage_costs(model, *before.shape)
     return [way.row(clip, costs) for way in ways]
 
 

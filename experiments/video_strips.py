@@ -25,12 +25,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.drawing import Panel, save_grid
-from experiments.runs import run_names
-from experiments.tables import save_csv
-from rnnseg.cli.commands import Command
+from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
+
+from .drawing import Panel, save_grid
+from .runs import run_names
+from .tables import save_csv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Row:
               help="PNG file; a CSV file of the same name is written beside it.")  # fmt: skip
 def main(model, rival, clip, iterations, frames, out):
     """Draw what the recurrence and a rival make of a clip, and what it costs them."""
+    from rnnseg.budgets.costs import stage_costs
     from rnnseg.models.loading import load_model
     from rnnseg.video.segmenter import VideoSegmenter
 
@@ -85,7 +87,7 @@ def main(model, rival, clip, iterations, frames, out):
     images = read_clip(clip)
     maps, rows = {}, []
     for name, (system, number) in systems.items():
-        costs = system.predictor.costs(*images[0].shape[:2])
+        costs = stage_costs(system, *images[0].shape[:2])
         maps[name], measured = segment(name, VideoSegmenter(system, number), costs, images)
         rows += measured
     save_figure(out, images, maps, rows, frames, segmenter)

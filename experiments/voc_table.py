@@ -28,13 +28,15 @@ from collections.abc import Mapping, Sequence
 import click
 import numpy as np
 
-from experiments.drawing import save_dots
-from experiments.runs import evaluate_all
-from experiments.tables import SCALES
-from rnnseg.cli.commands import Command, IterationNumbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.evaluation import metrics
 from rnnseg.files import atomic_path, check_writable
+
+from .drawing import save_dots
+from .runs import evaluate_all
+from .tables import SCALES
 
 # Table 1: IoU in percent of the 20 classes in VOC's order, without background, and mIOU.
 PUBLISHED: Mapping[str, tuple[float, ...]] = {

@@ -33,13 +33,15 @@ from collections.abc import Iterator, Sequence
 import click
 import numpy as np
 
-from experiments.drawing import draw_quartiles, label_axes, save_starts
-from experiments.tables import save_csv
 from rnnseg import visualize
-from rnnseg.cli.commands import Command, Numbers
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import Numbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
+
+from .drawing import draw_quartiles, label_axes, save_starts
+from .tables import save_csv
 
 BLANK = "blank"
 _SHOWN = (0, 1, 2, 3, 6, 12)
@@ -64,7 +66,7 @@ class Row:
       iou: of the right class in the image, 0-1.
     """
 
-    chosen_number: str
+    image: str
     object_class: str
     wrong_class: str
     start: str
@@ -91,10 +93,11 @@ class Row:
               help="Which one of the split it shows, from 0.")  # fmt: skip
 def main(model, data, split, iterations, strengths, classes, out, strip, chosen_number):
     """Seed every image's canvas with a wrong class, and watch it being corrected."""
-    from experiments.iteration_strips import read_split
-    from experiments.seeding import Runs, object_classes
     from rnnseg.data import open_source
     from rnnseg.models.loading import load_model
+
+    from .iteration_strips import read_split
+    from .seeding import Runs, object_classes
 
     for path in (f"{out}.csv", f"{out}.png", *filter(None, [strip])):
         check_writable(path)
@@ -168,7 +171,7 @@ def watch(
     Yields:
       What became of each image that has an object.
     """
-    from experiments import seeding
+    from . import seeding
 
     rng = np.random.default_rng(0)
     for number, (image, label, name) in enumerate(seeding.examples(runs.model, source, split)):

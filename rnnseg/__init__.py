@@ -7,7 +7,7 @@
 Names load when they are first used, so that `import rnnseg` and the command's help stay quick.
 """
 
-from rnnseg import _moved
+from rnnseg import _checkout, _moved
 from rnnseg._lazy import lazy_attributes
 
 __version__ = "0.1.0"
@@ -24,4 +24,5 @@ _NAMES = {
 }
 __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)
 
+_checkout.find_neighbours()
 _moved.find_moved_modules()

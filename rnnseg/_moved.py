@@ -46,29 +46,40 @@ _MOVED = {
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds a module by its old name, after every other finder has failed."""
+    """The finder of old names, which is asked after every other finder has failed."""
 
     def find_spec(self, fullname, path=None, target=None):
         package, _, name = fullname.partition(".")
         if package != "rnnseg" or name not in _MOVED:
             return None
-        return importlib.util.spec_from_loader(fullname, _Loader(f"rnnseg.{_MOVED[name]}"))
+        present = f"rnnseg.{_MOVED[name]}"
+        warnings.warn(f"{fullname} is now {present}", DeprecationWarning, stacklevel=2)
+        return importlib.util.spec_from_loader(fullname, AliasLoader(present))
 
 
-class _Loader(importlib.abc.Loader):
-    """Gives the module of another name."""
+class AliasLoader(importlib.abc.Loader):
+    """A loader that gives the module of another name, so that both names mean one module.
+
+    Args:
+      name: the other name.
+    """
 
     def __init__(self, name: str):
         self._name = name
 
     def create_module(self, spec):
-        warnings.warn(f"{spec.name} is now {self._name}", DeprecationWarning, stacklevel=2)
+        """Imports the module by its other name."""
         module = importlib.import_module(self._name)
         self._spec = module.__spec__
         return module
 
     def exec_module(self, module):
+        """Restores the module, which has been run already."""
         module.__spec__ = self._spec  # the import system has put that of the old name there
+
+    def get_code(self, fullname):
+        """Returns the code of the module, for `python -m`."""
+        return importlib.util.find_spec(self._name).loader.get_code(self._name)
 
 
 def find_moved_modules() -> None:

@@ -112,11 +112,14 @@ def check_options(instance) -> None:
       UserError: a value of another type than its annotation, or out of its range.
     """
     for field in dataclasses.fields(instance):
-        value = check_option(field, getattr(instance, field.name))
+        try:
+            value = checked(field, getattr(instance, field.name))
+        except UserError as error:
+            raise UserError(f"{field.name}={error}") from None
         object.__setattr__(instance, field.name, value)
 
 
-def check_option(field: dataclasses.Field, value):
+def checked(field: dataclasses.Field, value):
     """Validates one value.
 
     Args:
@@ -127,18 +130,19 @@ def check_option(field: dataclasses.Field, value):
       The value in the declared type.
 
     Raises:
-      UserError: a value of another type than the annotation, or out of the range.
+      UserError: a value of another type than the annotation, or out of the range. The message
+        begins with the value; the caller adds the name.
     """
     kinds = kinds_of(field)
     if (value is None and type(None) in kinds) or object in kinds:
         return value
     elements, length = tuple_of(kinds[0])
     if elements is None:
-        return _check_element(field, value, value, kinds)
+        return _checked_element(field, value, value, kinds)
     if not isinstance(value, (tuple, list)) or length not in (None, len(value)):
         how_many = "some" if length is None else length
-        raise UserError(f"{field.name}={value!r}: expected {how_many} numbers in a tuple")
-    return tuple(_check_element(field, value, each, (elements,)) for each in value)
+        raise UserError(f"{value!r}: expected {how_many} numbers in a tuple")
+    return tuple(_checked_element(field, value, each, (elements,)) for each in value)
 
 
 def kinds_of(field: dataclasses.Field) -> tuple:
@@ -162,7 +166,7 @@ def tuple_of(kind) -> tuple[type | None, int | None]:
     return elements[0], None if elements[-1] is Ellipsis else len(elements)
 
 
-def _check_element(field, value, element, kinds):
+def _checked_element(field, value, element, kinds):
     """Validates a value or one element of it; messages show the value."""
     kind = kinds[0]
     accepted, words = _KINDS[kind]
@@ -170,8 +174,8 @@ def _check_element(field, value, element, kinds):
     if isinstance(element, bool) and kind is not bool:
         right = False
     if not right or (kind is float and not math.isfinite(element)):
-        raise UserError(f"{field.name}={value!r}: expected {words}")
+        raise UserError(f"{value!r}: expected {words}")
     declared = declaration(field)
     if not declared.allows(element):
-        raise UserError(f"{field.name}={value!r}: expected {declared.expected}")
+        raise UserError(f"{value!r}: expected {declared.expected}")
     return kind(element) if kind in (int, float) else element

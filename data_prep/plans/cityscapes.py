@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from data_prep.archives import File, list_files
-from data_prep.common import Pair, Plan, absolute, decode_file, read_image, some
-from data_prep.examples import require_same_size
-from data_prep.masks import MaskReader, encode_label
-from data_prep.plans.polygons import draw_polygons, load_scripts
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
+
+from ..archives import File, list_files
+from ..common import Pair, Plan, absolute, decode_file, read_image, some
+from ..examples import require_same_size
+from ..masks import MaskReader, encode_label
+from .polygons import draw_polygons, load_scripts
 
 DOWNLOADS = "https://www.cityscapes-dataset.com/downloads/"
 

@@ -21,12 +21,13 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from data_prep.archives import File, list_files
-from data_prep.common import Pair, Plan, absolute, read_image, some
-from data_prep.masks import encode_label
-from data_prep.plans.coco_instances import Region, draw_labels, read_instances
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
+
+from ..archives import File, list_files
+from ..common import Pair, Plan, absolute, read_image, some
+from ..masks import encode_label
+from .coco_instances import Region, draw_labels, read_instances
 
 YEARS = ("2017", "2014")
 _SPLITS = ("train", "val")

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-from data_prep.archives import File
-from data_prep.common import some
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
+
+from ..archives import File
+from ..common import some
 
 _EXPECTED = "expected one of COCO's files instances_*.json"
 

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from data_prep.archives import list_files
-from data_prep.common import Pair, Plan, absolute, some
-from data_prep.examples import MakePairExample
-from data_prep.masks import MaskReader
-from data_prep.plans.remapping import remap_table
-from data_prep.plans.splits import REST, parse_splits, require_disjoint, split_names
 from rnnseg.data.classes import read_classes
 from rnnseg.errors import UserError
 from rnnseg.palette import default_colors
+
+from ..archives import list_files
+from ..common import Pair, Plan, absolute, some
+from ..examples import MakePairExample
+from ..masks import MaskReader
+from .remapping import remap_table
+from .splits import REST, parse_splits, require_disjoint, split_names
 
 # The formats that cannot be used are listed too: such a file gets a message instead of being
 # left out in silence.

@@ -7,9 +7,10 @@ import types
 
 import numpy as np
 
-from data_prep.common import Pair
-from data_prep.examples import require_same_size
 from rnnseg.errors import UserError
+
+from ..common import Pair
+from ..examples import require_same_size
 
 
 def draw_polygons(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-from data_prep.archives import File, status_of
-from data_prep.common import Pair, some
 from rnnseg.errors import UserError
+
+from ..archives import File, status_of
+from ..common import Pair, some
 
 REST = "train"
 """The split of all images that are in no other."""

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_prep.archives import File, list_files
-from data_prep.common import Pair, Plan, absolute, some
-from data_prep.examples import MakePairExample
-from data_prep.masks import MaskReader, encode_label
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
+
+from ..archives import File, list_files
+from ..common import Pair, Plan, absolute, some
+from ..examples import MakePairExample
+from ..masks import MaskReader, encode_label
 
 # Of the full data sets; see the paper of DeepLab for the last one.
 _FULL_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}

@@ -4,22 +4,23 @@ import dataclasses
 import importlib.util
 import pathlib
 import runpy
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from rnnseg._renamed import present_names, renamed_arguments
 from rnnseg.errors import UserError
 from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions
 from rnnseg.options import option
 
 DATA_HELP = (
-    "Folder that a data_prep command built or of Model Garden's or DeepLab's records, tfds:NAME, a "
-    '.json file that describes one of them, or "shapes".'
+    "Folder that rnnseg prepare built, or of Model Garden's or DeepLab's records; tfds:NAME; a "
+    '.json file that describes one of them; or "shapes".'
 )
-# Fields of an earlier version, which are read for one more release.
-_RENAMED = {"sampled_cells": "sampled_patches"}
+# The names of the last release, in its `config.json`s and recipes.
+RENAMED: Mapping[str, str] = {"sampled_cells": "sampled_patches"}
 
 
+@renamed_arguments(**RENAMED)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig(RecurrentOptions):
     """Everything that decides a training run; `config.json` in the run's folder holds it.
@@ -147,18 +148,7 @@ class TrainingConfig(RecurrentOptions):
           values: the content of the file; tuples may be lists, and fields may have the names of
             the last release.
         """
-        return cls(**current_names(values))
-
-
-def current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the same options with the names of the last release replaced.
-
-    Args:
-      values: from a `config.json` or a recipe.
-    """
-    for old in _RENAMED.keys() & values:
-        warnings.warn(f"{old} is now {_RENAMED[old]}", DeprecationWarning, stacklevel=3)
-    return {_RENAMED.get(name, name): value for name, value in values.items()}
+        return cls(**values)
 
 
 def load_recipe(recipe: str) -> dict[str, Any]:
@@ -192,7 +182,7 @@ def load_recipe(recipe: str) -> dict[str, Any]:
         raise UserError(
             f"recipe {path}: expected it to set RECIPE, a dictionary of training options"
         )
-    values = current_names(values)
+    values = present_names(values, RENAMED, f"recipe {path}: ")
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
     unknown = sorted(set(values) - fields)
     if unknown:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -10,8 +11,9 @@ from PIL import Image
 
 from rnnseg import Budget, data, load_model
 from rnnseg.budgets import costs
-from rnnseg.cli import app, commands, main
+from rnnseg.cli import main, parameters
 from rnnseg.runtime.pacing import most_iterations
+from rnnseg.training.config import TrainingConfig
 from tests.support.models import make_model
 from tests.support.sources import halves, make_source, tiny_source
 
@@ -71,7 +73,7 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "open_source", lambda name: source)
     out = tmp_path / "run"
     options = ["--data", "shapes", "--encoder", "small_cnn", "--weights", "none", "--output-stride",
-               8, "--hidden", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2,
+               8, "--hidden-channels", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2,
                "--iterations", 2, "--learning-rate", 0.05, "--scale", "0.8-1.2"]  # fmt: skip
     printed = run("train", *options, "--epochs", 2, "--out", out)
     assert "8 images to train on" in printed
@@ -264,7 +266,7 @@ def test_wrong_iteration_numbers(value, model_file):
 
 
 def test_iteration_numbers():
-    convert = commands.IterationNumbers().convert
+    convert = parameters.IterationNumbers().convert
     assert convert("1-3,6,2", None, None) == (1, 2, 3, 6)
 
 
@@ -284,13 +286,10 @@ def test_inspect_finds_wrong_labels(tmp_path, monkeypatch):
     assert "look: split 'train' has no pixel of never" in printed
 
 
-def test_every_training_option_is_a_field_and_every_field_an_option():
-    import dataclasses
-
-    from rnnseg.training.config import TrainingConfig
-
+def test_every_option_of_training_is_a_field_and_every_field_an_option():
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-    assert {field for field, *_ in app._TRAINING_OPTIONS} == fields
+    params = {param.name for param in main.commands["train"].params}
+    assert params == fields | {"out", "recipe", "resume"}
 
 
 def test_cost_by_stage_and_iterations(tmp_path):

@@ -62,7 +62,7 @@ NOT_RUN = {
 }
 # What makes a command small, added at its end, where it counts more than what was there.
 SMALLER = {
-    r"rnnseg train": "--encoder small_cnn --hidden 6,5 --iterations 2 "
+    r"rnnseg train": "--encoder small_cnn --hidden-channels 6,5 --iterations 2 "
     "--crop 33 --batch 2 --epochs 1 --train-encoder --train-batch-norm",
     r"rnnseg train (?!.*--weights \w+\.weights\.h5)": "--weights none",
     r"rnnseg .*--milliseconds": "--milliseconds 60000",
@@ -399,7 +399,7 @@ def test_guides_do_what_they_say(page, readme, inputs, tmp_path, monkeypatch):
     if page == "docs/training.md":
         shutil.copy("downloads/leftImg8bit_trainvaltest.zip", ".")
     if page == "docs/data.md":
-        run("python -m data_prep.to_garden --data data/mine --out FOLDER")
+        run("python -m data_prep.to_model_garden --data data/mine --out FOLDER")
     if "runs/deeplabv3" in (ROOT / page).read_text() and page != "docs/comparison.md":
         shutil.copytree(folder / "runs" / "mine", folder / "runs" / "deeplabv3")
     if page == "docs/quick_start.md":

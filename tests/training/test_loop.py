@@ -229,7 +229,7 @@ def test_a_run_on_sampled_patches_goes_on_as_if_never_killed(source, tmp_path, m
         epochs=2,
     )
     whole = loop.train(config, tmp_path / "whole")
-    assert "2 images each, 5 cells of each, 2 iterations" in capsys.readouterr().out
+    assert "2 images each, 5 patches of each, 2 iterations" in capsys.readouterr().out
     assert load_model(whole.folder).get_config()["recompute"]
     with monkeypatch.context() as patch:
         kill_in_epoch(patch, 2)

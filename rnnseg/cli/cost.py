@@ -1,0 +1,103 @@
+"""`rnnseg cost`: counts the multiply-adds, parameters and memory of a model."""
+
+import dataclasses
+import json
+
+import click
+
+from rnnseg.cli.base import Command
+from rnnseg.cli.derived import option_name, options_of
+from rnnseg.cli.parameters import SCALES, SIZE, IterationNumbers
+from rnnseg.errors import UserError
+from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions
+from rnnseg.options import declaration
+from rnnseg.training.config import TrainingConfig
+
+# The options that change what a prediction costs. The numbers of iterations are another option.
+_COUNTED = {
+    field.name: field
+    for field in dataclasses.fields(RecurrentOptions)
+    if not declaration(field).training_only and field.name != "iterations"
+}
+
+
+@click.command(cls=Command)
+@options_of(TrainingConfig, ["model"], model="Model to count.  [default: recurrent]")
+@options_of(RecurrentOptions, _COUNTED)
+@click.option(
+    "--size",
+    type=SIZE,
+    default="513x513",
+    show_default=True,
+    help="Size of the image, HEIGHTxWIDTH, or one number for both.",
+)
+@click.option(
+    "--classes",
+    type=click.IntRange(min=1),
+    default=21,
+    show_default=True,
+    help="Number of classes.",
+)
+@click.option(
+    "--iterations",
+    type=IterationNumbers(),
+    help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-6]",
+)
+@click.option(
+    "--scales", type=SCALES, help="Sum over predictions at several scales, such as 0.5,1,1.5."
+)
+@click.option("--flip", is_flag=True, help="Sum over predictions of mirrored images, too.")
+@click.option(
+    "--as-published",
+    is_flag=True,
+    help="Count as the paper does: every iteration computes the loop-invariant part again.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(),
+    is_flag=False,
+    flag_value="-",
+    help="Write all numbers to this file; without a file name, print them.",
+)
+def cost(model, size, classes, iterations, scales, flip, as_published, json_file, **options):
+    r"""Count multiply-adds, parameters and memory of a prediction, by stage.
+
+    Memory is the most that the tensors of a stage take at the same time, for one image in the
+    precision of training, without weights.
+
+    \b
+    rnnseg cost --encoder resnet101 --hidden-channels 512,256 --iterations 1-6 --as-published
+    """
+    kind = model or "recurrent"
+    given = {name: value for name, value in options.items() if value is not None}
+    known = {field.name for field in dataclasses.fields(MODEL_OPTIONS[kind])}
+    foreign = [option_name(_COUNTED[name]) for name in given if name not in known]
+    if iterations and kind != "recurrent":
+        foreign.append("--iterations")
+    if foreign:
+        raise UserError(f"{', '.join(foreign)}: {kind} has no such option; omit it")
+
+    from rnnseg import files
+    from rnnseg.budgets import costs as budgets
+    from rnnseg.evaluation import report
+    from rnnseg.evaluation.multi_scale import multi_scale_costs
+    from rnnseg.models import registry
+
+    if json_file not in (None, "-"):
+        files.check_writable(json_file)
+    iterations = iterations or (range(1, 7) if kind == "recurrent" else (1,))
+    built = registry.MODELS[kind](classes, encoder_weights=None, **given)
+    several = scales is not None or flip
+    costs = multi_scale_costs(built, *size, scales or (1.0,), flip)
+    costs = costs.as_published() if as_published else costs
+    # Merged stages and several images have no parameters and memory of their own.
+    stages = None if several or as_published else budgets.stages(built, *size)
+    content = report.cost_json(costs, stages, iterations)
+    if json_file == "-":
+        click.echo(json.dumps(content, indent=2))
+        return
+    click.echo(report.cost_table(costs, stages, iterations))
+    if json_file:
+        report.save_json(json_file, content)
+        click.echo(f"wrote {json_file}")

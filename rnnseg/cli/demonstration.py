@@ -1,0 +1,107 @@
+"""The main job from end to end on drawn data: train, evaluate, look."""
+
+import itertools
+import json
+import os
+import pathlib
+import shlex
+
+from PIL import Image
+
+import rnnseg
+from rnnseg import visualize
+from rnnseg.data import open_source
+from rnnseg.data.pipeline import evaluation_images
+from rnnseg.errors import UserError
+from rnnseg.evaluation import report
+from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.files import atomic_path, remove_folder
+from rnnseg.inference.image_files import iteration_titles
+from rnnseg.inference.predictor import Predictor
+from rnnseg.training.config import TrainingConfig
+from rnnseg.training.loop import train
+
+# The class of a shape shows in its outline alone, many pixels away from its middle. Kernels of 3x3
+# in the stack carry that from pixel to pixel, a step an iteration: more iterations see further.
+# A share of the loss at the first iteration shortens the gradient's way, so that few epochs do.
+CONFIG = TrainingConfig(
+    data="shapes",
+    encoder="small_cnn",
+    encoder_weights=None,
+    output_stride=8,
+    hidden_channels=(32, 16),
+    kernel_size=3,
+    iterations=6,
+    iteration_weights=(1.0, 0.0, 0.0, 0.0, 0.0, 3.0),
+    freeze_batch_norm=False,
+    l2=0.0,
+    label_smoothing=0.1,
+    crop=(96, 96),
+    scale=(0.8, 1.25),
+    batch_size=8,
+    epochs=9,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    validate_every=3,
+    seed=1,
+)
+_IMAGE = 3  # of the validation split, for the strip: several shapes, some covered
+
+
+def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
+    """Trains a small segmenter on the embedded data, scores it, and prints what to do next.
+
+    Args:
+      out: folder to write to; an earlier demo there is replaced.
+      config: what to train.
+
+    Raises:
+      UserError: `out` holds something that is no demo.
+    """
+    out = pathlib.Path(os.path.realpath(out)) if os.path.islink(out) else pathlib.Path(out)
+    marker = out / "demo.json"
+    if out.exists() and not marker.is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty and holds no earlier demo: choose another --out")
+    if marker.is_file():
+        remove_folder(out)
+    with atomic_path(marker) as path:
+        path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
+
+    folder = train(config, out / "run").folder
+    predictor = Predictor.load(folder)
+    model = predictor.model
+    source = open_source(config.data)
+    result = Evaluator(model, range(1, 2 * config.iterations + 1))(source, config.val_split)
+    print("\n" + report.table(result) + "\n")
+    report.save_json(out / "scores.json", result.to_json())
+    report.save_curve(out / "curve.png", "demo", result, config.iterations)
+    images = evaluation_images(source, config.val_split).as_numpy_iterator()
+    image, label, _ = next(itertools.islice(images, _IMAGE, None))
+    with atomic_path(out / "image.png") as path:
+        Image.fromarray(image).save(path)
+    maps = list(predictor.every_iteration(image, config.iterations))
+    visualize.save_strip(
+        out / "iterations.png",
+        image,
+        maps,
+        source.class_colors,
+        source.class_names,
+        iteration_titles(predictor, image.shape[:2], config.iterations),
+        truth=label,
+    )
+    print(
+        f"wrote {out / 'curve.png'}       mIoU against cost, for 1 to {result.iterations[-1]} "
+        "iterations\n"
+        f"wrote {out / 'iterations.png'}  one image after every iteration\n"
+        f"wrote {out / 'image.png'}     that image, for: rnnseg segment "
+        f"{shlex.join(map(str, (folder, out / 'image.png')))} --out segmented\n"
+        f"wrote {folder / 'logs'}        for: tensorboard --logdir "
+        f"{shlex.quote(str(folder / 'logs'))}\n\n"
+        "next, with your own images and masks:\n"
+        "  python -m data_prep.folder --images IMAGES --masks MASKS --val-images IMAGES "
+        "--val-masks MASKS --classes classes.txt --out data/mine\n"
+        "  rnnseg inspect data/mine\n"
+        "  rnnseg train --data data/mine --out runs/mine\n"
+        "  rnnseg evaluate runs/mine --data data/mine\n"
+        "  rnnseg segment runs/mine IMAGE --every-iteration --out segmented"
+    )

@@ -1,0 +1,100 @@
+"""`rnnseg evaluate`: scores a model at many numbers of iterations."""
+
+import os
+import pathlib
+import shlex
+
+import click
+
+from rnnseg.cli.base import Command
+from rnnseg.cli.derived import options_of
+from rnnseg.cli.parameters import SCALES, IterationNumbers
+from rnnseg.models.options import ModelOptions
+from rnnseg.training.config import DATA_HELP
+
+
+@click.command(cls=Command)
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.option("--data", required=True, help=DATA_HELP)
+@click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
+@click.option(
+    "--iterations",
+    type=IterationNumbers(),
+    help="Numbers of iterations, such as 6, 1-12 or 1,2,6.  [default: 1-12; 1 if feed-forward]",
+)
+@options_of(
+    ModelOptions,
+    ["output_stride"],
+    output_stride="Evaluate at another output stride than the trained one.",
+)
+@click.option(
+    "--scales",
+    type=SCALES,
+    default="1",
+    show_default=True,
+    help="Average the logits over several scales, such as 0.5,1,1.5.",
+)
+@click.option("--flip", is_flag=True, help="Average over mirrored images, too.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(),
+    help="File for all scores.  [default: scores_SPLIT.json beside the model]",
+)
+@click.option(
+    "--curve",
+    type=click.Path(),
+    help="Image of the speed-accuracy curve.  [default: curve_SPLIT.png beside the model]",
+)
+@click.option(
+    "--tensorboard",
+    metavar="LOGDIR",
+    type=click.Path(file_okay=False),
+    help="Also write event files to this folder, in LOGDIR/RUN/SPLIT.",
+)
+def evaluate(model, data, split, iterations, output_stride, scales, flip, json_file, curve,
+             tensorboard):  # fmt: skip
+    r"""Score a model at many numbers of iterations, in one pass.
+
+    \b
+    rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
+    rnnseg evaluate runs/camvid --data data/camvid --tensorboard evaluations
+    rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
+    """
+    from rnnseg import files
+    from rnnseg.data import open_source
+    from rnnseg.evaluation import report
+    from rnnseg.evaluation.evaluator import Evaluator
+    from rnnseg.models.loading import load_model
+
+    source = open_source(data)
+    source.require_split(split)
+    segmenter = load_model(model)
+    if output_stride:
+        segmenter = segmenter.at_output_stride(output_stride)
+    iterations = iterations or (range(1, 13) if segmenter.recurrent else (1,))
+    # Another stride or several views are another operating point, which does not replace the
+    # model's own scores.
+    name = f"{split}_stride{output_stride}" if output_stride else split
+    name += "" if scales == (1,) else f"_scales{'-'.join(f'{scale:g}' for scale in scales)}"
+    name += "_flip" if flip else ""
+    curve = curve or files.beside(model, f"curve_{name}.png")
+    json_file = json_file or files.beside(model, f"scores_{name}.json")
+    files.check_writable(curve, ".png")
+    files.check_writable(json_file, ".json")
+    evaluator = Evaluator(segmenter, iterations, scales, flip)
+    if tensorboard:
+        from rnnseg import dashboard
+
+        folder = dashboard.run_folder(tensorboard, model, name)
+        files.check_writable(os.path.join(folder, "events"))
+        result = dashboard.Recorder(evaluator, source, split, folder)()
+    else:
+        result = evaluator(source, split)
+    click.echo(report.table(result))
+    report.save_scores(json_file, result)
+    click.echo(f"wrote {json_file}")
+    report.save_curve(curve, pathlib.Path(model).resolve().name, result, segmenter.iterations)
+    click.echo(f"wrote {curve}")
+    if tensorboard:
+        click.echo(f"wrote {folder} for: tensorboard --logdir {shlex.quote(tensorboard)}")

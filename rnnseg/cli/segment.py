@@ -1,0 +1,57 @@
+"""`rnnseg segment`: segments image files."""
+
+import click
+
+from rnnseg.cli.base import Command
+from rnnseg.cli.budgets import budget_of, budget_options
+from rnnseg.cli.parameters import MOST_ITERATIONS
+from rnnseg.errors import UserError
+
+
+@click.command(cls=Command)
+@click.argument("model", metavar="RUN_OR_MODEL")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option(
+    "--iterations",
+    type=click.IntRange(1, MOST_ITERATIONS),
+    help="Number of iterations.  [default: as in training]",
+)
+@budget_options
+@click.option("--every-iteration", is_flag=True, help="Also write a strip of all iterations.")
+@click.option(
+    "--stop-when-settled", is_flag=True, help="Skip iterations that would hardly change anything."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files of an earlier call.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
+def segment(model, images, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
+            overwrite, out):  # fmt: skip
+    r"""Segment images, folders of images, or patterns.
+
+    \b
+    rnnseg segment runs/camvid street.jpg --iterations 6 --out segmented
+    rnnseg segment runs/camvid street.jpg --milliseconds 50 --out segmented
+    rnnseg segment runs/camvid street.jpg --iterations 12 --stop-when-settled --out segmented
+    rnnseg segment runs/camvid 'photos/*.jpg' --every-iteration --out segmented
+    """
+    if every_iteration and stop_when_settled:
+        raise UserError(
+            "--every-iteration shows all iterations, --stop-when-settled skips some: give one of "
+            "them"
+        )
+    budget = budget_of(iterations=iterations, gmacs=gmacs, milliseconds=milliseconds)
+
+    from rnnseg.data.images import find_images
+    from rnnseg.inference.image_files import segment_files
+    from rnnseg.models.loading import load_model
+
+    files = find_images(images)
+    segmenter = load_model(model)
+    done = segment_files(
+        segmenter, files, out, budget, every_iteration, overwrite, stop_when_settled
+    )
+    numbers = sorted({min(done.iterations), max(done.iterations)})
+    click.echo(
+        f"wrote {len(done.files)} files to {out}, such as {done.files[-1].name}; iterations: "
+        + ("at most " if stop_when_settled else "")
+        + " to ".join(map(str, numbers))
+    )

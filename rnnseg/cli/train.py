@@ -1,0 +1,52 @@
+"""`rnnseg train`: trains a model."""
+
+import shlex
+import warnings
+
+import click
+
+from rnnseg.cli.base import Command
+from rnnseg.cli.derived import options_of
+from rnnseg.errors import UserError
+from rnnseg.training import config as configuration
+
+
+@click.command(
+    cls=Command, renamed={"--hidden": "--hidden-channels", "--sample-cells": "--sample-patches"}
+)
+@click.option("--out", required=True, type=click.Path(), help="Folder of the run.")
+@click.option("--recipe", help="Settings for a data set: camvid, voc, or a Python file.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@options_of(configuration.TrainingConfig)
+def train(out, recipe, resume, **options):
+    r"""Train a model.
+
+    \b
+    rnnseg train --recipe camvid --data data/camvid --out runs/camvid
+    rnnseg train --recipe camvid --data data/camvid --out runs/camvid --resume
+    """
+    values = _read_recipe(recipe) if recipe else {}
+    values |= {field: value for field, value in options.items() if value is not None}
+    if "data" not in values:
+        raise UserError(
+            '--data is missing: give a folder that rnnseg prepare built, tfds:NAME, or "shapes"'
+        )
+    if values.get("encoder_weights") == "none":
+        values["encoder_weights"] = None
+    config = configuration.TrainingConfig(**values)
+
+    from rnnseg.training import loop
+
+    run = loop.train(config, out, resume)
+    following = ["rnnseg", "evaluate", run.folder, "--data", config.data]
+    click.echo(f"\nnext: {shlex.join([*map(str, following), '--split', config.val_split])}")
+
+
+def _read_recipe(recipe: str) -> dict:
+    """Returns the settings of a recipe, and prints a line for every warning, as of old names."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "recipe ", DeprecationWarning)
+        values = configuration.load_recipe(recipe)
+    for warning in caught:
+        click.echo(f"warning: {warning.message}", err=True)
+    return values

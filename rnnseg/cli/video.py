@@ -1,0 +1,103 @@
+"""`rnnseg video`: segments a video."""
+
+import os
+
+import click
+
+from rnnseg.cli.base import Command
+from rnnseg.cli.parameters import MOST_ITERATIONS
+
+
+@click.command(cls=Command)
+@click.argument("model", metavar="MODEL_OR_TFLITE")
+@click.argument("source", metavar="INPUT")
+@click.argument("out", metavar="OUTPUT")
+@click.option(
+    "--iterations",
+    type=click.IntRange(1, MOST_ITERATIONS),
+    default=2,
+    show_default=True,
+    help="Number of iterations for a frame that continues from the last one.",
+)
+@click.option(
+    "--first-iterations",
+    type=click.IntRange(1, MOST_ITERATIONS),
+    help="Number of iterations for the first frame and after a cut.  [default: as in training]",
+)
+@click.option(
+    "--view",
+    type=click.Choice(["overlay", "side", "classes"]),
+    help="Content of the output.  [default: overlay; classes in a folder]",
+)
+@click.option(
+    "--decay",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of the old canvas that is forgotten from frame to frame.",
+)
+@click.option(
+    "--motion/--no-motion",
+    default=True,
+    show_default=True,
+    help="Move the old canvas along by optical flow.",
+)
+@click.option("--blank", is_flag=True, help="Segment every frame independently.")
+@click.option(
+    "--cut-threshold",
+    type=click.FloatRange(0, 1),
+    default=0.3,
+    show_default=True,
+    help="Share of pixels that change colour where a scene begins.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier video.")
+def video(model, source, out, iterations, first_iterations, view, decay, motion, blank,
+          cut_threshold, overwrite):  # fmt: skip
+    r"""Segment a video, in which each frame continues from the last one.
+
+    INPUT is a video file, a folder of images (sorted by name, numbers by value, 25 per second), or
+    a webcam's number; OUTPUT is an .mp4 file, or a folder for one PNG per frame. In a folder,
+    classes are palette PNGs: the index of a pixel is its class. Ctrl-C or SIGTERM ends it and keeps
+    the frames that are done.
+
+    \b
+    rnnseg video runs/camvid drive.mp4 segmented.mp4
+    rnnseg video exported/anytime.tflite drive.mp4 segmented.mp4 --view side
+    rnnseg video runs/camvid 0 webcam.mp4 --iterations 1
+    """
+    if blank:
+        # Every frame is a first one.
+        first_iterations, decay = iterations, 1.0
+
+    from rnnseg import VideoSegmenter
+    from rnnseg.video import libraries
+
+    with libraries():
+        from rnnseg.video import outputs, segmenting, sources
+
+    with sources.open_frames(source) as frames:
+        segmenter = VideoSegmenter(
+            _open_model(model), iterations, first_iterations, cut_threshold, decay, motion
+        )
+        with outputs.open_output(out, frames, view, overwrite) as output:
+            done = segmenting.segment_video(segmenter, frames, output)
+    for problem in frames.problems:
+        click.echo(f"warning: {problem}", err=True)
+    cuts = f"; cuts at {', '.join(map(str, done.cuts))}" if done.cuts else ""
+    click.echo(
+        f"wrote {out}: {done.frames} frames, {done.rate:.1f} per second; segmenting took "
+        f"{done.milliseconds:.1f} ms per frame{cuts}"
+    )
+    if done.stopped and not frames.endless:
+        raise click.Abort
+
+
+def _open_model(path: str):
+    """Returns the model of a run, a `.keras` file or a LiteRT file."""
+    if path.endswith(".tflite"):
+        from rnnseg.runtime.segmenter import Segmenter
+
+        return Segmenter(path, threads=os.cpu_count())
+    from rnnseg.models.loading import load_model
+
+    return load_model(path)
