@@ -31,7 +31,6 @@ from rnnseg.evaluation import metrics
 from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.models import adaptive
 from rnnseg.models.loading import load_model
-from rnnseg.palette import default_colors
 
 
 @dataclasses.dataclass
@@ -203,7 +202,6 @@ def save_map(path, model, source, split: str, number: int, iterations: int) -> N
     prepared = model.prepare(model.encode(image[np.newaxis]))
     canvas, spent = adaptive.refine_pixels(model, prepared, iterations)
     class_map = model.read(canvas, image.shape[:2])[0].numpy()
-    colors = model.class_colors or default_colors(model.num_classes)
     shades = (255 * (spent[0].numpy() - 1) // max(iterations - 1, 1)).astype(np.uint8)
     # A pixel's shade is that of the nearest canvas pixel, `output_stride` apart.
     nearest = [
@@ -211,7 +209,7 @@ def save_map(path, model, source, split: str, number: int, iterations: int) -> N
         for side in image.shape[:2]
     ]
     shades = np.repeat(shades[np.ix_(*nearest)][..., np.newaxis], 3, axis=-1)
-    panels = [image, visualize.overlay(image, class_map, colors), shades]
+    panels = [image, visualize.overlay(image, class_map, model.colors), shades]
     with files.atomic_path(path) as temporary:
         Image.fromarray(np.concatenate(panels, axis=1)).save(temporary)
 

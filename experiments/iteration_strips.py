@@ -87,7 +87,6 @@ class Row:
 def main(model, images, data, split, numbers, iterations, out):
     """Draw class maps of images after several numbers of iterations."""
     from rnnseg.models.loading import load_model
-    from rnnseg.palette import default_colors
 
     for path in (out, out.with_suffix(".csv")):
         check_writable(path)
@@ -103,9 +102,7 @@ def main(model, images, data, split, numbers, iterations, out):
         measured = measure(segmenter, example, maps)
         drawn.append((example, maps, measured))
         rows += measured
-    colors = segmenter.class_colors or default_colors(segmenter.num_classes)
-    names = segmenter.class_names or [f"class {index}" for index in range(len(colors))]
-    save_grid(out, panels(drawn), [""] * len(drawn), colors, names)
+    save_grid(out, panels(drawn), [""] * len(drawn), segmenter.colors, segmenter.names)
     save_csv(out.with_suffix(".csv"), rows)
     print(table(rows))
     print(f"\nwrote {out} and {out.with_suffix('.csv')}")

@@ -15,8 +15,9 @@ Prints images a second, the median of several repeats in which the candidates ta
 then what share of its time a training waits for data: MobileNetV2 and a small stack, trained with
 ours.
 
-All three read the same encoded bytes from memory (Model Garden's as `tf.train.Example`), run as parallel
-as tf.data chooses, keep the order, and are consumed without Python in between; only ours shuffles.
+All three read the same encoded bytes from memory (Model Garden's as `tf.train.Example`), run as
+parallel as tf.data chooses, keep the order, and are consumed without Python in between; only ours
+shuffles.
 """
 
 import dataclasses
@@ -63,7 +64,11 @@ class Case:
 CASES = {
     "voc": Case(513, 800, batch=8, steps=6, model_garden={"output_size": [513, 513]}),
     "cityscapes": Case(
-        769, 96, batch=4, steps=4, model_garden={"output_size": [1024, 2048], "crop_size": [769, 769]}
+        769,
+        96,
+        batch=4,
+        steps=4,
+        model_garden={"output_size": [1024, 2048], "crop_size": [769, 769]},
     ),
 }
 

@@ -182,8 +182,7 @@ def write_submissions(
 
     from rnnseg.evaluation.evaluator import Evaluator
 
-    names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
-    require_classes("the model", names, server.class_names)
+    require_classes("the model", model.names, server.class_names)
     evaluator = Evaluator(model, iterations, scales, flip)
     paths = [out / f"{server.name}_n{number}{server.ending}" for number in evaluator.iterations]
     for path in paths:

@@ -356,8 +356,7 @@ def save_sheet(path, model, clip: pathlib.Path) -> None:
                 images.append(frame.image)
                 maps.append(classes)
                 names.append(f"frame {number}")
-    class_names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
-    visualize.save_sheet(path, images, maps, names, video.colors, class_names)
+    visualize.save_sheet(path, images, maps, names, video.colors, model.names)
 
 
 if __name__ == "__main__":

@@ -156,8 +156,6 @@ def save_figure(
       most: how many frames are drawn.
       model: for its classes' names and colours.
     """
-    from rnnseg.palette import default_colors
-
     shown = np.unique(np.linspace(0, len(images) - 1, most).round().astype(int))
     grid = [[Panel(images[number], f"frame {number}") for number in shown]]
     names = ["frames"]
@@ -167,9 +165,7 @@ def save_figure(
             [Panel(class_maps[number], f"{costs[number]:.2f} G multiply-adds") for number in shown]
         )
         names.append(system)
-    colors = model.class_colors or default_colors(model.num_classes)
-    class_names = model.class_names or [f"class {index}" for index in range(len(colors))]
-    save_grid(path, grid, names, colors, class_names)
+    save_grid(path, grid, names, model.colors, model.names)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -58,7 +58,7 @@ def test_pipeline_benchmark_prints_what_it_measured(tmp_path, monkeypatch):
     if not importlib.util.find_spec("official"):
         pytest.skip("needs tf-models-official")
     case = pipeline_benchmark.Case(
-        33, images=12, batch=2, steps=2, garden={"output_size": [33] * 2}
+        33, images=12, batch=2, steps=2, model_garden={"output_size": [33] * 2}
     )
     monkeypatch.setattr(pipeline_benchmark, "CASES", {"voc": case})
     monkeypatch.setattr(data, "open_source", lambda name: tiny_source())
@@ -84,17 +84,17 @@ def test_pipeline_benchmark_gives_everyone_the_same_images():
     if not importlib.util.find_spec("official"):
         pytest.skip("needs tf-models-official")
     case = pipeline_benchmark.Case(
-        48, images=12, batch=4, steps=1, garden={"output_size": [40, 48]}
+        48, images=12, batch=4, steps=1, model_garden={"output_size": [40, 48]}
     )
     source = tiny_source()
     examples = list(source.read("train").as_numpy_iterator())
     decoded = list(pipeline_benchmark._decoded(examples, case))
     ours = list(pipeline_benchmark._ours(source, examples, case, epochs=1))
-    garden = list(pipeline_benchmark._garden(examples, case))
+    model_garden = list(pipeline_benchmark._model_garden(examples, case))
     assert [image.shape for image, _ in decoded] == [(40, 48, 3)] * 12
     assert [image.shape for image, _ in ours] == [(4, 48, 48, 3)] * 3
-    assert [image.shape for image, _ in garden] == [(4, 40, 48, 3)] * 3
-    values = set(np.unique([labels["masks"] for _, labels in garden]))
+    assert [image.shape for image, _ in model_garden] == [(4, 40, 48, 3)] * 3
+    values = set(np.unique([labels["masks"] for _, labels in model_garden]))
     assert {0, 1} <= values <= {0, 1, 2, 255}
 
 

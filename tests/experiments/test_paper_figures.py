@@ -18,8 +18,10 @@ from experiments import (
     wrong_seed,
 )
 from rnnseg import data, visualize
+from rnnseg.budgets.costs import stage_costs
 from rnnseg.evaluation import metrics
 from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.inference.predictor import Predictor
 from rnnseg.models.baselines.deeplabv3 import DeepLabV3
 from rnnseg.models.loading import load_model
 from tests.support.models import make_model
@@ -89,7 +91,7 @@ class Oracle:
 def test_runs_are_the_models_own(folder, source):
     model = load_model(folder / "model.keras")
     runs = seeding.Runs(model, 3)
-    ((image, label, _), *_) = seeding.images(model, source, "val")
+    ((image, label, _), *_) = seeding.examples(model, source, "val")
     blank = runs.blank(image)
     np.testing.assert_allclose(blank, model.unroll(image[None], 3)[:, 0], atol=1e-5)
     seed = runs.seed(label, 2.5)
@@ -103,7 +105,7 @@ def test_runs_are_the_models_own(folder, source):
     expected, _ = model.refine(prepared, 3, canvas=seed[None])
     np.testing.assert_allclose(seeded[3], expected[0], atol=1e-5)
     maps = runs.read(blank, label.shape)
-    np.testing.assert_array_equal(maps[1], list(model.predictor.every_iteration(image, 2))[1])
+    np.testing.assert_array_equal(maps[1], list(Predictor(model).every_iteration(image, 2))[1])
     # What a seed of some strength has is what is found again.
     assert seeding.strength(seed[known]) == pytest.approx(2.5)
 
@@ -308,8 +310,8 @@ def test_sums_are_means_over_images_that_have_the_class():
 def test_spectra_command(folder, source, tmp_path):
     out = tmp_path / "spectra"
     model = load_model(folder / "model.keras")
-    maps = np.concatenate([list(model.predictor.every_iteration(image, 2))
-                           for image, *_ in seeding.images(model, source, "val")])  # fmt: skip
+    maps = np.concatenate([list(Predictor(model).every_iteration(image, 2))
+                           for image, *_ in seeding.examples(model, source, "val")])  # fmt: skip
     if not any((maps == index).sum((1, 2)).min() >= 256 for index in range(3)):
         pytest.fail("the model of these tests predicts too little")
     printed = run(spectra.main, folder / "model.keras", "--data", "tiny", "--iterations", "1,2",
@@ -333,17 +335,17 @@ def test_iteration_strips_command(folder, source, tmp_path):
     names = [row["image"] for row in rows]
     assert names == ["street", "street", "val_2", "val_2"] and size_of(out)[0] > 1000
     model = load_model(folder / "model.keras")
-    costs = model.predictor.costs(50, 90)
+    costs = stage_costs(model, 50, 90)
     assert float(rows[1]["gmacs"]) == pytest.approx(costs.total(3) / 1e9)
     assert rows[0]["right"] == rows[0]["changed"] == ""
     one = Evaluator(model, (3,))(make_source({"val": halves(3, 41, 57)[2:]}), "val", progress=False)
     assert float(rows[3]["right"]) == pytest.approx(100 * one.pixel_accuracy[0])
-    first, _, third = model.predictor.every_iteration(street, 3)
+    first, _, third = Predictor(model).every_iteration(street, 3)
     assert float(rows[1]["changed"]) == pytest.approx(100 * np.mean(first != third))
 
 
 def test_titles_name_image_and_cost_apart():
-    image = iteration_strips.Image("street", np.zeros((4, 6, 3), np.uint8))
+    image = iteration_strips.Example("street", np.zeros((4, 6, 3), np.uint8))
     rows = [iteration_strips.Row("street", n, 5 + n / 100, None, None) for n in (1, 2)]
     maps = {n: np.zeros((4, 6), np.uint8) for n in (1, 2)}
     above, below = iteration_strips.panels([(image, maps, rows), (image, maps, rows)])
@@ -383,7 +385,7 @@ def test_video_strips_command(folder, tmp_path):
         *(("model, 1 seeded", number) for number in "2111"), *(("rival", "1"),) * 4
     ]  # fmt: skip
     for name, start in (("model", 0), ("rival", 4)):
-        costs = load_model(folder / f"{name}.keras").predictor.costs(48, 64)
+        costs = stage_costs(load_model(folder / f"{name}.keras"), 48, 64)
         assert float(rows[start + 1]["gmacs"]) == pytest.approx(costs.total(1) / 1e9)
     assert rows[4]["kept"] == "" and 0 <= float(rows[5]["kept"]) <= 100
     result = CliRunner().invoke(video_strips.main, [
