@@ -218,7 +218,7 @@ def _reading(what: File):
 
 
 @functools.lru_cache(maxsize=16)
-def _open_zip(path: pathlib.Path, changed: int) -> zipfile.ZipFile:
+def _open_zip(path: pathlib.Path, changed: int) -> zipfile.ZipFile:  # noqa: ARG001
     """The opened zip: reading the directory of one with thousands of files takes a while.
 
     Args:

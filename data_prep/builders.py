@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from rnnseg.errors import UserError
 
 from .building import SegmentationBuilder, find_source
-from .common import Plan
+from .common import BuildPlan
 from .plans.cityscapes import DOWNLOADS, plan_cityscapes
 from .plans.coco import plan_coco
 from .plans.folder import plan_folder
@@ -89,7 +89,7 @@ class VocSegmentation(SegmentationBuilder):
         """As in `SegmentationBuilder`."""
         return self._devkit is None and self._sbd is None
 
-    def _make_plan(self, dl_manager) -> Plan:
+    def _make_plan(self, dl_manager) -> BuildPlan:
         devkit = self._devkit or find_source(
             dl_manager, [_VOC_TAR, "VOCdevkit", "VOC2012"], _VOC_URL
         )
@@ -123,7 +123,7 @@ class SegmentationFolder(SegmentationBuilder):
         """As in `SegmentationBuilder`: never."""
         return False
 
-    def _make_plan(self, dl_manager) -> Plan:
+    def _make_plan(self, dl_manager) -> BuildPlan:
         return plan_folder(**self._folders)
 
 
@@ -186,7 +186,7 @@ class CityscapesSegmentation(SegmentationBuilder):
             "instance_ids": tfds.features.Image(shape=mask, dtype=np.uint16, encoding_format="png"),
         }
 
-    def _make_plan(self, dl_manager) -> Plan:
+    def _make_plan(self, dl_manager) -> BuildPlan:
         root = self._root or self._find_root(dl_manager)
         return plan_cityscapes(pathlib.Path(root), self.builder_config.name)
 
@@ -241,7 +241,7 @@ class CocoSegmentation(SegmentationBuilder):
         """As in `SegmentationBuilder`."""
         return self._root is None
 
-    def _make_plan(self, dl_manager) -> Plan:
+    def _make_plan(self, dl_manager) -> BuildPlan:
         year = self.builder_config.name
         if self._root is not None:
             return plan_coco([pathlib.Path(self._root)], year)

@@ -22,7 +22,7 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 
 from .archives import status_of
-from .common import Plan
+from .common import BuildPlan
 from .examples import Examples, beam_examples
 
 _ELSEWHERE = "choose another --out, or remove it first"
@@ -33,7 +33,7 @@ _BEAMS_PART = re.compile(r" \[while running .*\]$", re.DOTALL)
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the builders share: features, metadata and splits, as a `Plan` has them."""
+    """What the builders share: features, metadata and splits, as a `BuildPlan` has them."""
 
     VERSION = tfds.core.Version("1.0.0")
     DESCRIPTION = ""
@@ -74,7 +74,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         """Whether images that cannot be used are left out."""
         return self._skip_bad
 
-    def plan(self, dl_manager: tfds.download.DownloadManager) -> Plan:
+    def plan(self, dl_manager: tfds.download.DownloadManager) -> BuildPlan:
         """What is to be built, settled when first asked for.
 
         Raises:
@@ -85,7 +85,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         return self._plan
 
     @abc.abstractmethod
-    def _make_plan(self, dl_manager: tfds.download.DownloadManager) -> Plan:
+    def _make_plan(self, dl_manager: tfds.download.DownloadManager) -> BuildPlan:
         """Settles what is to be built."""
 
     def _features(self) -> dict[str, tfds.features.FeatureConnector]:
@@ -256,7 +256,7 @@ def _causes(error: BaseException | None) -> Iterable[BaseException]:
         error = error.__cause__
 
 
-def metadata_of(plan: Plan, skip_bad: bool) -> dict[str, Any]:
+def metadata_of(plan: BuildPlan, skip_bad: bool) -> dict[str, Any]:
     """What is stored with the records, as JSON gives it back."""
     metadata = {
         "class_names": plan.class_names,
@@ -269,7 +269,7 @@ def metadata_of(plan: Plan, skip_bad: bool) -> dict[str, Any]:
     return json.loads(json.dumps(metadata))
 
 
-def _fingerprint(plan: Plan) -> str:
+def _fingerprint(plan: BuildPlan) -> str:
     """A hash of all files' names, sizes and times, by which a rebuild sees that one has changed.
 
     Folders are left out: they are among the arguments, and may be given relative to any folder.

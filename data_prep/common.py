@@ -44,7 +44,7 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class BuildPlan:
     """Everything that decides what a build writes, settled before anything is written.
 
     Attributes:

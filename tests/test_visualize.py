@@ -4,6 +4,7 @@ from PIL import Image
 
 from rnnseg import visualize
 from rnnseg.palette import default_colors
+from tests.support.models import make_model
 
 COLORS = ((0, 0, 0), (200, 10, 10), (10, 200, 10))
 
@@ -17,9 +18,18 @@ def labels_like(height=20, width=30):
 
 
 def test_voc_colors_are_the_published_ones():
-    assert default_colors(256)[:3] == [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+    assert default_colors(256)[:3] == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
     assert default_colors(21)[15] == (192, 128, 128)  # person
     assert len(set(default_colors(256))) == 256
+
+
+def test_a_model_without_names_and_colors_has_default_ones():
+    plain = make_model(num_classes=2)
+    assert plain.names == ("class 0", "class 1")
+    assert plain.colors == ((0, 0, 0), (128, 0, 0))
+    named = make_model(num_classes=2, class_names=["sea", "land"], class_colors=COLORS[:2])
+    assert named.names == ("sea", "land")
+    assert named.colors == COLORS[:2]
 
 
 def test_class_map_keeps_indices_and_shows_colors(tmp_path):

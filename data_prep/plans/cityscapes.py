@@ -12,7 +12,7 @@ from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
-from ..common import Pair, Plan, absolute, decode_file, read_image, some
+from ..common import BuildPlan, Pair, absolute, decode_file, read_image, some
 from ..examples import require_same_size
 from ..masks import MaskReader, encode_label
 from .polygons import draw_polygons, load_scripts
@@ -61,7 +61,7 @@ class CityscapesPair(Pair):
         return super().files if self.instances is None else (*super().files, self.instances)
 
 
-def plan_cityscapes(root: pathlib.Path, config: str) -> Plan:
+def plan_cityscapes(root: pathlib.Path, config: str) -> BuildPlan:
     """Lists the pairs of all splits.
 
     Args:
@@ -105,7 +105,7 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> Plan:
     }
     if any(pair.instances is None for each in pairs.values() for pair in each):
         load_scripts()  # rather than to fail at every single one of them
-    return Plan(
+    return BuildPlan(
         class_names=CITYSCAPES.names,
         class_colors=CITYSCAPES.colors,
         splits=pairs,

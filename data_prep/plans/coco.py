@@ -25,7 +25,7 @@ from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
-from ..common import Pair, Plan, absolute, read_image, some
+from ..common import BuildPlan, Pair, absolute, read_image, some
 from ..masks import encode_label
 from .coco_instances import Region, draw_labels, read_instances
 
@@ -59,7 +59,7 @@ class CocoPair(Pair):
     regions: tuple[Region, ...]
 
 
-def plan_coco(sources: Sequence[pathlib.Path], year: str) -> Plan:
+def plan_coco(sources: Sequence[pathlib.Path], year: str) -> BuildPlan:
     """Lists the images of both splits with their regions, and prints how many are kept.
 
     Args:
@@ -83,7 +83,7 @@ def plan_coco(sources: Sequence[pathlib.Path], year: str) -> Plan:
     for source in sources:
         files |= _find_files(source, year)
     where = some([str(source) for source in sources])
-    return Plan(
+    return BuildPlan(
         class_names=PASCAL_VOC.names,
         class_colors=PASCAL_VOC.colors,
         splits={split: _plan_split(f"{split}{year}", files, where) for split in _SPLITS},

@@ -123,7 +123,7 @@ def _load(file: File) -> dict[str, list]:
     try:
         content = json.loads(data, object_hook=_compact)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: no valid JSON ({error}); unpack or download it again") from error
+        raise UserError(f"{file}: not valid JSON ({error}); unpack or download it again") from error
     for key, kind in (("images", _Image), ("annotations", _Annotation), ("categories", dict)):
         members = content.get(key) if isinstance(content, dict) else None
         if not isinstance(members, list) or not all(isinstance(each, kind) for each in members):

@@ -8,10 +8,9 @@ import click
 
 from rnnseg.data.classes import read_classes
 from rnnseg.errors import UserError
-from rnnseg.palette import default_colors
 
 from ..archives import list_files
-from ..common import Pair, Plan, absolute, some
+from ..common import BuildPlan, Pair, absolute, some
 from ..examples import MakePairExample
 from ..masks import MaskReader
 from .remapping import remap_table
@@ -37,7 +36,7 @@ def plan_folder(
     remap: Sequence[str] = (),
     mask_suffix: str = "",
     mask_encoding: str = "auto",
-) -> Plan:
+) -> BuildPlan:
     """Settles what the command builds; the arguments are its options.
 
     Raises:
@@ -68,9 +67,9 @@ def plan_folder(
         f"every class its colour in {classes} and add --mask-encoding color",
         color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is no class",
     )
-    return Plan(
+    return BuildPlan(
         class_names=table.names,
-        class_colors=table.colors or tuple(default_colors(len(table.names))),
+        class_colors=table.display_colors,
         splits=splits,
         arguments={
             "folders": {

@@ -45,7 +45,7 @@ def draw_polygons(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
     except OSError as error:
         raise UserError(f"{pair.mask}: cannot be read ({error}); replace the file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{pair.mask}: no valid JSON ({error}); replace the file") from error
+        raise UserError(f"{pair.mask}: not valid JSON ({error}); replace the file") from error
     # Wherever in the file something is missing or of another type, one of these comes up.
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(

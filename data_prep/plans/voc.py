@@ -11,7 +11,7 @@ from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
-from ..common import Pair, Plan, absolute, some
+from ..common import BuildPlan, Pair, absolute, some
 from ..examples import MakePairExample
 from ..masks import MaskReader, encode_label
 
@@ -22,7 +22,7 @@ _KIT_FILES = rf"(^|/)(JPEGImages|SegmentationClass(Aug)?|{_LISTS[:-1]})/"
 _SBD_FILES = r"(^|/)(cls/[^/]+\.mat|(train|val)\.txt)$"
 
 
-def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> Plan:
+def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> BuildPlan:
     """Lists the pairs of all splits.
 
     Args:
@@ -46,7 +46,7 @@ def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> Plan:
         splits["train_aug"], missing["train_aug"] = _augment(kit, splits, sbd)
     elif kit.has("SegmentationClassAug", "train_aug"):
         splits["train_aug"] = kit.pairs("train_aug", "SegmentationClassAug")
-    return Plan(
+    return BuildPlan(
         class_names=PASCAL_VOC.names,
         class_colors=PASCAL_VOC.colors,
         splits=splits,

@@ -6,7 +6,6 @@ from rnnseg.dashboard.images import make_strip, read_images
 from rnnseg.dashboard.writing import write_evaluation
 from rnnseg.data.source import Source
 from rnnseg.evaluation.evaluator import Evaluation, Evaluator
-from rnnseg.palette import default_colors
 
 EVALUATIONS = "speed_accuracy"
 """TensorBoard's run of a training's evaluations, below the training's own folder of logs."""
@@ -41,7 +40,6 @@ class Recorder:
         """
         evaluation = self._evaluator(self._source, self._split, progress)
         model = self._evaluator.model
-        colors = model.class_colors or default_colors(model.num_classes)
-        strips = [make_strip(self._evaluator, image, colors) for image in self._images]
+        strips = [make_strip(self._evaluator, image, model.colors) for image in self._images]
         write_evaluation(self._folder, evaluation, model, strips, step)
         return evaluation

@@ -5,7 +5,6 @@ import tensorflow as tf
 from rnnseg.data import open_source
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
-from rnnseg.palette import default_colors
 
 _SPLIT = "val"
 _EXPECTED = (
@@ -63,10 +62,10 @@ def _source_of(pairs: tf.data.Dataset, model) -> Source:
             "name": tf.strings.join(["image ", tf.strings.as_string(index)]),
         }
 
-    names = model.class_names or tuple(f"class {index}" for index in range(model.num_classes))
-    colors = model.class_colors or tuple(default_colors(model.num_classes))
     encoded = pairs.enumerate().map(encode, num_parallel_calls=tf.data.AUTOTUNE)
-    return Source("validation data", names, colors, {_SPLIT: count}, lambda split: encoded)
+    return Source(
+        "validation data", model.names, model.colors, {_SPLIT: count}, lambda split: encoded
+    )
 
 
 def _singles(pairs: tf.data.Dataset) -> tf.data.Dataset:

@@ -24,7 +24,6 @@ from rnnseg.budgets.profiles import Machine
 from rnnseg.dashboard import tags
 from rnnseg.dashboard.images import Strip
 from rnnseg.evaluation.evaluator import Evaluation
-from rnnseg.palette import default_colors
 
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
 _MIOU, _COST, _TIME = "mIoU_percent", "multiply_adds_G", "milliseconds"
@@ -106,7 +105,7 @@ def _for_plugin(evaluation, model, strips) -> summary_pb2.Summary:
         "evaluation": evaluation.to_json(),
         "machine": dataclasses.asdict(Machine.this()),
         "class_names": evaluation.class_names,
-        "class_colors": model.class_colors or default_colors(model.num_classes),
+        "class_colors": model.colors,
         "images": [strip.name for strip in strips],
     }
     summary = summary_pb2.Summary()

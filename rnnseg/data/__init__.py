@@ -1,4 +1,4 @@
-"""Labelled data: where it comes from and how it becomes batches."""
+"""Labelled data: sources of images and labels, and the batches made from them."""
 
 import os
 import pathlib
@@ -13,24 +13,25 @@ _DESCRIPTION_ENDING = ".json"
 
 
 def open_source(data: str) -> Source:
-    """Opens a data set by what a user calls it.
+    """Opens a data set by the name that users give it, as in `--data`.
 
     Args:
-      data: one of
-        `"shapes"`: the embedded drawn data set;
-        a folder that a `data_prep` command built (`rnnseg.data.records`);
-        a folder of records of DeepLab or of TensorFlow's Model Garden, with a list of its classes
-        (`rnnseg.data.garden`);
-        `"tfds:NAME"`, `"tfds:NAME/CONFIG:VERSION"`: a data set of TFDS with images and index
-        masks (`rnnseg.data.tfds_source`);
-        a `.json` file that names one of the last three and says which keys, classes and splits are
-        read (`rnnseg.data.description`).
+      data: one of:
+
+        - `"shapes"`: the embedded data set of drawn shapes;
+        - a folder that a `data_prep` command built (`rnnseg.data.records`);
+        - a folder of records of DeepLab or of TensorFlow's Model Garden with a list of its classes
+          (`rnnseg.data.model_garden`);
+        - `"tfds:NAME"` or `"tfds:NAME/CONFIG:VERSION"`: a TFDS data set with images and index masks
+          (`rnnseg.data.tfds_source`);
+        - a `.json` file that names one of the last three and the keys, classes and splits to read
+          (`rnnseg.data.description`).
 
     Returns:
       The data set.
 
     Raises:
-      UserError: there is no such data set, or it cannot be read.
+      UserError: the data set does not exist or cannot be read.
     """
     if data == _SHAPES:
         from rnnseg.data import shapes
@@ -45,13 +46,13 @@ def open_source(data: str) -> Source:
         from rnnseg.data import tfds_source
 
         return tfds_source.open_tfds(data.removeprefix(TFDS_PREFIX), selection)
-    from rnnseg.data import garden, records
+    from rnnseg.data import model_garden, records
 
-    if garden.has_garden_records(data):
-        return garden.open_garden(data, selection)
+    if model_garden.has_model_garden_records(data):
+        return model_garden.open_model_garden(data, selection)
     return records.open_records(data, selection)
 
 
 def absolute_data(data: str) -> str:
-    """What `open_source` takes for the same data set in any working folder."""
+    """Returns a name that `open_source` takes for the same data set in any working folder."""
     return data if data == _SHAPES or data.startswith(TFDS_PREFIX) else os.path.abspath(data)

@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
+from rnnseg.palette import default_colors
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0-255."""
 
 IGNORE = "ignore"
-"""In place of a class's name, in any case: no class."""
+"""The name, in upper or lower case, that stands for no class in place of a class name."""
 
 MOST_VALUE = (1 << 16) - 1
 """The largest value of an index mask."""
 
-# Labels have 8 bits, and one value is for pixels that are ignored.
+# Labels have 8 bits, and one value marks ignored pixels.
 _MOST_CLASSES = 255
 
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -29,7 +30,7 @@ _COLOR = rf"(?P<red>\d+){_GAP}(?P<green>\d+){_GAP}(?P<blue>\d+)"
 _NAME_FIRST = re.compile(rf"(?P<name>.*?){_GAP}{_COLOR}")
 _COLOR_FIRST = re.compile(rf"{_COLOR}{_GAP}(?P<name>.*)")
 
-# What the columns of tables are called; of several, the first counts.
+# The accepted names of columns. If a table has several of them, the first one listed here counts.
 _NAME_COLUMNS = ("name", "class")
 _INDEX_COLUMNS = ("index", "idx", "id", "value", "label")
 _CHANNEL_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
@@ -37,20 +38,25 @@ _CHANNEL_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
 
 @dataclasses.dataclass(frozen=True)
 class ClassTable:
-    """What the classes are called, how they are drawn and what stands for them in masks.
+    """The names and colours of the classes, and the values that stand for them in masks.
 
     Attributes:
-      names: one a class, 2 to 255; the index into it is the label in the records.
-      colors: how each class is drawn; None: the data set brings no colours.
-      values: from values of index masks, 0 to 65535, to class indices or `IGNORE_LABEL`.
-      color_values: from colours of colour masks to class indices or `IGNORE_LABEL`; None: there are
-        no colour masks.
+      names: one name per class, 2 to 255; the index of a name is the label in the records.
+      colors: one colour per class to draw it with; None if the data set brings no colours.
+      values: maps values of index masks, 0 to 65535, to class indices or `IGNORE_LABEL`.
+      color_values: maps colours of colour masks to class indices or `IGNORE_LABEL`; None if there
+        are no colour masks.
     """
 
     names: tuple[str, ...]
     colors: tuple[Color, ...] | None
     values: Mapping[int, int]
     color_values: Mapping[Color, int] | None
+
+    @property
+    def display_colors(self) -> tuple[Color, ...]:
+        """One colour per class: `colors`, or the default ones."""
+        return self.colors or default_colors(len(self.names))
 
 
 class _Row(NamedTuple):
@@ -64,15 +70,20 @@ def read_classes(path: pathlib.Path) -> ClassTable:
     """Reads a table of classes.
 
     Args:
-      path: what its ending says:
-        `.csv`, `.tsv`: a header line and then one row a line, as in `table_from_rows`, with commas,
-        semicolons or tabs between; other columns are left out.
-        `.json`: a list of such rows, or of names.
-        Any other: a text file with one class a line, in the order of the labels: `name`,
-        `name R G B` or `R G B name`, with spaces, tabs or commas between; `#` starts a comment.
+      path: the file. Its ending tells the format:
+
+        - `.csv`, `.tsv`: a header line, then one row per line as in `table_from_rows`, separated by
+          commas, semicolons or tabs; other columns are left out.
+        - `.json`: a list of such rows, or of names.
+        - any other: a text file with one class per line, in the order of the labels: `name`,
+          `name R G B` or `R G B name`, separated by spaces, tabs or commas; `#` starts a comment.
+
+    Returns:
+      The table.
 
     Raises:
-      UserError: the file cannot be read, a text file has a name twice, or as `table_from_rows`.
+      UserError: the file cannot be read, a text file has a name twice, or an error of
+        `table_from_rows`.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -87,17 +98,20 @@ def read_classes(path: pathlib.Path) -> ClassTable:
 
 
 def table_from_rows(rows: Sequence[Mapping[str, Any]], where: str) -> ClassTable:
-    """Makes a table of rows as CSV and JSON files have them.
+    """Makes a table from rows as in CSV and JSON files.
 
-    Rows of one name are one class, whose place and colour are those of its first row. Rows named
+    Rows with the same name are one class; the first of them sets its label and colour. Rows named
     `ignore` stand for no class.
 
     Args:
-      rows: each has a `name` (or `class`) and may have an `index`, the value in index masks (or
-        `id`, `value`, `label`; where it is missing, the row's number, counted from 0), and a
-        colour: `color`, a list of three numbers, or `r`, `g` and `b` (or `red`, …). Other keys are
-        left out; the keys' case does not matter.
-      where: what messages call the table.
+      rows: mappings with a `name` (or `class`) and, optionally, an `index` and a colour. The index
+        is the value in index masks; it may be called `id`, `value` or `label`, and defaults to the
+        row's number, counted from 0. The colour is `color`, a list of three numbers, or `r`, `g`
+        and `b` (or `red`, …). Other keys are left out. Keys may be in upper or lower case.
+      where: the name of the table in messages.
+
+    Returns:
+      The table.
 
     Raises:
       UserError: a row has no name or no valid index or colour, two classes share an index or a
@@ -127,8 +141,8 @@ def _make_table(rows: Iterable[_Row], where: str) -> ClassTable:
             if other != label:
                 name = IGNORE if other == IGNORE_LABEL else names[other]
                 raise UserError(
-                    f"{row.where}: {row.name!r} has the {kind} of {name!r}, {key}; expected one of "
-                    "its own"
+                    f"{row.where}: {row.name!r} has the same {kind} as {name!r}, {key}; expected "
+                    "another one"
                 )
     if not 2 <= len(names) <= _MOST_CLASSES:
         raise UserError(
@@ -152,9 +166,9 @@ def _text_rows(text: str, path: pathlib.Path) -> Iterator[_Row]:
         if not line:
             continue
         row = _parse_line(line, f"{path}, line {number}")
-        # Without indices beside the names this is a slip rather than a wish to merge.
+        # Without indices beside the names, this is a slip rather than a wish to merge classes.
         if row.name in names and row.name.lower() != IGNORE:
-            raise UserError(f"{row.where}: the class {row.name!r} is there already")
+            raise UserError(f"{row.where}: the class {row.name!r} is listed already")
         names.add(row.name)
         yield row
 
@@ -162,7 +176,7 @@ def _text_rows(text: str, path: pathlib.Path) -> Iterator[_Row]:
 def _parse_line(line: str, where: str) -> _Row:
     matches = [form.fullmatch(line) for form in (_NAME_FIRST, _COLOR_FIRST)]
     if all(matches) or re.fullmatch(_COLOR, line):
-        raise UserError(f"{where}: {line!r} has no name that differs from the numbers of a colour")
+        raise UserError(f"{where}: {line!r} has no name apart from the numbers of its colour")
     match = matches[0] or matches[1]
     if match is None:
         return _Row(where, line, None, None)
@@ -175,38 +189,38 @@ def _csv_rows(text: str, path: pathlib.Path) -> Iterator[_Row]:
     delimiter = max(",;\t", key=header_line.count)
     reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
     try:
-        columns = [cell.strip().lower() for cell in next(reader, [])]
+        columns = [field.strip().lower() for field in next(reader, [])]
         if not set(columns) & set(_NAME_COLUMNS):
             raise UserError(
-                f"{path}, line 1: the columns {', '.join(columns) or '(none)'}, expected a column "
-                "called name there, such as name,r,g,b"
+                f"{path}, line 1: no column is called name among {', '.join(columns) or '(none)'}; "
+                "expected a header line such as name,r,g,b"
             )
-        for cells in reader:
+        for fields in reader:
             where = f"{path}, line {reader.line_num}"
-            while len(cells) > len(columns) and not cells[-1].strip():
-                cells.pop()  # what spreadsheets append
-            if not any(cell.strip() for cell in cells):
+            while len(fields) > len(columns) and not fields[-1].strip():
+                fields.pop()  # spreadsheets append empty ones
+            if not any(field.strip() for field in fields):
                 continue
-            if len(cells) != len(columns):
+            if len(fields) != len(columns):
                 raise UserError(
-                    f"{where}: {len(cells)} cells, expected {len(columns)} as in the first line: "
+                    f"{where}: {len(fields)} fields, expected {len(columns)} as in the first line: "
                     f"{', '.join(columns)}"
                 )
-            row = dict(zip(columns, cells, strict=True))
-            row.pop("color", None)  # written in many ways, all of them text
+            row = dict(zip(columns, fields, strict=True))
+            row.pop("color", None)  # has no common notation in CSV files
             yield _parse_row(row, where)
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: no valid CSV ({error})") from error
+        raise UserError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from error
 
 
 def _json_rows(text: str, path: pathlib.Path) -> list[Mapping[str, Any]]:
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: no valid JSON ({error})") from error
+        raise UserError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(rows, list):
         raise UserError(
-            f"{path}: {type(rows).__name__}, expected a list of names, or of rows such as "
+            f"{path}: holds a {type(rows).__name__}, expected a list of names, or of rows such as "
             '{"name": "road", "index": 7, "color": [128, 64, 128]}'
         )
     return [{"name": row} if isinstance(row, str) else row for row in rows]
@@ -218,7 +232,7 @@ def _parse_row(row: Mapping[str, Any], where: str) -> _Row:
     row = {key.lower(): value for key, value in row.items()}
     name = _pick(row, _NAME_COLUMNS)
     if not isinstance(name, str) or not name.strip():
-        raise UserError(f"{where}: no name in {', '.join(row) or 'it'}, expected a text as name")
+        raise UserError(f"{where}: no name in {', '.join(row) or 'the row'}, expected a text")
     name = name.strip()
     index = _pick(row, _INDEX_COLUMNS)
     if index is not None:
@@ -249,12 +263,12 @@ def _parse_color(values: Any, name: str, where: str) -> Color:
 
 
 def _parse_number(value: Any) -> Any:
-    """The number that a text of a CSV file stands for; anything else as it is."""
+    """Returns the number that a text of a CSV file stands for; any other value unchanged."""
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     return str(value) if isinstance(value, bool) else value  # to Python, a bool is a number
 
 
 def _pick(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
-    """The value of the first of the columns that is there and not empty."""
+    """Returns the first value in these columns that is not empty; None if all are empty."""
     return next((row[column] for column in columns if row.get(column) not in (None, "")), None)

@@ -1,4 +1,4 @@
-"""The JSON file in which a user says what of a data set is read."""
+"""JSON files that name a data set and the keys, classes and splits to read from it."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ _KEYS = ("data", "image", "label", "classes", "splits")
 
 
 def read_description(path: pathlib.Path) -> tuple[str, Selection]:
-    r"""Reads a file such as this one, of which only `data` has to be there.
+    r"""Reads a file such as this one, in which only `data` is required.
 
         {"data": "tfds:oxford_iiit_pet",
          "image": "image",
@@ -23,29 +23,29 @@ def read_description(path: pathlib.Path) -> tuple[str, Selection]:
                      {"name": "ignore", "index": 3}],
          "splits": {"train": "train[:90%]", "val": "train[90%:]"}}
 
-    `data` is what `rnnseg.data.open_source` takes, but for "shapes" and another such file; folders
-    are relative to the file's own. `image` and `label` are keys of the records. `classes` is a list
-    of names or of rows as in `rnnseg.data.classes.table_from_rows`, a file with them, relative
-    likewise, or the name of a table in `rnnseg.data.tables`. `splits` are parts of the data set's
-    own, as TFDS writes them.
+    `data` is anything that `rnnseg.data.open_source` takes except "shapes" and another description
+    file. `image` and `label` are keys of the records. `classes` is a list of names or of rows as in
+    `rnnseg.data.classes.table_from_rows`, the path of a file with these, or the name of a table in
+    `rnnseg.data.tables`. `splits` maps names to parts of the data set's own splits, in the notation
+    of TFDS. Paths are relative to the folder of the description file.
 
     Args:
-      path: the file.
+      path: the description file.
 
     Returns:
-      The data, and what of it is read.
+      The data set, as `rnnseg.data.open_source` takes it, and the selection from it.
 
     Raises:
-      UserError: the file cannot be read, or a key or value in it is none of the above.
+      UserError: the file cannot be read, or it holds another key or an invalid value.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise UserError(f"{path}: no valid JSON ({error})") from error
+        raise UserError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(content, dict) or "data" not in content:
-        raise UserError(f'{path}: no description of data, expected {{"data": …}}')
+        raise UserError(f'{path}: does not describe a data set, expected {{"data": …}}')
     unknown = [key for key in content if key not in _KEYS]
     if unknown:
         raise UserError(f"{path}: unknown key {unknown[0]!r}, expected {', '.join(_KEYS)}")

@@ -1,4 +1,4 @@
-"""Image files: finding and reading them."""
+"""Finding and reading image files."""
 
 import glob
 import os
@@ -14,13 +14,13 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
-    """The image files that files, folders and patterns name, each once.
+    """Lists the image files named by files, folders and patterns, without duplicates.
 
     Args:
-      arguments: files, folders (all images directly in them) or patterns such as "in/*.jpg".
+      arguments: files, folders (for all images directly in them) or patterns such as "in/*.jpg".
 
     Returns:
-      Paths, in the order of the arguments and by name within each.
+      Paths in the order of the arguments, sorted by name within each argument.
 
     Raises:
       UserError: an argument names no image.
@@ -37,7 +37,7 @@ def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
             files = [each for each in files if each.suffix.lower() in IMAGE_ENDINGS]
         if not files:
             raise UserError(
-                f"{argument}: no image there; expected a file, a folder or a pattern of "
+                f"{argument}: no image found; expected a file, a folder or a pattern of "
                 + ", ".join(IMAGE_ENDINGS)
             )
         found |= dict.fromkeys(files)
@@ -45,10 +45,14 @@ def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
-    """Reads an image upright, as uint8 RGB `(h, w, 3)`.
+    """Reads an image file.
+
+    Returns:
+      uint8 RGB, `(h, w, 3)`, turned upright as the EXIF data say. Transparent pixels are blended
+      with white; 16 bits per channel are scaled to 8.
 
     Raises:
-      UserError: the file is no readable image.
+      UserError: the file is not a readable image.
     """
     try:
         with Image.open(path) as image:
@@ -57,12 +61,14 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
                 # Pillow would clip 16 bits at 255.
                 values = np.asarray(image)
                 if values.min() < 0 or values.max() > 65535:
-                    raise UserError(f"{path}: values of 32 bits; expected 8 or 16 bits a channel")
+                    raise UserError(f"{path}: values of 32 bits; expected 8 or 16 bits per channel")
                 image = Image.fromarray((values // 257).astype(np.uint8))
             if image.mode == "F":
-                raise UserError(f"{path}: a floating-point image; expected 8 or 16 bits a channel")
+                raise UserError(
+                    f"{path}: a floating-point image; expected 8 or 16 bits per channel"
+                )
             if image.has_transparency_data:
-                # What lies behind transparent pixels is not what anybody sees.
+                # The colours stored behind transparent pixels are not what a viewer shows.
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image.convert("RGBA"))
             return np.asarray(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""A look at a data set before anything is trained on it."""
+"""Statistics and overlays of a data set, to inspect before training on it."""
 
 import itertools
 import os
@@ -18,15 +18,16 @@ _MUCH_IGNORED = 0.5
 
 
 def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> None:
-    """Prints what a data set holds and writes a sheet of overlays.
+    """Prints the contents of a data set and writes a sheet of overlays.
 
     Args:
       source: the data set.
-      splits: splits to look at; none: all.
-      sheet: PNG file for the overlays of the first split's images.
+      splits: the splits to inspect; if empty, all splits with images.
+      sheet: the PNG file to write, with overlays of images of the first split.
 
     Raises:
-      UserError: no such split; or, after everything is printed, faults that training would meet.
+      UserError: a split does not exist; or, after everything is printed, the data have faults that
+        would stop a training.
     """
     check_writable(sheet, ".png")
     splits = list(splits) or [name for name, size in source.split_sizes.items() if size]
@@ -41,7 +42,7 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
         print(f"look: {line}")
     if not any(scan.faults for scan in scans):
         _save_sheet(source, splits[0], scans[0].images, sheet)
-        print(f"wrote {sheet}: do the colours lie on what they name?")
+        print(f"wrote {sheet}: do the colours match the objects?")
     for scan in scans:
         scan.raise_if_bad(source)
 
@@ -85,8 +86,7 @@ def _suspicions(source: Source, scans: Sequence[SplitScan]) -> list[str]:
         if scan.ignored_share > _MUCH_IGNORED:
             lines.append(
                 f"{100 * scan.ignored_share:.0f} % of the pixels in split {scan.split!r} are "
-                "ignored; "
-                "is the ignore value one of the classes?"
+                "ignored; is the ignore value one of the classes?"
             )
     return lines
 

@@ -112,7 +112,7 @@ def find_builds(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def unfinished_builds(folder: pathlib.Path) -> list[pathlib.Path]:
     """The folders that TFDS left below `folder` when it was killed."""
-    return [path for path in _find(folder, "incomplete.*")]
+    return _find(folder, "incomplete.*")
 
 
 def _find(folder, name):

@@ -108,7 +108,7 @@ _VOC_VOID = 255
 
 PASCAL_VOC = ClassTable(
     names=_VOC_NAMES,
-    colors=tuple(default_colors(len(_VOC_NAMES))),
+    colors=default_colors(len(_VOC_NAMES)),
     values=({index: index for index in range(len(_VOC_NAMES))} | {_VOC_VOID: IGNORE_LABEL}),
     color_values=None,
 )

@@ -10,7 +10,6 @@ from rnnseg.data.source import Source
 from rnnseg.data.tables import ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET
 from rnnseg.data.tfds_layout import Known, Layout
 from rnnseg.errors import UserError
-from rnnseg.palette import default_colors
 
 _LONGEST_REASON = 600  # characters: room for TFDS's instructions what to download by hand
 
@@ -113,7 +112,7 @@ def source_from_builder(
     return Source(
         name=name,
         class_names=classes.names,
-        class_colors=classes.colors or tuple(default_colors(len(classes.names))),
+        class_colors=classes.display_colors,
         split_sizes=sizes,
         read=read,
         has_instances=layout.instances is not None,

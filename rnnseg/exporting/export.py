@@ -27,7 +27,6 @@ from rnnseg.exporting import (
     saved_model,
     signatures,
 )
-from rnnseg.palette import default_colors
 from rnnseg.runtime.model_info import ModelInfo
 
 _SIZE = (513, 513)
@@ -191,7 +190,6 @@ def _in_float32(model):
 
 
 def _model_info(model, size, split) -> ModelInfo:
-    names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
     initial = model.stack.initial_values if model.recurrent else {}
     costs = size and dataclasses.asdict(stage_costs(model, *size))
     found = None
@@ -201,8 +199,8 @@ def _model_info(model, size, split) -> ModelInfo:
         kind="anytime",
         recurrent=model.recurrent,
         quantization="float32",
-        classes=tuple(names),
-        colors=tuple(model.class_colors or default_colors(model.num_classes)),
+        classes=model.names,
+        colors=model.colors,
         size=size,
         output_stride=model.output_stride,
         padding=MEAN_COLOR,

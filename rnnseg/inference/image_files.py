@@ -73,7 +73,7 @@ def segment_files(
     planned = _plan(files, pathlib.Path(out), every_iteration, overwrite)
     model = predictor.model
     colors = model.colors
-    names = model.class_names or [f"class {index}" for index in range(model.num_classes)]
+    names = model.names
     predictor.check(budget)
     if stop_when_settled:
         model.check_can_stop()

@@ -176,9 +176,14 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         return CompiledStages(self)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """One name per class: `class_names`, or "class 0", "class 1" and so on."""
+        return self.class_names or tuple(f"class {index}" for index in range(self.num_classes))
+
+    @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
         """One (red, green, blue) of 0-255 per class: `class_colors`, or default ones."""
-        return tuple(self.class_colors or default_colors(self.num_classes))
+        return self.class_colors or default_colors(self.num_classes)
 
     def predict_classes(
         self, images, budget=None, canvas=None, stop_when_settled: bool = False

@@ -5,7 +5,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from rnnseg.errors import UserError
-from rnnseg.palette import default_colors
 from rnnseg.runtime import framing, reading
 
 
@@ -77,7 +76,7 @@ class KerasEngine:
 
         self.recurrent = model.recurrent
         self.iterations = model.iterations
-        self.colors = tuple(model.class_colors or default_colors(model.num_classes))
+        self.colors = model.colors
         initial = model.stack.initial_values if model.recurrent else {}
         self.start = np.zeros(model.num_classes, np.float32)
         if "canvas" in initial:

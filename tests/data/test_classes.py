@@ -43,7 +43,7 @@ def test_names_and_colors(tmp_path, line):
     )
 
 
-def test_name_that_is_a_number_of_its_color(tmp_path):
+def test_color_of_three_equal_numbers(tmp_path):
     assert _read(tmp_path, "a 1 1 1\nb 2 2 2\n").colors == ((1, 1, 1), (2, 2, 2))
 
 
@@ -67,8 +67,8 @@ def test_a_line_that_stands_for_no_class(tmp_path):
         ("", "0 classes, expected 2 to 255"),
         ("alone\n", "1 classes, expected 2 to 255"),
         ("".join(f"class-{i}\n" for i in range(256)), "256 classes, expected 2 to 255"),
-        ("sky\nsky\n", "line 2: the class 'sky' is there already"),
-        ("sky 1 2 3\nroad 1 2 3\n", "line 2: 'road' has the colour of 'sky'"),
+        ("sky\nsky\n", "line 2: the class 'sky' is listed already"),
+        ("sky 1 2 3\nroad 1 2 3\n", "line 2: 'road' has the same colour as 'sky'"),
         ("sky 1 2 3\nroad\n", "'road' has no colour"),
         ("sky\nroad 0 0 0\n", "'sky' has no colour"),
         ("sky 1 2 256\nroad 0 0 0\n", "line 1: the colour of 'sky' is (1, 2, 256)"),
@@ -76,7 +76,7 @@ def test_a_line_that_stands_for_no_class(tmp_path):
         ("1 2 3 4\nroad 0 0 0\n", "line 1: '1 2 3 4' has no name"),
     ],
 )
-def test_what_is_wrong_with_text_is_named(tmp_path, text, message):
+def test_faults_in_text_files_are_named(tmp_path, text, message):
     assert message in _complaint(tmp_path, text, ".txt")
 
 
@@ -88,8 +88,8 @@ def test_files_that_cannot_be_read(tmp_path):
         read_classes(tmp_path / "binary.csv")
 
 
-# How tables found in public look: CamVid's class_dict.csv, one with spaces as drone data sets have,
-# a spreadsheet's export in a country of decimal commas, and one with columns of other uses.
+# The layouts of tables in published data sets: CamVid's class_dict.csv, one with spaces as in drone
+# data sets, a spreadsheet's export with decimal commas, and one with additional columns.
 CSV = {
     "camvid": "name,r,g,b\nSky,128,128,128\nRoad,128,64,128\n",
     "spaces": "name, r, g, b\nSky, 128, 128, 128\nRoad, 128, 64, 128\n",
@@ -120,7 +120,7 @@ def test_csv_indices_that_are_not_in_order_and_names_with_delimiters(tmp_path):
     )
 
 
-def test_rows_of_one_name_are_one_class(tmp_path):
+def test_rows_with_the_same_name_are_one_class(tmp_path):
     text = "id,name,r,g,b\n4,car,0,0,1\n5,ignore,0,0,0\n6,road,0,0,2\n9,car,0,0,3\n8,IGNORE,,,\n"
     table = _read(tmp_path, text, ending=".csv")
     assert table == ClassTable(
@@ -131,7 +131,7 @@ def test_rows_of_one_name_are_one_class(tmp_path):
     )
 
 
-def test_colors_of_what_is_ignored_alone_are_no_color_table(tmp_path):
+def test_a_color_of_the_ignored_pixels_alone_makes_no_color_table(tmp_path):
     table = _read(tmp_path, "name,r,g,b\nsky,,,\nroad,,,\nignore,0,0,0\n", ending=".csv")
     assert table.colors is None and table.color_values is None
 
@@ -139,26 +139,26 @@ def test_colors_of_what_is_ignored_alone_are_no_color_table(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: the columns (none), expected a column called name"),
-        ("title,r,g,b\nsky,1,2,3\n", "line 1: the columns title, r, g, b, expected a column call"),
+        ("", "line 1: no column is called name among (none); expected"),
+        ("title,r,g,b\nsky,1,2,3\n", "line 1: no column is called name among title, r, g, b;"),
         ("name,r,g,b\n", "0 classes, expected 2 to 255"),
-        ("name,r,g,b\n\nsky,1,2\n", "line 3: 3 cells, expected 4 as in the first line"),
-        ("name,r,g,b\ntraffic, light,1,2,3\n", "line 2: 5 cells, expected 4"),
+        ("name,r,g,b\n\nsky,1,2\n", "line 3: 3 fields, expected 4 as in the first line"),
+        ("name,r,g,b\ntraffic, light,1,2,3\n", "line 2: 5 fields, expected 4"),
         ("name,r,g,b\n,1,2,3\n", "line 2: no name in name, r, g, b, expected"),
         ("name,r,g,b\nsky,1,2,x\n", "line 2: the colour of 'sky' is (1, 2, 'x'), expected three"),
         ("name,r,g,b\nsky,1,2,\n", "line 2: the colour of 'sky' is (1, 2, None), expected three"),
         ("name,r,g,b\nsky,1,2,256\n", "line 2: the colour of 'sky' is (1, 2, 256), expected"),
         ("name,r,g\nsky,1,2\n", "line 2: the colour of 'sky' is (1, 2, None), expected three"),
-        ("name,r,g,b\nsky,1,2,3\nroad,1,2,3\n", "line 3: 'road' has the colour of 'sky', (1, 2, 3"),
+        ("name,r,g,b\nsky,1,2,3\nroad,1,2,3\n", "line 3: 'road' has the same colour as 'sky', ("),
         ("name,r,g,b\nsky,1,2,3\nroad,,,\n", "'road' has no colour, expected one for every class"),
         ("name,id\nsky,-1\n", "line 2: the index of 'sky' is '-1', expected 0 to 65535"),
         ("name,id\nsky,65536\n", "line 2: the index of 'sky' is 65536, expected 0 to 65535"),
-        ("name,id\nsky,3\nroad,3\n", "line 3: 'road' has the index of 'sky', 3; expected one"),
-        ("name,id\nsky,3\nignore,3\n", "line 3: 'ignore' has the index of 'sky', 3; expected one"),
-        ("name,id\nIgnore,3\nsky,3\n", "line 3: 'sky' has the index of 'ignore', 3; expected one"),
+        ("name,id\nsky,3\nroad,3\n", "line 3: 'road' has the same index as 'sky', 3; expected"),
+        ("name,id\nsky,3\nignore,3\n", "line 3: 'ignore' has the same index as 'sky', 3; expected"),
+        ("name,id\nIgnore,3\nsky,3\n", "line 3: 'sky' has the same index as 'ignore', 3; expected"),
     ],
 )
-def test_what_is_wrong_with_csv_is_named(tmp_path, text, message):
+def test_faults_in_csv_files_are_named(tmp_path, text, message):
     assert message in _complaint(tmp_path, text, ".csv")
 
 
@@ -182,12 +182,12 @@ def test_json_rows_and_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('["sky",]', "no valid JSON"),
+        ('["sky",]', "not valid JSON"),
         ('{"sky": 1}', "dict, expected a list of names, or of rows such as"),
         ('["sky", 5]', "row 2: 5, expected a name or a row"),
-        ('["sky", {"id": 5}]', "row 2: no name in id, expected a text as name"),
-        ('["sky", {}]', "row 2: no name in it, expected a text as name"),
-        ('["sky", {"name": 5}]', "row 2: no name in name, expected a text as name"),
+        ('["sky", {"id": 5}]', "row 2: no name in id, expected a text"),
+        ('["sky", {}]', "row 2: no name in the row, expected a text"),
+        ('["sky", {"name": 5}]', "row 2: no name in name, expected a text"),
         ('["sky", {"name": "road", "id": true}]', "row 2: the index of 'road' is 'True', expected"),
         ('["sky", {"name": "road", "id": 1.5}]', "row 2: the index of 'road' is 1.5, expected"),
         ('[{"name": "sky", "color": "#010203"}]', "row 1: the colour of 'sky' is '#010203', expe"),
@@ -195,14 +195,14 @@ def test_json_rows_and_names(tmp_path):
         ('[{"name": "sky", "color": 7}]', "row 1: the colour of 'sky' is 7, expected three"),
     ],
 )
-def test_what_is_wrong_with_json_is_named(tmp_path, text, message):
+def test_faults_in_json_files_are_named(tmp_path, text, message):
     assert message in _complaint(tmp_path, text, ".json")
 
 
 def test_tables_from_rows_name_where_they_come_from():
     rows = [{"Name": "sky", "Value": 3}, {"class": "road", "label": "4"}]
     assert table_from_rows(rows, "here").values == {3: 0, 4: 1}
-    with pytest.raises(UserError, match="^here, row 3: 'sea' has the index of 'sky', 3;"):
+    with pytest.raises(UserError, match="^here, row 3: 'sea' has the same index as 'sky', 3;"):
         table_from_rows([*rows, {"name": "sea", "value": 3}], "here")
 
 

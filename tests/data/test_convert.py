@@ -17,7 +17,7 @@ CLASSES = table_from_rows(
 )
 
 
-def test_every_value_goes_to_its_class_and_strays_to_none():
+def test_every_value_has_its_label_and_unknown_values_have_none():
     table = lookup_table(CLASSES, "here")
     values = np.array([[5, 6, 7000], [0, 255, 1], [2, 253, 40000]])
     expected = np.array([[0, 0, 1], [255, 255, 254], [2, 253, 254]])
@@ -26,7 +26,7 @@ def test_every_value_goes_to_its_class_and_strays_to_none():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
-def test_labels_of_masks_of_all_kinds(dtype):
+def test_labels_of_masks_of_all_types(dtype):
     table = lookup_table(CLASSES, "here")
     values = np.array([[5, 6, 0], [1, 2, 255]]).astype(dtype)
     png = encode_labels(tf.constant(values[..., np.newaxis]), table)
@@ -35,7 +35,7 @@ def test_labels_of_masks_of_all_kinds(dtype):
     np.testing.assert_array_equal(labels[..., 0], table[values])
 
 
-def test_values_outside_of_the_table_are_stray():
+def test_values_outside_of_16_bits_have_no_class():
     png = encode_labels(tf.constant([[[-1], [5], [65536]]]), lookup_table(CLASSES, "here"))
     np.testing.assert_array_equal(tf.io.decode_png(png)[0, :, 0], [254, 0, 254])
 
@@ -49,7 +49,7 @@ def test_identity():
     assert not is_identity(table_from_rows(with_other_void, "here"))
 
 
-def test_no_label_is_left_for_strays():
+def test_no_label_is_left_for_unknown_values():
     rows = [{"name": str(number), "index": number + 1} for number in range(255)]
     with pytest.raises(UserError, match="255 classes, expected at most 254"):
         lookup_table(table_from_rows(rows, "here"), "here")

@@ -22,7 +22,7 @@ def describe(tmp_path):
     return write
 
 
-def test_only_the_data(describe, tmp_path):
+def test_only_the_data_is_given(describe, tmp_path):
     assert read_description(describe({"data": "tfds:a/b"})) == ("tfds:a/b", Selection())
     (tmp_path / "records").mkdir()
     expected = str(tmp_path / "records"), Selection()
@@ -30,7 +30,7 @@ def test_only_the_data(describe, tmp_path):
     assert read_description(describe({"data": str(tmp_path / "records")})) == expected
 
 
-def test_everything(describe, tmp_path):
+def test_all_keys_are_given(describe, tmp_path):
     rows = [{"name": "road", "index": 7, "color": [1, 2, 3]}, {"name": "ignore", "index": 0}]
     rows.append({"name": "sky", "index": 9, "color": [4, 5, 6]})
     content = {
@@ -60,9 +60,9 @@ def test_classes_by_names_file_and_table(describe, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no valid JSON"),
-        ("[1]", "no description of data"),
-        ({"label": "a"}, "no description of data"),
+        ("{", "not valid JSON"),
+        ("[1]", "does not describe a data set"),
+        ({"label": "a"}, "does not describe a data set"),
         ({"data": "tfds:a", "lable": "b"}, "unknown key 'lable', expected data, image, label"),
         ({"data": 3}, "data is 3, expected a text"),
         ({"data": "tfds:a", "image": ""}, "image is '', expected a text"),
@@ -90,9 +90,9 @@ def test_no_such_file(tmp_path):
         open_source(str(tmp_path / "none.json"))
 
 
-@pytest.mark.parametrize("kind", ["garden", "build"])
+@pytest.mark.parametrize("kind", ["model_garden", "build"])
 def test_other_classes_and_splits_of_records(describe, tmp_path, kind):
-    """The same merging of classes and cutting of splits, whatever the records are."""
+    """Classes are merged and splits cut in the same way for both kinds of records."""
     images = halves(5)
     _write(kind, tmp_path / "records", images)
     path = describe(
@@ -120,10 +120,10 @@ def test_other_classes_and_splits_of_records(describe, tmp_path, kind):
 def _write(kind, folder, images):
     from PIL import Image
 
-    from data_prep.to_garden import write_garden
+    from data_prep.to_model_garden import write_model_garden
 
-    if kind == "garden":
-        write_garden(make_source({"train": images}), "tiny", folder, shards=2)
+    if kind == "model_garden":
+        write_model_garden(make_source({"train": images}), "tiny", folder, shards=2)
         return
     from click.testing import CliRunner
 

@@ -154,11 +154,11 @@ def test_scaling_mirroring_and_padding_agree_with_numpy(size):
 )
 def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_image(options):
     options = dict(options)
-    example = Image.fromarray(photo(85, 121)).convert(options.pop("mode", "RGB"))
-    jpeg = encode_as(example, "JPEG", quality=85, **options)
+    image = Image.fromarray(photo(85, 121)).convert(options.pop("mode", "RGB"))
+    jpeg = encode_as(image, "JPEG", quality=85, **options)
     label = encode(np.zeros((85, 121), np.uint8))
     whole = decode({"image": jpeg, "label": label})[0].numpy()
-    assert np.abs(whole - np.asarray(example.convert("RGB"), float)).mean() < 60
+    assert np.abs(whole - np.asarray(image.convert("RGB"), float)).mean() < 60
     for crop, scale in (((33, 29), (1, 1)), ((60, 70), (0.5, 2.0)), ((85, 121), (1, 1))):
         augmentation = Augmentation(crop, scale)
         function = tf.function(
@@ -175,10 +175,10 @@ def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_image(options):
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
 def test_png_of_every_kind_is_cropped_as_rgb(mode):
-    example = Image.fromarray(photo(30, 40)).convert(mode)
+    image = Image.fromarray(photo(30, 40)).convert(mode)
     label = np.zeros((30, 40), np.uint8)
-    example = {"image": encode_as(example, "PNG"), "label": encode(label)}
-    expected = np.asarray(example.convert("RGB"))
+    example = {"image": encode_as(image, "PNG"), "label": encode(label)}
+    expected = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(decode(example)[0], expected)
     for seed in range(5):
         augmentation = Augmentation((17, 19), (0.6, 1.8))

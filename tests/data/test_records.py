@@ -48,7 +48,7 @@ def test_the_folder_above_and_the_versions_own(built, below):
     source = open_records(built / below)
     assert source.name == "mine"
     assert source.class_names == ("other", "thing")
-    assert source.class_colors == tuple(default_colors(2))
+    assert source.class_colors == default_colors(2)
     assert source.split_sizes == {"train": COUNT}
 
 

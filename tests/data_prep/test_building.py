@@ -91,7 +91,6 @@ def test_several_processes_write_the_same_records(images, built, tmp_path):
     assert _records(_build(images, tmp_path, processes=3)) == _records(built)
 
 
-@pytest.mark.slow
 def test_beam_writes_the_same_records(images, built, tmp_path):
     pytest.importorskip("apache_beam", reason="needs apache-beam: pip install rnnseg[beam]")
     beam_built = _build(images, tmp_path / "beam", beam_options="--runner=DirectRunner")
@@ -99,7 +98,6 @@ def test_beam_writes_the_same_records(images, built, tmp_path):
     assert open_records(tmp_path / "beam").split_sizes == {"train": COUNT, "val": 3}
 
 
-@pytest.mark.slow
 def test_beam_leaves_out_and_reports_the_same(damaged, tmp_path):
     pytest.importorskip("apache_beam", reason="needs apache-beam: pip install rnnseg[beam]")
     with pytest.raises(UserError) as error:

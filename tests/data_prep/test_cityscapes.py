@@ -338,7 +338,7 @@ def test_polygons_that_are_no_json(unpacked):
     (pair,) = plan_cityscapes(unpacked, "fine").splits["val"]
     for data in (path.read_bytes()[:-10], b"", b"\xff\xfe\xfd"):
         path.write_bytes(data)
-        with pytest.raises(UserError, match="no valid JSON"):
+        with pytest.raises(UserError, match="not valid JSON"):
             make_example(pair)
     path.unlink()
     with pytest.raises(UserError, match="cannot be read"):

@@ -308,7 +308,7 @@ def test_truncated_archives(root, part):
 def test_damaged_json(root):
     path = root / "annotations" / "instances_train2017.json"
     os.truncate(path, path.stat().st_size // 2)
-    assert f"{path}: no valid JSON" in _plan_fails(root)
+    assert f"{path}: not valid JSON" in _plan_fails(root)
 
 
 def test_without_pycocotools(root, monkeypatch):

@@ -455,7 +455,6 @@ def test_as_a_module_of_its_own(tmp_path, data):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.slow
 def test_camvid(tmp_path, real_data, read_records):
     camvid = real_data / "camvid"
     arguments = {

@@ -330,7 +330,6 @@ def test_options_that_do_not_fit(tmp_path, devkit, sbd):
         plan_voc(tmp_path / "missing")
 
 
-@pytest.mark.slow
 def test_the_real_development_kit(tmp_path, real_data, read_records):
     devkit = real_data / "VOCdevkit"
     result = _run(devkit, tmp_path / "voc")

@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from data_prep.building import SegmentationBuilder
-from data_prep.common import Pair, Plan, read_image
+from data_prep.common import BuildPlan, Pair, read_image
 
 
 @functools.cache
@@ -33,7 +33,7 @@ class ToyBuilder(SegmentationBuilder, skip_registration=True):
 
     def _make_plan(self, dl_manager):
         pairs = tuple(Pair(path.stem, path, path) for path in sorted(self._folder.iterdir()))
-        return Plan(
+        return BuildPlan(
             class_names=("a", "b"),
             class_colors=((0, 0, 0), (1, 2, 3)),
             splits={"train": pairs, "val": pairs[:3]},

@@ -33,7 +33,7 @@ def test_wrong_arguments(model, tmp_path):
     refused(model, out, "smaller than one output stride", size=(7, 40))
     refused(model, out, "nothing to compare the files on: give .* --data, or .* --images")
     refused(model, out, "--data and --images: give one", data="x", images=["y"])
-    refused(model, out, "nowhere: no image there", images=["nowhere"])
+    refused(model, out, "nowhere: no image found", images=["nowhere"])
 
 
 def test_data_of_other_classes(tmp_path, monkeypatch):

@@ -170,7 +170,7 @@ def header_only(path):
         ("sound.mp4", sound_only, "holds no video"),
         ("header.mp4", header_only, "holds no frame that can be read"),
         ("nothing.mp4", lambda path: None, "no such file; expected a video"),
-        ("folder", lambda path: path.mkdir(), "no image there"),
+        ("folder", lambda path: path.mkdir(), "no image found"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line(tmp_path, name, make, message):

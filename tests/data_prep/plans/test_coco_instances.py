@@ -235,7 +235,7 @@ def test_files_that_are_no_json(tmp_path, text):
         read_instances(file, LABELS)
     assert str(error.value).startswith(str(file))
     file.write_bytes(json.dumps(_content()).encode()[:-5] + b"\xff\xfe\xff")
-    with pytest.raises(UserError, match="no valid JSON"):
+    with pytest.raises(UserError, match="not valid JSON"):
         read_instances(file, LABELS)
 
 

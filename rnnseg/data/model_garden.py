@@ -15,47 +15,47 @@ from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
 from rnnseg.data.tfds_source import import_tfds
 from rnnseg.errors import UserError
-from rnnseg.palette import default_colors
 
 IMAGE_KEY = "image/encoded"
 LABEL_KEY = "image/segmentation/class/encoded"
 NAME_KEY = "image/filename"
 
 CLASS_FILES = ("classes.csv", "classes.json", "classes.txt")
-"""What the list of classes beside the records may be called."""
+"""The accepted names of the list of classes beside the records."""
 
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})\.tfrecord")
-# Before and after the bytes of a record: their number and its checksum, and their checksum.
+# Bytes around a record: before it its length and the checksum of that, after it its own checksum.
 _HEADER, _FOOTER = 12, 4
 _LENGTH = 8
-# Where a PNG file says how it stores pixels: bits a channel, and 0 for grey.
+# Offsets in a PNG file of the bits per channel and of the colour type, which is 0 for grey.
 _PNG_SIGNATURE, _PNG_BITS, _PNG_COLOR_TYPE = b"\x89PNG\r\n\x1a\n", 24, 25
 
 
-def has_garden_records(folder: str | os.PathLike) -> bool:
-    """Whether there is a file in `folder` that is called as these records are."""
+def has_model_garden_records(folder: str | os.PathLike) -> bool:
+    """Returns True if a file in `folder` is named like a file of such records."""
     folder = pathlib.Path(folder)
     return folder.is_dir() and any(_SHARD.fullmatch(path.name) for path in folder.iterdir())
 
 
-def open_garden(folder: str | os.PathLike, selection: Selection) -> Source:
+def open_model_garden(folder: str | os.PathLike, selection: Selection) -> Source:
     """Opens the records in a folder as they are.
 
-    They lie in files `<split>-<number>-of-<count>.tfrecord`, five digits each, and hold
-    `image/encoded`, `image/segmentation/class/encoded` and, if images are to have names,
+    The files are called `<split>-<number>-of-<count>.tfrecord`, with numbers of five digits. Their
+    records hold `image/encoded`, `image/segmentation/class/encoded` and, optionally,
     `image/filename`. Masks are 8-bit grey PNGs.
 
     Args:
-      folder: where the files are, with the classes beside them in `classes.txt`, `.csv` or `.json`.
-      selection: other keys, classes or splits.
+      folder: the folder of the files, with the list of classes beside them: `classes.txt`, `.csv`
+        or `.json`.
+      selection: keys, classes and splits that replace those of the records.
 
     Returns:
-      The data set, called after the folder. It reads every split in the order of its files and of
+      The data set, named after the folder. It reads every split in the order of its files and of
       the records in them.
 
     Raises:
-      UserError: a file is missing, damaged or holds something else, the classes are not given, or a
-        split is none.
+      UserError: a file is missing, damaged or holds other records, the classes are not listed, or
+        a split does not exist.
     """
     folder = pathlib.Path(folder)
     classes = selection.classes or _read_class_file(folder)
@@ -104,7 +104,7 @@ def open_garden(folder: str | os.PathLike, selection: Selection) -> Source:
     return Source(
         name=folder.resolve().name,
         class_names=classes.names,
-        class_colors=classes.colors or tuple(default_colors(len(classes.names))),
+        class_colors=classes.display_colors,
         split_sizes={
             split: sum(end - start for _, start, end in part) for split, part in parts.items()
         },
@@ -113,10 +113,10 @@ def open_garden(folder: str | os.PathLike, selection: Selection) -> Source:
 
 
 def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """The files of all splits, in the order of their numbers.
+    """Returns the files of every split, in the order of their numbers.
 
     Raises:
-      UserError: files of a split are missing, or say different counts.
+      UserError: files of a split are missing, or their names give different counts.
     """
     found = collections.defaultdict(dict)
     for path in sorted(folder.iterdir()):
@@ -127,10 +127,10 @@ def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     for split, files in found.items():
         counts = sorted({count for count, _ in files})
         if len(counts) > 1:
-            listed = " and ".join(map(str, counts))
+            listed = " and ".join(f"*-of-{count:05d}" for count in counts)
             raise UserError(
-                f"{folder}: split {split!r} in {listed} files; expected one of them, remove the "
-                "others"
+                f"{folder}: split {split!r} has files {listed}; expected one of these sets, remove "
+                "the others"
             )
         names = (f"{split}-{number:05d}-of-{counts[0]:05d}.tfrecord" for number in range(counts[0]))
         missing = [name for name in names if not (folder / name).exists()]
@@ -145,22 +145,22 @@ def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
 
 
 def count_records(path: pathlib.Path) -> int:
-    """The number of records in a TFRecord file, from their lengths alone.
+    """Counts the records of a TFRecord file from their lengths alone.
 
     Raises:
-      UserError: the lengths do not add up to the file's.
+      UserError: the lengths of the records do not add up to the length of the file.
     """
     end = path.stat().st_size
     count = position = 0
-    with path.open("rb", buffering=0) as file:  # a buffer would be filled anew after every seek
+    with path.open("rb", buffering=0) as file:  # a buffer would be refilled after every seek
         while position < end:
             file.seek(position)
             length = int.from_bytes(file.read(_HEADER)[:_LENGTH], "little")
             position += _HEADER + length + _FOOTER
             if position > end:
                 raise UserError(
-                    f"{path}: damaged, its record {count} ends after the file does; copy or write "
-                    "it again"
+                    f"{path}: damaged, record {count} extends past the end of the file; copy or "
+                    "write it again"
                 )
             count += 1
     return count
@@ -168,7 +168,7 @@ def count_records(path: pathlib.Path) -> int:
 
 def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
     total = sum(len(files) for files in shards.values())
-    # The bar shows only where counting takes longer than a second.
+    # The bar shows only if counting takes longer than a second.
     with tqdm(total=total, desc="count", unit="file", delay=1, leave=False, disable=None) as bar:
         sizes = dict.fromkeys(shards, 0)
         for split, files in shards.items():
@@ -179,7 +179,7 @@ def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
 
 
 def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: str) -> None:
-    """Raises a UserError unless the first record of these files is one of a labelled image."""
+    """Raises a UserError unless the first record of these files holds a labelled image."""
     file = next(file for file in files if file.stat().st_size)
     try:
         record = next(tf.data.TFRecordDataset(str(file)).take(1).as_numpy_iterator())
@@ -198,8 +198,8 @@ def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: st
         or label[_PNG_COLOR_TYPE : _PNG_COLOR_TYPE + 1] != b"\x00"
     ):
         raise UserError(
-            f"{file}: the first mask is no 8-bit grey PNG; expected one whose values are the class "
-            "indices, without a palette"
+            f"{file}: the first mask is not an 8-bit grey PNG; expected one whose values are the "
+            "class indices, without a palette"
         )
 
 
@@ -207,8 +207,8 @@ def _read_class_file(folder: pathlib.Path) -> ClassTable:
     found = [folder / name for name in CLASS_FILES if (folder / name).exists()]
     if not found:
         raise UserError(
-            f"{folder}: the records do not name their classes; write {folder / 'classes.txt'}, one "
-            "class a line in the order of the labels"
+            f"{folder}: the records do not name their classes; write {folder / 'classes.txt'}, "
+            "with one class per line in the order of the labels"
         )
     if len(found) > 1:
         raise UserError(f"{' and '.join(map(str, found))}: expected one of them, remove the others")
@@ -218,7 +218,7 @@ def _read_class_file(folder: pathlib.Path) -> ClassTable:
 def _find_parts(
     spec: str, sizes: Mapping[str, int], folder: pathlib.Path
 ) -> list[tuple[str, int, int]]:
-    """The (split, first record, record after the last) of what a split is put together from."""
+    """Returns the parts of a split, as (original split, first record, record after the last)."""
     tfds = import_tfds(f"splits of {folder}")
     infos = {
         split: tfds.core.SplitInfo(name=split, shard_lengths=[size], num_bytes=0)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from rnnseg.data import open_source
 from rnnseg.data.classes import table_from_rows
-from rnnseg.data.garden import count_records, open_garden
+from rnnseg.data.model_garden import count_records, open_model_garden
 from rnnseg.data.pipeline import decode
 from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
@@ -35,7 +35,7 @@ def write(path, records):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five images of train in two files, two of val without names; three classes."""
+    """Two files with five images of train, one with two images of val without names; 3 classes."""
     records = [
         record(*image, **{"image/filename": f"street.{index}.jpg".encode()})
         for index, image in enumerate(IMAGES[:5])
@@ -55,7 +55,7 @@ def test_records_as_they_are(folder):
     source = open_source(str(folder))
     assert source.name == folder.name
     assert source.class_names == ("left", "right", "top")
-    assert source.class_colors == tuple(default_colors(3))
+    assert source.class_colors == default_colors(3)
     assert source.split_sizes == {"train": 5, "val": 2}
     train, val = read(source, "train"), read(source, "val")
     assert [each["name"] for each in train] == [b"street.%d" % index for index in range(5)]
@@ -81,37 +81,37 @@ def test_colours_and_values_of_the_classes(folder):
         assert (decoded_label.numpy()[~known] == 255).all()
 
 
-def test_other_keys(folder):
-    """The masks as images; the images cannot be masks."""
+def test_keys_of_a_selection(folder):
+    """The masks can be read as images, but the images cannot be read as masks."""
     classes = table_from_rows([{"name": "a"}, {"name": "b"}], "here")
-    source = open_garden(folder, Selection(image=LABEL, classes=classes))
+    source = open_model_garden(folder, Selection(image=LABEL, classes=classes))
     assert source.class_names == ("a", "b")
     assert [each["image"] for each in read(source, "val")] == [encode(m) for _, m in IMAGES[5:]]
     with pytest.raises(UserError, match="8-bit grey PNG"):
-        open_garden(folder, Selection(label=IMAGE))
+        open_model_garden(folder, Selection(label=IMAGE))
 
 
 def test_parts_of_splits(folder):
     selection = Selection(splits={"a": "train[3:]+val", "b": "train[:60%]"})
-    source = open_garden(folder, selection)
+    source = open_model_garden(folder, selection)
     assert source.split_sizes == {"a": 4, "b": 3}
     assert [each["image"] for each in read(source, "a")] == [encode(i) for i, _ in IMAGES[3:]]
     assert [each["image"] for each in read(source, "b")] == [encode(i) for i, _ in IMAGES[:3]]
 
 
 @pytest.mark.parametrize("spec", ["test", "train[a:]", "train[:99]"])
-def test_a_split_that_is_none(folder, spec):
+def test_a_split_that_does_not_exist(folder, spec):
     with pytest.raises(UserError, match=r"no split .*expected parts of train, val"):
-        open_garden(folder, Selection(splits={"train": spec}))
+        open_model_garden(folder, Selection(splits={"train": spec}))
 
 
-def test_no_or_several_lists_of_classes(folder):
+def test_a_missing_list_of_classes_and_a_second_one(folder):
     (folder / "classes.csv").write_text("name\nleft\nright\n")
     with pytest.raises(UserError, match=r"classes\.csv and .*classes\.txt: expected one"):
         open_source(str(folder))
     for name in ("classes.csv", "classes.txt"):
         (folder / name).unlink()
-    with pytest.raises(UserError, match=r"write .*classes\.txt, one class a line"):
+    with pytest.raises(UserError, match=r"write .*classes\.txt, with one class per line"):
         open_source(str(folder))
 
 
@@ -121,9 +121,9 @@ def test_a_missing_file_is_named(folder):
         open_source(str(folder))
 
 
-def test_files_of_two_writings(folder):
+def test_files_of_two_sets_are_refused(folder):
     write(folder / "train-00000-of-00001.tfrecord", [])
-    with pytest.raises(UserError, match="'train' in 1 and 2 files"):
+    with pytest.raises(UserError, match=r"'train' has files \*-of-00001 and \*-of-00002"):
         open_source(str(folder))
 
 
@@ -131,7 +131,7 @@ def test_files_of_two_writings(folder):
 def test_a_truncated_file_is_named(folder, kept):
     path = folder / "train-00001-of-00002.tfrecord"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(UserError, match="damaged, its record") as error:
+    with pytest.raises(UserError, match="damaged, record") as error:
         open_source(str(folder))
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
@@ -147,7 +147,7 @@ def test_a_changed_byte_at_the_start_is_found(folder, position):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_counting(tmp_path):
+def test_count_records(tmp_path):
     write(tmp_path / "empty", [])
     assert count_records(tmp_path / "empty") == 0
     write(tmp_path / "some", [b"", b"x" * 100_000, b"y"])
@@ -162,7 +162,7 @@ def test_an_empty_split_can_be_opened(folder):
         source.require_split("test")
 
 
-def test_records_of_something_else(folder):
+def test_records_without_a_labelled_image(folder):
     values = {"image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[3]))}
     example = tf.train.Example(features=tf.train.Features(feature=values)).SerializeToString()
     write(folder / "val-00000-of-00001.tfrecord", [example])

@@ -2,6 +2,7 @@ import io
 import os
 import pathlib
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -13,9 +14,9 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
-from data_prep.to_garden import main, write_garden
+from data_prep.to_model_garden import main, write_model_garden
 from rnnseg.data import Source, open_source
-from rnnseg.data.garden import open_garden
+from rnnseg.data.model_garden import open_model_garden
 from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
 from tests.support.sources import encode, halves, make_source, tiny_source
@@ -65,7 +66,7 @@ def run(*arguments):
 
 def test_what_is_read_back_is_what_was_written(tmp_path):
     source = photos({"train": halves(5), "val": halves(3, 43, 51)})
-    assert write_garden(source, "photos", tmp_path / "out", shards=2)
+    assert write_model_garden(source, "photos", tmp_path / "out", shards=2)
     assert files(tmp_path / "out") == [
         "classes.csv",
         "to_garden.json",
@@ -84,7 +85,7 @@ def test_what_is_read_back_is_what_was_written(tmp_path):
 
 def test_keys_of_the_records(tmp_path):
     source = photos({"train": halves(2, 40, 48)})
-    write_garden(source, "photos", tmp_path / "out", shards=1)
+    write_model_garden(source, "photos", tmp_path / "out", shards=1)
     records = tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001.tfrecord"))
     found = [tf.train.Example.FromString(record.numpy()).features.feature for record in records]
     for values, element, kind in zip(found, read(source, "train"), (b"jpeg", b"png"), strict=True):
@@ -103,7 +104,7 @@ def test_keys_of_the_records(tmp_path):
 @pytest.mark.parametrize(("images", "shards", "sizes"), [(7, 3, [3, 2, 2]), (2, 5, [1, 1])])
 def test_a_number_of_files(tmp_path, images, shards, sizes):
     source = make_source({"train": halves(images)})
-    write_garden(source, "tiny", tmp_path / "out", shards=shards)
+    write_model_garden(source, "tiny", tmp_path / "out", shards=shards)
     written = sorted((tmp_path / "out").glob("train-*"))
     assert [path.name for path in written] == [
         f"train-{number:05d}-of-{len(sizes):05d}.tfrecord" for number in range(len(sizes))
@@ -116,7 +117,7 @@ def test_a_number_of_files(tmp_path, images, shards, sizes):
 def test_a_size_of_files(tmp_path):
     source = make_source({"train": halves(10)})
     sizes = [len(each["image"]) + len(each["label"]) for each in read(source, "train")]
-    write_garden(source, "tiny", tmp_path / "out", shard_bytes=3 * max(sizes))
+    write_model_garden(source, "tiny", tmp_path / "out", shard_bytes=3 * max(sizes))
     written = sorted((tmp_path / "out").glob("train-*"))
     assert 3 <= len(written) <= 6
     assert all(path.stat().st_size < 3.2 * max(sizes) for path in written)
@@ -124,7 +125,7 @@ def test_a_size_of_files(tmp_path):
 
 
 def test_the_command_and_the_same_again(tmp_path):
-    write_garden(tiny_source(), "tiny", tmp_path / "first", shards=1)
+    write_model_garden(tiny_source(), "tiny", tmp_path / "first", shards=1)
     arguments = "--data", tmp_path / "first", "--out", tmp_path / "second"
     result = run(*arguments)
     assert result.exit_code == 0, result.output
@@ -143,15 +144,15 @@ def test_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years")
     with pytest.raises(UserError, match="something else is there already; choose another --out"):
-        write_garden(tiny_source(), "tiny", tmp_path / "out", shards=1)
+        write_model_garden(tiny_source(), "tiny", tmp_path / "out", shards=1)
     assert files(tmp_path / "out") == ["thesis.tex"]
     with pytest.raises(UserError, match="something else is there already"):
-        write_garden(tiny_source(), "tiny", tmp_path / "out" / "thesis.tex", shards=1)
+        write_model_garden(tiny_source(), "tiny", tmp_path / "out" / "thesis.tex", shards=1)
 
 
 def test_an_empty_folder_is_taken(tmp_path):
     (tmp_path / "out").mkdir()
-    assert write_garden(tiny_source(), "tiny", tmp_path / "out", shards=1)
+    assert write_model_garden(tiny_source(), "tiny", tmp_path / "out", shards=1)
 
 
 def test_both_ways_to_cut(tmp_path):
@@ -181,30 +182,29 @@ def broken(position, **values):
 )
 def test_nothing_is_left_of_a_failed_writing(tmp_path, values, message):
     with pytest.raises(UserError, match=message) as error:
-        write_garden(broken(2, **values), "tiny", tmp_path / "out", shards=1)
+        write_model_garden(broken(2, **values), "tiny", tmp_path / "out", shards=1)
     assert "tiny, split 'train'" in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_record_is_no_fault_of_the_disk(tmp_path):
-    write_garden(tiny_source(), "tiny", tmp_path / "first", shards=1)
+    write_model_garden(tiny_source(), "tiny", tmp_path / "first", shards=1)
     path = tmp_path / "first" / "val-00000-of-00001.tfrecord"
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
     with pytest.raises(UserError, match="first, split 'val': cannot be read .*corrupted record"):
-        write_garden(open_source(str(tmp_path / "first")), "tiny", tmp_path / "out", shards=1)
+        write_model_garden(open_source(str(tmp_path / "first")), "tiny", tmp_path / "out", shards=1)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_a_full_disk(tmp_path):
     code = (
-        "import resource, signal, sys; from data_prep.to_garden import main\n"
+        "import resource, signal, sys; from data_prep.to_model_garden import main\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); main()"
     )
-    write_garden(make_source({"train": halves(60)}), "tiny", tmp_path / "first", shards=1)
+    write_model_garden(make_source({"train": halves(60)}), "tiny", tmp_path / "first", shards=1)
     arguments = ["--data", tmp_path / "first", "--out", tmp_path / "out"]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -218,17 +218,16 @@ def test_a_full_disk(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
-@pytest.mark.slow
 def test_a_killed_command(tmp_path):
     """There is nothing that looks finished, and the same command does it all."""
-    write_garden(make_source({"train": halves(30)}), "tiny", tmp_path / "first", shards=1)
+    write_model_garden(make_source({"train": halves(30)}), "tiny", tmp_path / "first", shards=1)
     arguments = ["--data", str(tmp_path / "first"), "--out", str(tmp_path / "out"), "--shards", "3"]
     slowly = (
         "import time\n"
-        "from data_prep import to_garden\n"
-        "make = to_garden._make_record\n"
-        "to_garden._make_record = lambda *values: time.sleep(0.1) or make(*values)\n"
-        "to_garden.main()"
+        "from data_prep import to_model_garden\n"
+        "make = to_model_garden._make_record\n"
+        "to_model_garden._make_record = lambda *values: time.sleep(0.1) or make(*values)\n"
+        "to_model_garden.main()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", slowly, *arguments], cwd=CHECKOUT, stderr=subprocess.DEVNULL
@@ -245,7 +244,6 @@ def test_a_killed_command(tmp_path):
     assert open_source(str(tmp_path / "out")).split_sizes == {"train": 30}
 
 
-@pytest.mark.slow
 def test_model_gardens_own_reader(tmp_path):
     """Images and labels of its decoder and parser are those of the files, to the last bit."""
     segmentation_input = pytest.importorskip(
@@ -255,7 +253,7 @@ def test_model_gardens_own_reader(tmp_path):
     height, width = 40, 48
     images = halves(4, height, width)
     source = photos({"train": images})
-    write_garden(source, "photos", tmp_path / "out", shards=2)
+    write_model_garden(source, "photos", tmp_path / "out", shards=2)
     decoder = segmentation_input.Decoder()
     # Of the image's own size and one scale: nothing is resized or padded.
     parser = segmentation_input.Parser(output_size=[height, width])
@@ -299,8 +297,19 @@ def test_real_images(tmp_path, real_data):
         {"val": len(names)},
         lambda split: tf.data.Dataset.from_tensor_slices(columns),
     )
-    write_garden(source, "voc", tmp_path / "out", shards=3)
-    found = read(open_garden(tmp_path / "out", Selection()), "val")
+    write_model_garden(source, "voc", tmp_path / "out", shards=3)
+    found = read(open_model_garden(tmp_path / "out", Selection()), "val")
     assert [each["name"].decode() for each in found] == names
     for element, image, label in zip(found, columns["image"], columns["label"], strict=True):
         assert element["image"] == image and element["label"] == label
+
+
+def test_the_old_name_of_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["to_garden", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("data_prep.to_garden", run_name="__main__")
+    output = capsys.readouterr()
+    assert "--shard-size" in output.out
+    assert output.err == (
+        "warning: python -m data_prep.to_garden is now python -m data_prep.to_model_garden\n"
+    )

@@ -1,0 +1,244 @@
+"""Any data set as records of Model Garden: `python -m data_prep.to_model_garden --data …`."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from PIL import Image
+from tqdm import tqdm
+
+from rnnseg.cli.base import Command
+from rnnseg.data import Source, absolute_data, open_source
+from rnnseg.errors import UserError
+from rnnseg.files import atomic_folder
+
+from .run import PATH
+
+# What a folder was written from, by which the same command knows that it is done.
+_ORIGIN_FILE = "to_garden.json"
+_CLASS_FILE = "classes.csv"
+_ELSEWHERE = "choose another --out, or remove it first"
+_FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
+# As a reader gets images, whatever the file has.
+_CHANNELS = 3
+_MEGABYTE = 1_000_000
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+    Example:
+      python -m data_prep.to_model_garden --data data/voc --out model_garden/voc
+    """,
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="What to write: all that rnnseg train takes as --data.",
+)
+@click.option("--out", required=True, type=PATH, metavar="DIR", help="A new folder for the files.")
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1),
+    metavar="MB",
+    help="Size of a file, in millions of bytes; default: 200.",
+)
+@click.option("--shards", type=click.IntRange(1), metavar="N", help="Or files a split, at most.")
+def main(data: str, out: pathlib.Path, shard_size: int | None, shards: int | None) -> None:
+    """Writes records as Model Garden and DeepLab read them.
+
+    Images and labels are those of the data, byte for byte. The classes are listed in classes.csv
+    beside the records, and rnnseg takes the folder as --data too.
+    """
+    if shard_size is not None and shards is not None:
+        raise UserError("--shard-size and --shards: expected one of them")
+    # For TensorFlow: errors come as exceptions anyway.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    source = open_source(data)
+    size = None if shards else (shard_size or 200) * _MEGABYTE
+    written = write_model_garden(source, absolute_data(data), out, size, shards)
+    click.echo(f"{'Wrote' if written else 'Already written, nothing to do:'} {out}")
+    for split, images in source.split_sizes.items():
+        click.echo(f"  {split}: {images} images")
+
+
+def write_model_garden(
+    source: Source,
+    data: str,
+    out: pathlib.Path,
+    shard_bytes: int | None = None,
+    shards: int | None = None,
+) -> bool:
+    """Writes all splits of a data set, unless that is done already.
+
+    `out` is there with all of its files or not at all: they are written into a folder beside it,
+    which is renamed at the end.
+
+    Args:
+      source: the data set.
+      data: what `open_source` takes for it.
+      out: the folder to write; it must be new or empty.
+      shard_bytes: when a file is full; None: go by `shards`.
+      shards: the number of files a split, less where there are fewer images; None: go by
+        `shard_bytes`.
+
+    Returns:
+      Whether it was written now.
+
+    Raises:
+      UserError: `out` holds something else or cannot be written, the data cannot be read, or an
+        image and its label do not fit.
+    """
+    origin = {
+        "data": data,
+        "class_names": list(source.class_names),
+        "class_colors": [list(color) for color in source.class_colors],
+        "images": dict(source.split_sizes),
+        "shard_bytes": shard_bytes,
+        "shards": shards,
+    }
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        _require_same(out, origin)
+        return False
+    if not any(source.split_sizes.values()):
+        raise UserError(f"{source.name}: no images, expected a split with some")
+    with _writing(out) as folder:
+        for split in source.split_sizes:
+            if source.split_sizes[split]:
+                _write_split(source, split, folder, shard_bytes, shards)
+        with (folder / _CLASS_FILE).open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["name", "r", "g", "b"])
+            rows.writerows(
+                [name, *color]
+                for name, color in zip(source.class_names, source.class_colors, strict=True)
+            )
+        (folder / _ORIGIN_FILE).write_text(json.dumps(origin, indent=1) + "\n")
+    return True
+
+
+def _require_same(out: pathlib.Path, origin: Mapping[str, Any]) -> None:
+    """Raises a UserError unless `out` is what this command would write."""
+    try:
+        found = json.loads((out / _ORIGIN_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out}: something else is there already; {_ELSEWHERE}") from error
+    different = [key for key, value in origin.items() if found.get(key) != value]
+    if different:
+        raise UserError(
+            f"{out}: records written with other {different[0].replace('_', ' ')} are there "
+            f"already; {_ELSEWHERE}"
+        )
+
+
+@contextlib.contextmanager
+def _writing(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """An `atomic_folder`, in which TensorFlow's errors are those of writing to `out`."""
+    import tensorflow as tf
+
+    try:
+        with atomic_folder(out) as folder:
+            yield folder
+    except tf.errors.OpError as error:
+        raise UserError(f"{out}: cannot be written ({error.message})") from error
+
+
+def _write_split(
+    source: Source,
+    split: str,
+    folder: pathlib.Path,
+    shard_bytes: int | None,
+    shards: int | None,
+) -> None:
+    import tensorflow as tf
+
+    images = source.split_sizes[split]
+    files, writer, written = [], None, 0
+    examples = _read_split(source, split)
+    bar = tqdm(examples, total=images, desc=f"write {split}", unit="image", disable=None)
+    with contextlib.ExitStack() as open_file:
+        for number, example in enumerate(bar):
+            record = _make_record(example, f"{source.name}, split {split!r}")
+            if shard_bytes is None:
+                full = number * min(shards, images) // images >= len(files)
+            else:
+                full = not files or written + len(record) > shard_bytes
+            if full:
+                open_file.close()
+                # The count in the names is known at the end.
+                files.append(folder / f"{split}-{len(files):05d}")
+                writer = open_file.enter_context(tf.io.TFRecordWriter(str(files[-1])))
+                written = 0
+            writer.write(record)
+            written += len(record)
+    for file in files:
+        file.rename(f"{file}-of-{len(files):05d}.tfrecord")
+
+
+def _read_split(source: Source, split: str) -> Iterator[Mapping[str, bytes]]:
+    import tensorflow as tf
+
+    examples = source.read(split).as_numpy_iterator()
+    try:
+        yield from examples
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"{source.name}, split {split!r}: cannot be read ({error.message})"
+        ) from error
+
+
+def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
+    """A serialized `tf.train.Example`.
+
+    Raises:
+      UserError: image or label is no usable JPEG or PNG file, or their sizes differ.
+    """
+    import tensorflow as tf
+
+    from rnnseg.data.model_garden import IMAGE_KEY, LABEL_KEY, NAME_KEY
+
+    name = example["name"].decode()
+    image_format, size = _read_header(example["image"], f"{where}, {name}")
+    label_format, label_size = _read_header(example["label"], f"{where}, label of {name}")
+    if size != label_size:
+        raise UserError(
+            f"{where}, {name}: image of {size[0]}x{size[1]} and label of "
+            f"{label_size[0]}x{label_size[1]} pixels; expected the same size"
+        )
+    texts = {
+        IMAGE_KEY: example["image"],
+        "image/format": image_format.encode(),
+        # With the ending that readers take off again, names with dots come back whole.
+        NAME_KEY: f"{name}.{'jpg' if image_format == 'jpeg' else image_format}".encode(),
+        LABEL_KEY: example["label"],
+        "image/segmentation/class/format": label_format.encode(),
+    }
+    numbers = {"image/width": size[0], "image/height": size[1], "image/channels": _CHANNELS}
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in texts.items()
+    } | {
+        key: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        for key, value in numbers.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _read_header(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
+    """The format, as the records name it, and the (width, height) of an image file."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _FORMATS[image.format], image.size
+    except (OSError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{where}: no usable JPEG or PNG file ({error})") from error
+
+
+if __name__ == "__main__":
+    main()
