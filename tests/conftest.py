@@ -3,6 +3,8 @@ import pathlib
 
 import pytest
 
+import rnnseg
+
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
@@ -12,3 +14,11 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real test data in {folder} (set RNNSEG_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def paper_model() -> rnnseg.RecurrentSegmenter:
+    """The model of the paper's Table 3, with random weights, for tests that only read it."""
+    return rnnseg.RecurrentSegmenter(
+        21, encoder="resnet101", encoder_weights=None, output_stride=16, hidden_channels=(512, 256)
+    )

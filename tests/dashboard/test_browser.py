@@ -21,8 +21,6 @@ from tests.dashboard.chromium import browser
 from tests.support.models import make_model
 from tests.support.sources import halves, make_source
 
-pytestmark = pytest.mark.slow
-
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 ITERATIONS = range(1, 7)
 ENTER, ARROW_LEFT, ARROW_RIGHT = "\ue007", "\ue012", "\ue014"  # as WebDriver writes keys

@@ -16,7 +16,6 @@ from tests.support.models import make_lively_model, make_model
 GUIDE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "export.md"
 SIZE = (41, 57)
 
-pytestmark = pytest.mark.slow  # a process of its own has to load TensorFlow
 
 # A name that stands for no module is how Python is told that one cannot be imported.
 _WITHOUT_RNNSEG = "import sys\nsys.modules['rnnseg'] = None\n"

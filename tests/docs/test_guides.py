@@ -363,7 +363,6 @@ def readme(inputs, tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_the_readme_does_what_it_says(readme):
     for path in (
         "data/mine",
@@ -378,7 +377,6 @@ def test_the_readme_does_what_it_says(readme):
         assert (readme / path).exists(), path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", RUN[1:])
 def test_guides_do_what_they_say(page, readme, inputs, tmp_path, monkeypatch):
     folder = tmp_path / "work"

@@ -60,7 +60,6 @@ def execute(notebook, folder, monkeypatch):
     ).execute()
 
 
-@pytest.mark.slow
 def test_it_goes_from_a_folder_of_images_to_a_curve(notebook, tmp_path, monkeypatch):
     notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
     execute(notebook, tmp_path, monkeypatch)
@@ -85,7 +84,6 @@ def test_it_goes_from_a_folder_of_images_to_a_curve(notebook, tmp_path, monkeypa
     assert not parity["missed"] and (tmp_path / "exported/mine/anytime_int8.tflite").is_file()
 
 
-@pytest.mark.slow
 def test_it_takes_photographs_of_any_sizes(notebook, tmp_path, monkeypatch):
     """As it says: put into the four folders, without the cell that draws images.
 

@@ -165,7 +165,6 @@ def site(tmp_path_factory):
     return site
 
 
-@pytest.mark.slow
 def test_site_has_all_pages_and_their_images(site):
     for name in ("index", "how_it_works", "experiments/index", "notebooks/first_curve"):
         assert (site / f"{name}.html").is_file()
@@ -187,7 +186,6 @@ def test_site_has_all_pages_and_their_images(site):
         assert f'id="{name}"' in reference
 
 
-@pytest.mark.slow
 def test_site_loads_nothing_from_elsewhere(site, hooks):
     pages = sorted(site.glob("**/*.html"))
     assert len(pages) > 20
@@ -206,7 +204,6 @@ def on_disk(site, tmp_path_factory):
         yield driver
 
 
-@pytest.mark.slow
 def test_colours_follow_the_system_and_can_be_chosen(on_disk):
     def prefer(scheme):
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -227,7 +224,6 @@ def test_colours_follow_the_system_and_can_be_chosen(on_disk):
     assert shown() == "default"
 
 
-@pytest.mark.slow
 def test_indices_are_below_the_line(on_disk):
     fonts = re.search(r"math \{\s*font-family:(.*?);", (DOCS / "site.css").read_text(), re.DOTALL)
     listed = shutil.which("fc-list") and subprocess.check_output(["fc-list"], text=True)
@@ -262,7 +258,6 @@ MISTAKES = {
 }
 
 
-@pytest.mark.slow
 def test_every_mistake_is_told_and_ends_the_build(tmp_path):
     for name in ("docs", "experiments", "rnnseg"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)

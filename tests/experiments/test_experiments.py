@@ -53,7 +53,6 @@ def test_curve_shape_prints_frequent_classes_and_increments(tmp_path, monkeypatc
     np.testing.assert_allclose(leads[2], (top[..., -1] - top[..., -2]).mean(), rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_pipeline_benchmark_prints_what_it_measured(tmp_path, monkeypatch):
     if not importlib.util.find_spec("official"):
         pytest.skip("needs tf-models-official")
@@ -150,7 +149,6 @@ def test_benchmark_reports_what_was_measured():
     assert lines[-1].endswith("100.0 ms naive, 100.0 ms as built, 100.0 ms bfloat16")
 
 
-@pytest.mark.slow
 def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch):
     source = tiny_source()
     for module in (data, loop):
@@ -202,7 +200,6 @@ def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch)
     assert (out / "comparison.png").is_file()
 
 
-@pytest.mark.slow
 def test_training_benchmark_measures_every_form():
     case = training_benchmark.Case("tiny", 6, (33, 49), 2, (4, 3), 5)
     times = training_benchmark.measure_times(case, 3, cells=2, repeats=1)

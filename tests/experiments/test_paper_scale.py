@@ -26,7 +26,6 @@ SMALL = TrainingConfig(
 FROZEN = dataclasses.replace(SMALL, train_encoder=False)
 
 
-@pytest.mark.slow
 def test_the_page_has_what_the_command_prints():
     result = CliRunner().invoke(paper_scale.main, [])
     assert result.exit_code == 0, result.output

@@ -14,7 +14,6 @@ from rnnseg.training import config, loop
 from tests.support.sources import tiny_source
 
 
-@pytest.mark.slow
 def test_a_choice_is_trained_once_with_every_seed(tmp_path, monkeypatch):
     source = tiny_source()
     for module in (data, loop):

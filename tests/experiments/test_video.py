@@ -12,7 +12,6 @@ from tests.support.models import make_model
 from tests.video import clips
 
 
-@pytest.mark.slow
 def test_measures_accuracy_cost_and_consistency(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "ITERATIONS", (2,))
     model = make_model(iterations=3)

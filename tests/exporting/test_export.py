@@ -24,8 +24,6 @@ from rnnseg.runtime.model_info import ModelInfo
 from tests.support.models import make_model
 from tests.support.sources import halves, tiny_source
 
-pytestmark = pytest.mark.slow
-
 SIZE = (41, 57)
 KINDS = ("float16", "dynamic", "int8")
 ALL = ("float32", *KINDS)

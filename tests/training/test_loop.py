@@ -216,7 +216,6 @@ def test_adamw_iteration_weights_and_frozen_encoder_train_too(source, tmp_path):
         dataclasses.replace(config, encoder_weights=None)
 
 
-@pytest.mark.slow
 def test_a_run_on_sampled_patches_goes_on_as_if_never_killed(source, tmp_path, monkeypatch, capsys):
     weights = tmp_path / "encoder.weights.h5"
     loop.build_model(CONFIG, source, 4).encoder.network.save_weights(weights)

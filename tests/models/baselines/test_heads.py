@@ -119,15 +119,18 @@ def test_head_trains_in_training_mode_alone():
     assert model.head.image_level.batch_norm is None
 
 
-def test_costs_stand_beside_the_paper_s():
+def test_costs_stand_beside_the_paper_s(paper_model):
     """Table 3, single-scale: PSPNet's 260 G at stride 8; DeepLabv3's head by hand."""
-    options = dict(encoder="resnet101", encoder_weights=None)
-    deep = costs.stage_costs(MODELS["deeplabv3"](21, **options), 513, 513)
+    network = paper_model.encoder.network
+    deep = costs.stage_costs(
+        MODELS["deeplabv3"](21, encoder=network, encoder_weights=None), 513, 513
+    )
     pixels = 33 * 33
     pyramid = 2048 * 256 + 3 * 9 * 2048 * 256 + 5 * 256 * 256 + 256 * 21
     assert deep.prepare == pixels * pyramid + 2048 * 256
     assert deep.refine == 0 and deep.total(1) == deep.encode + deep.prepare + deep.read
-    scene = costs.stage_costs(MODELS["pspnet"](21, output_stride=8, **options), 513, 513)
+    pspnet_model = MODELS["pspnet"](21, encoder="resnet101", encoder_weights=None, output_stride=8)
+    scene = costs.stage_costs(pspnet_model, 513, 513)
     assert scene.total(1) / 1e9 == pytest.approx(260, rel=0.01)
 
 
