@@ -119,7 +119,7 @@ def official_scores(files) -> dict:
       UserError: it is not installed.
     """
     try:
-        from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as scripts
+        from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as scripts  # noqa: N813
     except ImportError as error:
         raise UserError(
             f"the official scores need cityscapesscripts: pip install rnnseg[data] ({error})"

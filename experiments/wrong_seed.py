@@ -327,7 +327,7 @@ def save_plot(path, rows: Sequence[Row], starts: Sequence[str]) -> None:
             draw_quartiles(axes, numbers, values, label, color=colors[start], marker="o",
                            markersize=4)  # fmt: skip
         axes.set_ylim(-3, 103)
-        axes.set_xticks(range(0, rows[-1].iterations + 1))
+        axes.set_xticks(range(rows[-1].iterations + 1))
     label_axes(panels[0], "iterations (0: the seed)", "share of the object (%)",
                "Pixels of the wrong class")  # fmt: skip
     label_axes(panels[1], "iterations (0: the seed)", "IoU (%)", "The right class")

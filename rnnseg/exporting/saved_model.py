@@ -45,6 +45,6 @@ def write(functions: dict, folder: str | os.PathLike) -> None:
     try:
         archive.write_out(folder, verbose=False)
     except tf.errors.OpError as error:
-        # "{{node …}} /path/to/a/temporary/file; No space left on device [Op:SaveV2]"
+        # Such as "{{node …}} /path/to/a/temporary/file; No space left on device [Op:SaveV2]".
         reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
         raise OSError(errno.EIO, reason, str(folder)) from error

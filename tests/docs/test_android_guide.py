@@ -26,8 +26,6 @@ from tests.support.models import make_lively_model
 GUIDE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "android.md"
 SIZE = (41, 57)
 
-pytestmark = pytest.mark.slow  # a whole export takes more than five seconds
-
 
 class Tensor(NamedTuple):
     """The type and shape of one; `"name" @ tensor` stands for Kotlin's `"name" to tensor`."""
@@ -45,10 +43,10 @@ class Map(dict):
     def __add__(self, other):
         return Map(self | other)
 
-    def mapValues(self, function):
+    def mapValues(self, function):  # noqa: N802
         return Map({name: function(name, value) for name, value in self.items()})
 
-    def getValue(self, name):
+    def getValue(self, name):  # noqa: N802
         return self[name]
 
 
