@@ -38,10 +38,9 @@ def test_one_trace_serves_all_sizes(views):
     for image in images:
         for _ in unroller(image, (1, 2)):
             pass
-    assert unroller._prepare.experimental_get_tracing_count() == 1
-    # The second one is for sizes left open; refining is traced blank and from a canvas.
-    for function in (unroller._prepare, unroller._begin, unroller._go_on):
-        assert function.experimental_get_tracing_count() == 1
+    # Refining is traced twice: from the initial canvas, and from a canvas and a state.
+    expected = {"encode": 1, "prepare": 1, "refine": 2}
+    assert unroller._stages.trace_counts() == expected
 
 
 @pytest.mark.parametrize("views", VIEWS)
@@ -61,11 +60,13 @@ def test_many_numbers_of_iterations_go_in_parts(monkeypatch):
     image, numbers = halves(1)[0][0], (1, 2, 4, 5, 7)
     whole = list(unroller(image, numbers))
     monkeypatch.setattr(unrolling, "_AT_ONCE", 2)
-    prepare, prepared = unroller._prepare, []
-    monkeypatch.setattr(unroller, "_prepare", lambda view: prepared.append(view) or prepare(view))
+    encode, encoded = unroller._stages.encode, []
+    monkeypatch.setattr(
+        unroller._stages, "encode", lambda images: encoded.append(images) or encode(images)
+    )
     for expected, found in zip(whole, unroller(image, numbers), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert len(prepared) == 2 * 3
+    assert len(encoded) == 2 * 3
 
 
 def test_a_view_below_one_output_stride_is_refused():

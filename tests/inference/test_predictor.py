@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import rnnseg
-from rnnseg import Budget, UserError
+from rnnseg import Budget, Predictor, UserError
 from rnnseg.budgets import costs as budgets
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
 from rnnseg.models.registry import MODELS
@@ -63,17 +63,21 @@ def test_one_trace_serves_all_sizes_and_numbers():
     model = make_model()
     for height, width, batch, iterations in ((33, 41, 1, 2), (40, 30, 3, 5), (17, 64, 2, 1)):
         model.predict_classes(random_images(height, width, batch), Budget(iterations=iterations))
-        model.predict_classes(random_images(height, width, 1)[0].astype(np.float32))
-    assert model.predictor._maps(False, False).experimental_get_tracing_count() == 1
+        model.predict_classes(random_images(height, width, 1)[0])
+    assert model.compiled_stages.trace_counts() == {"class_maps": 1}
+    model.predict_classes(random_images().astype(np.float64))  # another type of input
+    assert model.compiled_stages.trace_counts() == {"class_maps": 2}
 
 
 @pytest.mark.parametrize("size", [(33, 41), (64, 30)])
 def test_multiply_adds_pay_for_the_most_that_fit(size):
     model = make_model(iterations=4)
+    predictor = Predictor(model)
     costs = budgets.stage_costs(model, *size)
     for gmacs in np.linspace(costs.total(1), costs.total(10), 29) / 1e9:
         fitting = [n for n in range(1, 5) if costs.total(n) / 1e9 <= gmacs]
-        assert model.predictor.iterations(Budget(gmacs=gmacs), *size) == max(fitting)
+        assert predictor.iterations(Budget(gmacs=gmacs), *size) == max(fitting)
+        assert Budget(gmacs=gmacs).iterations_for(model, *size) == max(fitting)
     image = random_images(*size)[0]
     three = Budget(gmacs=costs.total(3) / 1e9)
     np.testing.assert_array_equal(
@@ -84,9 +88,9 @@ def test_multiply_adds_pay_for_the_most_that_fit(size):
 
 
 def loaded(tmp_path, **changes):
-    """A saved and loaded model with a profile: 10 ms and 2 ms an iteration at 33x41."""
-    make_model(iterations=4).save(tmp_path / "model.keras")
-    model = rnnseg.load_model(tmp_path / "model.keras")
+    """A saved and loaded model with a profile: 10 ms and 2 ms per iteration at 33x41."""
+    model = make_model(iterations=4)
+    model.save(tmp_path / "model.keras")
     size = SizeProfile(33, 41, {}, {n: 10.0 + 2.0 * n for n in (1, 2, 4, 8)})
     options = dict(
         model=str(tmp_path / "model.keras"),
@@ -96,67 +100,88 @@ def loaded(tmp_path, **changes):
         sizes=(size,),
     )
     Profile(**(options | changes)).save()
-    return model
+    return Predictor.load(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize(
     "milliseconds, expected", [(12.0, 1), (13.9, 1), (14.0, 2), (17, 3), (1000, 4)]
 )
 def test_milliseconds_pay_for_the_most_that_fit(tmp_path, milliseconds, expected):
-    model = loaded(tmp_path)
+    predictor = loaded(tmp_path)
     budget = Budget(milliseconds=milliseconds)
-    assert model.predictor.iterations(budget, 33, 41) == expected
+    assert predictor.iterations(budget, 33, 41) == expected
     images = random_images()
-    found = model.predict_classes(images, budget)
-    np.testing.assert_array_equal(found, classes(model, images, expected))
+    np.testing.assert_array_equal(
+        predictor(images, budget), classes(predictor.model, images, expected)
+    )
+    given = Predictor(predictor.model, profile=predictor.profile)
+    assert given.iterations(budget, 33, 41) == expected
 
 
 @pytest.mark.parametrize(
     ("miou", "expected"), [((0.5, 0.6, 0.4), 2), ((0.5, 0.6, 0.7), 8), ((0.7, 0.6, 0.5), 1)]
 )
 def test_budgets_end_at_the_number_that_scored_best(tmp_path, miou, expected):
-    model = loaded(tmp_path)
+    predictor = loaded(tmp_path)
     points = zip((1, 2, 8), miou, (1.0, 1.1, 1.7), (12.0, 14.0, 26.0), strict=True)
     write_scores(tmp_path / "model.scores_val.json", points)
-    assert model.predictor.iterations(Budget(milliseconds=1000), 33, 41) == expected
-    assert model.predictor.iterations(Budget(gmacs=1000), 33, 41) == expected
-    assert model.predictor.iterations(Budget(milliseconds=12), 33, 41) == 1
-    assert model.predictor.iterations(Budget(iterations=20), 33, 41) == 20
+    given = Predictor(predictor.model, miou=dict(zip((1, 2, 8), miou, strict=True)))
+    assert given.iterations(Budget(gmacs=1000), 33, 41) == expected
+    assert predictor.iterations(Budget(milliseconds=1000), 33, 41) == expected
+    assert predictor.iterations(Budget(gmacs=1000), 33, 41) == expected
+    assert predictor.iterations(Budget(milliseconds=12), 33, 41) == 1
+    assert predictor.iterations(Budget(iterations=20), 33, 41) == 20
+    assert predictor.iterations(None, 33, 41) == 4
+
+
+def test_a_model_reads_no_files_beside_itself(tmp_path):
+    """The same call gives the same prediction before and after an evaluation."""
+    model, image = loaded(tmp_path).model, random_images()[0]
+    before = model.predict_classes(image, Budget(gmacs=1000))
+    np.testing.assert_array_equal(before, classes(model, image[None], 4)[0])
+    points = zip((1, 2, 8), (0.9, 0.6, 0.5), (1.0, 1.1, 1.7), (12.0, 14.0, 26.0), strict=True)
+    write_scores(tmp_path / "model.scores_val.json", points)
+    again = rnnseg.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict_classes(image, Budget(gmacs=1000)), before)
+    with pytest.raises(UserError, match="latency of the model .* rnnseg.Predictor.load"):
+        again.predict_classes(image, Budget(milliseconds=1000))
 
 
 def test_a_number_is_no_budget():
     with pytest.raises(UserError, match=r"budget=4: expected rnnseg.Budget\(gmacs=…\)"):
         make_model().predict_classes(random_images(), 4)
+    with pytest.raises(UserError, match=r"budget=4: expected rnnseg.Budget\(gmacs=…\)"):
+        Predictor(make_model())(random_images(), 4)
 
 
 def test_milliseconds_that_are_not_known(tmp_path):
     budget = Budget(milliseconds=50)
-    with pytest.raises(UserError, match="model that was just built .* rnnseg benchmark MODEL.ker"):
-        make_model().predict_classes(random_images(), budget)
-    model = loaded(tmp_path)
+    with pytest.raises(UserError, match="latency .* not known here: .* rnnseg benchmark MODEL.ker"):
+        Predictor(make_model())(random_images(), budget)
+    predictor = loaded(tmp_path)
     with pytest.raises(UserError, match="needs 12.0 ms at least"):
-        model.predict_classes(random_images(), Budget(milliseconds=11))
+        predictor(random_images(), Budget(milliseconds=11))
     with pytest.raises(UserError, match="34x41 is larger .*--size 33x41,34x41 --save"):
-        model.predict_classes(random_images(34), budget)
+        predictor(random_images(34), budget)
     elsewhere = dataclasses.replace(Machine.this(), cores=1000)
-    model = loaded(tmp_path, machine=elsewhere)
+    predictor = loaded(tmp_path, machine=elsewhere)
     with pytest.raises(UserError, match="1000 cores, but this is .*--size 33x41 --save"):
-        model.predict_classes(random_images(), budget)
-    model = loaded(tmp_path, parameters=7)
+        predictor(random_images(), budget)
+    predictor = loaded(tmp_path, parameters=7)
     with pytest.raises(UserError, match="of a model with 7 parameters, but .*--size 33x41 --save"):
-        model.predict_classes(random_images(), budget)
+        predictor(random_images(), budget)
     (tmp_path / "model.profile.json").unlink()
     with pytest.raises(UserError, match="model.profile.json: no such profile; .* --save"):
-        model.predict_classes(random_images(), budget)
-    # A mistake does not stick: measured in the meantime, the same model has its times.
-    profile = loaded(tmp_path).predictor.profile
-    assert model.predictor.profile == profile
+        predictor(random_images(), budget)
+    # A mistake does not stick: measured in the meantime, the same predictor finds the profile.
+    profile = loaded(tmp_path).profile
+    assert predictor.profile == profile
 
 
 def test_every_iteration():
     model = make_model()
     image = random_images()[0]
-    maps = list(model.predictor.every_iteration(image, 3))
+    maps = list(Predictor(model).every_iteration(image, 3))
     assert len(maps) == 3
     for number, found in enumerate(maps, start=1):
         np.testing.assert_array_equal(found, classes(model, image[None], number)[0])
@@ -169,7 +194,7 @@ def test_feed_forward_models_have_one_iteration(name):
     expected = np.argmax(model(image[None]), -1)[0]
     least = budgets.stage_costs(model, 33, 41).total(1) / 1e9
     for budget in (None, Budget(iterations=5), Budget(gmacs=least), Budget(gmacs=99)):
-        assert model.predictor.iterations(budget, 33, 41) == 1
+        assert Predictor(model).iterations(budget, 33, 41) == 1
         np.testing.assert_array_equal(model.predict_classes(image, budget), expected)
     with pytest.raises(UserError, match="needs .* G at least"):
         model.predict_classes(image, Budget(gmacs=0.99 * least))

@@ -57,7 +57,7 @@ def test_cell_is_one_step_of_keras_own_layer():
     kernel = cell.convolution.kernel.numpy()
     layer.set_weights([kernel[:, :, :3], kernel[:, :, 3:], cell.convolution.bias.numpy()])
     expected, _, expected_c = layer(x[:, None], initial_state=[tf.constant(h), tf.constant(c)])
-    output, state = cell(x, LSTMState(tf.constant(h), tf.constant(c)), cell.gates())
+    output, state = cell(x, LSTMState(tf.constant(h), tf.constant(c)), cell.gate_weights())
     np.testing.assert_allclose(output, expected, atol=1e-5)
     np.testing.assert_allclose(state.c, expected_c, atol=1e-5)
 
@@ -76,7 +76,7 @@ def test_prepared_is_unprepared():
         new = []
         output = tf.concat([features, canvas], -1)
         for cell, each in zip([whole, *stack.cells[1:]], state, strict=True):
-            output, each = cell(output, each, cell.gates())
+            output, each = cell(output, each, cell.gate_weights())
             new.append(each)
         canvas, state = canvas + output, new
     np.testing.assert_allclose(iterate(stack, features, 12)[-1], canvas, atol=1e-5)
@@ -156,10 +156,10 @@ def test_learned_start_begins_at_zero_and_is_trained():
     learned = ConvLSTMStack(4, (6, 5), learned_start=True)
     learned.build((None, None, None, 7))
     assert len(learned.trainable_weights) == len(stack.trainable_weights) + 7
-    canvas, state = learned.start(learned.prepare(features_like((2, 3, 3, 7))))
+    canvas, state = learned.initial_state(learned.prepare(features_like((2, 3, 3, 7))))
     assert canvas.shape == (2, 3, 3, 4) and not np.any(canvas)
-    learned.initial["c_1"].assign(np.arange(5.0))
-    _, state = learned.start(learned.prepare(features_like((2, 3, 3, 7))))
+    learned.initial_values["c_1"].assign(np.arange(5.0))
+    _, state = learned.initial_state(learned.prepare(features_like((2, 3, 3, 7))))
     np.testing.assert_array_equal(state[1].c[1, 2, 0], np.arange(5.0))
 
 

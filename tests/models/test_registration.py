@@ -1,45 +1,98 @@
+"""Saved models in a fresh process, by `rnnseg.load_model` and by Keras; modules' old names."""
+
 import subprocess
 import sys
+import textwrap
 
+import numpy as np
 import pytest
 
+from rnnseg._moved import _MOVED
 from tests.support.models import make_model
 
 
-@pytest.mark.parametrize("imports", ["import rnnseg; import keras", "import keras; import rnnseg"])
-def test_keras_knows_the_segmenter_whichever_is_imported_first(imports):
-    code = f"{imports}; print(keras.saving.get_registered_object('rnnseg>RecurrentSegmenter'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "<class 'rnnseg.models.recurrent.RecurrentSegmenter'>", (
-        done.stderr
-    )
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A folder with a model, an image, and the logits that the model gives."""
+    folder = tmp_path_factory.mktemp("saved")
+    model = make_model()
+    image = np.random.default_rng(0).integers(0, 256, (1, 33, 41, 3), np.uint8)
+    model.save(folder / "model.keras")
+    np.savez(folder / "known.npz", image=image, logits=model(image))
+    return folder
 
 
-@pytest.mark.parametrize("module", ["base", "loading"])
-def test_models_load_whichever_module_is_imported_first(module, tmp_path):
-    """Some of these import Keras while what registers with it cannot be had yet."""
-    make_model().save(tmp_path / "model.keras")
-    code = (
-        f"import rnnseg.{module}, rnnseg\n"
-        f"print(type(rnnseg.load_model({str(tmp_path / 'model.keras')!r})).__name__)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def run_python(code, folder, *options):
+    command = [sys.executable, *options, "-c", textwrap.dedent(code)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+CHECK = """
+import numpy as np
+known = np.load("known.npz")
+np.testing.assert_array_equal(model(known["image"]), known["logits"])
+print(type(model).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "imported", ["rnnseg", "keras", "rnnseg.training.loop", "rnnseg.evaluation.evaluator"]
+)
+def test_models_load_whichever_module_is_imported_first(imported, saved):
+    code = f'import {imported}, rnnseg\nmodel = rnnseg.load_model("model.keras")\n{CHECK}'
+    done = run_python(code, saved)
     assert done.stdout.strip() == "RecurrentSegmenter", done.stderr
 
 
-def test_keras_keeps_its_own_loader():
-    code = "import rnnseg, keras; print(type(keras.__loader__).__name__, keras.__spec__.loader)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.startswith("SourceFileLoader"), done.stderr
-    assert "_AfterKeras" not in done.stdout
+@pytest.mark.parametrize(
+    "imports", ["import rnnseg.registration, keras", "import keras, rnnseg.registration"]
+)
+def test_keras_loads_models_after_the_documented_import(imports, saved):
+    code = f'{imports}\nmodel = keras.saving.load_model("model.keras")\n{CHECK}'
+    done = run_python(code, saved)
+    assert done.stdout.strip() == "RecurrentSegmenter", done.stderr
 
 
-def test_looking_for_keras_changes_nothing():
-    """TensorFlow, like many others, looks whether Keras is there before it is imported."""
-    code = (
-        "import rnnseg, importlib.util; assert importlib.util.find_spec('keras')\n"
-        "import tensorflow, keras\n"
-        "print(keras.saving.get_registered_object('rnnseg>SegmentationLoss'))"
+def test_every_class_is_registered(saved):
+    """All that a saved file may name."""
+    names = ["RecurrentSegmenter", "SampledSegmenter", "DeepLabV3", "PSPNet", "SegmentationLoss"]
+    code = f"""
+    import rnnseg.registration, keras
+    for name in {names}:
+        assert keras.saving.get_registered_object(f"rnnseg>{{name}}").__name__ == name, name
+    """
+    done = run_python(code, saved)
+    assert done.returncode == 0, done.stderr
+
+
+def test_old_names_of_modules_work_and_say_where_the_module_is(tmp_path):
+    code = f"""
+    import importlib, sys, warnings
+    for old, new in {_MOVED}.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            module = importlib.import_module(f"rnnseg.{{old}}")
+        messages = [str(each.message) for each in caught if each.category is DeprecationWarning]
+        assert f"rnnseg.{{old}} is now rnnseg.{{new}}" in messages, (old, messages)
+        assert module is importlib.import_module(f"rnnseg.{{new}}"), old
+        assert module.__name__ == module.__spec__.name == f"rnnseg.{{new}}", old
+    print("done")
+    """
+    done = run_python(code, tmp_path)
+    assert done.stdout.strip() == "done", done.stderr
+
+
+@pytest.mark.parametrize("form", ["import rnnseg.base", "from rnnseg import base"])
+def test_the_warning_points_to_the_line_that_imports(form, tmp_path):
+    """So that Python shows it where a user's own script does so."""
+    (tmp_path / "script.py").write_text(f"\n{form}\n")
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, cwd=tmp_path
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "<class 'rnnseg.training.losses.SegmentationLoss'>", done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "script.py:2: DeprecationWarning: rnnseg.base is now rnnseg.models.base" in done.stderr
+
+
+def test_unknown_modules_stay_unknown(tmp_path):
+    done = run_python("import rnnseg.nothing_of_this_name", tmp_path)
+    assert "No module named 'rnnseg.nothing_of_this_name'" in done.stderr

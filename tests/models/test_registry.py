@@ -87,16 +87,16 @@ def test_another_stride_keeps_weights_and_classes(kind):
 
 
 def test_strides_that_cannot_be_had():
-    with pytest.raises(UserError, match="cannot be drawn together"):
+    with pytest.raises(UserError, match="cannot be moved so close together"):
         make("recurrent", output_stride=16, kernel_size=3).at_output_stride(32)
     with pytest.raises(UserError, match="small_cnn is another network"):
         make_model(output_stride=8).at_output_stride(16)
     images = keras.Input((None, None, 3))
     own = keras.Model(images, keras.layers.Conv2D(5, 16, strides=16, padding="same")(images))
-    model = MODELS["recurrent"](4, own, None, 16)
+    model = MODELS["recurrent"](4, encoder=own, encoder_weights=None)
     with pytest.raises(UserError, match="the encoder is a model of its own"):
         model.at_output_stride(8)
-    with pytest.raises(UserError, match="output stride 4: expected one of"):
+    with pytest.raises(UserError, match="output_stride=4: expected one of"):
         make("recurrent").at_output_stride(4)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import rnnseg
 
 
-def make_model(**options) -> rnnseg.RecurrentSegmenter:
-    """A segmenter with random weights, the same at every call."""
+def make_model(kind=None, **options) -> rnnseg.RecurrentSegmenter:
+    """Makes a model with random weights, the same at every call; `kind` is its class."""
     keras.utils.set_random_seed(5)
     options = {
         "num_classes": 4,
@@ -15,8 +15,11 @@ def make_model(**options) -> rnnseg.RecurrentSegmenter:
         "encoder_weights": None,
         "output_stride": 8,
         "hidden_channels": (6, 5),
+        # A network with random weights needs all of it trained.
+        "freeze_batch_norm": False,
+        "l2": 0.0,
     } | options
-    return rnnseg.RecurrentSegmenter(**options)
+    return (kind or rnnseg.RecurrentSegmenter)(**options)
 
 
 def make_lively_model(**options) -> rnnseg.RecurrentSegmenter:

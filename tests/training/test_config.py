@@ -1,9 +1,11 @@
 import dataclasses
+import json
 import pathlib
 
 import pytest
 
 from rnnseg import UserError
+from rnnseg.models.options import PSPNetOptions, RecurrentOptions
 from rnnseg.training import recipes
 from rnnseg.training.config import TrainingConfig, load_recipe
 
@@ -65,3 +67,30 @@ def test_a_recipe_file_of_one_s_own(tmp_path):
         load_recipe(str(path))
     with pytest.raises(UserError, match="recipe 'nothing': no such file"):
         load_recipe("nothing")
+
+
+def test_the_options_of_a_model_go_to_its_constructor():
+    recurrent = TrainingConfig(data="x", hidden_channels=(3,), l2=0.5).model_options
+    assert recurrent["hidden_channels"] == (3,) and recurrent["l2"] == 0.5
+    assert RecurrentOptions(**recurrent) == RecurrentOptions(hidden_channels=(3,), l2=0.5)
+    feed_forward = TrainingConfig(data="x", model="pspnet", hidden_channels=(3,), l2=0.5)
+    assert PSPNetOptions(**feed_forward.model_options) == PSPNetOptions(l2=0.5)
+
+
+def test_json_gives_the_config_back():
+    config = TrainingConfig(data="x", crop=(64, 48), iteration_weights=(0.0, 1.0), iterations=2)
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert TrainingConfig.from_json(values) == config
+
+
+def test_names_of_the_last_release_work_and_warn(tmp_path):
+    values = {"data": "x", "train_encoder": False}
+    present = TrainingConfig(**values, sampled_patches=9)
+    for make in (TrainingConfig.from_json, lambda values: TrainingConfig(**values)):
+        with pytest.warns(DeprecationWarning, match="^sampled_cells is now called sampled_patches"):
+            assert make(values | {"sampled_cells": 9}) == present
+    path = tmp_path / "mine.py"
+    path.write_text("RECIPE = dict(sampled_cells=9, train_encoder=False)")
+    with pytest.warns(DeprecationWarning, match="mine.py: sampled_cells is now called"):
+        recipe = load_recipe(str(path))
+    assert TrainingConfig(data="x", **recipe) == present

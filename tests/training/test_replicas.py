@@ -67,7 +67,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     code = (
         "import pathlib\n"
-        "from tests.test_replicas import train_in_both_ways\n"
+        "from tests.training.test_replicas import train_in_both_ways\n"
         f"train_in_both_ways(pathlib.Path({str(folder)!r}))"
     )
     root = pathlib.Path(__file__).parents[2]
@@ -97,18 +97,16 @@ def assert_same(run, other):
             assert float(left[key]) == pytest.approx(float(right[key]), abs=1e-5)
 
 
-@pytest.mark.slow
 def test_two_devices_learn_what_one_does_even_if_killed_and_resumed(runs):
     """Each sees half of the images, and pixels that count are not spread evenly over them."""
     folder, printed = runs
     assert_same(folder / "one", folder / "two")
     assert re.findall(r"^replicas: (\d+)", printed, re.MULTILINE) == ["1", "1", "2", "2", "2"]
     for first in (1, 2):
-        loop = f"epoch {first} to 2, 3 steps of 4 images each, 2 of them on each of 2 GPUs, "
-        assert printed.count(loop) == 1
+        line = f"epoch {first} to 2, 3 steps of 4 images each, 2 of them on each of 2 GPUs, "
+        assert printed.count(line) == 1
 
 
-@pytest.mark.slow
 def test_two_devices_learn_from_sampled_patches_what_one_does(runs):
     folder, _ = runs
     assert_same(folder / "one_sampled", folder / "two_sampled")

@@ -4,10 +4,19 @@ import pytest
 import tensorflow as tf
 
 import rnnseg
-from rnnseg.training.sampling import SampledImages, sample_cells, sampled_batches
+from rnnseg.training.sampling import (
+    SampledImages,
+    SampledSegmenter,
+    sample_patches,
+    sampled_batches,
+)
 from tests.support.models import make_model
 
 STRIDE = 8
+
+
+def make_sampled(**options):
+    return make_model(SampledSegmenter, **options)
 
 
 def make_batch(height=33, width=41, batch=2, seed=0):
@@ -19,8 +28,8 @@ def make_batch(height=33, width=41, batch=2, seed=0):
     return images, labels
 
 
-def blocks(examples, cells):
-    """The pixels of each cell, `(batch, cells * STRIDE, STRIDE, ...)`; 255 beyond the image."""
+def blocks(examples, patches):
+    """The pixels of each patch, `(batch, patches * STRIDE, STRIDE, ...)`; 255 beyond the image."""
     around = [(0, 0), (0, STRIDE), (0, STRIDE)] + [(0, 0)] * (examples.ndim - 3)
     padded = np.pad(examples, around, constant_values=255)
     return np.stack(
@@ -31,44 +40,45 @@ def blocks(examples, cells):
                     for i, j in chosen
                 ]
             )
-            for example, chosen in zip(padded, np.array(cells), strict=True)
+            for example, chosen in zip(padded, np.array(patches), strict=True)
         ]
     )
 
 
 # The grid ends on the last row and column, beyond the last row, and after the last column.
 @pytest.mark.parametrize("height, width, rows, columns", [(33, 41, 4, 5), (34, 40, 5, 5)])
-def test_cells_have_their_own_labels(height, width, rows, columns):
+def test_patches_have_their_own_labels(height, width, rows, columns):
     _, labels = make_batch(height, width)
-    cells, chosen = sample_cells(labels, 1000, STRIDE, (1, 2))
+    patches, chosen = sample_patches(labels, 1000, STRIDE, (1, 2))
     every = {(row, column) for row in range(rows) for column in range(columns)}
-    for example in cells.numpy():
-        assert {tuple(cell) for cell in example} == every and len(example) == rows * columns
-    np.testing.assert_array_equal(chosen, blocks(labels, cells))
+    for example in patches.numpy():
+        assert {tuple(patch) for patch in example} == every and len(example) == rows * columns
+    np.testing.assert_array_equal(chosen, blocks(labels, patches))
 
 
-def test_cells_with_a_label_come_first():
+def test_patches_with_a_label_come_first():
     _, labels = make_batch()
     for seed in range(5):
-        cells, chosen = sample_cells(labels, 11, STRIDE, (seed, 0))
-        # The lower half, and the cell with the one pixel in the upper half.
-        assert all(row >= 2 or (row, column) == (0, 0) for row, column in cells.numpy()[0])
+        patches, chosen = sample_patches(labels, 11, STRIDE, (seed, 0))
+        # The lower half, and the patch with the one pixel in the upper half.
+        assert all(row >= 2 or (row, column) == (0, 0) for row, column in patches.numpy()[0])
         assert np.all(np.any(chosen.numpy().reshape(2, 11, -1) != 255, axis=-1))
     np.testing.assert_array_equal(
-        np.sort(cells.numpy()[1] @ [100, 1]), [0, *(100 * i + j for i in (2, 3) for j in range(5))]
+        np.sort(patches.numpy()[1] @ [100, 1]),
+        [0, *(100 * i + j for i in (2, 3) for j in range(5))],
     )
 
 
 def test_the_choice_is_uniform_and_follows_the_seed():
     labels = np.zeros((1, 33, 41), np.uint8)
-    chosen = [tuple(map(tuple, sample_cells(labels, 5, STRIDE, (n, 0))[0][0].numpy())) for n in
+    chosen = [tuple(map(tuple, sample_patches(labels, 5, STRIDE, (n, 0))[0][0].numpy())) for n in
               range(400)]  # fmt: skip
     assert len(set(chosen)) > 390
-    again = sample_cells(labels, 5, STRIDE, (7, 0))[0][0].numpy()
+    again = sample_patches(labels, 5, STRIDE, (7, 0))[0][0].numpy()
     assert chosen[7] == tuple(map(tuple, again))
     counts = np.zeros((4, 5))
-    for cell in np.reshape(chosen, (-1, 2)):
-        counts[tuple(cell)] += 1
+    for patch in np.reshape(chosen, (-1, 2)):
+        counts[tuple(patch)] += 1
     # 100 expected; the standard deviation is 8.7.
     assert counts.min() > 65 and counts.max() < 135
 
@@ -77,18 +87,18 @@ def test_the_choice_is_uniform_and_follows_the_seed():
     "options",
     [{}, {"context_channels": 3}, {"iterations": 3, "iteration_weights": (1, 0, 2)}],
 )
-def test_logits_of_cells_are_the_image_s(options):
-    model = make_model(train_encoder=False, recompute=True, **options)
+def test_logits_of_patches_are_the_image_s(options):
+    model = make_sampled(train_encoder=False, recompute=True, **options)
     images, labels = make_batch(batch=3)
-    cells, _ = sample_cells(labels, 6, STRIDE, (0, 0))
+    patches, _ = sample_patches(labels, 6, STRIDE, (0, 0))
     whole = model(images, training=True)
-    sampled = model(SampledImages(images, cells), training=True)
+    sampled = model(SampledImages(images, patches), training=True)
     if not isinstance(whole, tuple):
         whole, sampled = [whole], [sampled]
     assert len(whole) == len(sampled) == sum(map(bool, options.get("iteration_weights", [1])))
     for ours, expected in zip(sampled, whole, strict=True):
         assert ours.shape == (3, 6 * STRIDE, STRIDE, 4)
-        np.testing.assert_allclose(ours, blocks(expected.numpy(), cells), atol=1e-5)
+        np.testing.assert_allclose(ours, blocks(expected.numpy(), patches), atol=1e-5)
 
 
 def cross_entropy(logits, labels):
@@ -103,35 +113,35 @@ def cross_entropy(logits, labels):
 @pytest.mark.parametrize("options", [{}, {"iterations": 2, "iteration_weights": (1, 3)}])
 def test_a_step_minimises_the_loss_of_the_cells(options):
     images, labels = make_batch()
-    cells, chosen = sample_cells(labels, 4, STRIDE, (0, 0))
-    model = make_model(train_encoder=False, **options)
+    patches, chosen = sample_patches(labels, 4, STRIDE, (0, 0))
+    model = make_sampled(train_encoder=False, **options)
     # Large ones, so that no iteration's canvas looks like another's.
     model.stack.set_weights([10 * weight for weight in model.stack.get_weights()])
     weights = options.get("iteration_weights", (1,))
     numbers = range(1, 3) if options else [6]
     expected = np.average(
         [
-            cross_entropy(blocks(model(images, iterations=n).numpy(), cells), chosen)
+            cross_entropy(blocks(model(images, iterations=n).numpy(), patches), chosen)
             for n in numbers
         ],
         weights=weights,
     )
     before = model.get_weights()
     model.compile(loss=rnnseg.SegmentationLoss(), optimizer="sgd")
-    batch = SampledImages(images, cells)
+    batch = SampledImages(images, patches)
     np.testing.assert_allclose(model.train_on_batch(batch, chosen), expected, rtol=1e-5)
     changed = [np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True)]
     names = [weight.path.split("/")[0] for weight in model.weights]
     assert changed == [name == "stack" for name in names]
 
 
-def test_fit_learns_from_cells():
+def test_fit_learns_from_patches():
     images, labels = make_batch(batch=4)
     labels[:] = images[..., 0] > 127
     images[..., :] = 255 * labels[..., None]
     labels[:, :5] = 255
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2).repeat()
-    model = make_model(train_encoder=False)
+    model = make_sampled(train_encoder=False)
     model.compile(loss=rnnseg.SegmentationLoss(), optimizer=keras.optimizers.Adam(0.02))
     history = model.fit(
         sampled_batches(batches, 5, STRIDE, seed=0),
@@ -150,23 +160,32 @@ def test_batches_are_the_same_again_from_any_step():
     images, labels = make_batch(batch=6)
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
 
-    def cells(data, **options):
-        return [x.cells.numpy() for (x, _) in sampled_batches(data, 3, STRIDE, **options)]
+    def patches(data, **options):
+        return [x.patches.numpy() for (x, _) in sampled_batches(data, 3, STRIDE, **options)]
 
-    whole = cells(batches, seed=4)
+    whole = patches(batches, seed=4)
     assert not np.array_equal(whole[0], whole[1])
-    np.testing.assert_array_equal(cells(batches.skip(1), first_step=1, seed=4), whole[1:])
-    assert not np.array_equal(cells(batches, seed=5), whole)
-    assert not np.array_equal(cells(batches), cells(batches))
+    np.testing.assert_array_equal(patches(batches.skip(1), first_step=1, seed=4), whole[1:])
+    assert not np.array_equal(patches(batches, seed=5), whole)
+    assert not np.array_equal(patches(batches), patches(batches))
     for (examples, labels), original in zip(
         sampled_batches(batches, 3, STRIDE), batches, strict=True
     ):
         np.testing.assert_array_equal(examples.images, original[0])
-        np.testing.assert_array_equal(labels, blocks(original[1].numpy(), examples.cells))
+        np.testing.assert_array_equal(labels, blocks(original[1].numpy(), examples.patches))
 
 
 def test_kernels_that_see_neighbours_are_refused():
-    images, labels = make_batch()
-    cells, _ = sample_cells(labels, 4, STRIDE, (0, 0))
     with pytest.raises(rnnseg.UserError, match="kernel_size=3: only with kernels of 1"):
-        make_model(kernel_size=3)(SampledImages(images, cells))
+        make_sampled(kernel_size=3)
+
+
+def test_saved_and_loaded_it_is_the_same_and_a_plain_model_can_be_trained_on_patches(tmp_path):
+    images, labels = make_batch()
+    patches, _ = sample_patches(labels, 4, STRIDE, (0, 0))
+    for model in (make_sampled(), make_model()):
+        model.save(tmp_path / "model.keras")
+        with keras.saving.custom_object_scope({"rnnseg>RecurrentSegmenter": SampledSegmenter}):
+            loaded = rnnseg.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded(images), model(images))
+        assert loaded(SampledImages(images, patches)).shape == (2, 4 * STRIDE, STRIDE, 4)
