@@ -1,20 +1,19 @@
-"""Stopping by itself: iterations only for what has not settled yet.
+"""Adaptive stopping: iterations only where the prediction has not settled.
 
-After every iteration the *outlook* tells where the canvas is going: it is what the last iteration
-will leave if all that remain add what this one has added. How much that has changed since the
-iteration before, times the iterations that remain, is how far the outlook may be wrong, its
-*doubt*. A canvas pixel has settled when its doubt is below its *margin*. Amid neighbours of its
-class the margin is the lead of the best class over the second in the outlook, since nothing but the
-class is read there. Beside another class a border is read, whose place depends on how large the
-leads are: the margin is a fifth of the lead.
+After every iteration the *outlook* extrapolates the canvas: it is the canvas after the last
+iteration if all remaining iterations add the same increment as this one. The change of the
+increment since the iteration before, times the number of remaining iterations, bounds the error of
+the outlook: its *doubt*. A canvas pixel has settled when its doubt is below its *margin*. If all
+neighbours have its class, the margin is the lead of the best class over the second best in the
+outlook, since only the class is read there. Beside another class a border is read, whose position
+depends on the size of the leads: there the margin is a fifth of the lead.
 
-What has settled stops, and its outlook is its answer. Were it left with the canvas of its last
-iteration, borders would move towards it, because the canvas of a neighbour that goes on keeps
-growing.
+A settled pixel stops, and its outlook is its answer. With the canvas of its last iteration instead,
+borders would move towards it, because the canvases of its active neighbours keep growing.
 
 McIntosh et al., 2017, ask for such a criterion in their discussion. Adaptive computation time
 (Graves, 2016; in space, Figurnov et al., 2017) learns in training when to stop; here nothing is
-trained, and every recurrent model can do it.
+trained, so that every recurrent model can stop.
 """
 
 import math
@@ -24,32 +23,33 @@ import tensorflow as tf
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 
-# The margin beside another class, in leads.
+# The margin beside another class, as a share of the lead.
 _AT_BORDER = 0.2
 
-# Pixels go on in a multiple of this, so that the same numbers of them come again and again: oneDNN
-# compiles its kernels for each, which takes longer than the pixels that an exact number spares.
+# The number of active pixels is rounded up to a multiple of this, so that few numbers occur: oneDNN
+# compiles its kernels for each number, which takes longer than the additional pixels.
 _MULTIPLE = 16
 
 
 def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=None):
     """Runs iterations on every canvas pixel until it has settled.
 
-    After 1, 2, 4, 8, … iterations those that have settled stop; some of them go on to make the
-    number of all that do a multiple of 16. Who goes on gets what `model.refine` gives, to rounding.
+    After 1, 2, 4, 8, … iterations the settled pixels stop, except for a few that round the number
+    of active pixels up to a multiple of 16. Active pixels get the result of `model.refine`, up to
+    rounding.
 
     Args:
       model: a `RecurrentSegmenter` with `kernel_size` 1, so that pixels are independent.
       prepared: from `model.prepare`.
-      iterations: how many at most; a positive number, or a scalar integer tensor.
-      threshold: what a pixel's doubt has to be below, in margins; at least 0. The higher, the
-        earlier pixels stop. With 0 none does, and the canvas is that of `model.refine`, bit for
-        bit.
-      canvas: logits to start from, `(batch, h, w, classes)`; None for the start of training.
+      iterations: the largest number of iterations; positive, or a scalar integer tensor.
+      threshold: a pixel stops when its doubt is below this many margins; at least 0. The higher,
+        the earlier pixels stop. With 0 none stops, and the canvas is that of `model.refine`, bit
+        for bit.
+      canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
 
     Returns:
-      The canvas, float32, `(batch, h, w, classes)`, and how many iterations each of its pixels
-      took, int32, `(batch, h, w)`.
+      The canvas, float32, `(batch, h, w, classes)`, and the number of iterations of each canvas
+      pixel, int32, `(batch, h, w)`.
 
     Raises:
       UserError: larger kernels, a threshold out of its range, or a canvas of another shape.
@@ -57,7 +57,7 @@ def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=No
     if model.stack.kernel_size != 1:
         raise UserError(
             f"kernel_size={model.stack.kernel_size}: only with kernels of 1 are pixels "
-            "independent, so that some can stop alone; stop whole images by "
+            "independent, so that each can stop by itself; stop whole images by "
             "rnnseg.models.adaptive.refine_images"
         )
     canvas, spent = _refine(_Pixels(threshold), model, prepared, iterations, canvas)
@@ -70,14 +70,14 @@ def refine_images(model, prepared, iterations, threshold: float = 0.25, canvas=N
     Args:
       model: a `RecurrentSegmenter`.
       prepared: from `model.prepare`.
-      iterations: how many at most; a positive number, or a scalar integer tensor.
-      threshold: what the share of its canvas pixels that have not settled has to be below for an
-        image to stop, after any iteration; at least 0. The higher, the earlier it stops. With 0
-        none does, and the canvas is that of `model.refine`, bit for bit.
-      canvas: logits to start from, `(batch, h, w, classes)`; None for the start of training.
+      iterations: the largest number of iterations; positive, or a scalar integer tensor.
+      threshold: an image stops, after any iteration, when the share of its canvas pixels that have
+        not settled is below this; at least 0. The higher, the earlier images stop. With 0 none
+        stops, and the canvas is that of `model.refine`, bit for bit.
+      canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
 
     Returns:
-      The canvas, float32, `(batch, h, w, classes)`, and how many iterations each image took,
+      The canvas, float32, `(batch, h, w, classes)`, and the number of iterations of each image,
       int32, `(batch,)`.
 
     Raises:
@@ -87,7 +87,7 @@ def refine_images(model, prepared, iterations, threshold: float = 0.25, canvas=N
 
 
 class _Pixels:
-    """Canvas pixels as the items that stop: `(batch * h * w, …)`, made of `(batch, h, w, …)`."""
+    """The items that stop are canvas pixels: `(batch * h * w, …)`, from `(batch, h, w, …)`."""
 
     def __init__(self, threshold: float):
         self.threshold = threshold
@@ -99,7 +99,7 @@ class _Pixels:
         return items[tf.newaxis, tf.newaxis]
 
     def next_look(self, done):
-        # Most settle early, and to look and to gather takes time, too.
+        # Most pixels settle early, and a check costs time, too.
         return 2 * done
 
     def going(self, doubt, margin):
@@ -109,7 +109,7 @@ class _Pixels:
 
 
 class _Images:
-    """Images of a batch as the items that stop."""
+    """The items that stop are the images of a batch."""
 
     def __init__(self, threshold: float):
         self.threshold = threshold
@@ -129,7 +129,7 @@ class _Images:
 
 
 def _refine(items, model, prepared, iterations, canvas):
-    """The loop: look what has settled, gather what has not, refine it, scatter it back."""
+    """Runs the loop: find what has settled, gather the rest, refine it, scatter it back."""
     if not items.threshold >= 0:
         raise UserError(f"threshold={items.threshold}: expected a number of at least 0")
     if not tf.is_tensor(iterations):
@@ -137,7 +137,7 @@ def _refine(items, model, prepared, iterations, canvas):
     iterations = tf.cast(iterations, tf.int32)
     total = tf.shape(items.split(prepared))[0]
     if items.threshold == 0:
-        # Not by the loop below, where other shapes may be rounded in another order.
+        # The loop below may round sums of other shapes in another order.
         return model.refine(prepared, iterations, canvas)[0], tf.fill([total], iterations)
 
     first, *others = model.stack.gate_weights(prepared)
@@ -145,9 +145,9 @@ def _refine(items, model, prepared, iterations, canvas):
     grid = tf.shape(canvas)
 
     def record(done, index, canvas, state, outlook, spent):
-        """Writes down what is known of the items that have gone on."""
+        """Stores the outlook of the active items, and the iterations spent on them."""
         place = index[:, tf.newaxis]
-        # What the last layer puts out is what an iteration adds to the canvas.
+        # The output of the last layer is what an iteration adds to the canvas.
         remaining = tf.cast(iterations - done, tf.float32) * tf.cast(state[-1].h, tf.float32)
         outlook = tf.tensor_scatter_nd_update(outlook, place, canvas + remaining)
         return outlook, tf.tensor_scatter_nd_update(spent, place, tf.fill(tf.shape(index), done))
@@ -169,7 +169,7 @@ def _refine(items, model, prepared, iterations, canvas):
 
         until = tf.minimum(items.next_look(done), iterations)
         done, canvas, state, before = tf.while_loop(
-            # Convolutions of nothing fail.
+            # Convolutions of empty tensors fail.
             lambda step, *_: (step < until) & (tf.size(index) > 0),
             iterate,
             (done, canvas, state, state[-1].h),
@@ -198,13 +198,13 @@ def _refine(items, model, prepared, iterations, canvas):
 
 
 def _change(before, state):
-    """The largest difference of an increment from the one before it, `(batch, h, w)`."""
+    """Returns the largest change of an increment since the last iteration, `(batch, h, w)`."""
     added, before = (tf.cast(each, tf.float32) for each in (state[-1].h, before))
     return tf.reduce_max(tf.abs(added - before), axis=-1)
 
 
 def _margins(outlook):
-    """How far the outlook of each pixel may be wrong and nothing else be read, `(batch, h, w)`."""
+    """Returns the error of the outlook that leaves the prediction as it is, `(batch, h, w)`."""
     classes = tf.argmax(outlook, axis=-1, output_type=tf.int32)
     is_best = tf.one_hot(classes, outlook.shape[-1], on_value=True, off_value=False)
     second = tf.reduce_max(tf.where(is_best, -math.inf, outlook), axis=-1)
@@ -213,8 +213,8 @@ def _margins(outlook):
 
 
 def _amid(classes):
-    """Whether all eight neighbours of a pixel have its class, `(batch, h, w)`."""
-    # Max pooling of the classes and of their negatives would tell, in several times the time.
+    """Returns True for pixels whose eight neighbours have their class, `(batch, h, w)`."""
+    # Max pooling of the classes and of their negatives would take several times as long.
     alike = tf.pad(
         classes[:, :, 1:] == classes[:, :, :-1], [[0, 0], [0, 0], [1, 1]], constant_values=True
     )

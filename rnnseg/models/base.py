@@ -96,11 +96,12 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
     # --- stages ---
 
     def encode(self, images, training: bool = False) -> tf.Tensor:
-        """The encoder's features.
+        """Computes the features of images.
 
         Args:
-          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, at least one output stride a side.
-          training: whether batch norm and dropout are in training mode.
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, with at least one output stride per
+            side.
+          training: True if batch norm and dropout are in training mode.
 
         Returns:
           `(batch, h, w, channels)` with `h = ceil((H - 1) / output_stride) + 1`, `w` likewise.
@@ -113,7 +114,7 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         return self.encoder(images, training=training and self.encoder.trainable)
 
     def check_image(self, height: int | None, width: int | None) -> None:
-        """Raises a UserError for an image of less than one output stride a side."""
+        """Raises a UserError for an image with a side below one output stride."""
         for side in (height, width):
             if side is not None and side < self.output_stride:
                 raise UserError(
@@ -122,11 +123,11 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
                 )
 
     def logits(self, canvas, size) -> tf.Tensor:
-        """The canvas at the image's size.
+        """Upsamples the canvas to the size of the images.
 
         Args:
           canvas: `(batch, h, w, classes)`.
-          size: the image's `(height, width)`.
+          size: the `(height, width)` of the images, in pixels.
 
         Returns:
           Logits, float32, `(batch, height, width, classes)`.
@@ -136,19 +137,19 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         return geometry.upsample(canvas, size, self.output_stride)
 
     def read(self, canvas, size) -> tf.Tensor:
-        """The prediction of the moment.
+        """Returns the prediction: the argmax of the upsampled canvas.
 
         Args:
           canvas: `(batch, h, w, classes)`.
-          size: the image's `(height, width)`.
+          size: the `(height, width)` of the images, in pixels.
 
         Returns:
-          Class map, int32, `(batch, height, width)`.
+          Class maps, int32, `(batch, height, width)`.
         """
         return tf.argmax(self.logits(canvas, size), axis=-1, output_type=tf.int32)
 
     def sized_logits(self, canvas, images) -> tf.Tensor:
-        """The canvas at the size of its images, whose shape stays known as far as it is.
+        """Upsamples the canvas to the size of its images; statically known sizes stay known.
 
         Args:
           canvas: `(batch, h, w, classes)`.
@@ -277,7 +278,7 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "SegmentationModel":
-        """Makes an untrained model of the same structure; loading fills in the weights."""
+        """Builds an untrained model of the same structure; loading fills in the weights."""
         config = dict(config, encoder_weights=None)
         for key in ("encoder", "dtype"):
             if isinstance(config[key], Mapping):
@@ -285,21 +286,22 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         return cls(**config)
 
     def at_output_stride(self, output_stride: int) -> "SegmentationModel":
-        """The same weights at another output stride, as DeepLab trains at 16 and evaluates at 8.
+        """Returns a copy with the same weights at another output stride.
 
-        Kernels are spread so that they reach as many pixels of the image as before.
+        DeepLab, for example, is trained at 16 and evaluated at 8. Kernels are dilated so that they
+        cover the same image pixels as before.
 
         Args:
           output_stride: 8, 16 or 32.
 
         Raises:
-          UserError: an encoder given as a model, whose stride is its own; or kernels that cannot
-            be drawn together so far.
+          UserError: the encoder is a custom model, whose stride is fixed; or the kernel taps cannot
+            be moved close enough together.
         """
         config = self.get_config()
         if isinstance(config["encoder"], Mapping):
             raise UserError(
-                f"output stride {output_stride}: the encoder is a model of its own, with output "
+                f"output stride {output_stride}: the encoder is a custom model, with output "
                 f"stride {self.output_stride}"
             )
         copy = type(self).from_config(self._config_at(config, output_stride))

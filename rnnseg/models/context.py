@@ -1,26 +1,27 @@
-"""What lies around a canvas pixel, beside its own features."""
+"""Context: the surroundings of every canvas pixel, beside its own features."""
 
 import keras
 import tensorflow as tf
 
-# At output stride 16; in pixels of the image they are the same at every stride.
+# At output stride 16; in input pixels the rates are the same at every stride.
 _RATES = (6, 12)
 
 
 class Context(keras.layers.Layer):
-    """Puts the surroundings of every pixel, near, far and the whole image, beside its features.
+    """Adds the surroundings of every pixel, near, far and the whole image, to its features.
 
-    With kernels of 1 the recurrence sees nothing but a pixel's own features, whose view of the
-    image is the encoder's. The branches are those of atrous spatial pyramid pooling (Chen et al.,
-    2017, DeepLabv3): 3x3 convolutions with rates 6 and 12 at output stride 16 (doubled at 8, halved
-    at 32), and the mean of all features. They are narrow, stand beside the features instead of in
-    their place, and have no batch norm, whose statistics over small batches bend the curve. All of
-    it is done once per image; pixels stay independent in the iterations.
+    With kernels of 1 the recurrence sees only the features of a pixel, whose receptive field is the
+    encoder's. The branches are those of atrous spatial pyramid pooling (Chen et al., 2017,
+    DeepLabv3): 3x3 convolutions with rates 6 and 12 at output stride 16 (doubled at 8, halved at
+    32), and the mean of all features. They are narrow and are concatenated with the features
+    instead of replacing them. They have no batch norm, whose statistics over small batches make the
+    curve fall. All of it is computed once per image; canvas pixels stay independent in the
+    iterations.
 
     Args:
-      channels: width of every branch.
-      output_stride: pixels of the image a pixel of the features: 8, 16 or 32.
-      kernel_regularizer: Keras regularizer of the kernels.
+      channels: the width of every branch.
+      output_stride: input pixels per feature pixel: 8, 16 or 32.
+      kernel_regularizer: the Keras regularizer of the kernels.
     """
 
     def __init__(self, channels: int, output_stride: int, kernel_regularizer=None, **kwargs):
@@ -47,18 +48,18 @@ class Context(keras.layers.Layer):
         self.image_level = convolution("image_level")
 
     def build(self, features_shape):
-        """Makes all kernels for features of shape `(batch, h, w, channels)`."""
+        """Creates all kernels for features of shape `(batch, h, w, channels)`."""
         for layer in (*self.branches, self.image_level):
             layer.build(features_shape)
         self.built = True
 
     def compute_output_shape(self, features_shape):
-        """The width grows by that of every branch."""
+        """Returns the shape of the result: every branch adds its width."""
         more = (len(self.branches) + 1) * self.channels
         return (*features_shape[:-1], features_shape[-1] + more)
 
     def call(self, features) -> tf.Tensor:
-        """The features and beside them their context.
+        """Concatenates the features and their context.
 
         Args:
           features: `(batch, h, w, channels)`.

@@ -1,8 +1,9 @@
-"""Feed-forward encoders: `keras.applications` networks made atrous, and models of one's own.
+"""Feed-forward encoders: `keras.applications` networks made atrous, and custom models.
 
-A network that halves the image five times gives features at output stride 32. To get 16 or 8, the
-last halvings are left out, and every later kernel is spread (dilated) by what was left out: it then
-sees exactly what it saw before, and the weights stay as they are (Chen et al., 2017, DeepLabv3).
+A network that halves the image five times computes features at output stride 32. For 16 or 8, the
+last strides are set to 1, and every later kernel is dilated by the stride that was removed. Each
+kernel then covers the same pixels as before, and the weights stay as they are (Chen et al., 2017,
+DeepLabv3).
 """
 
 import dataclasses
@@ -22,14 +23,14 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 @dataclasses.dataclass(frozen=True)
 class _Network:
-    """One family of `keras.applications`.
+    """A family of networks of `keras.applications`.
 
     Attributes:
-      constructor: its name there.
-      mean, std: the normalisation that its weights want, of RGB 0-255.
-      bgr: whether they want blue first.
-      layer: the layer whose output are the features; the last one by default.
-      has_alpha: whether the name may end in a width multiplier.
+      constructor: the name of the constructor there.
+      mean, std: the normalisation of RGB 0-255 that the weights expect.
+      bgr: True if the weights expect the order blue, green, red.
+      layer: the layer whose output is the features; None for the last one.
+      has_alpha: True if the name may end in a width multiplier.
       options: further arguments of the constructor.
     """
 
@@ -51,7 +52,7 @@ _NETWORKS = {
         f"resnet{depth}": _Network(f"ResNet{depth}", mean=(123.68, 116.779, 103.939), bgr=True)
         for depth in (50, 101, 152)
     },
-    # The 320 channels before Conv_1, as in DeepLab: a quarter of the 1280's cost an iteration.
+    # The 320 channels before Conv_1, as in DeepLab: a quarter of the cost of 1280 per iteration.
     "mobilenet_v2": _Network(
         "MobileNetV2", _GREY, _GREY, layer="block_16_project_BN", has_alpha=True
     ),
@@ -73,23 +74,23 @@ _NETWORKS = {
 
 
 def names() -> list[str]:
-    """The encoders that can be named; `mobilenet_*` also with a width, as `mobilenet_v2_0.35`."""
+    """Returns the names of encoders; `mobilenet_*` also take a width, as `mobilenet_v2_0.35`."""
     return [*_NETWORKS, "small_cnn"]
 
 
 class Encoder(keras.layers.Layer):
-    """A network with its normalisation, padding and output stride.
+    """A network together with its normalisation, padding and output stride.
 
     Args:
       network: a model from `(batch, H, W, 3)` to features `(batch, h, w, channels)`, with
         `h = k + 1` for `H = k * output_stride + 1`.
-      output_stride: pixels of the image a pixel of the features, 8, 16 or 32.
-      mean: what is subtracted from RGB 0-255; None gives the network the image as it is.
-      std: what the difference is divided by, where there is a mean.
-      bgr: whether the network wants blue first.
+      output_stride: input pixels per feature pixel: 8, 16 or 32.
+      mean: the colour that is subtracted from RGB 0-255; None for no normalisation.
+      std: the divisor of the difference.
+      bgr: True if the network expects the order blue, green, red.
 
     Raises:
-      UserError: the network's features do not have this stride or their width is unknown.
+      UserError: the network's features have another stride, or an unknown width.
     """
 
     def __init__(self, network, output_stride, mean=None, std=None, bgr=False, **kwargs):
@@ -120,11 +121,11 @@ class Encoder(keras.layers.Layer):
         self.built = True
 
     def call(self, images, training=False) -> tf.Tensor:
-        """Normalises, pads to `k * output_stride + 1` pixels and encodes.
+        """Normalises, pads to `k * output_stride + 1` pixels, and encodes.
 
         Args:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
-          training: whether batch norm and dropout are in training mode.
+          training: True if batch norm and dropout are in training mode.
 
         Returns:
           Features, `(batch, h, w, channels)`, with `h = ceil((H - 1) / output_stride) + 1`.
@@ -148,20 +149,20 @@ def build_encoder(
     kernel_regularizer=None,
     dtype=None,
 ) -> Encoder:
-    """Makes an encoder.
+    """Builds an encoder.
 
     Args:
-      encoder: one of `names()`, or a `keras.Model` that gives features and normalises by itself.
+      encoder: one of `names()`, or a `keras.Model` that normalises images and computes features.
       weights: `"imagenet"` (downloaded by Keras), a weights file of the `keras.applications`
-        network without its top, or None for random ones. A model brings its own.
-      output_stride: 8, 16 or 32.
-      layer: the layer whose output are the features; None for the network's usual one.
-      kernel_regularizer: of the dense convolutions, as in DeepLab, which leaves depthwise ones
-        free.
-      dtype: Keras dtype policy; None for the global one.
+        network without its top, or None for random weights. A model brings its own.
+      output_stride: input pixels per feature pixel: 8, 16 or 32.
+      layer: the layer whose output is the features; None for the usual layer of the network.
+      kernel_regularizer: the regularizer of dense convolutions; as in DeepLab, depthwise ones have
+        none.
+      dtype: the Keras dtype policy; None for the global one.
 
     Raises:
-      UserError: unknown encoder or layer, weights that do not fit, a stride that it cannot have.
+      UserError: an unknown encoder or layer, weights that do not fit, an impossible stride.
     """
     if output_stride not in OUTPUT_STRIDES:
         raise UserError(f"output stride {output_stride}: expected one of {OUTPUT_STRIDES}")
@@ -209,12 +210,12 @@ def _construct(name, family: _Network, options, weights) -> keras.Model:
     if weights == "imagenet":
         try:
             with warnings.catch_warnings():
-                # That the weights were trained at 224x224: any size will do here.
+                # Keras warns that the weights were trained at 224x224; any size will do here.
                 warnings.filterwarnings("ignore", message="`input_shape` is undefined")
                 return constructor(weights="imagenet", **arguments)
         except Exception as error:
             raise UserError(
-                f"the ImageNet weights of {name} could not be had ({_first_line(error)}); give a "
+                f"the ImageNet weights of {name} cannot be downloaded ({_first_line(error)}); give a "
                 "weights file, or none"
             ) from error
     try:
@@ -232,7 +233,7 @@ def _load(network: keras.Model, weights, name: str) -> None:
         raise UserError(f'encoder weights {path!r}: no such file; expected a file or "imagenet"')
     try:
         with warnings.catch_warnings():
-            # Keras only warns of layers that the file does not have and leaves them random.
+            # Keras only warns of layers that are missing in the file, and leaves them random.
             warnings.filterwarnings("error", message="Skipping")
             network.load_weights(path)
     except Exception as error:  # h5py, Keras and zipfile each have errors of their own
@@ -246,7 +247,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _cut(network: keras.Model, layer: str) -> keras.Model:
-    """The part of `network` up to `layer`."""
+    """Returns the part of `network` up to `layer`."""
     try:
         output = network.get_layer(layer).output
     except ValueError as error:
@@ -258,9 +259,9 @@ def _cut(network: keras.Model, layer: str) -> keras.Model:
 
 
 def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype) -> keras.Model:
-    """A copy of a `keras.applications` network, same weights, for any size, at an output stride."""
+    """Copies a network and its weights, for any image size and for an output stride."""
     stride_before = _strides(network)
-    # These pads are worked out for one parity of the size; "same" padding does it at run time.
+    # These pads are computed for one parity of the size; "same" padding is right for both.
     computed_pads = {
         layer.name
         for layer in network.layers
@@ -281,8 +282,8 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
             if stride_before[layer.name] >= output_stride:
                 rate = stride_before[layer.name] // output_stride
                 config["strides"] = (1, 1)
-                # To a kernel of 1 dilation means nothing, but TensorFlow cuts the features up for
-                # it and puts them together again.
+                # Dilation has no effect on a kernel of 1, but TensorFlow would still rearrange the
+                # features for it and back.
                 if max(config["kernel_size"]) > 1:
                     config["dilation_rate"] = (rate, rate)
         if isinstance(layer, keras.layers.Conv2D) and kernel_regularizer is not None:
@@ -297,7 +298,7 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
 
 
 def _strides(network: keras.Model) -> dict[str, int]:
-    """The stride, in pixels of the image, of every operation's input in the unchanged network."""
+    """Returns the stride of every operation's input in the unchanged network, in input pixels."""
     before, after = {}, {}
     for layer in network.operations:  # in topological order
         before[layer.name] = max((after[source.name] for source in _sources(layer)), default=1)
@@ -315,7 +316,7 @@ def _users(layer) -> list:
 
 
 def _small_cnn(output_stride, kernel_regularizer, dtype) -> keras.Model:
-    """Two 3x3 convolutions a halving: trains from scratch in minutes on small images."""
+    """Builds two 3x3 convolutions per stride, which train from scratch in minutes."""
     options = dict(
         padding="same", use_bias=False, kernel_regularizer=kernel_regularizer, dtype=dtype
     )
@@ -326,7 +327,7 @@ def _small_cnn(output_stride, kernel_regularizer, dtype) -> keras.Model:
         for step in (2, 1):
             name = f"stride{stride}_conv{3 - step}"
             x = keras.layers.Conv2D(width, 3, strides=step, name=name, **options)(x)
-            # Keras' own momentum would need more steps than a short training has.
+            # Keras' default momentum would need more steps than a short training has.
             x = keras.layers.BatchNormalization(momentum=0.9, dtype=dtype, name=f"{name}_bn")(x)
             x = keras.layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
     return keras.Model(images, x, name="small_cnn")

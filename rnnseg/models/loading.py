@@ -15,13 +15,13 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
 
     Args:
       path: a `.keras` file, or the folder of a run, whose best model is taken.
-      compile: whether it comes with its loss and optimizer, to be trained on.
+      compile: True to load its loss and optimizer, too, for further training.
 
     Returns:
-      The model; `loaded_from` says where it comes from.
+      The model; its `loaded_from` is the path.
 
     Raises:
-      UserError: nothing there, or no segmenter in it.
+      UserError: the file does not exist, or holds no model of this package.
     """
     path = pathlib.Path(path)
     file = path
@@ -40,6 +40,6 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
     if not isinstance(model, SegmentationModel):
-        raise UserError(f"{file} holds a {type(model).__name__}; expected a segmenter of rnnseg")
+        raise UserError(f"{file} holds a {type(model).__name__}; expected a model of rnnseg")
     model.loaded_from = str(path)
     return model

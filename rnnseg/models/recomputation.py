@@ -1,4 +1,4 @@
-"""Gradients from inputs alone: less memory in training, for one more pass forward."""
+"""Gradients with checkpointing: less memory in training, for a second forward pass."""
 
 from collections.abc import Callable
 
@@ -6,25 +6,25 @@ import tensorflow as tf
 
 
 def recomputed(function: Callable[..., tf.Tensor], parts, *inputs) -> tf.Tensor:
-    """`function(*inputs)`, with the same gradient but nothing kept for it except the inputs.
+    """Computes `function(*inputs)` and stores nothing for the gradient except the inputs.
 
-    The way back runs the function again, on one part of the rows after the other, and never holds
-    more than what one part leaves behind (checkpointing as in Chen et al., 2016, "Training Deep
-    Nets with Sublinear Memory Cost", but across independent rows instead of along the depth, so
-    that one repetition is enough).
+    The backward pass runs the function again, on one part of the rows after the other, and never
+    holds more than the activations of one part. (This is checkpointing as in Chen et al., 2016,
+    "Training Deep Nets with Sublinear Memory Cost", but over independent rows instead of along the
+    depth, so that a single repetition is enough.) The gradient is the same.
 
     Args:
-      function: takes tensors whose rows, along the first axis, do not see one another, and gives a
-        tensor with these rows along its second axis. It may use trainable variables.
-      parts: into how many parts to divide the rows; a number, or a scalar int32 tensor. With more
-        parts than rows every row is a part. 1 is the function itself.
+      function: takes tensors with independent rows along the first axis, and returns a tensor with
+        these rows along its second axis. It may use trainable variables.
+      parts: the number of parts to divide the rows into; a number, or a scalar int32 tensor. If
+        there are fewer rows, every row is a part. With 1 this is the function itself.
       *inputs: floating-point tensors, `(rows, ...)`.
 
     Returns:
-      `(..., rows, ...)`, what the function gives.
+      `(..., rows, ...)`, the result of the function.
     """
     if not tf.is_tensor(parts) and parts == 1:
-        return function(*inputs)  # a repetition would spare nothing
+        return function(*inputs)  # a repetition would save nothing
 
     @tf.custom_gradient
     def run(*inputs):
@@ -37,7 +37,7 @@ def recomputed(function: Callable[..., tf.Tensor], parts, *inputs) -> tf.Tensor:
 
 
 def _gradient_by_parts(function, parts, inputs, upstream, variables):
-    """Gradients with respect to the inputs, and with respect to the variables."""
+    """Computes the gradients with respect to the inputs and to the variables."""
     rows = tf.shape(inputs[0])[0]
     size = -(-rows // parts)
 
@@ -62,7 +62,7 @@ def _gradient_by_parts(function, parts, inputs, upstream, variables):
         ]
         return part + 1, of_variables, of_inputs
 
-    count = -(-rows // size)  # less than `parts` where rounding up has left the last ones empty
+    count = -(-rows // size)  # fewer than `parts` if rounding up leaves the last ones empty
     _, of_variables, of_inputs = tf.while_loop(
         lambda part, *_: part < count,
         body,

@@ -94,7 +94,7 @@ def test_strides_that_cannot_be_had():
     images = keras.Input((None, None, 3))
     own = keras.Model(images, keras.layers.Conv2D(5, 16, strides=16, padding="same")(images))
     model = MODELS["recurrent"](4, encoder=own, encoder_weights=None)
-    with pytest.raises(UserError, match="the encoder is a model of its own"):
+    with pytest.raises(UserError, match="the encoder is a custom model"):
         model.at_output_stride(8)
     with pytest.raises(UserError, match="output_stride=4: expected one of"):
         make("recurrent").at_output_stride(4)

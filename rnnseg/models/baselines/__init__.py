@@ -1,1 +1,1 @@
-"""The feed-forward systems that the recurrence is compared with, on the same encoders."""
+"""Feed-forward models to compare the recurrence with, on the same encoders."""

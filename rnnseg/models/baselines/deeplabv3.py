@@ -6,18 +6,18 @@ import tensorflow as tf
 from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
 from rnnseg.models.options import DeepLabV3Options
 
-# At output stride 16; in pixels of the image they are the same at every stride.
+# At output stride 16; in input pixels the rates are the same at every stride.
 _RATES = (6, 12, 18)
 _DROPOUT = 0.1
 
 
 @keras.saving.register_keras_serializable("rnnseg")
 class DeepLabV3(FeedForwardSegmenter):
-    """Chen et al., 2017, "Rethinking Atrous Convolution for Semantic Image Segmentation".
+    """DeepLabv3 (Chen et al., 2017).
 
-    Beside one another: a 1x1 convolution, three 3x3 convolutions with rates 6, 12 and 18 at output
-    stride 16 (doubled at 8, halved at 32), and the mean of all features, each with 256 channels;
-    then a 1x1 convolution over all of them and one to the classes.
+    "Rethinking Atrous Convolution for Semantic Image Segmentation". The head has parallel branches: a 1x1 convolution, three 3x3 convolutions with rates 6, 12 and
+    18 at output stride 16 (doubled at 8, halved at 32), and the mean of all features, each with 256
+    channels. A 1x1 convolution over all branches and another one compute the logits.
 
     Args:
       num_classes: the number of classes.
@@ -52,7 +52,7 @@ class _AtrousPyramid(keras.layers.Layer):
             ConvBlock(channels, 3, rate, name=f"branch_{number}", **options)
             for number, rate in enumerate(rates, start=1)
         ]
-        # One value an image and channel: too few for statistics over a small batch.
+        # One value per image and channel: too few for the statistics of a small batch.
         self.image_level = ConvBlock(channels, batch_norm=False, name="image_level", **options)
         self.project = ConvBlock(channels, name="project", **options)
         self.dropout = keras.layers.Dropout(_DROPOUT, dtype=self.dtype_policy)

@@ -1,4 +1,4 @@
-"""What the baselines share: one pass through a head, and layers that heads are made of."""
+"""The base class of feed-forward models, and the layers that their heads are made of."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from rnnseg.models.base import SegmentationModel
 
 
 class FeedForwardSegmenter(SegmentationModel):
-    """An encoder and a head that makes the canvas in one pass.
+    """An encoder and a head that computes the canvas in one pass.
 
     It has the stages of all models, so that every command takes it: `prepare` is the head, and the
     single iteration hands the canvas on.
@@ -86,11 +86,11 @@ class ConvBlock(keras.layers.Layer):
     """A convolution of stride 1, batch norm and ReLU.
 
     Args:
-      filters: number of output channels.
-      kernel_size: side of the kernel.
-      dilation_rate: spacing of its taps.
-      batch_norm: False puts a bias in its place.
-      kernel_regularizer: Keras regularizer of the kernel.
+      filters: the number of output channels.
+      kernel_size: the side of the kernel.
+      dilation_rate: the spacing of the kernel's taps.
+      batch_norm: False for a bias in place of batch norm.
+      kernel_regularizer: the Keras regularizer of the kernel.
     """
 
     def __init__(
@@ -121,14 +121,14 @@ class ConvBlock(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        """Makes the weights for inputs `(batch, h, w, channels)`."""
+        """Creates the weights for inputs of shape `(batch, h, w, channels)`."""
         self.convolution.build(input_shape)
         if self.batch_norm is not None:
             self.batch_norm.build((*input_shape[:-1], self.convolution.filters))
         self.built = True
 
     def call(self, inputs, training=False) -> tf.Tensor:
-        """`(batch, h, w, channels)` to `(batch, h, w, filters)`."""
+        """Computes `(batch, h, w, filters)` from `(batch, h, w, channels)`."""
         outputs = self.convolution(inputs)
         if self.batch_norm is not None:
             outputs = self.batch_norm(outputs, training=training)

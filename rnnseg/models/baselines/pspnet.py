@@ -12,12 +12,12 @@ _DROPOUT = 0.1
 
 @keras.saving.register_keras_serializable("rnnseg")
 class PSPNet(FeedForwardSegmenter):
-    """Zhao et al., 2017, "Pyramid Scene Parsing Network".
+    """PSPNet (Zhao et al., 2017, "Pyramid Scene Parsing Network").
 
-    The means of the features over 1x1, 2x2, 3x3 and 6x6 regions, each through a 1x1 convolution to
-    a quarter of the features' channels and brought back to their size, stand beside the features;
-    a 3x3 convolution sees all, and a 1x1 convolution makes the classes. The auxiliary loss on inner
-    features is left out: it would not be the same training as the others'.
+    The features are averaged over 1x1, 2x2, 3x3 and 6x6 regions. Each level goes through a 1x1
+    convolution to a quarter of the features' channels and is upsampled to their size. A 3x3
+    convolution over the features and all levels, and a 1x1 convolution, compute the logits. The
+    auxiliary loss on inner features is left out, so that all systems are trained alike.
 
     Args:
       num_classes: the number of classes.
@@ -35,7 +35,7 @@ class PSPNet(FeedForwardSegmenter):
             self.num_classes,
             self.head_channels,
             self.encoder.channels // len(_BINS),
-            # As far in pixels of the image at stride 8 as at 16, for which it may be trained.
+            # Covers the same input pixels at stride 8 as at 16, where it may be trained.
             max(1, 16 // self.output_stride),
             self._kernel_regularizer,
             dtype=self.dtype_policy,
@@ -50,8 +50,8 @@ class _PoolingPyramid(keras.layers.Layer):
         self.channels = channels
         self.level_channels = level_channels
         self.levels = [
-            # The mean of all features is one value an image and channel: too few for statistics
-            # over a small batch.
+            # The mean of all features is one value per image and channel: too few for the
+            # statistics of a small batch.
             ConvBlock(level_channels, batch_norm=bins > 1, name=f"level_{bins}", **options)
             for bins in _BINS
         ]
@@ -72,7 +72,7 @@ class _PoolingPyramid(keras.layers.Layer):
         seen = [features]
         for bins, level in zip(_BINS, self.levels, strict=True):
             pooled = level(pool_regions(features, bins), training=training)
-            # The operator gives float32 whatever it gets.
+            # The operator returns float32 for every type.
             spread = tf.raw_ops.ResizeBilinear(images=pooled, size=size, align_corners=True)
             seen.append(tf.cast(spread, features.dtype))
         x = self.fuse(tf.concat(seen, axis=-1), training=training)
@@ -80,14 +80,14 @@ class _PoolingPyramid(keras.layers.Layer):
 
 
 def pool_regions(features, bins: int) -> tf.Tensor:
-    """The means over `bins` x `bins` regions that cover the features evenly.
+    """Averages the features over `bins` x `bins` regions that cover them evenly.
 
-    Region `i` of a side of `n` goes from `floor(i n / bins)` to before `ceil((i + 1) n / bins)`;
-    neighbours share a row where `bins` does not divide `n`.
+    Region `i` of a side of `n` starts at `floor(i n / bins)` and ends before `ceil((i + 1) n /
+    bins)`; neighbouring regions share a row if `bins` does not divide `n`.
 
     Args:
       features: `(batch, h, w, channels)`, of any size.
-      bins: regions a side.
+      bins: the number of regions per side.
 
     Returns:
       `(batch, bins, bins, channels)`.
@@ -100,7 +100,7 @@ def pool_regions(features, bins: int) -> tf.Tensor:
 
 
 def _shares(bins: int, length, dtype) -> tf.Tensor:
-    """How much each of `length` places counts in the mean of each region, `(bins, length)`."""
+    """Returns the weight of every pixel in the mean of each region, `(bins, length)`."""
     region = tf.range(bins)[:, tf.newaxis]
     place = tf.range(length)[tf.newaxis]
     first, end = region * length // bins, -(-(region + 1) * length // bins)
