@@ -215,8 +215,8 @@ def _construct(name, family: _Network, options, weights) -> keras.Model:
                 return constructor(weights="imagenet", **arguments)
         except Exception as error:
             raise UserError(
-                f"the ImageNet weights of {name} cannot be downloaded ({_first_line(error)}); give a "
-                "weights file, or none"
+                f"the ImageNet weights of {name} cannot be downloaded ({_first_line(error)}); "
+                "give a weights file, or none"
             ) from error
     try:
         network = constructor(weights=None, **arguments)
@@ -298,7 +298,7 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
 
 
 def _strides(network: keras.Model) -> dict[str, int]:
-    """Returns the stride of every operation's input in the unchanged network, in input pixels."""
+    """Returns the stride of every operation's input in the original network, in input pixels."""
     before, after = {}, {}
     for layer in network.operations:  # in topological order
         before[layer.name] = max((after[source.name] for source in _sources(layer)), default=1)

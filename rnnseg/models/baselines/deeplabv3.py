@@ -15,9 +15,10 @@ _DROPOUT = 0.1
 class DeepLabV3(FeedForwardSegmenter):
     """DeepLabv3 (Chen et al., 2017).
 
-    "Rethinking Atrous Convolution for Semantic Image Segmentation". The head has parallel branches: a 1x1 convolution, three 3x3 convolutions with rates 6, 12 and
-    18 at output stride 16 (doubled at 8, halved at 32), and the mean of all features, each with 256
-    channels. A 1x1 convolution over all branches and another one compute the logits.
+    From "Rethinking Atrous Convolution for Semantic Image Segmentation". The head has parallel
+    branches: a 1x1 convolution, three 3x3 convolutions with rates 6, 12 and 18 at output stride 16
+    (doubled at 8, halved at 32), and the mean of all features, each with 256 channels. A 1x1
+    convolution over all branches and another one compute the logits.
 
     Args:
       num_classes: the number of classes.
