@@ -226,7 +226,7 @@ def _find_parts(
     }
     try:
         parts = tfds.core.ReadInstruction.from_spec(spec).to_absolute(infos)
-    except Exception as error:  # TFDS raises whatever its parser runs into
+    except Exception as error:  # TFDS has no common class for errors of its parser
         raise UserError(
             f"{folder}: no split {spec!r}, expected parts of {', '.join(sizes)}, such as "
             f"{next(iter(sizes))}[:90%]"

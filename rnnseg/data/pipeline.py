@@ -1,4 +1,4 @@
-"""From encoded examples to batches: decoding, augmentation, order."""
+"""Decoding, augmentation and batching of encoded examples."""
 
 import dataclasses
 from typing import NamedTuple
@@ -9,20 +9,20 @@ import tensorflow as tf
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 
-# Encoded images held for shuffling: enough to mix any data set of a few thousand wholly.
+# The number of encoded images in the shuffle buffer: enough to mix data sets of thousands well.
 _SHUFFLE_BUFFER = 2000
-# What images are padded with; every encoder's normalisation takes about this to zero.
+# The padding of images. The normalisation of every encoder maps about this colour to zero.
 MEAN_COLOR = (124, 117, 104)
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random changes to a training image, as in the DeepLab family.
+    """The random changes to a training image, as in the DeepLab family.
 
     Attributes:
-      crop: (height, width) of what comes out, in pixels.
-      scale: the smallest and largest factor of the random scaling.
-      flip: whether half of the images are mirrored left to right.
+      crop: the (height, width) of the result, in pixels.
+      scale: the smallest and the largest factor of the random scaling.
+      flip: True to mirror half of the images left to right.
     """
 
     crop: tuple[int, int]
@@ -32,7 +32,7 @@ class Augmentation:
     def __post_init__(self):
         if min(self.crop) < 1:
             raise UserError(
-                f"crop {self.crop[0]}x{self.crop[1]}: expected at least one pixel a side"
+                f"crop {self.crop[0]}x{self.crop[1]}: expected at least one pixel per side"
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UserError(
@@ -49,26 +49,26 @@ def training_batches(
     first_epoch: int = 0,
     seed: int | None = None,
 ) -> tuple[tf.data.Dataset, int]:
-    """Shuffled, augmented batches of all epochs, one epoch after the other.
+    """Makes shuffled, augmented batches of all epochs, one epoch after the other.
 
-    Every epoch has its own seed, so that a training that goes on at epoch 7 sees what it would have
-    seen; images that do not fill a last batch are left out of that epoch.
+    Every epoch has its own seed, so a training resumed at epoch 7 sees the same batches as one that
+    was never interrupted. Images that do not fill a last batch are left out of that epoch.
 
     Args:
       source: the data set.
-      split: its split.
-      batch_size: images a batch.
-      augmentation: random changes.
+      split: the split to train on.
+      batch_size: the number of images per batch.
+      augmentation: the random changes.
       epochs: the number of the last epoch, counted from 1.
-      first_epoch: how many epochs are done already.
-      seed: makes order and augmentation the same at every run.
+      first_epoch: the number of epochs that are already done.
+      seed: fixes the order and the augmentation, which otherwise differ in every run.
 
     Returns:
-      The data set of `(images, labels)`, uint8, `(batch, h, w, 3)` and `(batch, h, w)`, and its
-      number of batches an epoch.
+      A data set of `(images, labels)`, uint8, `(batch, h, w, 3)` and `(batch, h, w)`, and the
+      number of its batches per epoch.
 
     Raises:
-      UserError: no such split, or fewer images in it than a batch has.
+      UserError: the split does not exist, or it has fewer images than a batch.
     """
     size = source.require_split(split)
     if not 1 <= batch_size <= size:
@@ -87,8 +87,8 @@ def training_batches(
         )
         return tf.data.Dataset.zip(shuffled, seeds).take(steps * batch_size)
 
-    # The epochs are joined before decoding, so that no core waits where one ends: with epochs of
-    # six images 1.5 times faster.
+    # Epochs are joined before decoding, so that no core waits at the end of an epoch: 1.5 times
+    # faster with epochs of six images.
     batches = (
         tf.data.Dataset.range(first_epoch, epochs)
         .flat_map(epoch_examples)
@@ -103,19 +103,19 @@ def training_batches(
 
 
 def evaluation_images(source: Source, split: str, instances: bool = False) -> tf.data.Dataset:
-    """The images of a split, one by one, at their own size and in a fixed order.
+    """Reads the images of a split one by one, at their own size and in a fixed order.
 
     Args:
       source: the data set.
-      split: its split.
-      instances: whether instance ids are wanted too, of a source that has them.
+      split: the split to read.
+      instances: True to read the instance ids, too; the source must have them.
 
     Returns:
       A data set of `(image, label, name)`: uint8 `(h, w, 3)`, uint8 `(h, w)`, string; and with
       `instances` of `(image, label, name, instance_ids)`, the last uint16 `(h, w)`.
 
     Raises:
-      UserError: no such split, or an empty one.
+      UserError: the split does not exist or is empty.
     """
     source.require_split(split)
 
@@ -131,24 +131,24 @@ def evaluation_images(source: Source, split: str, instances: bool = False) -> tf
 
 
 def decode(example) -> tuple[tf.Tensor, tf.Tensor]:
-    """The image, uint8 `(h, w, 3)`, and the label, uint8 `(h, w)`, of an encoded example."""
+    """Decodes an example into its image, uint8 `(h, w, 3)`, and its label, uint8 `(h, w)`."""
     return _decode_image(example["image"]), _decode_label(example["label"])
 
 
 def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, mirrors and crops one encoded image, and pads it where it is too small.
+    """Scales, mirrors and crops one encoded image, and pads it if it is too small.
 
-    What the crop shows is cut out before it is scaled, which is several times cheaper than scaling
-    the whole image; of a JPEG not much more than that is decoded.
+    The window that the crop shows is cut out before scaling, which is several times cheaper than
+    scaling the whole image. For JPEG files, little more than this window is decoded.
 
     Args:
-      example: `image` and `label`, as a source gives them, of the same size.
-      augmentation: what to do.
-      seed: two integers that decide all choices.
+      example: the encoded `image` and `label` of a source, of the same size.
+      augmentation: the range of the random changes.
+      seed: two integers that determine all random choices.
 
     Returns:
-      Image, uint8 `(crop h, crop w, 3)`, and label, uint8 `(crop h, crop w)`. Padding has the mean
-      colour and `IGNORE_LABEL`, and lies on all sides at random.
+      The image, uint8 `(crop h, crop w, 3)`, and the label, uint8 `(crop h, crop w)`. The padding
+      has the mean colour and `IGNORE_LABEL`, and is divided among the sides at random.
     """
     label = _decode_label(example["label"])
     size = tf.shape(label)
@@ -157,30 +157,38 @@ def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tens
     label = _cut(label, crop.corner, crop.window)
     rows, columns = (_nearest(crop.window[axis], crop.shown[axis]) for axis in (0, 1))
     if augmentation.flip:
-        # Before scaling, where there is mostly less to turn round, and not by `[:, ::-1]`, which
-        # takes more than ten times as long.
+        # Mirrored before scaling, since the window is mostly smaller than the crop, and not by
+        # `[:, ::-1]`, which takes more than ten times as long.
         image = tf.cond(crop.mirrored, lambda: tf.reverse(image, [1]), lambda: image)
         columns = tf.where(crop.mirrored, crop.window[1] - 1 - columns, columns)
     image, label = _resize(image, crop.shown), _pick(label, rows, columns)
-    # Joined to parts of constants: seven times faster than `tf.pad`, which takes one value for all
-    # channels, between two passes that move the mean colour to zero and back.
+    # Padded by concatenation with constants. `tf.pad` takes a single value for all channels, so it
+    # needs two more passes, to subtract and add the mean colour, and is seven times slower.
     mean = np.broadcast_to(np.uint8(MEAN_COLOR), (*augmentation.crop, 3))
     ignore = np.full(augmentation.crop, IGNORE_LABEL, np.uint8)
     return _paste(image, mean, crop), _paste(label, ignore, crop)
 
 
 class _Crop(NamedTuple):
-    """What of an image is shown where: int32 (vertical, horizontal) in pixels, and a bool."""
+    """The window of an image that a crop shows: int32 (vertical, horizontal) in pixels, and a bool.
 
-    corner: tf.Tensor  # of the window that is cut out of the image
-    window: tf.Tensor  # its size
-    shown: tf.Tensor  # its size after scaling
-    offset: tf.Tensor  # where in the crop it lies
+    Attributes:
+      corner: the top left corner of the window in the image.
+      window: the size of the window in the image.
+      shown: the size of the window after scaling.
+      offset: the top left corner of the window in the crop.
+      mirrored: True if the window is mirrored left to right.
+    """
+
+    corner: tf.Tensor
+    window: tf.Tensor
+    shown: tf.Tensor
+    offset: tf.Tensor
     mirrored: tf.Tensor
 
 
 def _choose_crop(size, augmentation, seed) -> _Crop:
-    """Draws scale, place and side of an image of `size` (h, w)."""
+    """Draws the scale, the position and the mirroring of a crop of an image of `size` (h, w)."""
     place, flip, factor = tf.split(tf.random.stateless_uniform([4], seed), [2, 1, 1])
     smallest, largest = augmentation.scale
     factor = smallest + (largest - smallest) * factor[0]
@@ -212,11 +220,11 @@ def _cut(image, corner, window):
 
 
 def _decode_window(encoded, size, crop):
-    """The crop's window of an image of `size`: equal to its part of the whole decoded image."""
+    """Decodes the window of a crop: the same pixels as in the whole decoded image of `size`."""
 
     def from_jpeg():
-        # The colours of the outermost columns would miss their neighbours in JPEGs that keep
-        # colour at half the width, so one more column is decoded on either side.
+        # JPEG files with colour at half the width interpolate it between neighbouring columns, so
+        # one more column is decoded on either side.
         start = tf.maximum(crop.corner - [0, 1], 0)
         end = tf.minimum(crop.corner + crop.window + [0, 1], size)
         part = tf.concat([start, end - start], 0)
@@ -230,27 +238,28 @@ def _decode_window(encoded, size, crop):
 
 
 def _resize(image, size):
-    """Bilinear, by half-pixel centres, to uint8 again."""
-    # From float, 1.6 times faster than from uint8. The half makes the last cast round.
+    """Resizes bilinearly, with half-pixel centres, and rounds to uint8."""
+    # Resizing floats is 1.6 times faster than uint8. The half makes the last cast round.
     image = tf.cast(image, tf.float32) + 0.5
     return tf.cast(tf.image.resize(image, size), tf.uint8)
 
 
 def _nearest(length, shown):
-    """Which of `length` pixels lies nearest to each of `shown`, by half-pixel centres as well."""
+    """Returns the nearest of `length` pixels for each of `shown`, with half-pixel centres, too."""
     return (2 * tf.range(shown) + 1) * length // (2 * shown)
 
 
 def _pick(label, rows, columns):
-    """Rows and columns of a label: scales it eight times faster than resizing by "nearest" does.
+    """Gathers rows and columns of a label, eight times faster than resizing it by "nearest".
 
-    Rows are gathered as a whole, columns pixel by pixel, so the columns are made rows meanwhile.
+    Gathering rows copies them as a whole, gathering columns goes pixel by pixel. So the columns are
+    gathered as rows of the transposed label.
     """
     return tf.transpose(tf.gather(tf.transpose(tf.gather(label, rows)), columns))
 
 
 def _paste(part, background, crop):
-    """A constant `background` of the crop's size with `part` at the crop's offset."""
+    """Puts `part` at the offset of the crop into a constant `background` of the crop's size."""
     (top, left), (height, width) = tf.unstack(crop.offset), tf.unstack(crop.shown)
     full = tf.constant(background)
     beside = full[:height]

@@ -1,4 +1,4 @@
-"""Records that a `data_prep` command built, as a `Source`."""
+"""Records built by a `data_prep` command, as a `Source`."""
 
 import dataclasses
 import os
@@ -12,25 +12,25 @@ from rnnseg.errors import UserError
 
 # A build lies in OUT/name/version, or OUT/name/config/version.
 _LEVELS = 3
-# What the builders call the features that are trained on; records may hold others beside them.
+# The features to train on. Records may hold others beside them.
 _IMAGE_KEY, _LABEL_KEY = "image", "label"
-# What that of Cityscapes adds for the official scores.
+# The feature that the builder of Cityscapes adds for the official scores.
 _INSTANCES_KEY = "instance_ids"
 
 
 def open_records(folder: str | os.PathLike, selection: Selection | None = None) -> Source:
-    """Opens the one data set that TFDS built in or below a folder.
+    """Opens the data set that TFDS built in or below a folder.
 
     Args:
-      folder: the `--out` of a `data_prep` command, or the version's folder below it.
-      selection: another label, classes or splits than those of the build.
+      folder: the `--out` of a `data_prep` command, or the folder of the version below it.
+      selection: a label, classes or splits that replace those of the build.
 
     Returns:
-      The data set, called after the `--out` folder. It reads every split in the order of its
+      The data set, named after the `--out` folder. It reads every split in the order of its
       records, without decoding images and labels.
 
     Raises:
-      UserError: there is no finished data set or more than one, it is damaged or no segmentation
+      UserError: there is no finished data set or more than one, it is damaged or not a segmentation
         data set, `selection` does not fit it, or tensorflow-datasets is not installed.
     """
     folder = pathlib.Path(folder)
@@ -47,7 +47,7 @@ def open_records(folder: str | os.PathLike, selection: Selection | None = None) 
         raise UserError(
             f"{folder}: no data set there; build one with python -m data_prep.folder (or .voc)"
         )
-    # It loads TensorFlow, which those who only look for builds do without.
+    # This import loads TensorFlow, which is not needed to look for builds.
     from rnnseg.data.tfds_source import source_from_builder
 
     builder = load_build(builds[0])
@@ -58,7 +58,7 @@ def open_records(folder: str | os.PathLike, selection: Selection | None = None) 
 
 
 def _complete(selection: Selection, builder) -> Selection:
-    """Adds what the build says itself: its classes are those of its own label."""
+    """Adds the keys of the build, and its classes unless another label or classes are selected."""
     classes = selection.classes
     if classes is None and selection.label in (None, _LABEL_KEY):
         metadata = builder.info.metadata
@@ -80,13 +80,14 @@ def _complete(selection: Selection, builder) -> Selection:
 
 
 def load_build(folder: pathlib.Path):
-    """The `tfds.core.DatasetBuilder` of a finished build.
+    """Returns the `tfds.core.DatasetBuilder` of a finished build.
 
     Args:
-      folder: one that `find_builds` gave.
+      folder: the folder of the build, from `find_builds`.
 
     Raises:
-      UserError: it is damaged or no segmentation data set, or tensorflow-datasets is not installed.
+      UserError: the build is damaged or not a segmentation data set, or tensorflow-datasets is not
+        installed.
     """
     from rnnseg.data.tfds_source import import_tfds
 
@@ -95,7 +96,7 @@ def load_build(folder: pathlib.Path):
         builder = tfds.builder_from_directory(folder)
         metadata = builder.info.metadata or {}
         named = "class_names" in metadata and "class_colors" in metadata
-    except Exception as error:  # TFDS has no common class for what it says about damaged files
+    except Exception as error:  # TFDS has no common class for errors of damaged files
         raise UserError(f"{folder}: damaged ({error}); remove it and build it again") from error
     if not named:
         raise UserError(
@@ -105,13 +106,13 @@ def load_build(folder: pathlib.Path):
 
 
 def find_builds(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folders of all finished data sets in or below `folder`, in the order of their names."""
+    """Returns the folders of all finished data sets in or below `folder`, sorted by name."""
     folders = [path.parent for path in _find(folder, "dataset_info.json")]
     return [path for path in folders if not _unfinished(path)]
 
 
 def unfinished_builds(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folders that TFDS left below `folder` when it was killed."""
+    """Returns the folders that TFDS left below `folder` when it was killed."""
     return _find(folder, "incomplete.*")
 
 
@@ -120,5 +121,5 @@ def _find(folder, name):
 
 
 def _unfinished(path: pathlib.Path) -> bool:
-    """Whether the name is one of those under which TFDS writes: `incomplete.<id>_<version>`."""
+    """Returns True if TFDS was still writing this folder: `incomplete.<id>_<version>`."""
     return path.name.startswith("incomplete.")

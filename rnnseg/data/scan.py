@@ -1,4 +1,4 @@
-"""Looks through a split: sizes, labels, and what is wrong with them."""
+"""A scan of a whole split: sizes, label counts and faults."""
 
 import collections
 import dataclasses
@@ -11,19 +11,19 @@ from rnnseg.data.pipeline import decode
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 
-_SHOWN = 5  # faults named in a message
+_SHOWN = 5  # the number of faults named in a message
 
 
 @dataclasses.dataclass
 class SplitScan:
-    """What a split holds.
+    """The statistics and faults of a split.
 
     Attributes:
-      split: its name.
-      sizes: number of images of each (height, width).
-      label_pixels: int64 `(256,)`, number of pixels of each label value.
-      label_images: int64 `(256,)`, number of images in which each label value occurs.
-      faults: one line a fault: name, value, what was expected.
+      split: the name of the split.
+      sizes: the number of images of each (height, width).
+      label_pixels: int64 `(256,)`, the number of pixels of each label value.
+      label_images: int64 `(256,)`, the number of images in which each label value occurs.
+      faults: one line per fault, with the name of the image, the value found and those expected.
     """
 
     split: str
@@ -34,16 +34,16 @@ class SplitScan:
 
     @property
     def images(self) -> int:
-        """Number of images that could be read."""
+        """The number of images that could be read."""
         return sum(self.sizes.values())
 
     @property
     def ignored_share(self) -> float:
-        """Share of the pixels that no score counts, 0-1."""
+        """The share of ignored pixels, 0-1."""
         return float(self.label_pixels[IGNORE_LABEL] / max(self.label_pixels.sum(), 1))
 
     def raise_if_bad(self, source: Source) -> None:
-        """Raises one UserError that names the first faults, if there are any."""
+        """Raises a UserError that names the first faults, if there are any."""
         if not self.faults:
             return
         more = len(self.faults) - _SHOWN
@@ -59,14 +59,14 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
 
     Args:
       source: the data set.
-      split: its split.
-      smallest_side: smaller images, in pixels a side, are faults.
+      split: the split to scan.
+      smallest_side: the smallest height and width, in pixels, that is not a fault.
 
     Returns:
-      What was found.
+      The statistics and faults of the split.
 
     Raises:
-      UserError: no such split, an empty one, or its files are damaged.
+      UserError: the split does not exist or is empty, or its files are damaged.
     """
     images = source.require_split(split)
     scan = SplitScan(split)
@@ -77,7 +77,7 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
         return tf.shape(image)[:2], tf.shape(label), counts
 
     def look_or_fault(example):
-        # An image that cannot be decoded would end the whole pass without saying which it was.
+        # An uncaught decoding error would end the whole pass without naming the image.
         values = tf.numpy_function(
             lambda image, label: _try(look, {"image": image, "label": label}),
             [example["image"], example["label"]],
@@ -126,7 +126,7 @@ def _add(scan, source, name, image_size, label_size, counts, error, smallest_sid
     if min(image_size) < smallest_side:
         scan.faults.append(
             f"{name}: image of {image_size[1]}x{image_size[0]} pixels; expected at least "
-            f"{smallest_side} (one output stride) a side"
+            f"{smallest_side} (one output stride) per side"
         )
     wrong = [
         int(value)

@@ -1,4 +1,4 @@
-"""What of a data set is read, where the data set itself does not say it."""
+"""The keys, classes and splits to read from a data set that does not define them itself."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from rnnseg.data.classes import ClassTable
 
 TFDS_PREFIX = "tfds:"
-"""What comes before the name of a data set of TFDS where a user names data."""
+"""The prefix of the names of TFDS data sets, as in `--data tfds:NAME`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What a user says about a data set; None: what is found in it or known about it.
+    """A user's choice of what to read; None stands for what the data set has or is known to have.
 
     Attributes:
-      image: key of the images.
-      label: key of the masks.
-      classes: names, colours and values in the masks.
-      splits: from the splits' names to parts of the data set's own splits, as TFDS writes them:
-        `train`, `train[:90%]`, `train[100:]+validation`.
-      instances: key of Cityscapes' instance ids.
+      image: the key of the images.
+      label: the key of the masks.
+      classes: the names, the colours and the values in the masks.
+      splits: maps names to parts of the data set's own splits, in the notation of TFDS: `train`,
+        `train[:90%]`, `train[100:]+validation`.
+      instances: the key of Cityscapes' instance ids.
     """
 
     image: str | None = None

@@ -1,11 +1,10 @@
-"""An embedded data set, drawn on the fly: textured shapes that overlap on a textured background.
+"""An embedded data set, drawn on the fly: overlapping textured shapes on a textured background.
 
-Colour, texture, size and place are drawn without looking at the class, so only the outline tells a
-disk from a square: a pixel deep inside a shape can be classified only by what is seen many pixels
-away. That makes the set a small but honest task for a network that gathers context, without any
-download.
+Colour, texture, size and position are independent of the class, so only the outline tells a disk
+from a square: a pixel deep inside a shape can be classified only from pixels far away. The data set
+is a small but genuine task for a network that gathers context, and it needs no download.
 
-Everything follows from the seeds through `numpy.random.Generator`.
+Seeds of `numpy.random.Generator` determine everything.
 """
 
 import colorsys
@@ -21,17 +20,17 @@ from tqdm import tqdm
 from rnnseg.data.source import Source
 
 CLASS_NAMES = ("background", "disk", "square", "triangle", "ring", "star")
-# Okabe and Ito's colours: they can be told apart with any colour vision.
+# The palette of Okabe and Ito, which can be told apart with any colour vision.
 CLASS_COLORS = (
     (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167),
 )  # fmt: skip
 
-# Outlines with corners: (points, notch), where the notches between the points lie at `notch` times
-# the circumradius. A regular polygon is the star whose notches lie on the sides: cos(pi / points).
+# Outlines with corners, as stars of (points, notch): the notches between the points lie at `notch`
+# times the circumradius. In a regular polygon they lie on the sides, at cos(pi / points).
 _CORNERS = {"square": (4, np.cos(np.pi / 4)), "triangle": (3, np.cos(np.pi / 3)), "star": (5, 0.45)}
-# The ring's hole, as a share of its radius.
+# The radius of the ring's hole, as a share of its own radius.
 _HOLE = 0.5
-# Circumradius over the drawn radius: every class covers a similar area, so size tells nothing.
+# The circumradius over the drawn radius, chosen so that all classes cover similar areas.
 _REACH = {"disk": 1.0, "square": 1.15, "triangle": 1.35, "ring": 1.1, "star": 1.3}
 
 _PATTERNS = ("stripes", "checks", "dots", "noise", "gradient")
@@ -40,25 +39,25 @@ _SPLITS = {"train": 1, "val": 2}
 
 @dataclasses.dataclass(frozen=True)
 class _Texture:
-    """Two colours mixed by a pattern. Lengths are shares of the image's side."""
+    """Two colours mixed by a pattern. Lengths are shares of the side of the image."""
 
     pattern: str
     colors: np.ndarray  # (2, 3), 0-255
     period: float
-    angle: float  # radians, against whatever carries the texture
-    lattice: np.ndarray  # (n, n), 0-1: the values that "noise" interpolates
+    angle: float  # radians, relative to the shape or the background
+    lattice: np.ndarray  # (n, n), 0-1: the values that the pattern "noise" interpolates
 
 
 @dataclasses.dataclass(frozen=True)
 class _Shape:
-    """One shape and how it moves. Lengths are shares of the image's side, times are frames."""
+    """A shape and its motion. Lengths are shares of the side of the image, times are frames."""
 
     kind: str
     radius: float
     center: np.ndarray  # (x, y)
-    velocity: np.ndarray  # (x, y) a frame
+    velocity: np.ndarray  # (x, y) per frame
     rotation: float  # radians
-    spin: float  # radians a frame
+    spin: float  # radians per frame
     texture: _Texture
 
 
@@ -73,7 +72,7 @@ def draw_image(seed: int | Sequence[int], size: int = 96) -> tuple[np.ndarray, n
     """Draws one image of two or three shapes.
 
     Args:
-      seed: what determines the image: anything `numpy.random.default_rng` takes as a seed.
+      seed: determines the image; any seed of `numpy.random.default_rng`.
       size: height and width in pixels. The same seed gives the same scene at every size.
 
     Returns:
@@ -90,8 +89,8 @@ def draw_clip(
     """Draws a clip: the shapes of `draw_image(seed)` glide, turn and bounce off the border.
 
     Args:
-      seed: what determines the clip: anything `numpy.random.default_rng` takes as a seed.
-      frames: number of frames; the first is `draw_image(seed, size)`.
+      seed: determines the clip; any seed of `numpy.random.default_rng`.
+      frames: the number of frames; the first is `draw_image(seed, size)`.
       size: height and width in pixels.
 
     Returns:
@@ -104,20 +103,20 @@ def draw_clip(
     labels = np.empty((frames, size, size), np.uint8)
     for frame in range(frames):
         image, labels[frame] = _render(scene, frame, size)
-        image += rng.normal(0, 4, image.shape)  # the camera's noise, new in every frame
+        image += rng.normal(0, 4, image.shape)  # camera noise, drawn anew for every frame
         images[frame] = np.clip(np.rint(image), 0, 255)
     return images, labels
 
 
 def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> Source:
-    """The embedded data set.
+    """Makes the embedded data set.
 
     Image `i` of a split is `draw_image((seed, 1, i))` for "train" and `draw_image((seed, 2,
-    i))` for "val". A split is drawn when it is first read and then kept, encoded, by the source.
+    i))` for "val". A split is drawn when it is first read. The source then keeps it, encoded.
 
     Args:
-      train: number of training images.
-      val: number of validation images.
+      train: the number of training images.
+      val: the number of validation images.
       seed: determines all images.
       size: height and width of the images in pixels.
 
@@ -128,7 +127,7 @@ def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> 
     @functools.cache
     def draw(split):
         columns = {"image": [], "label": [], "name": []}
-        # The bar shows only where drawing takes longer than a second.
+        # The bar shows only if drawing takes longer than a second.
         for index in tqdm(
             range(sizes[split]), f"drawing {split}", unit="image", delay=1, disable=None
         ):
@@ -150,14 +149,14 @@ def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> 
 
 
 def _encode(pixels: np.ndarray) -> bytes:
-    """PNG bytes of an RGB image or of an 8-bit label map."""
+    """Encodes an RGB image or an 8-bit label map as PNG."""
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG", compress_level=1)
     return data.getvalue()
 
 
 def _compose(rng: np.random.Generator) -> _Scene:
-    """Draws what is in a scene and how it moves."""
+    """Draws the random contents of a scene and their motion."""
     background = _draw_texture(rng, [])
     textures = [background]
     shapes = []
@@ -181,9 +180,9 @@ def _compose(rng: np.random.Generator) -> _Scene:
 
 
 def _draw_center(rng: np.random.Generator, radius: float, shapes: list[_Shape]) -> np.ndarray:
-    """A place for a new shape that may cover the others, but leaves enough of them to recognise."""
+    """Draws a centre for a new shape that leaves enough of the others visible."""
     places = rng.uniform(0.6 * radius, 1 - 0.6 * radius, (16, 2))
-    # Distance to the nearest shape, in sums of radii: below 1 the two overlap.
+    # The distance to the nearest shape, in sums of both radii: below 1 the two overlap.
     room = np.full(len(places), np.inf)
     for shape in shapes:
         distance = np.linalg.norm(places - shape.center, axis=1) / (radius + shape.radius)
@@ -193,7 +192,7 @@ def _draw_center(rng: np.random.Generator, radius: float, shapes: list[_Shape]) 
 
 
 def _draw_texture(rng: np.random.Generator, others: list[_Texture]) -> _Texture:
-    """A random texture whose colours keep away from those of the others in the image."""
+    """Draws a random texture whose colours differ from those of the other textures."""
     candidates = []
     for _ in range(10):
         hue, saturation, value = rng.uniform((0, 0.2, 0.25), (1, 0.9, 1))
@@ -218,7 +217,7 @@ def _draw_texture(rng: np.random.Generator, others: list[_Texture]) -> _Texture:
 
 
 def _render(scene: _Scene, time: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the scene at one moment.
+    """Renders the scene at one point in time.
 
     Returns:
       The image without noise, `(size, size, 3)` float32, about 0-255, and its labels,
@@ -241,7 +240,7 @@ def _render(scene: _Scene, time: float, size: int) -> tuple[np.ndarray, np.ndarr
             -(shape.rotation + time * shape.spin),
         )
         distance = signed_distance(shape.kind, u, v, reach)
-        # A border pixel's share in the shape, to within a few percent: no need to draw it larger.
+        # The shape's share of a border pixel, within a few percent, so supersampling is not needed.
         share = np.clip(0.5 - distance, 0, 1)[..., None]
         image[window] += share * (_paint(shape.texture, u, v, reach, size) - image[window])
         label[window][distance < 0] = CLASS_NAMES.index(shape.kind)
@@ -251,18 +250,18 @@ def _render(scene: _Scene, time: float, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def signed_distance(kind: str, x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-    """How far points lie outside an outline around the origin.
+    """Returns the signed distance of points to an outline around the origin.
 
     Args:
-      kind: one of `CLASS_NAMES` but "background".
-      x: coordinates in pixels, any shape.
+      kind: one of `CLASS_NAMES` except "background".
+      x: coordinates in pixels, of any shape.
       y: coordinates in pixels, of the same shape.
-      radius: of the circle around the shape, in pixels; a shape with corners has one at
+      radius: the radius of the circumscribed circle, in pixels. Shapes with corners have one at
         (radius, 0).
 
     Returns:
-      Pixels to the outline, negative inside. Exact along the sides; past a corner that of the sides
-      made longer.
+      Pixels to the outline, negative inside. The distance is exact along the sides; beyond a corner
+      it is the distance to the extended sides.
     """
     from_center = np.hypot(x, y)
     if kind == "disk":
@@ -271,8 +270,8 @@ def signed_distance(kind: str, x: np.ndarray, y: np.ndarray, radius: float) -> n
         middle, half_width = radius * (1 + _HOLE) / 2, radius * (1 - _HOLE) / 2
         return np.abs(from_center - middle) - half_width
     points, notch = _CORNERS[kind]
-    # All sides are one side, turned and mirrored: fold the plane onto the wedge between the point
-    # at angle 0 and the notch at angle pi / points.
+    # By symmetry, all sides are copies of one: fold the plane onto the wedge between the point at
+    # angle 0 and the notch at angle pi / points.
     wedge = np.float32(np.pi / points)
     angle = np.abs((np.arctan2(y, x) + wedge) % (2 * wedge) - wedge)
     along = np.array([notch * np.cos(wedge) - 1, notch * np.sin(wedge)])
@@ -283,16 +282,16 @@ def signed_distance(kind: str, x: np.ndarray, y: np.ndarray, radius: float) -> n
 
 
 def _paint(texture: _Texture, x: np.ndarray, y: np.ndarray, reach: float, size: int) -> np.ndarray:
-    """The texture's colours at points given in pixels from the middle of what carries it.
+    """Returns the colours of a texture at points relative to the centre of its shape or image.
 
-    Edges inside the patterns are ramps of about a pixel, which is what keeps them from aliasing.
+    Edges inside the patterns are ramps of about one pixel, which avoids aliasing.
 
     Args:
-      texture: what to paint.
-      x: `(h, w)`, or shapes that broadcast to it.
-      y: likewise.
-      reach: where a gradient ends, in pixels.
-      size: the image's side in pixels.
+      texture: the texture.
+      x: coordinates in pixels, of a shape that broadcasts to `(h, w)` with that of `y`.
+      y: coordinates in pixels.
+      reach: the distance in pixels at which a gradient ends.
+      size: the side of the image in pixels.
 
     Returns:
       `(h, w, 3)` float32.
@@ -315,17 +314,18 @@ def _paint(texture: _Texture, x: np.ndarray, y: np.ndarray, reach: float, size: 
 
 
 def _turn(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates turned by an angle in radians about the origin, as float32."""
+    """Rotates coordinates about the origin by an angle in radians; returns float32."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
     return cos * x - sin * y, sin * x + cos * y
 
 
 def _interpolate(lattice: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Smoothly interpolates a square lattice, repeated without end, at points in its own units."""
+    """Interpolates a periodic square lattice smoothly at points in units of its spacing."""
     column, row = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
     x, y = x - column, y - row
-    x, y = x * x * (3 - 2 * x), y * y * (3 - 2 * y)  # level at the lattice's points: no creases
+    # The slope is zero at the lattice points, which avoids creases.
+    x, y = x * x * (3 - 2 * x), y * y * (3 - 2 * y)
     count = len(lattice)
     left, right = column % count, (column + 1) % count
     top, bottom = row % count, (row + 1) % count

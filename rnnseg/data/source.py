@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the project."""
+"""The interface of every data set to the rest of the project."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 from rnnseg.errors import UserError
 
 IGNORE_LABEL = 255
-"""The label of pixels that neither the loss nor the scores count. The same in every data set."""
+"""The label, in every data set, of pixels that neither the loss nor the scores count."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A labelled data set: what its classes are and where its examples come from.
+    """A labelled data set: its classes, its splits and a function that reads a split.
 
     Attributes:
-      name: what reports call it.
-      class_names: one name a class; the label of a pixel is the index into it, or `IGNORE_LABEL`.
-      class_colors: one (red, green, blue) of 0-255 a class.
-      split_sizes: number of images in every split.
-      read: gives the `tf.data.Dataset` of one split, always in the same order. Its elements are
+      name: the name of the data set in reports.
+      class_names: one name per class; the label of a pixel is an index into it, or `IGNORE_LABEL`.
+      class_colors: one (red, green, blue) of 0-255 per class.
+      split_sizes: the number of images in every split.
+      read: returns the `tf.data.Dataset` of a split, always in the same order. Its elements are
         dictionaries of scalar strings: `image` (an encoded JPEG or PNG, RGB), `label` (an encoded
-        8-bit grey PNG of class indices, of the image's size) and `name`; and, with
+        8-bit grey PNG of class indices, of the size of the image) and `name`; and, with
         `has_instances`, `instance_ids` (an encoded 16-bit grey PNG).
-      has_instances: whether Cityscapes' instance ids come with the labels, for its official scores.
+      has_instances: True if Cityscapes' instance ids come with the labels, for its official scores.
     """
 
     name: str
@@ -40,14 +40,14 @@ class Source:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """The number of classes."""
         return len(self.class_names)
 
     def require_split(self, split: str) -> int:
-        """The number of images in `split`.
+        """Returns the number of images in `split`.
 
         Raises:
-          UserError: there is no such split, or it is empty.
+          UserError: the split does not exist or is empty.
         """
         if split not in self.split_sizes:
             raise UserError(

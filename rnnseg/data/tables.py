@@ -1,4 +1,4 @@
-"""Tables of classes of well-known data sets."""
+"""Class tables of well-known data sets."""
 
 import types
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ def _split(names: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.replace("\n", " ").split(","))
 
 
-# (labelId, name, colour) in the order of the trainIds.
+# (labelId, name, colour), in the order of the trainIds.
 _CITYSCAPES_CLASSES: tuple[tuple[int, str, Color], ...] = (
     (7, "road", (128, 64, 128)),
     (8, "sidewalk", (244, 35, 232)),
@@ -35,7 +35,7 @@ _CITYSCAPES_CLASSES: tuple[tuple[int, str, Color], ...] = (
     (33, "bicycle", (119, 11, 32)),
 )
 _CITYSCAPES_LABEL_IDS = range(34)
-# -1, licence plates, as 8 bits hold it.
+# The id of licence plates is -1, which is 255 in 8 bits.
 _CITYSCAPES_LICENSE_PLATE = 255
 
 CITYSCAPES = ClassTable(
@@ -47,7 +47,7 @@ CITYSCAPES = ClassTable(
     ),
     color_values=None,
 )
-"""Cityscapes' labelIds as the 19 trainIds, with the official names and colours."""
+"""The 19 classes of Cityscapes (trainIds) by labelIds, with the official names and colours."""
 
 OXFORD_IIIT_PET = table_from_rows(
     [
@@ -97,13 +97,13 @@ _ADE20K_OBJECT_NAMES = _split(
 ADE20K_OBJECTS = table_from_rows(
     [{"name": name} for name in ("background", *_ADE20K_OBJECT_NAMES)], "ade20k_objects"
 )
-"""The 100 classes of objects of ADE20K's instance segmentation benchmark, and what is none."""
+"""The 100 object classes of ADE20K's instance segmentation benchmark, and a background."""
 
 _VOC_NAMES = tuple(
     "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse "
     "motorbike person pottedplant sheep sofa train tvmonitor".split()
 )
-# The object borders, and difficult objects.
+# The value of object borders and of difficult objects.
 _VOC_VOID = 255
 
 PASCAL_VOC = ClassTable(
@@ -112,7 +112,7 @@ PASCAL_VOC = ClassTable(
     values=({index: index for index in range(len(_VOC_NAMES))} | {_VOC_VOID: IGNORE_LABEL}),
     color_values=None,
 )
-"""PASCAL VOC's 20 classes and the background, with the colours of its development kit."""
+"""The 20 classes of PASCAL VOC and the background, with the colours of its development kit."""
 
 TABLES: Mapping[str, ClassTable] = types.MappingProxyType(
     {
@@ -123,4 +123,4 @@ TABLES: Mapping[str, ClassTable] = types.MappingProxyType(
         "pascal_voc": PASCAL_VOC,
     }
 )
-"""All of them, as a description file calls them."""
+"""All tables by their names in description files."""

@@ -1,4 +1,4 @@
-"""Where a TFDS data set has its images, masks and names."""
+"""The keys of images, masks and names in a TFDS data set."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,18 +12,18 @@ from rnnseg.data.convert import encode_labels, image_name, is_identity, lookup_t
 from rnnseg.data.selection import Selection
 from rnnseg.errors import UserError
 
-# Of texts that name an image the first that there is counts. File names lose their ending.
+# The first text feature of this list names the images. File names lose their ending.
 _FILE_NAME_KEYS = ("file_name", "filename")
 _NAME_KEYS = ("name", "image_id", *_FILE_NAME_KEYS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What TFDS does not say about one of its data sets.
+    """Facts about a TFDS data set that TFDS does not provide.
 
     Attributes:
-      label: key of its masks, which may have several channels: the first holds the values.
-      classes: what the values stand for.
+      label: the key of the masks. If they have several channels, the first holds the values.
+      classes: the classes that the values stand for.
     """
 
     label: str
@@ -32,16 +32,16 @@ class Known:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where a TFDS data set has what is read of it.
+    """The keys to read from a TFDS data set, and the conversion of its masks.
 
     Attributes:
-      image: key of the images, which are read encoded.
-      label: key of the masks.
-      name: key of the images' names; None: there are none.
-      instances: key of Cityscapes' instance ids, which are read encoded; None: there are none.
-      classes: what the values of the masks stand for.
+      image: the key of the images, which are read encoded.
+      label: the key of the masks.
+      name: the key of the images' names; None if they have no names.
+      instances: the key of Cityscapes' instance ids, which are read encoded; None to read none.
+      classes: the classes that the values of the masks stand for.
       label_feature: the TFDS feature of the masks.
-      table: from the masks' values to labels; None: they are read encoded and kept as they are.
+      table: maps values of the masks to labels; None if they are read encoded and kept as they are.
     """
 
     image: str
@@ -54,17 +54,17 @@ class Layout:
 
     @classmethod
     def choose(cls, features, where: str, selection: Selection, known: Known | None) -> "Layout":
-        """Settles what is read of a data set.
+        """Chooses the keys and the classes to read.
 
         Args:
-          features: the `tfds.features.FeaturesDict` of its records.
-          where: what messages call it.
-          selection: what the user says.
-          known: what is taken where the user does not say it.
+          features: the `tfds.features.FeaturesDict` of the records.
+          where: the name of the data set in messages.
+          selection: the user's choices.
+          known: facts about the data set, used where the user chose nothing.
 
         Raises:
-          UserError: there are no images or no masks, or it is not clear which of several are
-            meant or what the classes are.
+          UserError: there are no images or no masks, several features could be these, or the
+            classes are not known.
         """
         features = dict(features.items())
         if known is not None and selection.label not in (None, known.label):
@@ -90,13 +90,13 @@ class Layout:
 
     @property
     def keys(self) -> list[str]:
-        """All that is read."""
+        """The keys of all features that are read."""
         keys = (self.image, self.label, self.name, self.instances)
         return [key for key in keys if key is not None]
 
     @property
     def encoded_keys(self) -> list[str]:
-        """What is read as the bytes of a file."""
+        """The keys of the features that are read as the bytes of a file."""
         label = self.label if _is_encoded(self.label_feature) else None
         return [key for key in (self.image, label, self.instances) if key is not None]
 
@@ -106,9 +106,9 @@ class Layout:
         """Makes an element of a `Source`.
 
         Args:
-          example: what TFDS reads for `keys`, without decoding `encoded_keys`.
+          example: the features `keys` as TFDS reads them, without decoding `encoded_keys`.
           split: the name of the split.
-          number: of the example in it, from 0.
+          number: the number of the example in the split, counted from 0.
         """
         name = tf.constant("") if self.name is None else example[self.name]
         if self.name is None or self.name in _FILE_NAME_KEYS:
@@ -122,7 +122,7 @@ class Layout:
         return element
 
     def _decode(self, label: tf.Tensor) -> tf.Tensor:
-        """The values of a mask, `(h, w, 1)`."""
+        """Returns the values of a mask, `(h, w, 1)`."""
         feature = self.label_feature
         if _is_encoded(feature):
             mask = tf.io.decode_png(label, channels=feature.shape[-1], dtype=feature.tf_dtype)
@@ -137,14 +137,14 @@ def _choose_key(
     fits: Callable[[Any], bool],
     where: str,
 ) -> str:
-    """The key that is given, if it can be used, or the only one that can."""
+    """Returns the given key if its feature fits, or else the only key whose feature fits."""
     fitting = [key for key, feature in features.items() if fits(feature)]
     if given in fitting:
         return given
     if given is None and len(fitting) == 1:
         return fitting[0]
     if given is not None:
-        problem = f"{given!r} is no {kind}"
+        problem = f"{given!r} is not a key of {kind}s"
     elif fitting:
         problem = f"{' or '.join(fitting)} could be the {kind}"
     else:
@@ -155,13 +155,13 @@ def _choose_key(
         "label": "an Image or Tensor of integers with 1 channel",
     }[kind]
     raise UserError(
-        f"{where}: {problem}, of {listed}; expected {expected}; to name one, give as data a .json "
-        f'file with {{"data": "{where}", "{kind}": KEY}}'
+        f"{where}: {problem} among {listed}; expected {expected}; to name one, give as data a "
+        f'.json file with {{"data": "{where}", "{kind}": KEY}}'
     )
 
 
 def _is_encoded(feature) -> bool:
-    """Whether the records hold it as the bytes of an image file."""
+    """Returns True if the records hold the feature as the bytes of an image file."""
     import tensorflow_datasets as tfds
 
     return isinstance(feature, tfds.features.Image)
@@ -197,7 +197,7 @@ def _describe(feature) -> str:
 
 
 def _named_classes(feature, where: str) -> ClassTable:
-    """The classes that a feature brings itself."""
+    """Returns the classes that the feature itself names."""
     names = getattr(feature, "names", None)
     if not names:
         raise UserError(

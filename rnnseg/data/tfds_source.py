@@ -1,4 +1,4 @@
-"""Any data set of TFDS that has images and index masks, as a `Source`."""
+"""TFDS data sets with images and index masks, as a `Source`."""
 
 import textwrap
 from collections.abc import Sequence
@@ -11,42 +11,43 @@ from rnnseg.data.tables import ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET
 from rnnseg.data.tfds_layout import Known, Layout
 from rnnseg.errors import UserError
 
-_LONGEST_REASON = 600  # characters: room for TFDS's instructions what to download by hand
+_LONGEST_REASON = 600  # characters: enough for TFDS's instructions for manual downloads
 
 _KNOWN = {
     "cityscapes": Known("segmentation_label", CITYSCAPES),
     "oxford_iiit_pet": Known("segmentation_mask", OXFORD_IIIT_PET),
-    # Despite the name, TFDS takes the masks of the instance segmentation benchmark: red is the
-    # class of an object, green tells the objects apart.
+    # Despite its name, this has the masks of the instance segmentation benchmark: red holds the
+    # class of an object, green the number of the object.
     "scene_parse150": Known("annotation", ADE20K_OBJECTS),
 }
 
 
 def open_tfds(name: str, selection: Selection) -> Source:
-    """Opens a data set of TFDS, and has TFDS download and prepare it where that is not done yet.
+    """Opens a TFDS data set; TFDS first downloads and prepares it if necessary.
 
     Args:
-      name: as `tfds.load` takes it, such as `cityscapes/semantic_segmentation:1.0.0`.
-      selection: keys, classes and splits. Keys are found where there is but one choice; classes are
-        built in for `cityscapes`, `oxford_iiit_pet` and `scene_parse150`.
+      name: a name as for `tfds.load`, such as `cityscapes/semantic_segmentation:1.0.0`.
+      selection: keys, classes and splits. Keys that are not given are found if there is only one
+        candidate. The classes of `cityscapes`, `oxford_iiit_pet` and `scene_parse150` are built in.
 
     Returns:
-      The data set, called as in TFDS.
+      The data set, named as in TFDS.
 
     Raises:
-      UserError: there is no such data set, it cannot be prepared, or as `source_from_builder`.
+      UserError: the data set does not exist or cannot be prepared, or an error of
+        `source_from_builder`.
     """
     where = TFDS_PREFIX + name
     tfds = import_tfds(where)
     try:
         builder = tfds.builder(name)
-    except Exception as error:  # TFDS has no common class for what is wrong with a name
-        # The lines after the first list all names that there are.
+    except Exception as error:  # TFDS has no common class for errors in a name
+        # The lines after the first list all existing names.
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{where}: no such data set ({reason})") from error
     try:
         builder.download_and_prepare()
-    except Exception as error:  # nor for what goes wrong on the way
+    except Exception as error:  # nor for errors of downloading and preparing
         raise UserError(
             f"{where}: cannot be prepared in {builder.data_dir} ({_one_line(error)})"
         ) from error
@@ -54,10 +55,13 @@ def open_tfds(name: str, selection: Selection) -> Source:
 
 
 def import_tfds(where: str):
-    """The module `tensorflow_datasets`.
+    """Imports the module `tensorflow_datasets`.
+
+    Args:
+      where: what the module is needed to read, for the message.
 
     Raises:
-      UserError: it is not installed, and reading `where` needs it.
+      UserError: the module is not installed.
     """
     try:
         import tensorflow_datasets as tfds
@@ -71,21 +75,21 @@ def import_tfds(where: str):
 def source_from_builder(
     builder, where: str, name: str, selection: Selection, known: Known | None = None
 ) -> Source:
-    """Opens what a TFDS builder has prepared.
+    """Opens the data set that a TFDS builder has prepared.
 
     Args:
       builder: a `tfds.core.DatasetBuilder`.
-      where: what messages call the data set.
-      name: what reports call it.
+      where: the name of the data set in messages.
+      name: the name of the data set in reports.
       selection: keys, classes and splits.
-      known: what is taken where `selection` does not say it.
+      known: facts about the data set, used where `selection` has none.
 
     Returns:
       The data set. It reads every split in the order of its records.
 
     Raises:
-      UserError: the data set has no images or no masks, it is not clear which of several are
-        meant or what the classes are, a split is none, a file of the data set is missing, or
+      UserError: the data set has no images or no masks, several features could be these, the
+        classes are not known, a split does not exist, a file of the data set is missing, or
         tensorflow-datasets is not installed.
     """
     _require_files(builder)
@@ -101,7 +105,7 @@ def source_from_builder(
             split=splits[split],
             shuffle_files=False,
             decoders=_only(layout.keys, layout.encoded_keys),
-            # TFDS would keep a small data set in memory; the system's file cache does that already.
+            # TFDS would cache small data sets in memory, as the system's file cache already does.
             read_config=tfds.ReadConfig(try_autocache=False),
         )
         return examples.enumerate().map(
@@ -120,11 +124,11 @@ def source_from_builder(
 
 
 def _only(keys: Sequence[str], encoded_keys: Sequence[str]):
-    """What has TFDS parse some features of its records and leave some of these encoded."""
+    """Returns decoders with which TFDS parses only `keys`, and leaves `encoded_keys` encoded."""
     import tensorflow_datasets as tfds
 
     class Only(tfds.decode.PartialDecoding):
-        # TFDS's own would compare the features' types, and warn of its own way to do so.
+        # TFDS's own method compares the types of the features and logs a warning on the way.
         def extract_features(self, features):
             return tfds.features.FeaturesDict({key: features[key] for key in keys})
 
@@ -135,7 +139,7 @@ def _only(keys: Sequence[str], encoded_keys: Sequence[str]):
 def _split_size(builder, spec: str, where: str) -> int:
     try:
         return builder.info.splits[spec].num_examples
-    except Exception as error:  # TFDS raises whatever its parser runs into
+    except Exception as error:  # TFDS has no common class for errors of its parser
         raise UserError(
             f"{where}: no split {spec!r}; expected one of {', '.join(builder.info.splits)}, or a "
             "part such as train[:90%]"
@@ -143,7 +147,7 @@ def _split_size(builder, spec: str, where: str) -> int:
 
 
 def _require_files(builder) -> None:
-    """Raises a UserError if a file is gone, which TFDS would only find on reading."""
+    """Raises a UserError if a file is missing, which TFDS would only find on reading."""
     for split in builder.info.splits.values():
         for path in split.filepaths:
             if not path.exists():
@@ -154,5 +158,5 @@ def _require_files(builder) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    """What an error says, without the examples and logs that may follow."""
+    """Returns the message of an error on one line, without any examples and logs after it."""
     return textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" …") or type(error).__name__

@@ -6,7 +6,7 @@ from rnnseg import UserError
 from rnnseg.data.images import find_images, read_image
 
 
-def test_images_by_file_folder_and_pattern(tmp_path):
+def test_images_are_found_by_file_folder_and_pattern(tmp_path):
     for name in ("b.jpg", "a.PNG", "c.txt", "sub/d.jpeg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -29,7 +29,7 @@ def test_images_are_read_upright_as_rgb(tmp_path):
     image.save(tmp_path / "plain.png")
     np.testing.assert_array_equal(read_image(tmp_path / "plain.png"), pixels)
     exif = Image.Exif()
-    exif[0x0112] = 6  # taken with the camera turned: rotate by 270 degrees to see it upright
+    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to see the image upright
     image.save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(pixels, -1))
     image.convert("L").save(tmp_path / "grey.png")

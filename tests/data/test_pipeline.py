@@ -17,7 +17,7 @@ from tests.support.sources import encode, halves, make_source, tiny_source
 
 
 def coordinates(height, width):
-    """An image that says where each of its pixels was: red is the row, green the column."""
+    """An image whose pixels hold their own coordinates: red is the row, green the column."""
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows, columns, np.full_like(rows, 7)], -1).astype(np.uint8)
     return image, (rows // 4 * 16 + columns // 4).astype(np.uint8)
@@ -29,7 +29,7 @@ def augmented(image, label, seed, **options):
 
 
 def photo(height, width, seed=0):
-    """Strong, saturated edges everywhere: what JPEG keeps colour of at half the size shows."""
+    """An image with saturated edges everywhere, on which JPEG's colour subsampling shows."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 256, (height // 3 + 1, width // 3 + 1, 3))
     return np.kron(blocks, np.ones((3, 3, 1)))[:height, :width].astype(np.uint8)
@@ -42,7 +42,7 @@ def encode_as(image, kind, **options):
 
 
 def bilinear(image, height, width):
-    """By half-pixel centres, in floats, without smoothing."""
+    """Resizes in floats with half-pixel centres, without antialiasing."""
     for axis, size in enumerate((height, width)):
         length = image.shape[axis]
         at = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
@@ -93,7 +93,7 @@ def test_scaled_labels_lie_on_scaled_images(factor):
         crop, crop_label = augmented(image, label, seed, crop=(24, 24), scale=scale, flip=False)
         rows, columns = crop[..., 0].astype(float), crop[..., 1].astype(float)
         assert np.ptp(columns) == pytest.approx(24 / factor, abs=2)
-        # The label names blocks of 4x4 pixels: it must name where the image says it is.
+        # The label numbers blocks of 4x4 pixels: it must match the coordinates in the image.
         inside = (np.abs(rows % 4 - 1.5) < 0.9) & (np.abs(columns % 4 - 1.5) < 0.9)
         expected = (rows // 4 * 16 + columns // 4)[inside]
         assert np.mean(crop_label[inside] == expected) > 0.97
@@ -123,7 +123,7 @@ def test_scaling_mirroring_and_padding_agree_with_numpy(size):
         padded += not inside.all()
         np.testing.assert_array_equal(crop[~inside], np.tile([124, 117, 104], ((~inside).sum(), 1)))
 
-        # What was drawn, by the definition: two places, a side, a factor.
+        # The random choices by their definition: two positions, the mirroring, the factor.
         draws = tf.random.stateless_uniform([4], (seed, 3)).numpy()
         factor = 0.5 + 1.5 * draws[3]
         window = np.clip(np.round(np.array([64, 72]) / factor), 1, size).astype(int)
@@ -152,7 +152,7 @@ def test_scaling_mirroring_and_padding_agree_with_numpy(size):
     ],
     ids=lambda options: " ".join(map(str, options.values())),
 )
-def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_image(options):
+def test_a_crop_of_a_jpeg_equals_the_crop_of_the_decoded_image(options):
     options = dict(options)
     image = Image.fromarray(photo(85, 121)).convert(options.pop("mode", "RGB"))
     jpeg = encode_as(image, "JPEG", quality=85, **options)
@@ -174,7 +174,7 @@ def test_a_crop_of_a_jpeg_equals_that_of_the_decoded_image(options):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
-def test_png_of_every_kind_is_cropped_as_rgb(mode):
+def test_every_png_mode_is_cropped_as_rgb(mode):
     image = Image.fromarray(photo(30, 40)).convert(mode)
     label = np.zeros((30, 40), np.uint8)
     example = {"image": encode_as(image, "PNG"), "label": encode(label)}
@@ -189,7 +189,7 @@ def test_png_of_every_kind_is_cropped_as_rgb(mode):
 
 
 @pytest.mark.parametrize("seed", [4, None])
-def test_batches_hold_every_image_once_an_epoch(seed):
+def test_batches_hold_every_image_once_per_epoch(seed):
     images = [np.full((8, 8, 3), value, np.uint8) for value in range(10)]
     source = make_source({"train": [(image, image[..., 0] % 3) for image in images]})
     batches, steps = training_batches(
@@ -202,7 +202,7 @@ def test_batches_hold_every_image_once_an_epoch(seed):
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_images_that_fill_no_batch_are_left_out_of_their_epoch():
+def test_images_that_do_not_fill_a_batch_are_left_out_of_their_epoch():
     images = [np.full((8, 8, 3), value, np.uint8) for value in range(7)]
     source = make_source({"train": [(image, image[..., 0] % 3) for image in images]})
     batches, steps = training_batches(
@@ -214,13 +214,13 @@ def test_images_that_fill_no_batch_are_left_out_of_their_epoch():
     assert set(epochs.ravel()) == set(range(7))
 
 
-def test_every_epoch_is_augmented_anew():
+def test_every_epoch_is_augmented_differently():
     source = make_source({"train": [coordinates(60, 50)]})
     batches, _ = training_batches(source, "train", 1, Augmentation((9, 9)), epochs=4, seed=1)
     assert len({image.numpy().tobytes() for image, _ in batches}) == 4
 
 
-def test_a_seed_repeats_everything_and_a_later_start_goes_on():
+def test_a_seed_repeats_all_batches_and_a_resumed_training_continues_them():
     source = tiny_source()
     options = dict(batch_size=3, augmentation=Augmentation((24, 24)), epochs=4, seed=7)
 
@@ -235,7 +235,7 @@ def test_a_seed_repeats_everything_and_a_later_start_goes_on():
     np.testing.assert_array_equal(first[2 * 2 :], images(first_epoch=2))
 
 
-def test_evaluation_images_are_native_and_in_order():
+def test_evaluation_images_have_their_own_size_and_order():
     examples = halves(2, 40, 48) + halves(1, 31, 57)
     source = make_source({"val": examples})
     found = list(evaluation_images(source, "val").as_numpy_iterator())

@@ -20,7 +20,7 @@ COUNT = 7
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The `--out` folder of a small data set, and its files."""
+    """The `--out` folder of a small data set, with the images and masks beside it."""
     root = tmp_path_factory.mktemp("records")
     generator = np.random.default_rng(0)
     for folder in ("images", "masks"):
@@ -44,7 +44,7 @@ def copied(built, tmp_path):
 
 
 @pytest.mark.parametrize("below", [".", "segmentation_folder", "segmentation_folder/1.0.0"])
-def test_the_folder_above_and_the_versions_own(built, below):
+def test_every_folder_from_out_to_the_version_opens(built, below):
     source = open_records(built / below)
     assert source.name == "mine"
     assert source.class_names == ("other", "thing")
@@ -52,7 +52,7 @@ def test_the_folder_above_and_the_versions_own(built, below):
     assert source.split_sizes == {"train": COUNT}
 
 
-def test_what_is_read_is_what_lies_in_the_folders(built):
+def test_images_are_the_bytes_of_the_files(built):
     elements = list(open_source(str(built)).read("train").as_numpy_iterator())
     assert {element["name"].decode() for element in elements} == {str(i) for i in range(COUNT)}
     for element in elements:
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_lies_in_the_folders(built):
         assert element["image"] == (built.parent / "images" / f"{name}.jpg").read_bytes()
 
 
-def test_what_is_read_fits_the_pipeline(built):
+def test_the_pipeline_decodes_the_records(built):
     from rnnseg.data.pipeline import evaluation_images
 
     for image, label, name in evaluation_images(open_records(built), "train"):
@@ -137,7 +137,7 @@ def test_without_tensorflow_datasets(built, monkeypatch):
 
 
 def test_builds_with_more_features_and_configs(tmp_path):
-    """Only what is asked for is read; another label comes with classes of its own."""
+    """Only the requested features are read; another label needs classes of its own."""
     tfds = pytest.importorskip("tensorflow_datasets")
     label = np.arange(48, dtype=np.uint8).reshape(6, 8, 1) % 2
     values = {"image": np.zeros((6, 8, 3), np.uint8), "label": label, "label_ids": label + 7}

@@ -9,7 +9,7 @@ from rnnseg.data.scan import scan_split
 from tests.support.sources import halves, make_source
 
 
-def test_counts_are_those_of_the_labels():
+def test_counts_match_the_labels():
     examples = halves(3) + halves(2, 33, 57, seed=5)
     scan = scan_split(make_source({"train": examples}), "train")
     labels = [label for _, label in examples]
@@ -53,7 +53,7 @@ def test_faults_name_image_value_and_expectation():
         assert part in message
 
 
-def test_files_that_are_damaged(tmp_path):
+def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "records"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for _ in range(3):

@@ -15,7 +15,7 @@ def many():
     return np.stack(images), np.stack(labels)
 
 
-def test_the_seed_decides():
+def test_the_seed_determines_the_image():
     image, label = shapes.draw_image(5)
     again, label_again = shapes.draw_image(5)
     other, label_other = shapes.draw_image(6)
@@ -25,14 +25,7 @@ def test_the_seed_decides():
     assert (label != label_other).mean() > 0.1
 
 
-@pytest.mark.parametrize("size", [33, 96, 128])
-def test_image_and_label_fit(size):
-    image, label = shapes.draw_image(1, size)
-    assert image.shape == (size, size, 3) and image.dtype == np.uint8
-    assert label.shape == (size, size) and label.dtype == np.uint8
-
-
-def test_same_scene_at_every_size():
+def test_the_scene_is_the_same_at_every_size():
     small = shapes.draw_image(3, 64)[1]
     large = shapes.draw_image(3, 192)[1]
     assert (small == large[1::3, 1::3]).mean() > 0.99
@@ -66,18 +59,18 @@ def test_color_does_not_tell_the_class(many):
 
 
 def test_shapes_stand_out(many):
-    """Across an outline colours differ far more than the noise (sigma 4) between two neighbours."""
+    """Colours differ far more across an outline than by the noise (sigma 4) of a pixel."""
     images, labels = many
     images = images.astype(float)
     step = np.linalg.norm(images[:, :, 3:] - images[:, :, :-3], axis=-1)
-    # Pairs three pixels apart with one change of class between them: clear of the smoothed edge.
+    # Pixels three apart on both sides of an outline, which is smoothed over about one pixel.
     border = labels[:, :, 3:] != labels[:, :, :-3]
-    # Colours drawn without regard to each other leave 4 % of the outline below 30.
+    # If colours were drawn independently, 4 % of the outline would be below 30.
     assert np.mean(step[border] < 30) < 0.015
 
 
 def corners(kind, radius):
-    """Corner points in polar form, written down without the module under test."""
+    """Returns the corners of an outline, computed without the module under test."""
     count = {"triangle": 3, "square": 4, "star": 10}[kind]
     radii = np.where(np.arange(count) % 2, 0.45 * radius, radius) if kind == "star" else radius
     angles = 2 * np.pi * np.arange(count) / count
@@ -86,7 +79,7 @@ def corners(kind, radius):
 
 @pytest.mark.parametrize("kind", ["triangle", "square", "star"])
 def test_outlines_match_polygons_drawn_by_pillow(kind):
-    # Large, since Pillow also fills the pixels that the outline only touches.
+    # A large polygon, since Pillow also fills pixels that the outline only touches.
     grid = np.arange(1000) - 500.0
     inside = shapes.signed_distance(kind, grid[None, :], grid[:, None], 450.0) < 0
     x, y = corners(kind, 450.0)
@@ -106,7 +99,7 @@ def test_outlines_match_polygons_drawn_by_pillow(kind):
         ("star", 5 * 0.45 * np.sin(np.pi / 5)),
     ],
 )
-def test_areas(kind, area):
+def test_areas_are_those_of_the_formulas(kind, area):
     grid = np.arange(100) - 49.5
     inside = shapes.signed_distance(kind, grid[None, :], grid[:, None], 40.0) < 0
     assert inside.sum() == pytest.approx(area * 40**2, rel=0.02)
@@ -123,13 +116,13 @@ def test_distance_is_in_pixels():
 
 
 def test_round_labels_are_round():
-    """In whole images, a lone disk fills pi / 4 of its bounding box; a lone square varies."""
+    """A separate disk fills pi / 4 of its bounding box; a separate square varies with its angle."""
     fills = {1: [], 2: [], 4: []}
     for seed in range(600):
         label = shapes.draw_image(seed)[1]
         for kind, found in fills.items():
             y, x = np.nonzero(label == kind)
-            # One shape, whole: not at the border, as wide as high, nothing but background around.
+            # A single whole shape: not at the border, as wide as high, surrounded by background.
             if not len(y) or min(y.min(), x.min()) < 1 or max(y.max(), x.max()) > 94:
                 continue
             box = label[y.min() - 1 : y.max() + 2, x.min() - 1 : x.max() + 2]
@@ -137,14 +130,14 @@ def test_round_labels_are_round():
             if abs(height - width) <= 1 and np.isin(box, (0, kind)).all():
                 found.append(len(y) / (height * width))
     assert min(len(found) for found in fills.values()) > 5
-    # The median, since two shapes side by side may pass for one.
+    # The median, since two adjacent shapes may be taken for one.
     assert np.median(fills[1]) == pytest.approx(np.pi / 4, abs=0.02)
     assert np.median(fills[4]) == pytest.approx(np.pi / 4 * (1 - 0.5**2), abs=0.03)
-    assert np.std(fills[2]) > 0.05  # it depends on the rotation
+    assert np.std(fills[2]) > 0.05  # depends on the rotation
 
 
 def test_labels_follow_the_image():
-    """Pixels change most where labels change: image and label show the same outlines."""
+    """Image and label have the same outlines: pixels change most where labels change."""
     image, label = shapes.draw_image(2, 192)
     step = np.abs(np.diff(image.astype(float), axis=1)).sum(-1)
     border = np.diff(label.astype(int), axis=1) != 0

@@ -4,7 +4,7 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import ADE20K, ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET, TABLES
 
 
-def test_cityscapes_is_as_its_authors_say():
+def test_cityscapes_matches_its_own_scripts():
     labels = pytest.importorskip("cityscapesscripts.helpers.labels").labels
     trained = sorted((each for each in labels if not each.ignoreInEval), key=lambda e: e.trainId)
     assert [each.trainId for each in trained] == list(range(19))
@@ -24,7 +24,7 @@ def test_the_border_of_the_pets_is_ignored():
 
 def test_ade20k():
     assert ADE20K.values == {0: IGNORE_LABEL} | {value: value - 1 for value in range(1, 151)}
-    # Places that show whether the list is whole and in its order.
+    # Samples that would differ if the list were incomplete or in another order.
     for value, name in ((1, "wall"), (13, "person"), (76, "swivel chair"), (121, "food")):
         assert ADE20K.names[value - 1] == name
     assert ADE20K.names[-1] == "flag"

@@ -21,14 +21,14 @@ CLASSES = ("left", "right", "top")
 
 @pytest.fixture
 def data_dir(tmp_path, monkeypatch):
-    """Where TFDS prepares and finds data sets."""
+    """The folder in which TFDS prepares and finds data sets."""
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def define(data_dir):
-    """Registers a data set of given features and splits with TFDS under a name of its own."""
+    """Registers data sets with given features and splits with TFDS and returns their names."""
     names = []
 
     def make(features, splits):
@@ -60,7 +60,7 @@ def define(data_dir):
 
 @pytest.fixture
 def fill(data_dir, monkeypatch):
-    """Gives a data set of TFDS's own, with its features, other images."""
+    """Replaces the examples of a TFDS data set; its features stay."""
 
     def prepare(name, splits):
         builder = tfds.builder_cls(name.partition("/")[0])
@@ -85,7 +85,7 @@ IMAGE = tfds.features.Image(shape=(None, None, 3))
 MASK = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
 
 
-def test_keys_found_and_bytes_as_they_are(define):
+def test_keys_are_found_and_bytes_are_unchanged(define):
     name = define(
         {
             "photo": IMAGE,
@@ -133,7 +133,7 @@ def test_keys_found_and_bytes_as_they_are(define):
         ),
     ],
 )
-def test_masks_of_all_kinds(define, feature, shape):
+def test_masks_of_all_types(define, feature, shape):
     dtype = feature.np_dtype
     name = define(
         {"image": IMAGE, "mask": feature},
@@ -174,12 +174,12 @@ def test_16_bit_masks_and_parts_of_splits(define):
     }
     assert sorted(parts["train"] + parts["val"]) == list(range(10))
     assert len(parts["val"]) == 2
-    for element in read(source, "val"):  # 0 is in no class: stray, and found by every check
+    for element in read(source, "val"):  # 0 belongs to no class: 254, which every check reports
         np.testing.assert_array_equal(decode(element)[1], [[1, 0], [254, IGNORE_LABEL]])
 
 
 def test_cityscapes_by_trainids(fill):
-    """TFDS's own features, and its labelIds as trainIds."""
+    """The labelIds of TFDS's Cityscapes become trainIds."""
     ids = np.arange(34, dtype=np.uint8).reshape(2, 17)
     fill(
         "cityscapes",
@@ -229,8 +229,8 @@ def test_oxford_iiit_pet(fill):
 
 def test_scene_parse150_has_objects_in_red(fill):
     masks = np.zeros((1, 3, 3), np.uint8)
-    masks[0, :, 0] = 0, 4, 100  # the objects' classes
-    masks[0, :, 1] = 0, 1, 2  # the objects
+    masks[0, :, 0] = 0, 4, 100  # the classes of the objects
+    masks[0, :, 1] = 0, 1, 2  # the numbers of the objects
     example = np.full((1, 3, 3), 9, np.uint8)
     fill("scene_parse150", {"test": [{"image": encode(example), "annotation": encode(masks)}]})
     source = open_source("tfds:scene_parse150")
@@ -244,7 +244,7 @@ def test_scene_parse150_has_objects_in_red(fill):
     ]
 
 
-def test_known_classes_are_those_of_their_own_masks(define, monkeypatch):
+def test_built_in_classes_belong_to_one_key_of_masks(define, monkeypatch):
     pair = {"image": IMAGES[0][0], "a": IMAGES[0][1][..., np.newaxis]}
     name = define({"image": IMAGE, "a": MASK, "b": MASK}, {"train": [{**pair, "b": pair["a"]}]})
     monkeypatch.setitem(tfds_source._KNOWN, name, tfds_source.Known("a", CITYSCAPES))
@@ -261,9 +261,9 @@ TWO = {"left": IMAGE, "right": IMAGE, "a": MASK, "b": MASK, "kind": tfds.feature
     [
         (TWO, {}, r'a or b could be the label.*a \(Image \(None, None, 1\)\).*"label": KEY'),
         (TWO, {"label": "a"}, r'left or right could be the image.*"image": KEY'),
-        (TWO, {"label": "kind"}, "'kind' is no label"),
-        (TWO, {"label": "none"}, "'none' is no label"),
-        (TWO, {"label": "a", "image": "b"}, "'b' is no image"),
+        (TWO, {"label": "kind"}, "'kind' is not a key of labels"),
+        (TWO, {"label": "none"}, "'none' is not a key of labels"),
+        (TWO, {"label": "a", "image": "b"}, "'b' is not a key of images"),
         ({"image": IMAGE}, {}, "no feature can be the label"),
         ({"mask": MASK}, {}, "no feature can be the image"),
         ({"image": IMAGE, "mask": MASK}, {}, r"classes are not known; .*\"classes\": \[NAME"),
@@ -274,7 +274,7 @@ TWO = {"left": IMAGE, "right": IMAGE, "a": MASK, "b": MASK, "kind": tfds.feature
         ),
     ],
 )
-def test_what_is_not_clear(define, features, selection, message):
+def test_missing_and_ambiguous_features_are_named(define, features, selection, message):
     values = {"left": IMAGES[0][0], "a": IMAGES[0][1][..., np.newaxis], "kind": 1}
     values |= {"right": values["left"], "image": values["left"]}
     values |= {"b": values["a"], "mask": values["a"]}
@@ -291,8 +291,7 @@ def test_no_such_data_set(data_dir, name):
     assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
-def test_what_tfds_cannot_prepare(data_dir):
-    """Its Cityscapes wants files that the user has to fetch."""
+def test_a_data_set_that_needs_manual_downloads(data_dir):
     with pytest.raises(UserError, match=r"cannot be prepared in .*leftImg8bit_train") as error:
         open_source("tfds:cityscapes")
     assert "\n" not in str(error.value)
