@@ -43,7 +43,7 @@ def benchmark(model, sizes, repeats, save):
     if save:
         files.check_writable(path)
     profile = benchmarking.measure(segmenter, model, sizes, repeats)
-    costs = [segmenter.predictor.costs(each.height, each.width) for each in profile.sizes]
+    costs = [budgets.stage_costs(segmenter, each.height, each.width) for each in profile.sizes]
     stages = [budgets.stages(segmenter, each.height, each.width) for each in profile.sizes]
     click.echo(report.profile_table(profile, costs, stages))
     if save:

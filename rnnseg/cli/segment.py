@@ -42,12 +42,11 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
 
     from rnnseg.data.images import find_images
     from rnnseg.inference.image_files import segment_files
-    from rnnseg.models.loading import load_model
+    from rnnseg.inference.predictor import Predictor
 
     files = find_images(images)
-    segmenter = load_model(model)
     done = segment_files(
-        segmenter, files, out, budget, every_iteration, overwrite, stop_when_settled
+        Predictor.load(model), files, out, budget, every_iteration, overwrite, stop_when_settled
     )
     numbers = sorted({min(done.iterations), max(done.iterations)})
     click.echo(

@@ -292,6 +292,41 @@ def test_every_option_of_training_is_a_field_and_every_field_an_option():
     assert params == fields | {"out", "recipe", "resume"}
 
 
+def test_old_names_of_training_work_and_print_a_line(tmp_path, monkeypatch):
+    from rnnseg.training import loop
+
+    configs = []
+
+    def train(config, out, resume):
+        configs.append(config)
+        return loop.Run(out)
+
+    monkeypatch.setattr(loop, "train", train)
+    train = ["train", "--data", "x", "--freeze-encoder", "--out", tmp_path]
+    printed = run(*train, "--hidden", "3,2", "--sample-cells", 9)
+    assert "warning: --hidden is now called --hidden-channels\n" in printed
+    assert "warning: --sample-cells is now called --sample-patches\n" in printed
+    assert "warning" not in run(*train, "--hidden-channels", "3,2", "--sample-patches", 9)
+    (tmp_path / "mine.py").write_text("RECIPE = dict(sampled_cells=9, hidden_channels=(3, 2))")
+    printed = run(*train, "--recipe", tmp_path / "mine.py")
+    assert "mine.py: sampled_cells is now called sampled_patches\n" in printed
+    assert configs[0] == configs[1] == configs[2]
+    assert configs[0].sampled_patches == 9 and configs[0].hidden_channels == (3, 2)
+
+
+def test_cost_has_the_options_that_change_it():
+    names = {param.name for param in main.commands["cost"].params}
+    assert names > {"encoder", "output_stride", "hidden_channels", "kernel_size", "dilation_rate"}
+    assert names.isdisjoint({"encoder_weights", "train_encoder", "l2", "recompute"})
+
+
+def test_cost_refuses_options_of_another_model():
+    printed = run("cost", "--model", "pspnet", "--hidden-channels", "8,4", status=2)
+    assert printed == "error: --hidden-channels: pspnet has no such option; omit it\n"
+    printed = run("cost", "--model", "deeplabv3", "--iterations", 2, "--learned-start", status=2)
+    assert "--learned-start/--zero-start, --iterations: deeplabv3 has no such option" in printed
+
+
 def test_cost_by_stage_and_iterations(tmp_path):
     file = tmp_path / "cost.json"
     arguments = ["--encoder", "small_cnn", "--size", "65x97", "--classes", 3]
@@ -320,7 +355,7 @@ def test_cost_by_stage_and_iterations(tmp_path):
 def test_cost_of_what_cannot_be():
     for arguments, message in (
         (["--encoder", "none"], "unknown encoder 'none'"),
-        (["--encoder", "small_cnn", "--output-stride", 7], "output stride 7"),
+        (["--encoder", "small_cnn", "--output-stride", 7], "7: expected one of 8, 16, 32"),
         (["--encoder", "small_cnn", "--size", "8"], "smaller than one output stride"),
         (["--encoder", "small_cnn", "--size", "-5"], "-5.0 is not in the range"),
         (["--encoder", "small_cnn", "--size", "513x99999999999"], "is not in the range"),
