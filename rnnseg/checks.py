@@ -1,4 +1,4 @@
-"""Arguments out of their range, told in one way."""
+"""Checks of numeric arguments, with uniform messages."""
 
 import numbers
 

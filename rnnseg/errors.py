@@ -1,10 +1,10 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The exception for mistakes of the user."""
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used.
+    """An input of the user that cannot be used.
 
-    The message is one line (or a short list) that names the file, option or value, says what was
-    expected and, where there is one, the way out. The commands print it and end with status 2; in a
+    The message is one line, or a short list. It names the file, option or value, the values
+    expected and, if there is one, the way out. The commands print it and exit with status 2. In a
     script it is a plain `ValueError`.
     """

@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are written as a whole or not at all."""
 
 import contextlib
 import errno
@@ -10,26 +10,26 @@ from collections.abc import Iterator
 
 from rnnseg.errors import UserError
 
-# No room, and none for a file of that size: what fails so does not know the name of its file.
+# Errors of a full disk or quota and of a size limit, which do not name the file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary path in the same folder; renames it to `path` when the block succeeds.
+    """Yields a temporary path in the same folder and renames it to `path` if the block succeeds.
 
-    A reader sees the old file or the new one, never a half-written one, also when the process is
+    A reader sees the old file or the new one, never a partly written one, even if the process is
     killed. The temporary name keeps the ending of `path`, since writers choose the format by it.
 
     Args:
-      path: the file to write; its folder is made where it is missing.
+      path: the file to write; missing folders are created.
 
     Yields:
       The path to write to.
 
     Raises:
-      UserError: something is there that is no regular file.
-      OSError: it cannot be written; the error names `path`.
+      UserError: `path` exists and is not a regular file.
+      OSError: the file cannot be written; the error names `path`.
     """
     path = pathlib.Path(path)
     _require_file(path)
@@ -48,21 +48,21 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a temporary folder beside `path`; renames it to `path` when the block succeeds.
+    """Yields a temporary folder beside `path` and renames it to `path` if the block succeeds.
 
-    Then it also removes what killed processes left of earlier attempts.
+    After success, folders that killed processes left of earlier attempts are removed, too.
 
     Args:
-      path: the folder to write, new or empty when the block ends; the one above it is made where it
-        is missing.
+      path: the folder to write, which must be new or empty when the block ends. Missing folders
+        above it are created.
 
     Yields:
       The folder to write to.
 
     Raises:
-      UserError: there cannot be a new folder at `path`, as where a file system is mounted; before
-        anything is written.
-      OSError: it cannot be written; the error names `path`.
+      UserError: a new folder cannot be created at `path`, for example at a mount point. It is
+        raised before the block runs.
+      OSError: the folder cannot be written; the error names `path`.
     """
     target = pathlib.Path(os.path.realpath(path))
     beginning = f".{target.name}.incomplete."
@@ -78,13 +78,13 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def _make_beside(path, target: pathlib.Path, beginning: str) -> pathlib.Path:
-    """Makes a folder that can be renamed to `target`, which the user calls `path`."""
+    """Creates a folder that can be renamed to `target`, which messages call `path`."""
     if target.exists() and not target.is_dir():
-        raise UserError(f"{path} is no folder; expected a new or an empty one")
+        raise UserError(f"{path} is not a folder; expected a new or an empty folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            # Only trying tells whether it can be replaced: not where it is a mount point, say.
+            # Only an attempt shows whether it can be replaced; a mount point cannot.
             os.replace(_move_aside(target), target)
         return pathlib.Path(tempfile.mkdtemp(prefix=beginning, dir=target.parent))
     except OSError as error:
@@ -97,12 +97,12 @@ def _make_beside(path, target: pathlib.Path, beginning: str) -> pathlib.Path:
 
 
 def remove_folder(path: str | os.PathLike) -> None:
-    """Removes a folder; interrupted in the middle, none of it is left in its place."""
+    """Removes a folder. If interrupted, nothing remains under its name."""
     shutil.rmtree(_move_aside(pathlib.Path(path)))
 
 
 def _move_aside(path: pathlib.Path) -> pathlib.Path:
-    """Gives a folder a hidden name beside its own, and returns that."""
+    """Renames a folder to a hidden name beside it and returns that."""
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         os.replace(path, aside)
@@ -113,7 +113,7 @@ def _move_aside(path: pathlib.Path) -> pathlib.Path:
 
 
 def _publish(temporary: pathlib.Path, path: pathlib.Path, mode: int) -> None:
-    """Renames to the final name, with the mode that open() or mkdir() would have given."""
+    """Renames to the final name and sets the mode that open() or mkdir() would have set."""
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(mode & ~umask)
@@ -122,9 +122,9 @@ def _publish(temporary: pathlib.Path, path: pathlib.Path, mode: int) -> None:
 
 @contextlib.contextmanager
 def _named(path, beginning: pathlib.Path) -> Iterator[None]:
-    """Has errors of writing name `path`, not what begins with a temporary name or nothing at all.
+    """Makes errors of writing name `path` instead of a temporary file or of no file at all.
 
-    Those of other files, which are read in the meantime, stay as they are.
+    Errors of other files, such as files that the block reads, stay as they are.
     """
     try:
         yield
@@ -136,11 +136,11 @@ def _named(path, beginning: pathlib.Path) -> Iterator[None]:
 
 
 def beside(model: str | os.PathLike, name: str) -> pathlib.Path:
-    """Where a file that belongs to a model lies.
+    """Returns the path of a file that belongs to a model.
 
     Args:
-      model: the folder of a run, or a model's own file.
-      name: such as "curve.png".
+      model: the folder of a run, or the file of a model.
+      name: the name of the file, such as "curve.png".
 
     Returns:
       `RUN/curve.png`, or `MODEL.curve.png` beside `MODEL.keras`.
@@ -150,15 +150,15 @@ def beside(model: str | os.PathLike, name: str) -> pathlib.Path:
 
 
 def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:
-    """Makes sure that `path` can be written, before the work whose result goes there.
+    """Checks that a file can be written, before the work that produces its contents.
 
     Args:
       path: the file.
-      ending: what its name must end in, such as ".png"; None: anything.
+      ending: the required ending of its name, such as ".png"; None for any.
 
     Raises:
-      UserError: another ending, something there that is no regular file, or a folder above it that
-        cannot be made or written.
+      UserError: the name ends otherwise, `path` exists and is not a regular file, or a folder above
+        it cannot be created or written.
     """
     path = pathlib.Path(path)
     if ending is not None and path.suffix.lower() != ending:
@@ -172,8 +172,8 @@ def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:
 
 
 def _require_file(path: pathlib.Path) -> None:
-    """Raises a UserError unless there is a file at `path`, or nothing, that may be replaced."""
+    """Raises a UserError if `path` exists and is not a regular file, which must not be replaced."""
     if path.exists() and not path.is_file():
-        # Replacing a device such as /dev/null would take it away from all programs.
-        kind = "a folder" if path.is_dir() else "no regular file"
+        # Replacing a device such as /dev/null would remove it for all programs.
+        kind = "a folder" if path.is_dir() else "not a regular file"
         raise UserError(f"{path} is {kind}; expected a file to write")

@@ -1,4 +1,4 @@
-"""Images of predictions and of what they cost."""
+"""Drawings of class maps, and of accuracy against cost."""
 
 import dataclasses
 import itertools
@@ -16,22 +16,25 @@ _IGNORE_COLOR = (224, 224, 224)
 _MOST_COLUMNS = 8
 _DOTS_PER_INCH = 150
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours: they can be told apart with any colour vision."""
+"""The palette of Okabe and Ito, which can be told apart with any colour vision."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """The speed-accuracy curve of one model; all sequences have one entry a number of iterations.
+    """The speed-accuracy curve of one model.
+
+    All sequences have one entry per number of iterations.
 
     Attributes:
-      name: what the legend calls it.
-      iterations: numbers of iterations, rising.
-      miou: mean IoU, 0-1.
-      multiply_adds: of one prediction.
-      milliseconds: of one prediction.
-      trained_iterations: the number of training, which gets a mark; None: no mark.
-      family: curves of one family, such as a system at several strides, share their colour; from
-        the second on their lines are broken and their dots hollow. None: a family of its own.
+      name: the name in the legend.
+      iterations: the numbers of iterations, rising.
+      miou: the mean IoU, 0-1.
+      multiply_adds: the multiply-adds per prediction.
+      milliseconds: the milliseconds per prediction.
+      trained_iterations: the number of iterations in training, which is marked; None for no mark.
+      family: the name of a family, such as a system at several strides. Curves of a family share
+        their colour; from the second on, their lines are dashed and their dots hollow. None: the
+        curve is a family of its own.
     """
 
     name: str
@@ -44,31 +47,31 @@ class Curve:
 
 
 def colorize(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> np.ndarray:
-    """The class colours of a map.
+    """Returns a class map in the colours of its classes.
 
     Args:
       labels: class indices or `IGNORE_LABEL`, `(h, w)`.
-      colors: (red, green, blue) of 0-255 a class.
+      colors: one (red, green, blue) of 0-255 per class.
 
     Returns:
       uint8 `(h, w, 3)`; ignored pixels are light grey.
     """
-    return _table(colors).take(labels, axis=0)  # a fifth of the time that an index takes
+    return _table(colors).take(labels, axis=0)  # takes a fifth of the time of indexing
 
 
 def overlay(
     image: np.ndarray, labels: np.ndarray, colors: Sequence[Sequence[int]], opacity: float = 0.5
 ) -> np.ndarray:
-    """The class colours laid over the image.
+    """Blends an image with the colours of its class map.
 
     Args:
       image: uint8 RGB, `(h, w, 3)`.
       labels: class indices or `IGNORE_LABEL`, `(h, w)`.
-      colors: (red, green, blue) of 0-255 a class.
-      opacity: of the colours, 0-1.
+      colors: one (red, green, blue) of 0-255 per class.
+      opacity: the opacity of the colours, 0-1.
 
     Returns:
-      uint8 `(h, w, 3)`; where labels are ignored it is the image.
+      uint8 `(h, w, 3)`; ignored pixels are those of the image.
     """
     mixed = (1 - opacity) * image + opacity * colorize(labels, colors)
     counted = (labels != IGNORE_LABEL)[..., np.newaxis]
@@ -76,11 +79,11 @@ def overlay(
 
 
 def class_map_image(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Image.Image:
-    """A palette image: the index of a pixel is its class, the palette has the colours.
+    """Makes a palette image: the value of a pixel is its class, the palette holds the colours.
 
     Args:
       labels: class indices or `IGNORE_LABEL`, `(h, w)`.
-      colors: (red, green, blue) of 0-255 a class.
+      colors: one (red, green, blue) of 0-255 per class.
     """
     image = Image.fromarray(labels.astype(np.uint8)).convert("L")
     image.putpalette(_table(colors).tobytes())
@@ -90,7 +93,7 @@ def class_map_image(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Imag
 def save_class_map(
     path: str | os.PathLike, labels: np.ndarray, colors: Sequence[Sequence[int]]
 ) -> None:
-    """Writes the palette PNG of a class map."""
+    """Writes a class map as a palette PNG."""
     with atomic_path(path) as temporary:
         class_map_image(labels, colors).save(temporary)
 
@@ -107,13 +110,13 @@ def save_strip(
     """Draws an image and its class map after every iteration, in rows.
 
     Args:
-      path: PNG file.
+      path: the PNG file to write.
       image: uint8 RGB, `(h, w, 3)`.
-      maps: class maps, `(h, w)` each.
-      colors: (red, green, blue) of 0-255 a class.
-      class_names: one name a class.
-      titles: what stands over each map.
-      truth: the label, drawn last, or None.
+      maps: class maps, each `(h, w)`.
+      colors: one (red, green, blue) of 0-255 per class.
+      class_names: one name per class.
+      titles: one title per map.
+      truth: the label, which is drawn last; None to draw none.
     """
     panels = [("image", image)]
     panels += [
@@ -137,12 +140,12 @@ def save_sheet(
     """Draws images, each beside its overlay.
 
     Args:
-      path: PNG file.
-      images: uint8 RGB, `(h, w, 3)` each; sizes may differ.
-      label_maps: class indices or `IGNORE_LABEL`, `(h, w)` each.
-      names: of the images.
-      colors: (red, green, blue) of 0-255 a class.
-      class_names: one name a class.
+      path: the PNG file to write.
+      images: uint8 RGB images, each `(h, w, 3)`; sizes may differ.
+      label_maps: class indices or `IGNORE_LABEL`, each `(h, w)`.
+      names: one name per image.
+      colors: one (red, green, blue) of 0-255 per class.
+      class_names: one name per class.
     """
     panels = []
     for image, labels, name in zip(images, label_maps, names, strict=True):
@@ -152,11 +155,11 @@ def save_sheet(
 
 
 def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
-    """Draws mIoU against multiply-adds and against milliseconds, a dot an iteration.
+    """Draws mIoU against multiply-adds and milliseconds, with one dot per number of iterations.
 
     Args:
-      path: PNG file.
-      curves: one a model.
+      path: the PNG file to write.
+      curves: one curve per model.
     """
     figure = new_figure((11, 4.6))
     in_giga = max(max(curve.multiply_adds) for curve in curves) >= 1e9
@@ -197,7 +200,7 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
         axes.grid(alpha=0.3)
         axes.margins(x=0.05, y=0.12)
     panels[0].set_ylabel("mIoU (%)")
-    # Below, where no point can lie under it.
+    # The legend lies below the axes, where it cannot cover a point.
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4,
                   frameon=False)  # fmt: skip
     figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)
@@ -205,7 +208,7 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
 
 
 def _labelled(curve: Curve) -> list[int]:
-    """Positions of the iterations that get their number written: few enough to stay apart."""
+    """Returns the positions of the dots that are labelled: few enough not to overlap."""
     if len(curve.iterations) == 1:
         return []
     wanted = {1, 2, 3, curve.trained_iterations, curve.iterations[-1]}
@@ -224,7 +227,7 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
         axes.set_axis_off()
     for axes, (title, image) in zip(grid.flat, panels, strict=False):
         axes.imshow(image, interpolation="nearest" if image.shape[0] < 300 else "antialiased")
-        # A $ in a file's name is no formula.
+        # A $ in a file name does not start a formula.
         axes.set_title(title, fontsize=8, parse_math=False)
     add_class_legend(figure, shown, colors, class_names)
     save_figure(path, figure)
@@ -237,14 +240,14 @@ def add_class_legend(
     class_names: Sequence[str],
     columns: int = 8,
 ) -> None:
-    """Names the colours of classes below a Matplotlib figure.
+    """Adds a legend of class colours below a Matplotlib figure.
 
     Args:
-      figure: from `new_figure`.
-      labels: those that occur in it: class indices or `IGNORE_LABEL`.
-      colors: (red, green, blue) of 0-255 a class.
-      class_names: one name a class.
-      columns: how many stand beside each other.
+      figure: a figure from `new_figure`.
+      labels: the labels to list: class indices or `IGNORE_LABEL`.
+      colors: one (red, green, blue) of 0-255 per class.
+      class_names: one name per class.
+      columns: the number of columns of the legend.
     """
     from matplotlib.patches import Patch
 
@@ -252,7 +255,7 @@ def add_class_legend(
         Patch(
             facecolor=_table(colors)[label] / 255,
             edgecolor="0.4",
-            # Matplotlib leaves out labels that begin with an underscore.
+            # A space first, since Matplotlib leaves out labels that begin with an underscore.
             label="ignored" if label == IGNORE_LABEL else f" {class_names[label]}",
         )
         for label in labels
@@ -265,21 +268,21 @@ def add_class_legend(
 
 
 def new_figure(size: tuple[float, float]):
-    """An empty Matplotlib figure of `size` (width, height) in inches, that arranges itself."""
-    # Not pyplot, which would keep every figure and choose a window system.
+    """Makes an empty, automatically arranged figure of `size` (width, height) in inches."""
+    # Not through pyplot, which would keep every figure and choose a window system.
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
 
 
 def save_figure(path: str | os.PathLike, figure) -> None:
-    """Writes a PNG of a Matplotlib figure."""
+    """Writes a Matplotlib figure as PNG."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
 
 
 def _table(colors: Sequence[Sequence[int]]) -> np.ndarray:
-    """uint8 `(256, 3)`: the colour of every label value."""
+    """Returns the colour of every label value, uint8 `(256, 3)`."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
     table[IGNORE_LABEL] = _IGNORE_COLOR

@@ -10,7 +10,7 @@ from rnnseg import UserError, files
 from rnnseg.files import atomic_folder, atomic_path, check_writable, remove_folder
 
 
-def test_the_file_is_whole_or_not_there(tmp_path):
+def test_a_file_is_written_as_a_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "scores.json"
     with atomic_path(path) as temporary:
         temporary.write_text("whole")
@@ -22,7 +22,7 @@ def test_the_file_is_whole_or_not_there(tmp_path):
     assert path.read_text() == "whole" and list(path.parent.iterdir()) == [path]
 
 
-def test_others_may_read_what_they_could_read_anyway(tmp_path):
+def test_a_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "plain").touch()
     with atomic_path(tmp_path / "ours") as temporary:
         temporary.touch()
@@ -30,7 +30,7 @@ def test_others_may_read_what_they_could_read_anyway(tmp_path):
     assert modes[0] == modes[1]
 
 
-def test_what_cannot_be_written_is_named(tmp_path):
+def test_paths_that_cannot_be_written_are_named(tmp_path):
     check_writable(tmp_path / "new" / "a.png", ".png")
     assert list((tmp_path / "new").iterdir()) == []
     with pytest.raises(UserError, match="is a folder"):
@@ -42,7 +42,7 @@ def test_what_cannot_be_written_is_named(tmp_path):
         check_writable(tmp_path / "file" / "a.png")
 
 
-def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_written_as_a_whole_or_not_at_all(tmp_path):
     path = tmp_path / "above" / "folder"
     with pytest.raises(RuntimeError), atomic_folder(path) as folder:
         (folder / "half").touch()
@@ -59,7 +59,7 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_an_empty_folder_is_filled_also_behind_a_link(tmp_path):
+def test_an_empty_folder_behind_a_link_is_filled(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
     with atomic_folder(tmp_path / "link") as folder:
@@ -71,10 +71,10 @@ def test_an_empty_folder_is_filled_also_behind_a_link(tmp_path):
 @pytest.mark.parametrize(
     "call, error", [("replace", errno.EBUSY), ("mkdir", errno.EACCES), ("mkdir", errno.EROFS)]
 )
-def test_a_folder_that_cannot_be_replaced_is_told_before_any_work(
+def test_a_folder_that_cannot_be_replaced_is_reported_before_any_work(
     tmp_path, monkeypatch, call, error
 ):
-    """A mount point such as a container's volume, or a folder above it that is another's."""
+    """It is a mount point, such as a container's volume, or the folder above is not writable."""
     (tmp_path / "out").mkdir()
 
     def fail(path, *args, **options):
@@ -90,20 +90,20 @@ def test_a_folder_that_cannot_be_replaced_is_told_before_any_work(
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_any_work(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported_before_any_work(tmp_path):
     (tmp_path / "file").touch()
-    for name, message in (("file", "is no folder"), ("file/out", "out cannot be written: ")):
+    for name, message in (("file", "is not a folder"), ("file/out", "out cannot be written: ")):
         with pytest.raises(UserError, match=message), atomic_folder(tmp_path / name):
             pytest.fail("the work began")
 
 
-def test_what_is_no_file_is_never_replaced(tmp_path):
+def test_only_regular_files_are_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe is no regular file; expected a file to write"):
+    with pytest.raises(UserError, match="pipe is not a regular file; expected a file to write"):
         check_writable(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe is no regular file"), atomic_path(tmp_path / "pipe"):
+    with pytest.raises(UserError, match="is not a regular file"), atomic_path(tmp_path / "pipe"):
         pytest.fail("the work began")
-    with pytest.raises(UserError, match="pipe is no folder"), atomic_folder(tmp_path / "pipe"):
+    with pytest.raises(UserError, match="pipe is not a folder"), atomic_folder(tmp_path / "pipe"):
         pytest.fail("the work began")
     assert (tmp_path / "pipe").is_fifo()
 
@@ -113,7 +113,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path):
     [
         ("with files.atomic_path(out) as path: path.write_bytes(bytes(5000))", "out"),
         ("with files.atomic_folder(out) as path: (path / 'a').write_bytes(bytes(5000))", "out"),
-        # One in the other, as a video's frames are written.
+        # Nested, as the frames of a video are written.
         (
             "with files.atomic_folder(out) as folder, files.atomic_path(folder / 'a') as path:"
             " path.write_bytes(bytes(5000))",
@@ -123,7 +123,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path):
         ("with files.atomic_folder(out): open('no such input')", "no such input"),
     ],
 )
-def test_errors_of_writing_name_what_the_user_knows(tmp_path, write, name):
+def test_errors_of_writing_name_the_path_that_the_user_gave(tmp_path, write, name):
     code = (
         "import resource, signal; from rnnseg import files; out = 'out'\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -138,7 +138,7 @@ def test_errors_of_writing_name_what_the_user_knows(tmp_path, write, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_name_of_a_file_in_a_folder_of_anothers_is_told(tmp_path, monkeypatch):
+def test_a_file_in_a_folder_without_write_permission_is_named(tmp_path, monkeypatch):
     def fail(*args, dir, prefix, **options):
         raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}x7")
 

@@ -17,7 +17,7 @@ def labels_like(height=20, width=30):
     return labels
 
 
-def test_voc_colors_are_the_published_ones():
+def test_default_colors_are_those_of_voc():
     assert default_colors(256)[:3] == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
     assert default_colors(21)[15] == (192, 128, 128)  # person
     assert len(set(default_colors(256))) == 256
@@ -32,7 +32,7 @@ def test_a_model_without_names_and_colors_has_default_ones():
     assert named.colors == COLORS[:2]
 
 
-def test_class_map_keeps_indices_and_shows_colors(tmp_path):
+def test_a_class_map_holds_indices_and_shows_colors(tmp_path):
     labels = labels_like()
     visualize.save_class_map(tmp_path / "map.png", labels, COLORS)
     image = Image.open(tmp_path / "map.png")
@@ -43,7 +43,7 @@ def test_class_map_keeps_indices_and_shows_colors(tmp_path):
     assert shown[labels == 255].min() > 200
 
 
-def test_overlay_mixes_and_leaves_ignored_pixels():
+def test_an_overlay_blends_all_but_ignored_pixels():
     image = np.full((20, 30, 3), 100, np.uint8)
     mixed = visualize.overlay(image, labels_like(), COLORS, opacity=0.25)
     assert mixed.dtype == np.uint8
@@ -52,7 +52,7 @@ def test_overlay_mixes_and_leaves_ignored_pixels():
 
 
 @pytest.mark.parametrize("count", [1, 6, 12])
-def test_strip_has_all_maps(tmp_path, count):
+def test_a_strip_has_all_maps(tmp_path, count):
     labels = labels_like()
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     maps = [labels.clip(max=2)] * count
@@ -64,11 +64,11 @@ def test_strip_has_all_maps(tmp_path, count):
     visualize.save_strip(path, image, maps[:-1] + [0 * labels], COLORS, "abc", titles, truth=labels)
     pixels = np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)
     fewer = np.all(pixels == COLORS[1], axis=1).sum()
-    # One of count + 1 maps has no red left; the legend's patch is the same in both.
+    # One of count + 1 maps has no red any more; the legend is the same in both images.
     assert 0.6 / (count + 1) < 1 - fewer / red < 1.2 / (count + 1)
 
 
-def test_sheet_takes_images_of_different_sizes(tmp_path):
+def test_a_sheet_takes_images_of_different_sizes(tmp_path):
     images = [np.zeros((20, 30, 3), np.uint8), np.zeros((31, 17, 3), np.uint8)]
     maps = [labels_like(), labels_like(31, 17)]
     visualize.save_sheet(
@@ -77,7 +77,7 @@ def test_sheet_takes_images_of_different_sizes(tmp_path):
     assert Image.open(tmp_path / "sheet.png").width > 1000
 
 
-def test_curve_is_drawn_where_the_scores_are(tmp_path):
+def test_a_curve_rises_and_falls_with_its_scores(tmp_path):
     def draw(miou):
         curve = visualize.Curve("mine", (1, 2, 6), miou, (2e9, 3e9, 7e9), (10, 11, 15), 6)
         visualize.save_curve(tmp_path / "curve.png", [curve])
@@ -106,5 +106,5 @@ def test_curves_of_a_family_share_their_colour(tmp_path):
     own_blue, own_red = drawn(("a", "b"))
     shared_blue, shared_red = drawn(("a", "a"))
     assert own_red > 0 and shared_red == 0
-    # The second of the family is a ring only.
+    # The dot of the second curve of a family is a ring.
     assert own_blue < shared_blue < 2 * own_blue

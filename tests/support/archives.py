@@ -1,4 +1,4 @@
-"""Archives of VOC, SBD, Cityscapes and COCO as they are handed out, of a few drawn images."""
+"""The published archives of VOC, SBD, Cityscapes and COCO, with a few drawn images each."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from tests.support.sources import encode, halves
 
 _SIZE = 48, 64
 _CITIES = {"train": "aachen", "val": "frankfurt", "test": "berlin", "train_extra": "erfurt"}
-_TEST_SIZE = 1024, 2048  # which the server wants
+_TEST_SIZE = 1024, 2048  # required by the test server
 
 
 def _images(count, size=_SIZE):
@@ -43,7 +43,7 @@ def _zip(path, files):
 
 
 def write_voc(folder):
-    """`VOCtrainval_11-May-2012.tar`, `VOC2012test.tar` and `benchmark.tgz` of SBD."""
+    """Writes `VOCtrainval_11-May-2012.tar`, `VOC2012test.tar` and `benchmark.tgz` of SBD."""
     kit, sbd = {}, {}
     names = [f"2007_{index:06d}" for index in range(6)]
     splits = {"train": names[:3], "val": names[3:5], "trainval": names[:5]}
@@ -69,11 +69,11 @@ def write_voc(folder):
 
 
 def write_cityscapes(folder):
-    """The four zips of images, of fine and of coarse labels."""
+    """Writes the four zips of images, fine labels and coarse labels."""
     images, extra, fine, coarse = ({} for _ in range(4))
     for split, city in _CITIES.items():
         for index, (image, label) in enumerate(_images(2)):
-            if split == "test":  # whose labels are dummies
+            if split == "test":  # its labels are dummies
                 image, label = np.full((*_TEST_SIZE, 3), 90, np.uint8), np.zeros(_TEST_SIZE)
             name = f"{split}/{city}/{city}_{index:06d}_000019"
             ids = (label + 7).astype(np.uint8)  # road, sidewalk, parking
@@ -91,7 +91,7 @@ def write_cityscapes(folder):
 
 
 def write_coco(folder):
-    """`train2017.zip`, `val2017.zip` and `annotations_trainval2017.zip`."""
+    """Writes `train2017.zip`, `val2017.zip` and `annotations_trainval2017.zip`."""
     annotations = {}
     for first, (split, count) in enumerate({"train": 3, "val": 2}.items()):
         numbers = range(10 * first, 10 * first + count)

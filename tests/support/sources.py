@@ -16,7 +16,7 @@ def encode(array) -> bytes:
 
 
 def make_source(splits, class_names=("left", "right", "top"), name="tiny") -> Source:
-    """A source of given images: splits is {name: [(image, label), ...]}, or with instance ids."""
+    """Makes a source from `{split: [(image, label), …]}`, or with instance ids in third place."""
     has_instances = any(len(example) > 2 for examples in splits.values() for example in examples)
     keys = ("image", "label", "instance_ids")[: 2 + has_instances]
 
@@ -32,7 +32,7 @@ def make_source(splits, class_names=("left", "right", "top"), name="tiny") -> So
 
 
 def halves(count, height=40, width=48, seed=0):
-    """Images whose label shows in their brightness: three grey levels, in random bands."""
+    """Makes images with random bands of three classes, each of which has its own grey level."""
     rng = np.random.default_rng(seed)
     examples = []
     for _ in range(count):

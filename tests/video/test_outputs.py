@@ -150,7 +150,7 @@ def test_after_an_error_nothing_is_left(tmp_path, out):
         ("there.mp4", "is there already"),
         ("out.avi", "expected a name that ends in .mp4, or a folder"),
         ("full", "holds files already"),
-        ("pipe", "is no folder"),
+        ("pipe", "is not a folder"),
         ("in.mp4/out", "cannot be written"),
         ("in.mp4/out.mp4", "cannot be written"),
     ],
@@ -180,7 +180,7 @@ def test_a_build_without_h264_writes_mpeg4(tmp_path, monkeypatch):
     copy(path, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
-    images, times = clips.read(tmp_path / "out.mp4")
+    _, times = clips.read(tmp_path / "out.mp4")
     np.testing.assert_allclose([float(time) for time in times], np.arange(5) / 25, atol=0.001)
 
 
