@@ -46,15 +46,43 @@ _MOVED = {
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """The finder of old names, which is asked after every other finder has failed."""
+    """The finder of old names.
+
+    It comes before the others, which would find `rnnseg.baselines.pspnet` in the folder of
+    `rnnseg.models.baselines` and run that module twice.
+    """
 
     def find_spec(self, fullname, path=None, target=None):
         package, _, name = fullname.partition(".")
         if package != "rnnseg" or name not in _MOVED:
             return None
         present = f"rnnseg.{_MOVED[name]}"
-        warnings.warn(f"{fullname} is now {present}", DeprecationWarning, stacklevel=2)
+        _warn(f"{fullname} is now {present}")
         return importlib.util.spec_from_loader(fullname, AliasLoader(present))
+
+
+def _warn(message: str) -> None:
+    """Gives a DeprecationWarning for the line that imports, which Python shows if it is a script's.
+
+    No number of frames leads there: `from rnnseg import base` goes through `rnnseg._lazy`, `import
+    rnnseg.base` does not.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back and _imports(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        frame.f_globals.get("__name__"),
+        frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _imports(module: str) -> bool:
+    """Returns True if a module is part of the machinery of imports."""
+    return module.partition(".")[0] == "importlib" or module in (__name__, "rnnseg._lazy")
 
 
 class AliasLoader(importlib.abc.Loader):
@@ -85,4 +113,4 @@ class AliasLoader(importlib.abc.Loader):
 def find_moved_modules() -> None:
     """Makes `import rnnseg.OLD_NAME` work."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())
