@@ -24,9 +24,7 @@ def test_profiler_counts_the_same(name, output_stride):
 @pytest.mark.parametrize(
     ("encoder", "name", "preprocess"),
     [
-        ("resnet152", "ResNet152", keras.applications.resnet),
         ("mobilenet_v3_large", "MobileNetV3Large", keras.applications.mobilenet_v3),
-        ("efficientnet_v2_b3", "EfficientNetV2B3", keras.applications.efficientnet_v2),
         ("efficientnet_v2_s", "EfficientNetV2S", keras.applications.efficientnet_v2),
     ],
 )

@@ -124,6 +124,24 @@ def test_every_family_has_every_stride(encoder, stride):
     check_features(encoder, stride)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "mean"),
+    [
+        ("small_cnn", (127.5, 127.5, 127.5)),
+        ("mobilenet_v2_0.35", (127.5, 127.5, 127.5)),
+        ("efficientnet_v2_b0", (123.675, 116.28, 103.53)),
+        ("resnet50", (123.68, 116.779, 103.939)),
+    ],
+)
+def test_images_are_padded_with_the_mean_colour(encoder, mean):
+    network = encoders.build_encoder(encoder, None, 16)
+    images = image(65).astype(np.float32)
+    padded = np.full_like(images, mean)
+    padded[:, :50, :59] = images[:, :50, :59]
+    found, expected = network(images[:, :50, :59]).numpy(), network(padded).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("encoder", ["mobilenet_v2_0.35", "mobilenet_v3_small", "resnet50"])
 def test_only_what_dilation_means_something_to_is_dilated(encoder):
     network = encoders.build_encoder(encoder, None, 16).network
