@@ -53,11 +53,10 @@ def test_a_logdir_that_cannot_be_written_is_named_first(tmp_path, model_file):
     assert "logs" in printed and "iterations  mIoU" not in printed
 
 
-@pytest.mark.slow
 def test_training_writes_its_validations(tmp_path):
     run("train", "--data", "tiny", "--encoder", "small_cnn", "--weights", "none", "--output-stride",
-        8, "--hidden-channels", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2, "--iterations",
-        3, "--epochs", 2, "--out", tmp_path / "run")  # fmt: skip
+        8, "--hidden-channels", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2,
+        "--iterations", 3, "--epochs", 2, "--out", tmp_path / "run")  # fmt: skip
     (comparison,) = comparisons(tmp_path / "run" / "logs")
     (shown,) = comparison["runs"]
     assert shown["name"] == "speed_accuracy" and shown["step"] == 1
