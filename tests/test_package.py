@@ -1,4 +1,5 @@
 import ast
+import configparser
 import importlib.metadata
 import pathlib
 import subprocess
@@ -30,7 +31,15 @@ def test_version_is_the_installed_one():
 
 @pytest.mark.parametrize(
     "module",
-    ["rnnseg", "rnnseg.cli", "rnnseg.budgets.planning", "data_prep.voc", "data_prep.folder"],
+    [
+        "rnnseg",
+        "rnnseg.cli",
+        "rnnseg.budgets.planning",
+        "rnnseg.models.options",
+        "rnnseg.training.config",
+        "data_prep.voc",
+        "rnnseg.data_prep.folder",
+    ],
 )
 def test_import_loads_no_heavy_library(module):
     heavy = {"tensorflow", "keras", "tensorflow_datasets", "matplotlib"}
@@ -56,10 +65,11 @@ def test_command_has_help(command):
     assert "Usage:" in result.stdout
 
 
-def test_help_loads_no_tensorflow():
+@pytest.mark.parametrize("command", [(), ("train",), ("cost",), ("prepare", "folder")])
+def test_help_loads_no_tensorflow(command):
     program = (
         "import sys; from rnnseg.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main({[*command, '--help']})\n"
         "finally: print('tensorflow' in sys.modules, file=sys.stderr)"
     )
     result = run_python("-c", program)
@@ -67,12 +77,40 @@ def test_help_loads_no_tensorflow():
     assert result.stderr.split()[-1] == "False"
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_package_is_found_by_the_build(package):
-    folders = {path.parent for path in MODULES if path.parts[0] == package}
-    assert folders
-    for folder in folders:
-        assert (CHECKOUT / folder / "__init__.py").is_file(), f"{folder} would not be in the wheel"
+def test_every_package_goes_into_the_wheel_below_rnnseg():
+    options = configparser.ConfigParser()
+    options.read(CHECKOUT / "setup.cfg")
+    folders = dict(
+        line.split(" = ") for line in options["options"]["package_dir"].strip().splitlines()
+    )
+    packages = options["options"]["packages"].split()
+    assert {package.partition(".")[0] for package in packages} == {"rnnseg"}
+    found = set()
+    for package in packages:
+        name = next((each for each in folders if f"{package}.".startswith(f"{each}.")), "")
+        rest = package.removeprefix(name).replace(".", "/")
+        found.add(pathlib.Path(folders[name] + rest if name else rest))
+    assert found == {path.parent for path in MODULES}
+    for folder in found:
+        assert (CHECKOUT / folder / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("first", ["data_prep", "rnnseg.data_prep"])
+def test_packages_beside_rnnseg_have_two_names_and_one_module(first):
+    second = {"data_prep": "rnnseg.data_prep", "rnnseg.data_prep": "data_prep"}[first]
+    program = (
+        f"import {first}.plans.voc, {second}.plans.voc, rnnseg.experiments.tables\n"
+        "import experiments.tables\n"
+        "assert rnnseg.data_prep.plans.voc is data_prep.plans.voc\n"
+        "assert rnnseg.experiments.tables is experiments.tables"
+    )
+    result = run_python("-c", f"import rnnseg, data_prep\n{program}")
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_is_not_beside_rnnseg_is_not_found():
+    result = run_python("-c", "import rnnseg.data_prep.nothing")
+    assert "No module named 'rnnseg.data_prep.nothing'" in result.stderr
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
