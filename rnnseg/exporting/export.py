@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from rnnseg import files
+from rnnseg._renamed import renamed_arguments
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.budgets.planning import Scores, scores_path
 from rnnseg.data import open_source
@@ -47,6 +48,7 @@ _FILES = (
 )
 
 
+@renamed_arguments(pictures="images")
 def export_model(
     model,
     out: str | os.PathLike,

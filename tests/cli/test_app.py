@@ -314,6 +314,14 @@ def test_old_names_of_training_work_and_print_a_line(tmp_path, monkeypatch):
     assert configs[0].sampled_patches == 9 and configs[0].hidden_channels == (3, 2)
 
 
+def test_export_takes_pictures_as_images(tmp_path, model_file):
+    out = tmp_path / "out"
+    printed = run("export", model_file, "--pictures", tmp_path / "none", "--out", out, status=2)
+    warning, error = printed.splitlines()
+    assert warning == "warning: --pictures is now called --images"
+    assert error.startswith("error: ") and str(tmp_path / "none") in error
+
+
 def test_cost_has_the_options_that_change_it():
     names = {param.name for param in main.commands["cost"].params}
     assert names > {"encoder", "output_stride", "hidden_channels", "kernel_size", "dilation_rate"}

@@ -1,0 +1,50 @@
+import inspect
+import warnings
+
+import pytest
+
+from rnnseg import UserError, export_model
+from rnnseg._renamed import present_names, renamed_arguments
+
+
+@renamed_arguments(old="new", former="present")
+def function(first, *, new=0, present=0):
+    return first, new, present
+
+
+@renamed_arguments(old="new")
+class Class:
+    def __init__(self, new):
+        self.new = new
+
+
+def test_old_names_of_arguments_work_and_warn():
+    with pytest.warns(DeprecationWarning) as caught:
+        assert function(1, old=2, former=3) == (1, 2, 3)
+        assert Class(old=4).new == 4
+    assert [str(each.message) for each in caught] == [
+        "former is now called present",
+        "old is now called new",
+        "old is now called new",
+    ]
+    assert {each.filename for each in caught} == {__file__}
+
+
+def test_present_names_do_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert function(1, new=2, present=3) == (1, 2, 3)
+        assert Class(5).new == 5
+        assert present_names({"new": 1, "x": 2}, {"old": "new"}) == {"new": 1, "x": 2}
+
+
+def test_the_signature_shows_present_names():
+    assert list(inspect.signature(function).parameters) == ["first", "new", "present"]
+    assert list(inspect.signature(Class).parameters) == ["new"]
+
+
+def test_export_takes_pictures_for_one_more_release(tmp_path):
+    assert "images" in inspect.signature(export_model).parameters
+    with pytest.warns(DeprecationWarning, match="pictures is now called images"):
+        with pytest.raises(UserError, match="limit"):
+            export_model(None, tmp_path / "out", pictures=["photos"], limit=0)
