@@ -62,6 +62,19 @@ def test_cell_is_one_step_of_keras_own_layer():
     np.testing.assert_allclose(state.c, expected_c, atol=1e-5)
 
 
+def test_a_new_cell_remembers():
+    """A forget gate of sigmoid(1) where nothing is seen (Jozefowicz et al., 2015)."""
+    stack = ConvLSTMStack(4, (6,))
+    stack.build((None, None, None, 7))
+    gates = stack.gate_weights(stack.prepare(np.zeros((1, 2, 3, 7), np.float32)))
+    for cell, weights, width in zip(stack.cells, gates, (6, 4), strict=True):
+        channels = cell.convolution.kernel.shape[2] - width
+        c = features_like((1, 2, 3, width))
+        nothing = np.zeros((1, 2, 3, channels), np.float32)
+        _, state = cell(nothing, LSTMState(tf.zeros((1, 2, 3, width)), tf.constant(c)), weights)
+        np.testing.assert_allclose(state.c, c / (1 + np.exp(-1)), rtol=1e-5)
+
+
 def test_prepared_is_unprepared():
     """One convolution over features, canvas and state, inside the loop, gives the same."""
     stack = make_stack(kernel_size=3)
