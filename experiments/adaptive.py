@@ -32,6 +32,8 @@ from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.models import adaptive
 from rnnseg.models.loading import load_model
 
+from . import options
+
 
 @dataclasses.dataclass
 class Row:
@@ -55,11 +57,8 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--split", default="val", show_default=True, help="Split to look at.")
-@click.option("--iterations", type=click.IntRange(min=1), default=12, show_default=True,
-              help="How many at most.")  # fmt: skip
+@options.model_and_data
+@options.iterations(12, "The largest number of iterations.")
 @click.option("--threshold", "thresholds", type=float, multiple=True, show_default=True,
               default=(0, 0.25, 0.5, 1, 2), help="For pixels; may be repeated.")  # fmt: skip
 @click.option("--image-threshold", "image_thresholds", type=float, multiple=True,

@@ -44,6 +44,8 @@ from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
 from rnnseg.models import conv_lstm
 
+from . import options
+
 ITERATIONS = tuple(range(1, 13))
 _TRAINED = 6
 _PEAK_SIDE = 2048
@@ -101,7 +103,7 @@ class Times:
 
 
 @click.command(cls=Command)
-@click.option("--repeats", type=click.IntRange(min=1), default=7, show_default=True)
+@options.repeats(7)
 def main(repeats):
     """Print milliseconds an iteration, naive and as built, and the share of the machine's peak."""
     peaks = {dtype: measure_peak(dtype, repeats) for dtype in (tf.float32, tf.bfloat16)}

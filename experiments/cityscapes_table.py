@@ -21,11 +21,11 @@ from collections.abc import Sequence
 import click
 
 from rnnseg.cli.base import Command
-from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
+from . import options
 from .drawing import save_dots
 from .runs import evaluate_all
 from .tables import save_csv
@@ -66,13 +66,9 @@ PUBLISHED = (
 
 
 @click.command(cls=Command)
-@click.argument("models", metavar="RUN_OR_MODEL...", nargs=-1, required=True)
-@click.option("--data", required=True, help="Folder that `data_prep.cityscapes` built.")
-@click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
-@click.option("--iterations", type=IterationNumbers(), default="1-12", show_default=True,
-              help="Numbers of iterations, such as 6, 1-12 or 1,2,6.")  # fmt: skip
-@click.option("--out", type=click.Path(), default="cityscapes_table", show_default=True,
-              help="OUT.csv and OUT.png are written.")  # fmt: skip
+@options.models_and_data
+@options.iteration_numbers("1-12")
+@options.table("cityscapes_table")
 def main(models, data, split, iterations, out):
     """Print Cityscapes' official scores by iteration, beside the paper's Table 2."""
     for path in (f"{out}.csv", f"{out}.png"):

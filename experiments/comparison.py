@@ -25,7 +25,6 @@ import dataclasses
 import functools
 import math
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
@@ -35,7 +34,7 @@ from rnnseg.cli.base import Command
 from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
 
-from . import cost_table
+from . import cost_table, options
 from .tables import save_csv
 
 # What each adds to the recipe.
@@ -76,20 +75,16 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.option("--recipe", required=True, help="camvid, voc, or a Python file.")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--weights", help="Encoder weights: a file, or imagenet.  [default: the recipe's]")
+@options.training
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all trainings.")
-@click.option("--out", type=click.Path(path_type=pathlib.Path), required=True,
-              help="Folder for all runs.")  # fmt: skip
 def main(recipe, data, weights, seed, out):
     """Train and evaluate the recurrence and its rivals."""
     values = configuration.load_recipe(recipe) | {"data": data, "seed": seed}
     if weights:
         values["encoder_weights"] = weights
     points = []
-    for system, options in SYSTEMS.items():
-        config = configuration.TrainingConfig(**(values | dict(options)))
+    for system, changes in SYSTEMS.items():
+        config = configuration.TrainingConfig(**(values | dict(changes)))
         points += compare(system, config, out / folder_name(system))
     rows = timed(points)
     save_csv(out / "comparison.csv", rows)

@@ -23,6 +23,7 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.files import check_writable
 
+from . import options
 from .drawing import save_dots
 from .tables import SCALES, save_csv
 
@@ -63,8 +64,7 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.option("--out", type=click.Path(), default="cost_table", show_default=True,
-              help="OUT.csv and OUT.png are written.")  # fmt: skip
+@options.table("cost_table")
 def main(out):
     """Print the costs of the paper's Table 3 beside ours."""
     for path in (f"{out}.csv", f"{out}.png"):

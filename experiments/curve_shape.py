@@ -13,12 +13,12 @@ import numpy as np
 
 from rnnseg.cli.base import Command
 
+from . import options
+
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--split", default="val", show_default=True, help="Split to look at.")
-@click.option("--iterations", type=click.IntRange(min=1), default=12, show_default=True)
+@options.model_and_data
+@options.iterations(12)
 @click.option(
     "--images", default=20, show_default=True, help="Images in which a class is not rare."
 )

@@ -35,6 +35,7 @@ from rnnseg.evaluation import metrics
 from rnnseg.runtime import framing
 from rnnseg.runtime.segmenter import Segmenter
 
+from . import options
 from .measuring import peak_memory
 
 ITERATIONS = (1, 2, 6)
@@ -144,7 +145,7 @@ class Peer:
 @click.option("--split", default="val", show_default=True, help="Split of it.")
 @click.option("--threads", type=click.IntRange(min=1), multiple=True, default=(1, 4),
               show_default=True, help="May be repeated.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(min=1), default=21, show_default=True)
+@options.repeats(21)
 def main(files, peers, data, split, threads, repeats):
     """Print time, size, memory and mIoU of exported files, beside published ones."""
 

@@ -41,6 +41,7 @@ from rnnseg.evaluation import metrics
 from rnnseg.evaluation.unrolling import Unroller
 from rnnseg.runtime import reading
 
+from . import options
 from .cityscapes_scoring import measure_scoring, report_scoring
 from .measuring import process_peak
 from .tables import SCALES
@@ -57,14 +58,12 @@ MEMORY_FORMS = ("one view", "all views", "logits kept")
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="What the model was trained on.")
-@click.option("--split", default="val", show_default=True, help="Split to take images from.")
+@options.model_and_data
 @click.option("--images", "count", type=click.IntRange(min=1), default=10, show_default=True,
               help="How many.")  # fmt: skip
 @click.option("--cityscapes", "truth", type=click.Path(exists=True, path_type=pathlib.Path),
               help="Folder with Cityscapes' ground truth, *_labelIds.png.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@options.repeats(5)
 def main(model, data, split, count, truth, repeats):
     """Print speed and memory of evaluation, and Cityscapes' scores beside the official ones."""
     segmenter, source = rnnseg.load_model(model), open_source(data)
@@ -234,8 +233,8 @@ def measure_memory(
         kept = [model.logits(canvas, size) for canvas in canvases]
         maps = [tf.argmax(logits, -1)[0].numpy() for logits in kept]
     else:
-        options = {"scales": SCALES, "flip": True} if form == "all views" else {}
-        maps = Unroller(model, **options)(image, range(1, iterations + 1))
+        views = {"scales": SCALES, "flip": True} if form == "all views" else {}
+        maps = Unroller(model, **views)(image, range(1, iterations + 1))
     for class_map in maps:
         metrics.confusion_matrix(label, class_map, classes)
     return process_peak()

@@ -21,18 +21,17 @@ a canvas pixel is missing after seven iterations as it is after one.
 """
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import click
 import numpy as np
 
 from rnnseg.cli.base import Command
-from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
+from . import options
 from .drawing import Panel, save_grid
 from .tables import save_csv
 
@@ -80,10 +79,8 @@ class Row:
 @click.option("--split", default="val", show_default=True, help="Its split.")
 @click.option("--image", "numbers", type=click.IntRange(min=0), multiple=True,
               help="Which one of the split, from 0; may be repeated.")  # fmt: skip
-@click.option("--iterations", type=IterationNumbers(), default="1-6", show_default=True,
-              help="The columns.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=pathlib.Path), required=True,
-              help="PNG file; a CSV file of the same name is written beside it.")  # fmt: skip
+@options.iteration_numbers("1-6")
+@options.figure
 def main(model, images, data, split, numbers, iterations, out):
     """Draw class maps of images after several numbers of iterations."""
     from rnnseg.models.loading import load_model

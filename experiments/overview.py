@@ -24,9 +24,10 @@ from PIL import Image
 
 from rnnseg import visualize
 from rnnseg.cli.base import Command
-from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, check_writable
+
+from . import options
 
 _STRIDE = "16"
 _LEAST_SEEN = 0.15  # of the photograph, where the canvas is sure of nothing
@@ -36,8 +37,7 @@ _LINE, _DOT = visualize.LINE_COLORS[:2]
 
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--iterations", type=IterationNumbers(), default="1,2,3,4,6,12", show_default=True,
-              help="Of the panels.")  # fmt: skip
+@options.iteration_numbers("1,2,3,4,6,12")
 @click.option("--curve", "curves", nargs=3, multiple=True, metavar="TITLE FILE SYSTEM",
               help="A table of experiments.comparison, and the system whose iterations are drawn; "
               "may be repeated.")  # fmt: skip

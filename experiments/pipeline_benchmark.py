@@ -38,6 +38,8 @@ from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
 
+from . import options
+
 _SPLIT = "train"
 _FIRST_STEPS = 2  # of a training, in which TensorFlow builds and warms up
 
@@ -76,7 +78,7 @@ CASES = {
 @click.command(cls=Command)
 @click.option("--voc", metavar="DIR", help="PASCAL VOC, built by data_prep.")
 @click.option("--cityscapes", metavar="DIR", help="Cityscapes, built by data_prep.")
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@options.repeats(5)
 @click.option(
     "--json", "file", type=click.Path(path_type=pathlib.Path), help="Write all numbers here too."
 )

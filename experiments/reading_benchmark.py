@@ -25,13 +25,15 @@ from rnnseg.runtime.interpreters import Stages
 from rnnseg.runtime.reading import read_sparsely
 from rnnseg.runtime.segmenter import Segmenter
 
+from . import options
+
 
 @click.command(cls=Command)
 @click.argument("file", metavar="ANYTIME.TFLITE")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True,
               help="Of the file's read.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(min=1), default=11, show_default=True)
+@options.repeats(11)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True,
               help="Images at most, evenly spread.")  # fmt: skip
 def main(file, images, threads, repeats, limit):

@@ -27,6 +27,8 @@ import numpy as np
 from rnnseg.cli.base import Command
 from rnnseg.evaluation import metrics
 
+from . import options
+
 _DRAWS = 2000
 
 
@@ -50,9 +52,7 @@ class Difference:
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--split", default="val", show_default=True, help="Split to look at.")
+@options.model_and_data
 @click.option("--block", type=click.IntRange(min=1), default=1, show_default=True,
               help="Images in a row that are drawn together.")  # fmt: skip
 def main(model, data, split, block):

@@ -34,12 +34,12 @@ import numpy as np
 
 from rnnseg import visualize
 from rnnseg.cli.base import Command
-from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 from rnnseg.video import libraries
 
+from . import options
 from .drawing import label_axes
 from .tables import save_csv
 
@@ -71,12 +71,9 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--split", default="val", show_default=True, help="Split to look at.")
-@click.option("--iterations", type=IterationNumbers(), default="1,2,3,6,12", show_default=True,
-              help="Numbers of them.")  # fmt: skip
-@click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
+@options.model_and_data
+@options.iteration_numbers("1,2,3,6,12")
+@options.table()
 def main(model, data, split, iterations, out):
     """Compare the spectra of predicted masks with those of the truth."""
     from rnnseg.data import open_source

@@ -32,7 +32,7 @@ from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
 from rnnseg.training.sampling import SampledImages, SampledSegmenter, sample_patches
 
-from . import benchmark
+from . import benchmark, options
 from .measuring import in_a_process, peak_memory
 
 ITERATIONS = (1, 3, 6, 12)
@@ -93,7 +93,7 @@ class Step:
 @click.command(cls=Command)
 @click.option("--cells", type=click.IntRange(min=1), default=16, show_default=True,
               help="Of every image, in the sampled form.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@options.repeats(5)
 def main(cells, repeats):
     """Print memory and time of a training step against the number of iterations."""
     total = len(ITERATIONS) * sum(1 + len(case.forms) for case in CASES)

@@ -28,7 +28,6 @@ Found on CamVid, two seeds (`experiments/README.md` has the figures):
 
 import dataclasses
 import os
-import pathlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -41,6 +40,7 @@ from rnnseg.cli.parameters import Numbers
 from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
 
+from . import options
 from .tables import save_csv
 
 # What each changes; the first is what the paper settled on.
@@ -97,13 +97,9 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.option("--recipe", required=True, help="camvid, voc, or a Python file.")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--weights", help="Encoder weights: a file, or imagenet.  [default: the recipe's]")
+@options.training
 @click.option("--seeds", type=Numbers("N,N,...", int, ","), default="1,2", show_default=True,
               help="Of the runs; every choice is trained with each.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path),
-              help="Folder for all runs.")  # fmt: skip
 def main(recipe, data, weights, seeds, out):
     """Train and evaluate the paper's training choices, and compare their curves."""
     values = configuration.load_recipe(recipe) | SMALL | {"data": data}
@@ -111,8 +107,8 @@ def main(recipe, data, weights, seeds, out):
         values["encoder_weights"] = weights
     rows = []
     for seed in seeds:
-        for choice, options in CHOICES.items():
-            config = configuration.TrainingConfig(**(values | {"seed": seed} | dict(options)))
+        for choice, changes in CHOICES.items():
+            config = configuration.TrainingConfig(**(values | {"seed": seed} | dict(changes)))
             rows += measure(choice, config, out / folder_name(choice, seed))
     save_csv(out / "training_choices.csv", rows)
     save_plot(out / "training_choices.png", rows)

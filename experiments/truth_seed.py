@@ -36,11 +36,14 @@ import numpy as np
 
 from rnnseg import visualize
 from rnnseg.cli.base import Command
+from rnnseg.cli.derived import options_of
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
+from rnnseg.models.options import ModelOptions
 from rnnseg.video import libraries
 
+from . import options
 from .drawing import label_axes, save_starts
 from .tables import save_csv
 
@@ -104,18 +107,14 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--split", default="val", show_default=True, help="Split to look at.")
-@click.option("--iterations", type=click.IntRange(min=1), default=24, show_default=True,
-              help="How many.")  # fmt: skip
-@click.option("--output-stride", type=int, help="Another one than the trained one.")
-@click.option("--classes", metavar="NAME,NAME,...",
-              help="To look at.  [default: all but background]")  # fmt: skip
-@click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
-@click.option("--strip", type=click.Path(), help="PNG file: one image's maps by iteration.")
-@click.option("--image", "chosen_number", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Which one of the split it shows, from 0.")  # fmt: skip
+@options.model_and_data
+@options.iterations(24)
+@options_of(
+    ModelOptions, ["output_stride"], output_stride="Another output stride than the trained one."
+)
+@options.classes
+@options.table()
+@options.strip
 def main(model, data, split, iterations, output_stride, classes, out, strip, chosen_number):
     """Seed every image's canvas with the truth, and watch what the iterations make of it."""
     from rnnseg.data import open_source

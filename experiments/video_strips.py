@@ -29,6 +29,7 @@ from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
+from . import options
 from .drawing import Panel, save_grid
 from .runs import run_names
 from .tables import save_csv
@@ -60,12 +61,10 @@ class Row:
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.argument("rival", metavar="RIVAL")
 @click.option("--clip", required=True, help="A video file, or a folder of frames.")
-@click.option("--iterations", type=click.IntRange(min=1), default=2, show_default=True,
-              help="Of the recurrence a frame, after the first.")  # fmt: skip
+@options.iterations(2, "Iterations of the recurrence per frame, after the first.")
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True,
               help="How many are drawn.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=pathlib.Path), required=True,
-              help="PNG file; a CSV file of the same name is written beside it.")  # fmt: skip
+@options.figure
 def main(model, rival, clip, iterations, frames, out):
     """Draw what the recurrence and a rival make of a clip, and what it costs them."""
     from rnnseg.budgets.costs import stage_costs

@@ -29,11 +29,11 @@ import click
 import numpy as np
 
 from rnnseg.cli.base import Command
-from rnnseg.cli.parameters import IterationNumbers
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.evaluation import metrics
 from rnnseg.files import atomic_path, check_writable
 
+from . import options
 from .drawing import save_dots
 from .runs import evaluate_all
 from .tables import SCALES
@@ -86,13 +86,9 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.argument("models", metavar="RUN_OR_MODEL...", nargs=-1, required=True)
-@click.option("--data", required=True, help="Folder that `data_prep.voc` built.")
-@click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
-@click.option("--iterations", type=IterationNumbers(), default="1,3,6,12", show_default=True,
-              help="Numbers of iterations, such as 6, 1-12 or 1,2,6.")  # fmt: skip
-@click.option("--out", type=click.Path(), default="voc_table", show_default=True,
-              help="OUT.csv and OUT.png are written.")  # fmt: skip
+@options.models_and_data
+@options.iteration_numbers("1,3,6,12")
+@options.table("voc_table")
 def main(models, data, split, iterations, out):
     """Print IoU by class on VOC, at several scales and mirrored, beside the paper's Table 1."""
     for path in (f"{out}.csv", f"{out}.png"):

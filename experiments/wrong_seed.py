@@ -40,6 +40,7 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
+from . import options
 from .drawing import draw_quartiles, label_axes, save_starts
 from .tables import save_csv
 
@@ -78,19 +79,13 @@ class Row:
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--data", required=True, help="Folder that a data_prep command built.")
-@click.option("--split", default="val", show_default=True, help="Split to look at.")
-@click.option("--iterations", type=click.IntRange(min=1), default=12, show_default=True,
-              help="How many.")  # fmt: skip
+@options.model_and_data
+@options.iterations(12)
 @click.option("--strengths", type=Numbers("S,S,...", float, ","), default="0.125,0.25,0.5,1",
               show_default=True, help="Of seeds, as shares of the own canvas'.")  # fmt: skip
-@click.option("--classes", metavar="NAME,NAME,...",
-              help="Of objects, right and wrong.  [default: all but background]")  # fmt: skip
-@click.option("--out", type=click.Path(), required=True, help="OUT.csv and OUT.png are written.")
-@click.option("--strip", type=click.Path(), help="PNG file: one image's maps by iteration.")
-@click.option("--image", "chosen_number", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Which one of the split it shows, from 0.")  # fmt: skip
+@options.classes
+@options.table()
+@options.strip
 def main(model, data, split, iterations, strengths, classes, out, strip, chosen_number):
     """Seed every image's canvas with a wrong class, and watch it being corrected."""
     from rnnseg.data import open_source
