@@ -1,4 +1,4 @@
-"""Files in folders, zips and tars, all read in the same way and without unpacking anything."""
+"""Uniform reading of files in folders, zips and tars, without unpacking archives."""
 
 import contextlib
 import dataclasses
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from rnnseg.errors import UserError
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
-# "Remove it", since the downloaders take what is there for whole.
+# The message says "remove it", since downloaders take an existing file for a complete one.
 _WAY_OUT = "remove it and download it again"
 
 
@@ -26,7 +26,7 @@ class _Member:
 
     Attributes:
       archive: the archive.
-      name: the file's name in it.
+      name: the name of the file in the archive.
     """
 
     archive: pathlib.Path
@@ -38,13 +38,13 @@ class _Member:
 
 @dataclasses.dataclass(frozen=True)
 class ZipMember(_Member):
-    """A file in a zip. Small, so that it can be sent to another process."""
+    """A file in a zip: a small object that can be sent to another process."""
 
     def read_bytes(self) -> bytes:
-        """The file's contents.
+        """Returns the contents of the file.
 
         Raises:
-          UserError: the zip is damaged there.
+          UserError: the zip is damaged at this file.
         """
         with _reading(self):
             return _open_zip(self.archive, self.archive.stat().st_mtime_ns).read(self.name)
@@ -52,21 +52,21 @@ class ZipMember(_Member):
 
 @dataclasses.dataclass(frozen=True)
 class TarMember(_Member):
-    """A file in a tar that is not compressed, where it can be read at once.
+    """A file in an uncompressed tar, which allows random access.
 
     Attributes:
-      offset: where its contents begin, in bytes.
-      size: of its contents, in bytes.
+      offset: the position of its contents in the tar, in bytes.
+      size: the size of its contents, in bytes.
     """
 
     offset: int
     size: int
 
     def read_bytes(self) -> bytes:
-        """The file's contents.
+        """Returns the contents of the file.
 
         Raises:
-          UserError: the tar ends before them.
+          UserError: the tar ends before the end of the file.
         """
         with _reading(self), open(self.archive, "rb") as file:
             file.seek(self.offset)
@@ -78,38 +78,38 @@ class TarMember(_Member):
 
 @dataclasses.dataclass(frozen=True)
 class LoadedMember(_Member):
-    """A file from a compressed tar, which can only be read from its beginning: kept in memory.
+    """A file in a compressed tar, kept in memory since the tar can only be read from its start.
 
     Attributes:
-      data: its contents.
+      data: the contents of the file.
     """
 
     data: bytes = dataclasses.field(repr=False)
 
     def read_bytes(self) -> bytes:
-        """The file's contents."""
+        """Returns the contents of the file."""
         return self.data
 
 
 File = pathlib.Path | ZipMember | TarMember | LoadedMember
-"""What can be read: `read_bytes()`, and `str()` for messages. Can be sent to another process."""
+"""A file with `read_bytes()`, and with `str()` for messages. Can be sent to another process."""
 
 
 def list_files(path: pathlib.Path, wanted: str = "") -> Mapping[str, File]:
     """Finds the files in a folder, a zip or a tar.
 
     Args:
-      path: the folder, to be searched with all folders below it, or the archive, whatever its
-        name ends in.
-      wanted: a regular expression found in the names of the files that are needed. Others are left
-        out; those of a compressed tar would fill the memory.
+      path: the folder, which is searched with all folders below it, or the archive, regardless of
+        the ending of its name.
+      wanted: a regular expression that is searched in the names. Files that do not match are left
+        out; in a compressed tar they would fill the memory.
 
     Returns:
       The files by their names relative to `path`, with `/` between folders, in alphabetical order.
 
     Raises:
-      UserError: there is nothing of that name, or it is neither, is damaged, or has a file whose
-        name leads out of it.
+      UserError: `path` does not exist, is neither a folder nor an archive, is damaged, or has a
+        file whose name leads out of it.
     """
     pattern = re.compile(wanted)
     if path.is_dir():
@@ -128,13 +128,13 @@ def list_files(path: pathlib.Path, wanted: str = "") -> Mapping[str, File]:
 
 
 def status_of(file: File) -> tuple[str, int, int]:
-    """What changes when a file is replaced: its name, its size and its time of change.
+    """Returns the name, the size and the time of change, which tell when a file was replaced.
 
     Args:
-      file: the file; of a member of an archive, that of the archive is given.
+      file: the file. For a member of an archive, the status of the archive is returned.
 
     Raises:
-      UserError: it is missing, such as behind a broken link.
+      UserError: the file is missing, for example behind a broken link.
     """
     path = file if isinstance(file, pathlib.Path) else file.archive
     try:
@@ -145,9 +145,9 @@ def status_of(file: File) -> tuple[str, int, int]:
 
 
 def _walk(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
-    # Not rglob, which does not follow links to folders, and data often lies behind such links.
+    # Not rglob, since it does not follow links to folders, and data often lie behind such links.
     for parent, folders, files in os.walk(folder, followlinks=True):
-        # Hidden files are what file managers and editors leave behind.
+        # Hidden files are remains of file managers and editors.
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
@@ -165,7 +165,7 @@ def _list_tar(
     path: pathlib.Path, pattern: re.Pattern
 ) -> Iterator[tuple[str, TarMember | LoadedMember]]:
     with open(path, "rb") as file:
-        # A tar has no magic number at its start; compressed ones have.
+        # Compressed tars have a magic number at their start, others do not.
         compressed = file.read(2) in (b"\x1f\x8b", b"BZ", b"\xfd7")
     end = 0
     with (
@@ -183,13 +183,13 @@ def _list_tar(
         for info in tar:
             end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             if not info.isreg():
-                continue  # links are not followed: they could lead anywhere
+                continue  # links are not followed, since they could lead anywhere
             name = _check_name(path, info.name)
             if not compressed:
                 yield name, TarMember(path, info.name, info.offset_data, info.size)
             elif pattern.search(name):
                 yield name, LoadedMember(path, info.name, tar.extractfile(info).read())
-    # tarfile takes an end between two files for the end of the archive; a whole one ends in zeros.
+    # tarfile accepts a tar that was cut off between two files; a complete one ends in zeros.
     if not compressed and path.stat().st_size < end + tarfile.BLOCKSIZE:
         raise EOFError("its end is missing")
 
@@ -199,30 +199,30 @@ def _check_name(path: pathlib.Path, name: str) -> str:
     if parts.is_absolute() or ".." in parts.parts or re.match("[A-Za-z]:", name):
         raise UserError(
             f"{path}: holds {name!r}, a path that leads out of the archive; do not trust it, "
-            "download it from its publisher"
+            "download the archive from its publisher"
         )
     return parts.as_posix()
 
 
 @contextlib.contextmanager
 def _reading(what: File):
-    """Turns what reading a damaged archive raises into a UserError."""
+    """Turns the errors of reading a damaged archive into a UserError."""
     try:
         yield
     except _DAMAGED as error:
         raise UserError(f"{what}: truncated or damaged ({error}); {_WAY_OUT}") from error
     except OSError as error:
-        # gzip reports damage as an OSError without a number.
+        # gzip reports damage as an OSError without an error number.
         reason = error.strerror or error
         raise UserError(f"{what}: cannot be read ({reason}); {_WAY_OUT}") from error
 
 
 @functools.lru_cache(maxsize=16)
 def _open_zip(path: pathlib.Path, changed: int) -> zipfile.ZipFile:  # noqa: ARG001
-    """The opened zip: reading the directory of one with thousands of files takes a while.
+    """Opens a zip and caches it, since reading a directory of thousands of files takes a while.
 
     Args:
       path: the zip.
-      changed: its time of change, so that another file of that name is opened anew.
+      changed: its time of change, so that a replaced file is opened again.
     """
     return zipfile.ZipFile(path)

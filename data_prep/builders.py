@@ -1,6 +1,6 @@
 """The TFDS builders.
 
-Importing this module makes them known to TFDS: `tfds.load("voc_segmentation/augmented")`.
+Importing this module registers them with TFDS: `tfds.load("voc_segmentation/augmented")`.
 """
 
 import os
@@ -30,7 +30,7 @@ _COCO_URL = "http://images.cocodataset.org/"
 
 
 class VocSegmentation(SegmentationBuilder):
-    """PASCAL VOC 2012 with its masks, which TFDS's own `voc` leaves out."""
+    """PASCAL VOC 2012 with its masks, which the `voc` of TFDS leaves out."""
 
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(
@@ -38,7 +38,8 @@ class VocSegmentation(SegmentationBuilder):
         ),
         tfds.core.BuilderConfig(
             name="augmented",
-            description="Those and train_aug, with the masks of the Semantic Boundaries Dataset.",
+            description="These splits and train_aug, with the masks of the Semantic Boundaries "
+            "Dataset.",
         ),
     ]
     DESCRIPTION = (
@@ -73,11 +74,12 @@ class VocSegmentation(SegmentationBuilder):
         sbd: str | os.PathLike | None = None,
         **kwargs,
     ):
-        """Keeps where the files are.
+        """Keeps the paths of the files.
 
         Args:
-          devkit: as in `data_prep.plans.voc.plan_voc`; None: found or downloaded by TFDS.
-          sbd: as there, for the config "augmented"; None: found or downloaded by TFDS.
+          devkit: as in `plans.voc.plan_voc`; None to let TFDS find or download it.
+          sbd: as in `plans.voc.plan_voc`, for the config "augmented"; None to let TFDS find or
+            download it.
           **kwargs: as in `SegmentationBuilder`.
         """
         self._devkit = devkit
@@ -86,7 +88,7 @@ class VocSegmentation(SegmentationBuilder):
 
     @property
     def is_published(self) -> bool:
-        """As in `SegmentationBuilder`."""
+        """True if TFDS finds or downloads all files under their published names."""
         return self._devkit is None and self._sbd is None
 
     def _make_plan(self, dl_manager) -> BuildPlan:
@@ -102,17 +104,17 @@ class VocSegmentation(SegmentationBuilder):
 
 
 class SegmentationFolder(SegmentationBuilder):
-    """Anyone's own images and masks."""
+    """Images and masks from folders."""
 
     DESCRIPTION = "Images and masks from folders."
     HOMEPAGE = None
     CITATION = None
 
     def __init__(self, *, folders: dict[str, Any], **kwargs):
-        """Keeps what to build from.
+        """Keeps the arguments of the plan.
 
         Args:
-          folders: the arguments of `data_prep.plans.folder.plan_folder`.
+          folders: the arguments of `plans.folder.plan_folder`.
           **kwargs: as in `SegmentationBuilder`.
         """
         self._folders = folders
@@ -120,7 +122,7 @@ class SegmentationFolder(SegmentationBuilder):
 
     @property
     def is_published(self) -> bool:
-        """As in `SegmentationBuilder`: never."""
+        """Always False."""
         return False
 
     def _make_plan(self, dl_manager) -> BuildPlan:
@@ -128,24 +130,24 @@ class SegmentationFolder(SegmentationBuilder):
 
 
 class CityscapesSegmentation(SegmentationBuilder):
-    """Cityscapes with the labels that are trained on, and those that the official scores need."""
+    """Cityscapes with the labels to train on and the masks that the official scores need."""
 
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name="fine", description="Cityscapes' splits, finely labelled."),
         tfds.core.BuilderConfig(
             name="coarse",
             description="Coarse labels of train and train_extra to train on, and all public fine "
-            "ones, those of train and val, to test on.",
+            "labels, of train and val, to test on.",
         ),
         tfds.core.BuilderConfig(
             name="both",
-            description="Fine labels of train and coarse ones of train_extra to train on, and fine "
-            "ones of val to test on.",
+            description="Fine labels of train and coarse labels of train_extra to train on, and "
+            "fine labels of val to test on.",
         ),
     ]
     DESCRIPTION = (
-        "Cityscapes: street scenes of 50 cities, 2048 x 1024 pixels. label has the 19 classes that "
-        "are trained on, label_ids and instance_ids are the published masks as they are."
+        "Cityscapes: street scenes of 50 cities, 2048 x 1024 pixels. label holds the 19 classes to "
+        "train on, label_ids and instance_ids are the published masks, unchanged."
     )
     HOMEPAGE = "https://www.cityscapes-dataset.com/"
     CITATION = """\
@@ -164,10 +166,10 @@ class CityscapesSegmentation(SegmentationBuilder):
     )
 
     def __init__(self, *, root: str | os.PathLike | None = None, **kwargs):
-        """Keeps where the files are.
+        """Keeps the path of the files.
 
         Args:
-          root: as in `data_prep.plans.cityscapes.plan_cityscapes`; None: found by TFDS.
+          root: as in `plans.cityscapes.plan_cityscapes`; None to let TFDS find it.
           **kwargs: as in `SegmentationBuilder`.
         """
         self._root = root
@@ -175,7 +177,7 @@ class CityscapesSegmentation(SegmentationBuilder):
 
     @property
     def is_published(self) -> bool:
-        """As in `SegmentationBuilder`."""
+        """True if TFDS finds or downloads all files under their published names."""
         return self._root is None
 
     def _features(self) -> dict[str, tfds.features.FeatureConnector]:
@@ -199,7 +201,7 @@ class CityscapesSegmentation(SegmentationBuilder):
 
 
 class CocoSegmentation(SegmentationBuilder):
-    """COCO's instances with the classes of PASCAL VOC, to train encoders on."""
+    """COCO's instances as classes of PASCAL VOC, to train encoders on."""
 
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name="2017", description="The images as split in 2017."),
@@ -221,16 +223,16 @@ class CocoSegmentation(SegmentationBuilder):
   year={2014}
 }"""
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "annotations_trainval2017.zip, train2017.zip and val2017.zip, or what they unpack to; with "
+        "annotations_trainval2017.zip, train2017.zip and val2017.zip, or their contents; with "
         "2014 for the other config."
     )
 
     def __init__(self, *, root: str | os.PathLike | None = None, **kwargs):
-        """Keeps where the files are.
+        """Keeps the path of the files.
 
         Args:
-          root: the folder of the published archives, or of what they unpack to; None: found or
-            downloaded by TFDS.
+          root: the folder of the published archives or of their contents; None to let TFDS find or
+            download them.
           **kwargs: as in `SegmentationBuilder`.
         """
         self._root = root
@@ -238,7 +240,7 @@ class CocoSegmentation(SegmentationBuilder):
 
     @property
     def is_published(self) -> bool:
-        """As in `SegmentationBuilder`."""
+        """True if TFDS finds or downloads all files under their published names."""
         return self._root is None
 
     def _make_plan(self, dl_manager) -> BuildPlan:

@@ -1,4 +1,4 @@
-"""What all TFDS builders share, and the one function that runs them."""
+"""The base class of all TFDS builders, and the function that runs them."""
 
 import abc
 import contextlib
@@ -26,14 +26,14 @@ from .common import BuildPlan
 from .examples import Examples, beam_examples
 
 _ELSEWHERE = "choose another --out, or remove it first"
-# How an error of ours looks in the text that Apache Beam makes of what its workers raise, and what
-# it adds to the error itself.
+# A UserError in the text that Apache Beam makes of the exceptions of its workers, and the part that
+# Beam appends to the message of an exception.
 _WORKERS_ERROR = re.compile(r"UserError: (.*?)(?: \[while running|$)", re.MULTILINE)
 _BEAMS_PART = re.compile(r" \[while running .*\]$", re.DOTALL)
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the builders share: features, metadata and splits, as a `BuildPlan` has them."""
+    """The base class of the builders: features, metadata and splits, as a `BuildPlan` has them."""
 
     VERSION = tfds.core.Version("1.0.0")
     DESCRIPTION = ""
@@ -48,15 +48,15 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         skip_bad: bool = False,
         **kwargs,
     ):
-        """Keeps what to build and how.
+        """Keeps the options of the build.
 
         Args:
-          processes: how many to build on.
-          beam: whether to build with Apache Beam, whose runner and options are those in the
+          processes: the number of processes.
+          beam: True to build with Apache Beam, with the runner and the options of the
             `tfds.download.DownloadConfig`.
-          skip_bad: whether to leave out images that cannot be used, with a list of them beside
-            the records, instead of ending with an error.
-          **kwargs: those of every TFDS builder, `config` and `data_dir` first of all.
+          skip_bad: True to leave out images that cannot be used and list them beside the records;
+            False to end with an error.
+          **kwargs: the arguments of every TFDS builder, such as `config` and `data_dir`.
         """
         self._processes = processes
         self._beam = beam
@@ -67,15 +67,15 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     @property
     @abc.abstractmethod
     def is_published(self) -> bool:
-        """Whether the files go by their published names, or are downloaded: none are given."""
+        """True if TFDS finds or downloads all files under their published names."""
 
     @property
     def skip_bad(self) -> bool:
-        """Whether images that cannot be used are left out."""
+        """True if images that cannot be used are left out."""
         return self._skip_bad
 
     def plan(self, dl_manager: tfds.download.DownloadManager) -> BuildPlan:
-        """What is to be built, settled when first asked for.
+        """Returns the plan of the build, which is made at the first call.
 
         Raises:
           UserError: files are missing or damaged, or cannot be downloaded.
@@ -86,10 +86,10 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     @abc.abstractmethod
     def _make_plan(self, dl_manager: tfds.download.DownloadManager) -> BuildPlan:
-        """Settles what is to be built."""
+        """Makes the plan of the build."""
 
     def _features(self) -> dict[str, tfds.features.FeatureConnector]:
-        """The features of a record; those that all data sets have, unless a subclass adds some."""
+        """Returns the features of a record: those of all data sets; subclasses may add others."""
         return {
             "image": tfds.features.Image(shape=(None, None, 3)),
             "label": tfds.features.Image(
@@ -130,18 +130,18 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 def find_source(
     dl_manager: tfds.download.DownloadManager, names: Sequence[str], url: str | None = None
 ) -> pathlib.Path:
-    """Finds a published file among the manual and the downloaded ones, or downloads it.
+    """Finds a published file among the manual and the other downloads, or downloads it.
 
     Args:
-      dl_manager: knows the folders.
-      names: what the file may be called, or the folder that it was unpacked to.
-      url: where it can be downloaded; None: only by hand.
+      dl_manager: the download manager, which knows the folders.
+      names: the accepted names of the file or of the folder that it was unpacked to.
+      url: the address of the download; None if it must be downloaded manually.
 
     Raises:
-      UserError: it is not there and cannot be downloaded.
+      UserError: the file is missing and cannot be downloaded.
     """
     folders = [pathlib.Path(dl_manager.download_dir)]
-    with contextlib.suppress(AssertionError):  # TFDS's way to say that the folder is not there
+    with contextlib.suppress(AssertionError):  # raised by TFDS if the folder does not exist
         folders.insert(0, pathlib.Path(dl_manager.manual_dir))
     for folder in folders:
         for name in names:
@@ -152,7 +152,7 @@ def find_source(
         raise UserError(f"{' or '.join(names)}: not found; {put_it}")
     try:
         return pathlib.Path(os.fspath(dl_manager.download(url)))
-    except Exception as error:  # of the network, of requests, of TFDS's checksums
+    except Exception as error:  # errors of the network, of requests, of TFDS's checksums
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{url}: cannot be downloaded ({reason}); {put_it}") from error
 
@@ -163,20 +163,20 @@ def build(
     download_dir: pathlib.Path | None = None,
     beam_options: str | None = None,
 ) -> tuple[pathlib.Path, bool]:
-    """Builds a data set, unless it is there already.
+    """Builds a data set unless it exists already.
 
-    Nothing that looks finished is there before everything is written and checked: TFDS writes into
-    a folder of another name and renames it at the end.
+    An unfinished build never has the final name: TFDS writes into a folder with another name, and
+    renames it when everything is written and checked.
 
     Args:
-      builder: what to build; its `data_dir` is `out`.
-      out: the folder to build below, made where it is missing.
-      download_dir: where published files lie or are downloaded to; None if nothing can be
-        downloaded.
-      beam_options: those of the Apache Beam pipeline, as on its command line; None: without Beam.
+      builder: the builder, whose `data_dir` is `out`.
+      out: the folder to build below, created if it is missing.
+      download_dir: the folder of published files and of downloads; None if there are none.
+      beam_options: the command line options of the Apache Beam pipeline; None to build without
+        Beam.
 
     Returns:
-      The folder of the finished build, and whether it was written now.
+      The folder of the finished build, and True if it was written by this call.
 
     Raises:
       UserError: a file cannot be used, or `out` holds another data set or cannot be written.
@@ -186,9 +186,9 @@ def build(
     folder = pathlib.Path(builder.data_dir)
     config = tfds.download.DownloadConfig(try_download_gcs=False, **_beam_arguments(beam_options))
     with contextlib.ExitStack() as stack:
-        if download_dir is None:  # TFDS makes the folder, needed or not
+        if download_dir is None:  # TFDS creates this folder even if it needs none
             download_dir = stack.enter_context(tempfile.TemporaryDirectory())
-        # TFDS announces an unknown download size on the standard output; its bars are elsewhere.
+        # TFDS prints the unknown download size to standard output; its bars go to standard error.
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         dl_manager = tfds.download.DownloadManager(
             download_dir=download_dir,
@@ -202,8 +202,8 @@ def build(
             _require_same(builds, folder, builder, dl_manager)
             return folder, False
         if folder.exists():
-            raise UserError(f"{folder}: no data set, but in its place; {_ELSEWHERE}")
-        builder.plan(dl_manager)  # what is missing is missed before anything is written
+            raise UserError(f"{folder}: exists but is not a data set; {_ELSEWHERE}")
+        builder.plan(dl_manager)  # reports missing files before anything is written
         try:
             builder.download_and_prepare(download_dir=download_dir, download_config=config)
         except Exception as error:
@@ -212,7 +212,7 @@ def build(
                 raise
             raise user_error from error
     for path in unfinished_builds(folder.parent):
-        shutil.rmtree(path, ignore_errors=True)  # what a killed run left
+        shutil.rmtree(path, ignore_errors=True)  # left by a killed run
     return folder, True
 
 
@@ -229,13 +229,13 @@ def _beam_arguments(options: str | None) -> dict[str, Any]:
         runner = create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
     except (ValueError, ImportError) as error:
         raise UserError(f"--beam {options}: {error}") from error
-    # Of what it raises, Beam also logs every worker's traceback.
+    # Beam also logs the traceback of every worker for each exception that it raises.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     return {"beam_runner": runner, "beam_options": parsed}
 
 
 def _as_user_error(error: Exception, out: pathlib.Path) -> UserError | None:
-    """The UserError that `error` comes from or stands for, if there is one."""
+    """Returns the UserError that caused `error` or corresponds to it; None for other errors."""
     import tensorflow as tf
 
     causes = list(_causes(error))
@@ -257,7 +257,7 @@ def _causes(error: BaseException | None) -> Iterable[BaseException]:
 
 
 def metadata_of(plan: BuildPlan, skip_bad: bool) -> dict[str, Any]:
-    """What is stored with the records, as JSON gives it back."""
+    """Returns the metadata that are stored with the records, in the form that JSON returns."""
     metadata = {
         "class_names": plan.class_names,
         "class_colors": plan.class_colors,
@@ -270,12 +270,12 @@ def metadata_of(plan: BuildPlan, skip_bad: bool) -> dict[str, Any]:
 
 
 def _fingerprint(plan: BuildPlan) -> str:
-    """A hash of all files' names, sizes and times, by which a rebuild sees that one has changed.
+    """Hashes the names, sizes and times of all files, so that a rebuild detects changed files.
 
     Folders are left out: they are among the arguments, and may be given relative to any folder.
 
     Raises:
-      UserError: a file is missing, such as behind a broken link.
+      UserError: a file is missing, for example behind a broken link.
     """
     digest = hashlib.sha256()
     for split, pairs in sorted(plan.splits.items()):
@@ -286,30 +286,30 @@ def _fingerprint(plan: BuildPlan) -> str:
 
 
 def _require_same(builds, folder: pathlib.Path, builder: SegmentationBuilder, dl_manager) -> None:
-    """Raises a UserError unless the only build is the one in `folder`, made from the same files.
+    """Raises a UserError unless the only build is in `folder` and was made from the same files.
 
-    Published files are not looked for again: they may have been removed since.
+    Published files are not searched again, since they may have been removed after the build.
     """
     if [build.resolve() for build in builds] != [folder.resolve()]:
-        raise UserError(f"{builds[0]}: another data set is there already; {_ELSEWHERE}")
+        raise UserError(f"{builds[0]}: another data set exists already; {_ELSEWHERE}")
     found = load_build(folder).info.metadata
     if builder.is_published:
         return
     for key, value in metadata_of(builder.plan(dl_manager), builder.skip_bad).items():
         if found.get(key) != value:
             how = "with other " + ("or changed files" if key == "sources" else key)
-            raise UserError(f"{folder}: a data set built {how} is there already; {_ELSEWHERE}")
+            raise UserError(f"{folder}: a data set built {how} exists already; {_ELSEWHERE}")
 
 
 def stored_lists(folder: pathlib.Path, kind: str) -> dict[str, list[str]]:
-    """The lists that lie beside the records.
+    """Reads the lists of images beside the records.
 
     Args:
-      folder: of the finished build.
+      folder: the folder of the finished build.
       kind: "missing" or "left_out".
 
     Returns:
-      The lines of every split's list; splits without one are left out.
+      The lines of the list of every split that has one.
     """
     return {
         path.stem.removeprefix(f"{kind}-"): path.read_text().splitlines()

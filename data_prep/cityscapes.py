@@ -1,4 +1,4 @@
-"""Cityscapes: `python -m data_prep.cityscapes --root PATH --out DIR`."""
+"""The command `rnnseg prepare cityscapes`."""
 
 import click
 
@@ -11,12 +11,12 @@ from .run import PATH, build_options, download_option, run
 @click.command(
     cls=Command,
     epilog=f"""\b
-    Cityscapes hands out its archives to registered users:
+    Cityscapes provides its archives to registered users:
       {DOWNLOADS}
     \b
     Examples:
-      python -m data_prep.cityscapes --root downloads --out data/cityscapes
-      python -m data_prep.cityscapes --root downloads --config coarse \\
+      rnnseg prepare cityscapes --root downloads --out data/cityscapes
+      rnnseg prepare cityscapes --root downloads --config coarse \\
         --out data/cityscapes_coarse
     """,
 )
@@ -24,26 +24,26 @@ from .run import PATH, build_options, download_option, run
     "--root",
     type=PATH,
     metavar="DIR",
-    help="The folder with leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and, for coarse "
-    "and both, gtCoarse.zip and leftImg8bit_trainextra.zip; or with the folders leftImg8bit, "
-    "gtFine and gtCoarse that they unpack to. Not given: looked for in --download-dir.",
+    help="Folder of leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip and, for coarse and "
+    "both, gtCoarse.zip and leftImg8bit_trainextra.zip; or of the folders leftImg8bit, gtFine and "
+    "gtCoarse that they unpack to. Default: found in --download-dir.",
 )
 @click.option(
     "--config",
     type=click.Choice(list(CONFIGS)),
     default="fine",
     show_default=True,
-    help="fine: Cityscapes' splits with their fine labels. coarse: train has the coarse labels of "
-    "train and train_extra, val the fine ones of train and val, whose images are partly the "
-    "same. both: train has the fine labels of train and the coarse ones of train_extra.",
+    help="fine: the splits of Cityscapes with fine labels. coarse: train has the coarse labels of "
+    "train and train_extra, val the fine labels of train and val; the images of train are in both. "
+    "both: train has the fine labels of train and the coarse labels of train_extra.",
 )
 @download_option
 @build_options
 def main(root, config, **options) -> None:
-    """Turns Cityscapes into records.
+    """Build Cityscapes.
 
-    Splits: train, val; and test, with --config fine or both and if it is there, whose labels are
-    published as dummies.
+    The splits are train and val, and test with --config fine or both if its files exist. The
+    published labels of test are dummies.
     """
     run("CityscapesSegmentation", config=config, root=root, **options)
 

@@ -1,4 +1,4 @@
-"""COCO as classes of PASCAL VOC: `python -m data_prep.coco --root PATH --out DIR`."""
+"""The command `rnnseg prepare coco`, for COCO with the classes of PASCAL VOC."""
 
 import click
 
@@ -12,30 +12,30 @@ from .run import PATH, build_options, download_option, run
     cls=Command,
     epilog="""\b
     Examples:
-      python -m data_prep.coco --root coco --out data/coco
-      python -m data_prep.coco --out data/coco
+      rnnseg prepare coco --root coco --out data/coco
+      rnnseg prepare coco --out data/coco
     """,
 )
 @click.option(
     "--root",
     type=PATH,
     metavar="PATH",
-    help="The folder of annotations_trainval2017.zip, train2017.zip and val2017.zip, or of what "
-    "they unpack to. Not given: looked for in --download-dir, or downloaded to it (20 GB).",
+    help="Folder of annotations_trainval2017.zip, train2017.zip and val2017.zip, or of their "
+    "contents. Default: found in --download-dir, or downloaded to it (20 GB).",
 )
 @click.option(
     "--config",
     type=click.Choice(YEARS),
     default=YEARS[0],
     show_default=True,
-    help="The year, by which the same images are split in another way.",
+    help="Year of the split: both years divide the same images differently.",
 )
 @download_option
 @build_options
 def main(root, config, **options) -> None:
-    """Turns COCO's instances into records with the classes of PASCAL VOC.
+    """Build COCO with the classes of PASCAL VOC.
 
-    Splits: train, val. Images with 1000 labelled pixels or fewer are left out. Crowds are
+    The splits are train and val. Images with at most 1000 labelled pixels are left out. Crowds are
     ignored. Where instances overlap, the smaller one is on top.
     """
     run("CocoSegmentation", config=config, root=root, **options)

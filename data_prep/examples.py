@@ -1,4 +1,4 @@
-"""From labelled images to the values of their records, on one process or several."""
+"""Making of the values of records from labelled images, in one process or several."""
 
 import collections
 import concurrent.futures.process
@@ -11,55 +11,56 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rnnseg.errors import UserError
 
-from .common import Pair, read_image
+from .common import Pair, read_encoded_image
 from .masks import MaskReader
 
 Example = dict[str, bytes | str]
 MakeExample = Callable[[Pair], Example]
 
-# Labelled images that a process gets at a time: enough to make the exchange cheap, few enough
-# that all processes end at about the same time.
+# The number of labelled images that a process gets at a time: large enough to make the exchange
+# cheap, small enough for all processes to end at about the same time.
 _CHUNK = 8
-# Chunks handed out or finished a process: bounds the memory where writing is the slower part.
+# The number of chunks per process that are submitted but not yet written. It bounds the memory if
+# writing is the slower part.
 _AHEAD = 3
 
 
 class MakePairExample:
-    """Makes the record of an image whose labels are in a file of masks."""
+    """A maker of records of images whose labels are mask files."""
 
     def __init__(self, masks: MaskReader, as_stored: bool = False):
-        """Keeps how to read.
+        """Keeps the reader.
 
         Args:
           masks: the reader of all masks.
-          as_stored: as in `read_image`.
+          as_stored: as in `read_encoded_image`.
         """
         self._masks = masks
         self._as_stored = as_stored
 
     def __call__(self, pair: Pair) -> Example:
-        """The values of the record, from the two files.
+        """Makes the values of the record from the two files.
 
         Raises:
-          UserError: one of them cannot be used.
+          UserError: one of the files cannot be used.
         """
-        image, size = read_image(pair.image, self._as_stored)
+        image, size = read_encoded_image(pair.image, self._as_stored)
         label, label_size = self._masks.read_label(pair.mask)
         require_same_size(pair, size, label_size)
         return {"image": image, "label": label, "name": pair.name}
 
 
 def require_same_size(pair: Pair, size: tuple[int, int], label_size: tuple[int, int]) -> None:
-    """Raises a UserError if the mask has not its image's (width, height)."""
+    """Raises a UserError unless the mask has the (width, height) of its image."""
     if label_size != size:
         raise UserError(
             f"{pair.mask}: a mask of {label_size[0]}x{label_size[1]} pixels, expected "
-            f"{size[0]}x{size[1]} as its image {pair.image} has"
+            f"{size[0]}x{size[1]} as in its image {pair.image}"
         )
 
 
 class Examples:
-    """The records of one split. Has a length, which gives TFDS's progress bar its total."""
+    """The records of one split. The length of this iterable is the total of TFDS's progress bar."""
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class Examples:
         processes: int = 1,
         left_out: pathlib.Path | None = None,
     ):
-        """Keeps what to make and how.
+        """Keeps the images and the options.
 
         Args:
           pairs: the labelled images.
-          make_example: makes the values of one.
-          processes: how many to work on; 1: the calling one.
-          left_out: the file to list the images in that cannot be used; None: the first such
-            image is an error.
+          make_example: makes the values of the record of one image.
+          processes: the number of processes; 1 stands for the calling process.
+          left_out: the file to write, with a list of the images that cannot be used. None: the
+            first such image is an error.
         """
         self._pairs = pairs
         self._make_example = make_example
@@ -86,10 +87,11 @@ class Examples:
         return len(self._pairs)
 
     def __iter__(self) -> Iterator[tuple[str, Example]]:
-        """Yields (key, values) of every image, in their order.
+        """Yields (key, values) of every image, in the order of the images.
 
         Raises:
-          UserError: an image or its labels cannot be used, or none of them can.
+          UserError: an image or its labels cannot be used and `left_out` is None, or no image can
+            be used.
         """
         faults = []
         for result in self._results():
@@ -105,7 +107,7 @@ class Examples:
             self._left_out.write_text("".join(f"{fault}\n" for fault in faults))
 
     def _results(self) -> Iterator[Example | UserError]:
-        # A process takes as long to start as a few dozen images take.
+        # Starting a process takes as long as making a few dozen records.
         processes = min(self._processes, len(self._pairs) // (4 * _CHUNK))
         if processes <= 1:
             yield from (example_or_fault(self._make_example, pair) for pair in self._pairs)
@@ -114,7 +116,7 @@ class Examples:
             self._pairs[start : start + _CHUNK] for start in range(0, len(self._pairs), _CHUNK)
         )
         pending = collections.deque()
-        # Not forked: TensorFlow's threads would not live on in the new processes, its locks would.
+        # Not forked, since a fork copies the locks of TensorFlow's threads without the threads.
         with concurrent.futures.ProcessPoolExecutor(
             processes,
             mp_context=multiprocessing.get_context("spawn"),
@@ -130,7 +132,7 @@ class Examples:
                     yield from pending.popleft().result()
             except concurrent.futures.process.BrokenProcessPool as error:
                 raise UserError(
-                    "a process ended unexpectedly, perhaps for want of memory; use fewer with "
+                    "a process ended unexpectedly, perhaps for lack of memory; use fewer with "
                     "--processes"
                 ) from error
             finally:
@@ -139,7 +141,7 @@ class Examples:
 
 
 class _Worker:
-    """What a process of its own does. It gets the maker once, since that can be large."""
+    """The work of a separate process. It receives the maker once, since that can be large."""
 
     make_example: MakeExample
 
@@ -154,13 +156,13 @@ class _Worker:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, which a killed one cannot do."""
+    """Ends this process when its parent has ended, since a killed parent cannot end it."""
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
 
 
 def example_or_fault(make_example: MakeExample, pair: Pair) -> Example | UserError:
-    """The values of an image's record, or what is wrong with it."""
+    """Returns the values of the record of an image, or the error if it cannot be used."""
     try:
         return make_example(pair)
     except UserError as error:
@@ -170,12 +172,12 @@ def example_or_fault(make_example: MakeExample, pair: Pair) -> Example | UserErr
 def beam_examples(
     pairs: Sequence[Pair], make_example: MakeExample, left_out: pathlib.Path | None = None
 ):
-    """The same records as those of `Examples`, as an Apache Beam transform.
+    """Returns the records of `Examples` as an Apache Beam transform.
 
     Args:
       pairs: the labelled images.
-      make_example: makes the values of one.
-      left_out: as in `Examples`; written by Beam, so that it may be on any file system.
+      make_example: makes the values of the record of one image.
+      left_out: as in `Examples`. Beam writes this file, so it may be on any file system.
 
     Returns:
       A `beam.PTransform` from a pipeline to (key, values).
@@ -187,7 +189,7 @@ def beam_examples(
         results = (
             pipeline
             | beam.Create(pairs)
-            | beam.Reshuffle()  # Create gives one worker all of them
+            | beam.Reshuffle()  # Create gives all pairs to one worker
             | beam.Map(functools.partial(example_or_fault, make_example))
         )
         if left_out is None:

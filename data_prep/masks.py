@@ -1,4 +1,4 @@
-"""From mask files to labels: class indices as they are, through a palette, or by colour."""
+"""Reading of mask files as labels: grey or palette indices, or colours."""
 
 import functools
 import io
@@ -15,17 +15,17 @@ from .common import decode_file, png_bits, some
 
 ENCODINGS = ("auto", "index", "color")
 
-_UNKNOWN = 256  # in the tables: no class, and not ignored
-# Grey PNGs of 2 and 4 bits come from Pillow stretched to 0-255.
+_UNKNOWN = 256  # in the tables: neither a class nor ignored
+# Pillow stretches grey PNGs of 2 and 4 bits to 0-255.
 _GREY_STEP = {2: 85, 4: 17}
 
 
 class MaskReader:
-    """Turns mask files into labels.
+    """A reader that turns mask files into labels.
 
-    An index mask (grey of 1 to 16 bits, or palette) holds a value that stands for each pixel's
-    class; a palette is only how it looks, and is never applied. A colour mask holds a colour that
-    stands for it.
+    In an index mask (grey of 1 to 16 bits, or palette), the value of a pixel stands for its class;
+    a palette only affects the display and is never applied. In a colour mask, the colour of a pixel
+    stands for its class.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class MaskReader:
         index_way_out: str = "",
         color_way_out: str = "",
     ):
-        """Keeps what the masks hold.
+        """Keeps the classes and the encoding of the masks.
 
         Args:
-          table: the classes, and which values and colours stand for them.
-          encoding: `"index"` or `"color"` for all masks, or `"auto"`: RGB is colour, all other
-            index.
-          index_way_out: how a message about an unknown value goes on after the values expected;
-            `{value}` stands for the one found.
-          color_way_out: how a message about an unknown colour goes on.
+          table: the classes, and the values and colours that stand for them.
+          encoding: `"index"` or `"color"` for all masks; `"auto"` reads RGB masks as colours and
+            all others as indices.
+          index_way_out: the end of messages about an unknown value, after the values expected;
+            `{value}` stands for the value found.
+          color_way_out: the end of messages about an unknown colour; `{value}` stands for it.
         """
         self._table = table
         self._encoding = encoding
@@ -51,7 +51,7 @@ class MaskReader:
         self._color_way_out = color_way_out
 
     def __reduce__(self):
-        # Other processes make their own lookup tables, which are large.
+        # Without the lookup tables, which are large; other processes make their own.
         return MaskReader, (self._table, self._encoding, self._index_way_out, self._color_way_out)
 
     def read(self, file: File) -> np.ndarray:
@@ -64,13 +64,13 @@ class MaskReader:
           Labels, uint8 `(h, w)`: class indices, or `IGNORE_LABEL`.
 
         Raises:
-          UserError: the file is unreadable or no mask of the expected kind, or a value or colour
-            in it is neither a class nor ignored.
+          UserError: the file is unreadable or not a mask of the expected encoding, or a value or
+            colour in it is neither a class nor ignored.
         """
         return self._read(file)[1]
 
     def read_label(self, file: File) -> tuple[bytes, tuple[int, int]]:
-        """Reads one mask as it goes into a record.
+        """Reads one mask for a record.
 
         Args:
           file: a PNG.
@@ -80,16 +80,16 @@ class MaskReader:
           their (width, height).
 
         Raises:
-          UserError: as `read`.
+          UserError: an error of `read`.
         """
         data, labels, unchanged = self._read(file)
         return data if unchanged else encode_label(labels), labels.shape[::-1]
 
     def _read(self, file: File) -> tuple[bytes, np.ndarray, bool]:
-        """The file's bytes, its labels, and whether it is an 8-bit grey PNG of just these."""
+        """Returns the file's bytes, its labels, and True if it is an 8-bit grey PNG of these."""
         data, mask = decode_file(file)
         if mask.format != "PNG":
-            raise UserError(f"{file}: a {mask.format} mask, expected PNG, which keeps every value")
+            raise UserError(f"{file}: a {mask.format} mask, expected PNG, which is lossless")
         bits = png_bits(data)
         by_color = self._encoding == "color" or (
             self._encoding == "auto" and mask.mode in ("RGB", "RGBA")
@@ -98,7 +98,7 @@ class MaskReader:
             labels = self._labels_from_colors(file, mask, bits)
         else:
             labels = self._labels_from_indices(file, mask, bits)
-        # Some decoders turn a grey value that is declared transparent into a channel of its own.
+        # Some decoders turn a transparent grey value into an additional channel.
         is_plain = mask.mode == "L" and bits == 8 and "transparency" not in mask.info
         return data, labels, is_plain and np.array_equal(labels, np.asarray(mask))
 
@@ -164,20 +164,20 @@ class MaskReader:
 
 
 def encode_label(labels: np.ndarray) -> bytes:
-    """The labels, uint8 `(h, w)`, as an 8-bit grey PNG."""
+    """Encodes labels, uint8 `(h, w)`, as an 8-bit grey PNG."""
     buffer = io.BytesIO()
     Image.fromarray(labels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def _color_codes(colors) -> np.ndarray:
-    """One integer a colour: `(…, 3)` of 0-255 to `(…)` of 0 to 2^24 - 1."""
+    """Returns one integer per colour: `(…, 3)` of 0-255 to `(…)` of 0 to 2^24 - 1."""
     red, green, blue = np.moveaxis(np.asarray(colors, np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
 
 
 def _ranges(values: Collection[int]) -> str:
-    """The values, with those that follow each other drawn together: `0 to 10, 255`."""
+    """Lists values, with consecutive values as ranges: `0 to 10, 255`."""
     ranges = []
     for value in sorted(values):
         if ranges and value == ranges[-1][1] + 1:

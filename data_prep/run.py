@@ -1,4 +1,4 @@
-"""From options to records: what all commands begin and end with."""
+"""The common options of all commands, and the run of a builder with its report."""
 
 import os
 import pathlib
@@ -12,32 +12,32 @@ from rnnseg.errors import UserError
 
 from .common import absolute, some
 
-# The type of all options that are files or folders.
+# The type of all options for files and folders.
 PATH = click.Path(path_type=pathlib.Path)
 
-_SHOWN = 10  # left-out images that are printed
+_SHOWN = 10  # the number of left-out images that are printed
 
 
 def build_options(command: Callable) -> Callable:
-    """Adds the options that say where and how to build; `run` takes their values."""
+    """Adds the options of every build, whose values `run` takes."""
     for option in reversed(
         (
             click.option(
-                "--out", required=True, type=PATH, metavar="DIR", help="Where the records go."
+                "--out", required=True, type=PATH, metavar="DIR", help="Folder for the records."
             ),
             click.option(
                 "--processes",
                 type=click.IntRange(1),
                 default=_usable_cores,
                 metavar="N",
-                help="How many processes to work on; default: one a core.",
+                help="Number of processes; default: one per core.",
             ),
             click.option(
                 "--beam",
                 "beam_options",
                 metavar="OPTIONS",
-                help="Build with Apache Beam instead, with its own options, such as "
-                "'--runner=DirectRunner --direct_num_workers=4'.",
+                help="Build with Apache Beam, with these options, such as "
+                "'--runner=DataflowRunner --project=NAME --region=NAME'.",
             ),
             click.option(
                 "--skip-bad",
@@ -51,14 +51,14 @@ def build_options(command: Callable) -> Callable:
 
 
 def download_option(command: Callable) -> Callable:
-    """Adds the option that says where published files lie."""
+    """Adds the option for the folder of published files."""
     return click.option(
         "--download-dir",
         type=PATH,
         default=lambda: pathlib.Path.home() / "tensorflow_datasets" / "downloads",
         metavar="DIR",
-        help="Where published files that are not given lie, in it or in the folder manual below, "
-        "and where they are downloaded to; default: ~/tensorflow_datasets/downloads.",
+        help="Folder in which published files are found, or in its folder manual, if they are not "
+        "given, and to which they are downloaded; default: ~/tensorflow_datasets/downloads.",
     )(command)
 
 
@@ -72,19 +72,19 @@ def run(
     download_dir: pathlib.Path | None = None,
     **arguments: Any,
 ) -> None:
-    """Builds a data set and prints what is there then.
+    """Builds a data set and prints a report.
 
     Args:
-      builder: name of the class in `data_prep.builders`.
+      builder: the name of the class in `builders`.
       out: the folder to build below.
-      processes: how many to work on.
-      beam_options: those of Apache Beam, as on a command line; None: build without it.
-      skip_bad: whether to leave out images that cannot be used.
-      download_dir: where published files lie or are downloaded to; None: all files are given.
-      **arguments: the builder's own.
+      processes: the number of processes.
+      beam_options: the options of Apache Beam, as on a command line; None to build without it.
+      skip_bad: True to leave out images that cannot be used.
+      download_dir: the folder of published files and of downloads; None if all files are given.
+      **arguments: other arguments of the builder.
 
     Raises:
-      UserError: tensorflow-datasets is not installed, or as `data_prep.building.build`.
+      UserError: tensorflow-datasets is not installed, or an error of `building.build`.
     """
     builders, building = _load_builders()
     began = time.monotonic()
@@ -100,12 +100,12 @@ def run(
 
 
 def _load_builders():
-    """The modules of the builders, which need tensorflow-datasets.
+    """Imports the modules of the builders, which need tensorflow-datasets.
 
     Raises:
-      UserError: that is not installed.
+      UserError: tensorflow-datasets is not installed.
     """
-    # For TensorFlow, which TFDS loads when it first writes: errors come as exceptions anyway.
+    # Silences TensorFlow, which TFDS loads when it first writes; errors are exceptions anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         from . import builders, building
@@ -117,12 +117,12 @@ def _load_builders():
 
 
 def _report(building, folder: pathlib.Path, seconds: float | None) -> None:
-    """Prints what is in `folder` now and what to do with it.
+    """Prints the contents of a build and the next commands.
 
     Args:
       building: the module.
-      folder: the version's folder.
-      seconds: how long building took; None: it was there already.
+      folder: the folder of the version.
+      seconds: the time that building took; None if the build existed already.
     """
     info = building.load_build(folder).info
     out = folder.parents[2 if info.config_name else 1]

@@ -5,8 +5,5 @@ import click
 from .to_model_garden import main
 
 if __name__ == "__main__":
-    click.echo(
-        "warning: python -m data_prep.to_garden is now python -m data_prep.to_model_garden",
-        err=True,
-    )
+    click.echo("warning: to_garden is now rnnseg prepare to_model_garden", err=True)
     main()

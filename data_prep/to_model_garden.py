@@ -1,4 +1,4 @@
-"""Any data set as records of Model Garden: `python -m data_prep.to_model_garden --data …`."""
+"""The command `rnnseg prepare to_model_garden`: any data set as records of Model Garden."""
 
 import contextlib
 import csv
@@ -20,12 +20,13 @@ from rnnseg.files import atomic_folder
 
 from .run import PATH
 
-# What a folder was written from, by which the same command knows that it is done.
+# The arguments that a folder was written with, by which a second run knows that it is complete. The
+# file has had this name since the command was called to_garden.
 _ORIGIN_FILE = "to_garden.json"
 _CLASS_FILE = "classes.csv"
 _ELSEWHERE = "choose another --out, or remove it first"
 _FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
-# As a reader gets images, whatever the file has.
+# The number that readers decode to, regardless of the file.
 _CHANNELS = 3
 _MEGABYTE = 1_000_000
 
@@ -34,32 +35,32 @@ _MEGABYTE = 1_000_000
     cls=Command,
     epilog="""\b
     Example:
-      python -m data_prep.to_model_garden --data data/voc --out model_garden/voc
+      rnnseg prepare to_model_garden --data data/voc --out model_garden/voc
     """,
 )
 @click.option(
     "--data",
     required=True,
     metavar="DATA",
-    help="What to write: all that rnnseg train takes as --data.",
+    help="Data set to write, as for rnnseg train --data.",
 )
-@click.option("--out", required=True, type=PATH, metavar="DIR", help="A new folder for the files.")
+@click.option("--out", required=True, type=PATH, metavar="DIR", help="New folder for the files.")
 @click.option(
     "--shard-size",
     type=click.IntRange(1),
     metavar="MB",
-    help="Size of a file, in millions of bytes; default: 200.",
+    help="Size of a file in megabytes; default: 200.",
 )
-@click.option("--shards", type=click.IntRange(1), metavar="N", help="Or files a split, at most.")
+@click.option("--shards", type=click.IntRange(1), metavar="N", help="Number of files per split.")
 def main(data: str, out: pathlib.Path, shard_size: int | None, shards: int | None) -> None:
-    """Writes records as Model Garden and DeepLab read them.
+    """Write any data set as records that Model Garden and DeepLab read.
 
-    Images and labels are those of the data, byte for byte. The classes are listed in classes.csv
-    beside the records, and rnnseg takes the folder as --data too.
+    Images and labels are copied byte for byte. The classes are listed in classes.csv beside the
+    records, so rnnseg also takes the folder as --data.
     """
     if shard_size is not None and shards is not None:
         raise UserError("--shard-size and --shards: expected one of them")
-    # For TensorFlow: errors come as exceptions anyway.
+    # Silences TensorFlow; errors are exceptions anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     source = open_source(data)
     size = None if shards else (shard_size or 200) * _MEGABYTE
@@ -76,25 +77,25 @@ def write_model_garden(
     shard_bytes: int | None = None,
     shards: int | None = None,
 ) -> bool:
-    """Writes all splits of a data set, unless that is done already.
+    """Writes all splits of a data set unless they are written already.
 
-    `out` is there with all of its files or not at all: they are written into a folder beside it,
-    which is renamed at the end.
+    `out` never holds only a part of the files: they are written into a folder beside it, which is
+    renamed at the end.
 
     Args:
       source: the data set.
-      data: what `open_source` takes for it.
-      out: the folder to write; it must be new or empty.
-      shard_bytes: when a file is full; None: go by `shards`.
-      shards: the number of files a split, less where there are fewer images; None: go by
+      data: the name of the data set, as `open_source` takes it.
+      out: the folder to write, which must be new or empty.
+      shard_bytes: the size of a file in bytes; None to use `shards`.
+      shards: the number of files per split, or of its images if these are fewer; None to use
         `shard_bytes`.
 
     Returns:
-      Whether it was written now.
+      True if the files were written, False if they existed already.
 
     Raises:
       UserError: `out` holds something else or cannot be written, the data cannot be read, or an
-        image and its label do not fit.
+        image and its label differ in size.
     """
     origin = {
         "data": data,
@@ -125,22 +126,22 @@ def write_model_garden(
 
 
 def _require_same(out: pathlib.Path, origin: Mapping[str, Any]) -> None:
-    """Raises a UserError unless `out` is what this command would write."""
+    """Raises a UserError unless `out` was written with the same arguments."""
     try:
         found = json.loads((out / _ORIGIN_FILE).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{out}: something else is there already; {_ELSEWHERE}") from error
+        raise UserError(f"{out}: holds something else already; {_ELSEWHERE}") from error
     different = [key for key, value in origin.items() if found.get(key) != value]
     if different:
         raise UserError(
-            f"{out}: records written with other {different[0].replace('_', ' ')} are there "
-            f"already; {_ELSEWHERE}"
+            f"{out}: holds records with other {different[0].replace('_', ' ')} already; "
+            f"{_ELSEWHERE}"
         )
 
 
 @contextlib.contextmanager
 def _writing(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An `atomic_folder`, in which TensorFlow's errors are those of writing to `out`."""
+    """Yields an `atomic_folder` and turns TensorFlow's errors of writing into a UserError."""
     import tensorflow as tf
 
     try:
@@ -172,7 +173,7 @@ def _write_split(
                 full = not files or written + len(record) > shard_bytes
             if full:
                 open_file.close()
-                # The count in the names is known at the end.
+                # The number of files is part of the names, but known only at the end.
                 files.append(folder / f"{split}-{len(files):05d}")
                 writer = open_file.enter_context(tf.io.TFRecordWriter(str(files[-1])))
                 written = 0
@@ -195,10 +196,10 @@ def _read_split(source: Source, split: str) -> Iterator[Mapping[str, bytes]]:
 
 
 def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
-    """A serialized `tf.train.Example`.
+    """Makes a serialized `tf.train.Example`.
 
     Raises:
-      UserError: image or label is no usable JPEG or PNG file, or their sizes differ.
+      UserError: the image or the label is not a usable JPEG or PNG file, or their sizes differ.
     """
     import tensorflow as tf
 
@@ -215,7 +216,7 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
     texts = {
         IMAGE_KEY: example["image"],
         "image/format": image_format.encode(),
-        # With the ending that readers take off again, names with dots come back whole.
+        # With an ending, which readers remove, names with dots are restored unchanged.
         NAME_KEY: f"{name}.{'jpg' if image_format == 'jpeg' else image_format}".encode(),
         LABEL_KEY: example["label"],
         "image/segmentation/class/format": label_format.encode(),
@@ -232,12 +233,12 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
 
 
 def _read_header(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
-    """The format, as the records name it, and the (width, height) of an image file."""
+    """Returns the format, as named in the records, and the (width, height) of an image file."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return _FORMATS[image.format], image.size
     except (OSError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{where}: no usable JPEG or PNG file ({error})") from error
+        raise UserError(f"{where}: not a usable JPEG or PNG file ({error})") from error
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ import click
 import numpy as np
 from PIL import Image
 from rnnseg.data_prep.archives import File, list_files
-from rnnseg.data_prep.common import read_image
+from rnnseg.data_prep.common import read_encoded_image
 from tqdm import tqdm
 
 from rnnseg.cli.base import Group
@@ -192,7 +192,7 @@ def write_submissions(
         archives = [stack.enter_context(_archive(path)) for path in paths]
         bar = tqdm(images.items(), desc="segment", unit="image", disable=None)
         for name, file in bar:
-            data, size = read_image(file, as_stored=True)
+            data, size = read_encoded_image(file, as_stored=True)
             if server.size not in (None, size):
                 raise UserError(
                     f"{file}: {size[0]}x{size[1]} pixels; the server takes "

@@ -1,1 +1,1 @@
-"""What the builders build: the files of each data set, and how they become records."""
+"""The plans of the builders: the files of each data set, and how they become records."""

@@ -1,4 +1,4 @@
-"""What is built of Cityscapes."""
+"""The plan for Cityscapes."""
 
 import dataclasses
 import io
@@ -12,7 +12,7 @@ from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
-from ..common import BuildPlan, Pair, absolute, decode_file, read_image, some
+from ..common import BuildPlan, Pair, absolute, decode_file, read_encoded_image, some
 from ..examples import require_same_size
 from ..masks import MaskReader, encode_label
 from .polygons import draw_polygons, load_scripts
@@ -21,7 +21,7 @@ DOWNLOADS = "https://www.cityscapes-dataset.com/downloads/"
 
 _IMAGES, _FINE, _COARSE = "leftImg8bit", "gtFine", "gtCoarse"
 _SIZES = {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
-# What the splits are made of: labels and the name of Cityscapes' own split.
+# The parts of each split: the kind of labels and the name of Cityscapes' own split.
 CONFIGS = {
     "fine": {
         "train": [(_FINE, "train")],
@@ -38,7 +38,7 @@ CONFIGS = {
         "test": [(_FINE, "test")],
     },
 }
-_WAY_OUT = "; replace the file by Cityscapes' own"
+_WAY_OUT = "; replace the file with Cityscapes' own"
 _MASKS = MaskReader(CITYSCAPES, encoding="index", index_way_out=_WAY_OUT)
 _TRAIN_IDS = np.zeros(256, np.uint8)
 _TRAIN_IDS[list(CITYSCAPES.values)] = list(CITYSCAPES.values.values())
@@ -49,7 +49,7 @@ class CityscapesPair(Pair):
     """One labelled image.
 
     Attributes:
-      mask: the label ids; or the polygons, from which both masks are drawn.
+      mask: the label ids, or the polygons from which both masks are drawn.
       instances: the instance ids; None with polygons.
     """
 
@@ -57,7 +57,7 @@ class CityscapesPair(Pair):
 
     @property
     def files(self) -> tuple[File, ...]:
-        """All files that its record is made from."""
+        """All files from which the record is made."""
         return super().files if self.instances is None else (*super().files, self.instances)
 
 
@@ -65,12 +65,12 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> BuildPlan:
     """Lists the pairs of all splits.
 
     Args:
-      root: the folder of the archives, or of what they unpack to. Of a split that is there in both
-        ways, the folder is taken.
+      root: the folder of the archives or of their contents. If a split exists in both forms, its
+        folder is read.
       config: "fine", "coarse" or "both".
 
     Returns:
-      The plan. The split `test` is only in it if its images and labels are there.
+      The plan. It has the split `test` only if the images and labels of that exist.
 
     Raises:
       UserError: a split, an image or its labels are missing, an archive is damaged, or
@@ -92,8 +92,8 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> BuildPlan:
     if missing:
         listed = ", ".join(f"{part}/{split} ({_archive(part, split)})" for part, split in missing)
         raise UserError(
-            f"{root}: not there: {listed}; put the archives or the folders that they unpack to "
-            f"there, Cityscapes hands them out at {DOWNLOADS}"
+            f"{root}: missing: {listed}; put the archives or the folders that they unpack to "
+            f"there, Cityscapes provides them at {DOWNLOADS}"
         )
     pairs = {
         name: tuple(
@@ -104,7 +104,7 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> BuildPlan:
         for name, sources in splits.items()
     }
     if any(pair.instances is None for each in pairs.values() for pair in each):
-        load_scripts()  # rather than to fail at every single one of them
+        load_scripts()  # else every image would fail
     return BuildPlan(
         class_names=CITYSCAPES.names,
         class_colors=CITYSCAPES.colors,
@@ -118,12 +118,12 @@ def plan_cityscapes(root: pathlib.Path, config: str) -> BuildPlan:
 
 
 def make_example(pair: CityscapesPair) -> dict[str, bytes | str]:
-    """The values of an image's record.
+    """Makes the values of the record of an image.
 
     Raises:
-      UserError: one of its files cannot be used.
+      UserError: one of the files cannot be used.
     """
-    image, size = read_image(pair.image)
+    image, size = read_encoded_image(pair.image)
     if pair.instances is None:
         ids, instances = draw_polygons(pair, size)
         label, label_ids = encode_label(_TRAIN_IDS[ids]), encode_label(ids)
@@ -145,14 +145,14 @@ def make_example(pair: CityscapesPair) -> dict[str, bytes | str]:
 
 
 def _archive(part: str, split: str) -> str:
-    """The archive that has a part of a split."""
+    """Returns the name of the archive that has a part of a split."""
     if part == _COARSE:
         return "gtCoarse.zip"
     return f"{part}_trainextra.zip" if split == "train_extra" else f"{part}_trainvaltest.zip"
 
 
 def _list_split(root: pathlib.Path, part: str, split: str) -> Mapping[str, File]:
-    """The images or the labels of a split, by their names below its folder."""
+    """Lists the images or the labels of a split by their names below its folder."""
     folder, archive = root / part / split, root / _archive(part, split)
     ending = rf"[^/]+/[^/]+_{part}(\.png|_(label|instance)Ids\.png|_polygons\.json)$"
     if folder.is_dir():
@@ -171,11 +171,11 @@ def _pairs(
 
     Args:
       images: the files of the images.
-      masks: those of the labels.
-      labels: which these are, as their names say it.
+      masks: the files of the labels.
+      labels: the kind of labels, as in their names.
 
     Raises:
-      UserError: labels without image, an image without labels or without all of them.
+      UserError: labels have no image, or an image lacks labels or instance ids.
     """
     image_files = _with_ending(images, f"_{_IMAGES}.png")
     ids, instances, polygons = (
@@ -201,22 +201,22 @@ def _pairs(
 
 
 def _with_ending(files: Mapping[str, File], ending: str) -> dict[str, File]:
-    """The files whose names have the ending, by their names without it."""
+    """Returns the files whose names have an ending, by their names without it."""
     return {
         name.removesuffix(ending): file for name, file in files.items() if name.endswith(ending)
     }
 
 
 def _require_grey(file: File, data: bytes, bits: int) -> bytes:
-    """The file's bytes, if they are a PNG that all readers decode to the same values."""
-    # From the header: the bits of a channel, and 0 for grey.
+    """Returns the bytes of a file if they are a PNG that all readers decode to the same values."""
+    # The header holds the bits per channel, and the colour type, 0 for grey.
     if not data.startswith(b"\x89PNG") or data[24:26] != bytes([bits, 0]):
         raise UserError(f"{file}: expected a grey PNG of {bits} bits" + _WAY_OUT)
     return data
 
 
 def _encode_instances(ids: np.ndarray) -> bytes:
-    """The instance ids, uint16 `(h, w)`, as a 16-bit grey PNG."""
+    """Encodes instance ids, uint16 `(h, w)`, as a 16-bit grey PNG."""
     buffer = io.BytesIO()
     Image.fromarray(ids).save(buffer, "PNG")
     return buffer.getvalue()

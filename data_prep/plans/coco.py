@@ -1,17 +1,17 @@
-"""What is built of COCO: its instances as classes of PASCAL VOC.
+"""The plan for COCO: its instances as classes of PASCAL VOC.
 
-For training an encoder before it is trained on VOC, as the papers of DeepLab do:
+It serves to train an encoder before it is trained on VOC, as in the papers of DeepLab:
 
-- The 20 categories that VOC has too become its classes; everything else is background.
-- Only images with more than 1000 labelled pixels are kept: by the `area` of the instances, so
-  that nothing has to be drawn to know.
-- Crowds (`iscrowd`) of these categories are ignored, except where an instance is: they are coarse
-  outlines of many things and of what lies between.
-- Where instances overlap, the smaller one is on top. Annotators outline what is visible, so two
-  outlines share more than a rim of pixels mostly where a large thing's was drawn around a small one
-  in front of it: a bottle on a table, a cat on a sofa. To ignore these pixels instead, as some do,
-  takes most of just these things out of the training. In a rim neither label is sure, and the one
-  taken is wrong by a few pixels at most.
+- The 20 categories that VOC also has become its classes. Everything else is background.
+- Only images with more than 1000 labelled pixels are kept. The `area` of the instances gives this
+  number, so that nothing must be drawn to decide.
+- Crowds (`iscrowd`) of these categories are ignored, except where there is an instance: they are
+  coarse outlines of many objects and of the gaps between them.
+- Where instances overlap, the smaller one is on top. Annotators outline the visible part of an
+  object. So two outlines share more than a rim of pixels mostly if a large object was outlined
+  together with a small one in front of it: a bottle on a table, a cat on a sofa. Ignoring these
+  pixels, as some do, would remove most of these small objects from the training. In a rim neither
+  label is certain, and the chosen one is wrong by a few pixels at most.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
-from ..common import BuildPlan, Pair, absolute, read_image, some
+from ..common import BuildPlan, Pair, absolute, read_encoded_image, some
 from ..masks import encode_label
 from .coco_instances import Region, draw_labels, read_instances
 
 YEARS = ("2017", "2014")
 _SPLITS = ("train", "val")
-_FEWEST_PIXELS = 1000  # with so many, an image is left out
+_FEWEST_PIXELS = 1000  # images with this number or fewer are left out
 _COCO_NAMES = {
     "aeroplane": "airplane",
     "diningtable": "dining table",
@@ -40,7 +40,7 @@ _COCO_NAMES = {
     "sofa": "couch",
     "tvmonitor": "tv",
 }
-# Class indices by COCO's names; the background is no category.
+# Class indices by COCO's names; the background is not a category.
 _LABELS = {
     _COCO_NAMES.get(name, name): label for label, name in enumerate(PASCAL_VOC.names) if label > 0
 }
@@ -48,11 +48,11 @@ _LABELS = {
 
 @dataclasses.dataclass(frozen=True)
 class CocoPair(Pair):
-    """One image with its regions; its `mask` is the JSON file that they come from.
+    """One image with its regions; its `mask` is the JSON file of the regions.
 
     Attributes:
-      size: (width, height), as that file says.
-      regions: those of VOC's classes, and crowds of them.
+      size: the (width, height) in that file.
+      regions: the regions of VOC's classes, including crowds.
     """
 
     size: tuple[int, int]
@@ -60,11 +60,11 @@ class CocoPair(Pair):
 
 
 def plan_coco(sources: Sequence[pathlib.Path], year: str) -> BuildPlan:
-    """Lists the images of both splits with their regions, and prints how many are kept.
+    """Lists the images of both splits with their regions, and prints the number that are kept.
 
     Args:
-      sources: the published archives, what they unpack to, or folders with some of either. What is
-        there in both forms is read as it was unpacked.
+      sources: the published archives, their contents, or folders of either. If a part exists in
+        both forms, the unpacked one is read.
       year: "2017" or "2014".
 
     Returns:
@@ -73,7 +73,7 @@ def plan_coco(sources: Sequence[pathlib.Path], year: str) -> BuildPlan:
     Raises:
       UserError: pycocotools is not installed, or a file is missing or not as COCO publishes it.
     """
-    try:  # here, so that it is missed before 20 GB are read
+    try:  # here, so that a missing package is reported before 20 GB are read
         import pycocotools.mask  # noqa: F401
     except ImportError as error:
         raise UserError(
@@ -93,16 +93,16 @@ def plan_coco(sources: Sequence[pathlib.Path], year: str) -> BuildPlan:
 
 
 def _find_files(source: pathlib.Path, year: str) -> dict[str, File]:
-    """The files by names such as `instances_train2017.json` and `train2017/000000000009.jpg`."""
+    """Finds the files; their names are like `instances_train2017.json`, `train2017/0….jpg`."""
     archives = {f"{part}{year}.zip" for part in ("annotations_trainval", *_SPLITS)}
     split = f"(?:{'|'.join(_SPLITS)}){year}"
     wanted = re.compile(rf"/({split}/[^/]+\.jpg|instances_{split}\.json)$")
     found = {}
-    # In the order of the names an archive comes before the folder that it unpacks to.
+    # In alphabetical order, an archive comes before the folder that it unpacks to.
     for name, file in list_files(source, r"\.(jpg|json|zip)$").items():
         if isinstance(file, pathlib.Path) and file.name in archives:
             found |= _find_files(file, year)
-        # With the source's own name, since it may be a folder of images itself.
+        # Searched with the name of the source, which may be a folder of images itself.
         elif match := wanted.search(f"/{source.name}/{name}"):
             found[match[1]] = file
     return found
@@ -112,9 +112,9 @@ def _plan_split(split: str, files: Mapping[str, File], where: str) -> tuple[Coco
     """Lists the images of a split that are kept.
 
     Args:
-      split: with the year, such as "train2017".
-      files: as from `_find_files`.
-      where: what was searched for them, for messages.
+      split: the name with the year, such as "train2017".
+      files: the files, from `_find_files`.
+      where: the names of the sources, for messages.
     """
     annotations = files.get(f"instances_{split}.json")
     if annotations is None:
@@ -150,12 +150,12 @@ def _plan_split(split: str, files: Mapping[str, File], where: str) -> tuple[Coco
 
 
 def make_example(pair: CocoPair) -> dict[str, bytes | str]:
-    """The values of an image's record.
+    """Makes the values of the record of an image.
 
     Raises:
-      UserError: the image cannot be used, or has another size or no valid regions.
+      UserError: the image cannot be used or has another size, or its regions are invalid.
     """
-    image, size = read_image(pair.image, as_stored=True)
+    image, size = read_encoded_image(pair.image, as_stored=True)
     if size != pair.size:
         raise UserError(
             f"{pair.image}: {size[0]}x{size[1]} pixels, expected {pair.size[0]}x{pair.size[1]} "

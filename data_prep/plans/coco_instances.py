@@ -1,4 +1,4 @@
-"""COCO's files `instances_*.json`: what they say, and the labels that it comes to."""
+"""COCO's files `instances_*.json`: reading them, and drawing labels from them."""
 
 import array
 import collections
@@ -21,14 +21,14 @@ _EXPECTED = "expected one of COCO's files instances_*.json"
 
 
 class Region(NamedTuple):
-    """What is needed of an annotation.
+    """The required part of an annotation.
 
     Attributes:
-      id: for messages.
-      label: index of the class, or `IGNORE_LABEL` for a crowd.
-      segmentation: as in the file, with numbers in arrays, and not checked yet. A list of polygons,
-        each `x, y, x, y, …` in pixels from the image's top left corner; or a run-length encoding
-        `{"size": [height, width], "counts": …}`.
+      id: the id of the annotation, for messages.
+      label: the index of the class, or `IGNORE_LABEL` for a crowd.
+      segmentation: the unchecked contents of the file, with numbers in arrays: a list of polygons,
+        each `x, y, x, y, …` in pixels from the top left corner of the image; or a run-length
+        encoding `{"size": [height, width], "counts": …}`.
     """
 
     id: int
@@ -38,13 +38,13 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageRegions:
-    """What is needed of an image.
+    """The required part of an image and its annotations.
 
     Attributes:
-      file_name: without a folder.
-      size: (width, height).
-      regions: those of the wanted categories, in the file's order.
-      area: pixels in those that are no crowds, as the file says.
+      file_name: the file name, without a folder.
+      size: the (width, height).
+      regions: the regions of the wanted categories, in the order of the file.
+      area: the number of pixels in regions that are not crowds, as given in the file.
     """
 
     file_name: str
@@ -73,15 +73,14 @@ def read_instances(file: File, labels: Mapping[str, int]) -> list[ImageRegions]:
     """Reads the annotations of a split.
 
     Args:
-      file: the JSON file. That of COCO's training images, of 450 MB, takes about 2 GB of memory
-        while it is read.
-      labels: class indices by the names of the categories that are wanted.
+      file: the JSON file. Reading the 450 MB of COCO's training images takes about 2 GB of memory.
+      labels: the class indices by the names of the wanted categories.
 
     Returns:
-      All images, in the file's order.
+      All images, in the order of the file.
 
     Raises:
-      UserError: the file is damaged, lacks a category that is wanted, or contradicts itself.
+      UserError: the file is damaged, lacks a wanted category, or is inconsistent.
     """
     content = _load(file)
     images = _index_images(content["images"], file)
@@ -117,7 +116,7 @@ def read_instances(file: File, labels: Mapping[str, int]) -> list[ImageRegions]:
 
 
 def _load(file: File) -> dict[str, list]:
-    """Loads the file, with `_compact` members of its three lists."""
+    """Loads the file and compacts the members of its three lists."""
     data = file.read_bytes()
     click.echo(f"reading {file} ({len(data) / 1e6:.0f} MB)", err=True)
     try:
@@ -127,15 +126,16 @@ def _load(file: File) -> dict[str, list]:
     for key, kind in (("images", _Image), ("annotations", _Annotation), ("categories", dict)):
         members = content.get(key) if isinstance(content, dict) else None
         if not isinstance(members, list) or not all(isinstance(each, kind) for each in members):
-            raise UserError(f"{file}: has not the list of {key}; {_EXPECTED}")
+            raise UserError(f"{file}: the list of {key} is missing or invalid; {_EXPECTED}")
     return content
 
 
 def _compact(values: dict[str, Any]) -> Any:
-    """What is kept of an object in the file, as soon as it is read: else all would fill the memory.
+    """Returns the required part of an object of the file.
 
-    Arrays take a quarter of the memory of lists. What is no list of numbers stays as it is, until
-    it is used and the message can say where it is.
+    It is called as soon as an object is read, since the complete objects would fill the memory.
+    Arrays take a quarter of the memory of lists. Values that should be lists of numbers but are not
+    stay as they are: an error is raised when they are used and the message can name the annotation.
     """
     if "file_name" in values:
         return _Image(*map(values.get, _Image._fields))
@@ -144,7 +144,7 @@ def _compact(values: dict[str, Any]) -> Any:
             values["counts"] = array.array("I", values["counts"])
         elif isinstance(values.get("segmentation"), list):
             polygons = values["segmentation"]
-            # Not "f": rounded coordinates would come to other pixels than COCO's own code finds.
+            # Not "f", since rounded coordinates give other pixels than COCO's own code.
             values["segmentation"] = [array.array("d", polygon) for polygon in polygons]
     if "segmentation" in values:
         return _Annotation(*map(values.get, _Annotation._fields))
@@ -157,7 +157,7 @@ def _index_images(images: Sequence[_Image], file: File) -> dict[int, _Image]:
         if not isinstance(image.file_name, str) or not all(isinstance(n, int) for n in numbers):
             raise UserError(
                 f"{file}: the image with the id {image.id} and the file_name {image.file_name!r} "
-                f"is {image.width}x{image.height}, expected all of these; {_EXPECTED}"
+                f"is {image.width}x{image.height}, expected valid values; {_EXPECTED}"
             )
     for key in ("id", "file_name"):
         twice = _more_than_once(getattr(image, key) for image in images)
@@ -174,19 +174,19 @@ def draw_labels(regions: Sequence[Region], size: tuple[int, int], where: str) ->
     """Draws the regions of an image: crowds below instances, larger instances below smaller ones.
 
     Args:
-      regions: the image's.
-      size: its (width, height).
+      regions: the regions of the image.
+      size: the (width, height) of the image.
       where: the file of the regions, for messages.
 
     Returns:
       Labels, uint8 `(h, w)`: 0 where there is no region.
 
     Raises:
-      UserError: a segmentation is none.
+      UserError: a segmentation is invalid.
     """
     masks = [(region.label, _draw(region, size, where)) for region in regions]
     masks.sort(key=lambda each: (each[0] != IGNORE_LABEL, -np.count_nonzero(each[1])))
-    # Column by column in memory, as masks and their encodings are.
+    # Stored column by column, like the masks and their encodings.
     labels = np.zeros(size, np.uint8).T
     for label, mask in masks:
         np.copyto(labels, label, where=mask)
@@ -194,7 +194,7 @@ def draw_labels(regions: Sequence[Region], size: tuple[int, int], where: str) ->
 
 
 def _draw(region: Region, size: tuple[int, int], where: str) -> np.ndarray:
-    """The region's pixels, bool `(h, w)`."""
+    """Draws the pixels of a region, bool `(h, w)`."""
     segmentation = region.segmentation
     try:
         if isinstance(segmentation, dict):
@@ -208,10 +208,10 @@ def _draw(region: Region, size: tuple[int, int], where: str) -> np.ndarray:
 
 
 def _draw_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
-    """All that one of the polygons encloses.
+    """Draws the union of polygons.
 
     Raises:
-      ValueError: they are no polygons.
+      ValueError: the polygons are invalid.
     """
     from pycocotools import mask as coco_masks
 
@@ -222,10 +222,10 @@ def _draw_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
     for polygon in polygons:
         if len(polygon) % 2:
             raise ValueError(f"a polygon of {len(polygon)} numbers, expected pairs of x and y")
-        # Memory goes with the length of the outline. Written so that NaN fails, too.
+        # Memory grows with the length of the outline. The condition is also false for NaN.
         if not all(abs(value) <= most for value in polygon):
             raise ValueError(f"a polygon far outside of its image of {width}x{height} pixels")
-    # COCO's code takes four numbers for a box; two points enclose nothing.
+    # COCO's code reads four numbers as a box, but two points enclose nothing.
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]
     if not polygons:
         return np.zeros((height, width), bool)
@@ -234,13 +234,13 @@ def _draw_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _draw_runs(encoding: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """Draws a run-length encoding: runs outside and inside by turns, down one column after another.
+    """Draws a run-length encoding: alternating runs outside and inside, column by column.
 
-    Not by COCO's own code, which reads and writes past the end where the runs are damaged, and
-    leaves memory as it is where they end early.
+    COCO's own code is not used: with damaged runs it reads and writes past the end, and with runs
+    that end early it leaves memory uninitialized.
 
     Raises:
-      ValueError: they are no runs, or not as many pixels as the image has.
+      ValueError: the runs are invalid, or their sum is not the number of pixels of the image.
     """
     width, height = size
     if encoding.get("size") != [height, width]:
@@ -259,14 +259,15 @@ def _draw_runs(encoding: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray
 
 
 def _decompress(text: str) -> list[int]:
-    """Reads compressed runs.
+    """Decodes compressed runs.
 
-    A number is a sequence of characters, each 48 and 5 of its bits, the lowest first, and 32 where
-    it goes on; the highest bit is its sign. The first three are runs, the others what a run is
-    longer than the one before the last.
+    A number is a sequence of characters with codes 48 to 111. Of the code minus 48, the low 5 bits
+    are bits of the number, the lowest first, and 32 marks that the number continues. The highest
+    bit is the sign. The first three numbers are runs; each other number is the difference between
+    a run and the run two places before it.
 
     Raises:
-      ValueError: they are none.
+      ValueError: the text is not of this form.
     """
     runs, value, shift = [], 0, 0
     for character in text:

@@ -1,4 +1,4 @@
-"""What is built of anyone's own images and masks."""
+"""The plan for folders of images and masks."""
 
 import os
 import pathlib
@@ -16,8 +16,8 @@ from ..masks import MaskReader
 from .remapping import remap_table
 from .splits import REST, parse_splits, require_disjoint, split_names
 
-# The formats that cannot be used are listed too: such a file gets a message instead of being
-# left out in silence.
+# Formats that cannot be used are listed, too, so that their files are reported instead of silently
+# left out.
 _IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".png"),
     *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
@@ -37,7 +37,7 @@ def plan_folder(
     mask_suffix: str = "",
     mask_encoding: str = "auto",
 ) -> BuildPlan:
-    """Settles what the command builds; the arguments are its options.
+    """Makes the plan; the arguments are the options of the command.
 
     Raises:
       UserError: options contradict each other, a file or folder is missing or cannot be used, or an
@@ -63,9 +63,9 @@ def plan_folder(
     reader = MaskReader(
         table,
         mask_encoding,
-        index_way_out="; if it is no class, add --ignore {value}; if it is a grey colour, give "
+        index_way_out="; if it is not a class, add --ignore {value}; if it is a grey colour, give "
         f"every class its colour in {classes} and add --mask-encoding color",
-        color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is no class",
+        color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is not a class",
     )
     return BuildPlan(
         class_names=table.names,
@@ -94,32 +94,32 @@ def find_splits(
     mask_suffix: str = "",
     splits: Mapping[str, float | pathlib.Path] | None = None,
 ) -> dict[str, tuple[Pair, ...]]:
-    """Pairs images and masks by their paths below the two folders, without ending.
+    """Pairs images and masks by their paths below the two folders, without their endings.
 
     Args:
-      images: the images' folder.
-      masks: the masks' folder.
-      mask_suffix: what the masks' names have more, before the ending; files without it are left
-        out.
-      splits: what to divide the images into, from `parse_splits`; all others are `train`.
+      images: the folder of the images.
+      masks: the folder of the masks.
+      mask_suffix: the suffix of the masks' names before the ending; files without it are left out.
+      splits: the ratio or the list of every split, from `parse_splits`; the remaining images are
+        `train`.
 
     Returns:
-      The pairs of every split, in the order of their names.
+      The pairs of every split, sorted by name.
 
     Raises:
-      UserError: a folder is missing or has no images, two files share a name, one of a pair is
-        missing, or as `split_names`.
+      UserError: a folder is missing or has no images, two files share a name, an image or a mask
+        lacks its counterpart, or an error of `split_names`.
     """
     found_images = _find_images(images)
     found_masks = _find_images(masks, mask_suffix)
     names = split_names(found_images, images, splits or {})
     left_out = found_images.keys() - set().union(*names.values())
     if left_out:
-        # On the stream of messages: this is asked for from inside a build too.
+        # To standard error, since plans are also made inside a build.
         click.echo(
             f"{len(left_out)} of {len(found_images)} images are in no list and left out", err=True
         )
-        # They may lack a mask: lists are a way to name those that have one.
+        # They may lack a mask: lists can serve to name the images that have one.
         found_images, found_masks = (
             {name: file for name, file in files.items() if name not in left_out}
             for files in (found_images, found_masks)
@@ -133,15 +133,15 @@ def find_splits(
 def join_pairs(
     images: Mapping[str, pathlib.Path], masks: Mapping[str, pathlib.Path], expected: str
 ) -> tuple[Pair, ...]:
-    """Joins images and masks of the same name, in the order of the names.
+    """Joins images and masks of the same name, sorted by name.
 
     Args:
-      images: files of images by name.
-      masks: files of masks by name.
-      expected: how the message goes on after "expected": where the files should be.
+      images: the files of images by name.
+      masks: the files of masks by name.
+      expected: the end of the message, after "expected": the expected paths.
 
     Raises:
-      UserError: an image without mask or a mask without image.
+      UserError: an image has no mask or a mask has no image.
     """
     without_mask = sorted(images.keys() - masks.keys())
     without_image = sorted(masks.keys() - images.keys())
@@ -159,7 +159,7 @@ def join_pairs(
 
 
 def _find_images(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
-    """The image files below `folder`, by their relative paths without suffix and ending."""
+    """Finds the image files below `folder`, by their relative paths without suffix and ending."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     found = {}
@@ -169,9 +169,9 @@ def _find_images(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Pa
             continue
         name = name.removesuffix(suffix)
         if name in found:
-            raise UserError(f"{found[name]} and {path}: two files of one name, expected one")
+            raise UserError(f"{found[name]} and {path}: two files with the same name, expected one")
         found[name] = path
     if not found:
         named = f" named …{suffix}.png" if suffix else ""
-        raise UserError(f"{folder}: empty, expected image files{named} there")
+        raise UserError(f"{folder}: no images, expected image files{named}")
     return found

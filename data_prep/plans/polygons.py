@@ -1,4 +1,4 @@
-"""Cityscapes' polygons as masks, drawn by its own scripts."""
+"""Masks from Cityscapes' polygons, drawn by Cityscapes' own scripts."""
 
 import itertools
 import json
@@ -17,23 +17,23 @@ def draw_polygons(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
     """Draws the masks that Cityscapes calls labelIds and instanceIds.
 
     Args:
-      pair: its mask is a `*_polygons.json`.
-      size: of the image, (width, height).
+      pair: a pair whose mask is a `*_polygons.json`.
+      size: the (width, height) of the image.
 
     Returns:
-      The label ids, uint8 `(h, w)`, and the instance ids, uint16 `(h, w)`: `1000 * label id +
-      number` of what is counted, the label id of all else. License plates are not drawn: their id
-      is negative.
+      The label ids, uint8 `(h, w)`, and the instance ids, uint16 `(h, w)`. An instance id is
+      `1000 * label id + number` for countable objects and the label id for all else. License
+      plates are not drawn, since their id is negative.
 
     Raises:
-      UserError: the file is damaged, has a label that Cityscapes does not have or is of another
+      UserError: the file is damaged, has a label that Cityscapes does not have or is for another
         size, or cityscapesscripts is not installed.
     """
     scripts = load_scripts()
     try:
         annotation = scripts.Annotation()
         annotation.fromJsonText(pair.mask.read_bytes())
-        # Before anything of the size that the file claims is made.
+        # Checked before arrays of the size in the file are allocated.
         require_same_size(pair, size, (annotation.imgWidth, annotation.imgHeight))
         for shape in annotation.objects:
             if not shape.deleted:
@@ -41,24 +41,24 @@ def draw_polygons(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
         label_ids = scripts.createLabelImage(annotation, "ids")
         instance_ids = scripts.createInstanceImage(annotation, "ids")
     except UserError:
-        raise  # which is a ValueError as well
+        raise  # a UserError is a ValueError, too
     except OSError as error:
         raise UserError(f"{pair.mask}: cannot be read ({error}); replace the file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{pair.mask}: not valid JSON ({error}); replace the file") from error
-    # Wherever in the file something is missing or of another type, one of these comes up.
+    # The scripts raise one of these if a part of the file is missing or has another type.
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(
-            f"{pair.mask}: no polygons as Cityscapes stores them ({error!r}); replace the file"
+            f"{pair.mask}: does not hold polygons as in Cityscapes ({error!r}); replace the file"
         ) from error
     return np.asarray(label_ids), np.asarray(instance_ids).astype(np.uint16)
 
 
 def load_scripts() -> types.SimpleNamespace:
-    """What is needed of cityscapesscripts.
+    """Imports the required parts of cityscapesscripts.
 
     Raises:
-      UserError: it is not installed.
+      UserError: cityscapesscripts is not installed.
     """
     try:
         from cityscapesscripts.helpers.annotation import Annotation
@@ -79,8 +79,8 @@ def load_scripts() -> types.SimpleNamespace:
 
 
 def _check_shape(pair: Pair, shape, known_labels) -> None:
-    """Raises a UserError for what the scripts would print a message about, or end the process."""
-    # A group is called after what it is a group of, such as cargroup.
+    """Raises a UserError for shapes at which the scripts would print or exit the process."""
+    # The label of a group is the label of its members with "group" appended, such as cargroup.
     if not {shape.label, shape.label.removesuffix("group")} & known_labels.keys():
         raise UserError(
             f"{pair.mask}: a polygon labelled {shape.label!r}, which is none of Cityscapes' "

@@ -1,4 +1,4 @@
-"""What `--remap` and `--ignore` change in a table of classes."""
+"""The changes of a table of classes by `--remap` and `--ignore`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,19 +11,22 @@ from rnnseg.errors import UserError
 def remap_table(
     table: ClassTable, remap: Sequence[str] = (), ignore: Sequence[str] = (), encoding: str = "auto"
 ) -> ClassTable:
-    """Lets values and colours of masks stand for other classes, or for none.
+    """Makes values and colours of masks stand for other classes, or for no class.
 
     Args:
-      table: what stands for the classes so far. Names, drawing colours and labels stay, also of a
-        class that nothing stands for any more.
-      remap: each is FROM=TO: an index or R,G,B as it stands in the masks, and a class's name or
-        `ignore`.
-      ignore: each is a FROM that becomes `ignore`.
-      encoding: of the masks, as in `MaskReader`.
+      table: the original table. Names, display colours and labels stay, even if no value stands for
+        a class any more.
+      remap: texts FROM=TO, where FROM is an index or R,G,B in the masks, and TO is the name of a
+        class or `ignore`.
+      ignore: texts FROM, which stand for no class.
+      encoding: the encoding of the masks, as in `MaskReader`.
+
+    Returns:
+      The changed table.
 
     Raises:
-      UserError: an option has another form, does not fit the encoding or names no class, two of
-        them contradict each other, or colours are given for classes without.
+      UserError: an option has another form, does not fit the encoding or names an unknown class,
+        two options contradict each other, or colours are given for classes without colours.
     """
     changes = [(f"--ignore {value}", value, IGNORE) for value in ignore]
     changes += [(f"--remap {text}", *_parse_remap(text)) for text in remap]

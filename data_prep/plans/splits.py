@@ -1,4 +1,4 @@
-"""Splits of one folder of images, by ratio or by list, and that they share no image."""
+"""Splits of a folder of images by ratios or lists, and the check that they share no image."""
 
 import collections
 import hashlib
@@ -14,39 +14,39 @@ from ..archives import File, status_of
 from ..common import Pair, some
 
 REST = "train"
-"""The split of all images that are in no other."""
+"""The split of all images that are in no other split."""
 
 
 def parse_splits(options: Sequence[str]) -> dict[str, float | pathlib.Path]:
     """Reads the values of `--split`.
 
     Args:
-      options: each is NAME=WHAT, where WHAT is a ratio between 0 and 1 or the path of a list.
+      options: texts NAME=WHAT, where WHAT is a ratio between 0 and 1 or the path of a list.
 
     Returns:
-      Ratios and paths by the splits' names, in the order given.
+      Ratios and paths by the names of the splits, in the order given.
 
     Raises:
-      UserError: one has another form, a split is there twice, the ratios leave nothing, there is no
-        such list, or `train` has a ratio or is listed beside ratios.
+      UserError: an option has another form, a split is given twice, the ratios leave nothing, a
+        list does not exist, or `train` has a ratio, or a list while another split has a ratio.
     """
     splits = {}
     for option in options:
         name, _, what = option.partition("=")
-        # TFDS puts the names into those of files, and takes "all" for all splits.
+        # TFDS uses the names in file names, and reads "all" as all splits.
         if not re.fullmatch(r"\w+", name, re.ASCII) or name == "all" or not what:
             raise UserError(
                 f"--split {option}: expected NAME=RATIO or NAME=FILE, with a name of letters, "
                 "digits and _, such as val=0.2"
             )
         if name in splits:
-            raise UserError(f"--split {option}: the split {name!r} is there already")
+            raise UserError(f"--split {option}: the split {name!r} is given already")
         splits[name] = _parse_what(option, what)
     ratios = {name: what for name, what in splits.items() if isinstance(what, float)}
     if ratios and REST in splits:
         raise UserError(
-            f"--split {REST}={splits[REST]}: {REST} is what the others leave if one of them has a "
-            f"ratio; leave it out, or give lists for all"
+            f"--split {REST}={splits[REST]}: if a split has a ratio, {REST} has the remaining "
+            f"images; leave it out, or give lists for all splits"
         )
     if sum(ratios.values()) >= 1:
         raise UserError(
@@ -61,20 +61,21 @@ def split_names(
 ) -> dict[str, list[str]]:
     """Divides images into splits.
 
-    Ratios are of the images that are in no list. Which ones they take follows from a hash of each
-    name alone, so that it is always the same, and few change their split when images are added.
+    Ratios refer to the images that are in no list. A hash of its name alone determines the place of
+    an image, so splits are reproducible, and few images change their split when others are added.
 
     Args:
-      images: the images by name: their paths below the folder, without ending.
-      folder: what messages call it.
-      splits: from `parse_splits`.
+      images: the images by name, which is the path below the folder without the ending.
+      folder: the name of the folder in messages.
+      splits: the ratios and lists, from `parse_splits`.
 
     Returns:
-      The names of every split; of `train` first, which is what is left unless it has a list.
+      The names of every split, `train` first. Unless it has a list, `train` has the images that
+      are in no other split.
 
     Raises:
-      UserError: a list cannot be read, is empty, has an image twice or one that is not there, two
-        lists share an image, or nothing is left for a split.
+      UserError: a list cannot be read, is empty, names an image twice or a missing image, two lists
+        share an image, or nothing is left for a split.
     """
     lists = {
         split: _read_list(what, images, folder)
@@ -103,23 +104,23 @@ def split_names(
     if not rest or start > total:
         raise UserError(
             f"{folder}: the other splits leave none of the {len(images)} images for {REST}, "
-            "expected one at least"
+            "expected at least one"
         )
     return {REST: rest, **divided}
 
 
 def require_disjoint(splits: Mapping[str, Sequence[Pair]]) -> None:
-    """Makes sure that no image is in two splits, under whatever names.
+    """Checks that no image is in two splits, regardless of names.
 
     Raises:
-      UserError: the images of two splits are one file, or two files of the same bytes; or a file
-        is missing.
+      UserError: two splits share an image, as the same file or as files with the same bytes; or a
+        file is missing.
     """
     by_size = collections.defaultdict(list)
     for split, pairs in splits.items():
         for pair in pairs:
             by_size[status_of(pair.image)[1]].append((split, pair.image))
-    # Only files of one size can be the same: of photographs hardly any have to be read.
+    # Only files of the same size can be equal, so hardly any photographs have to be read.
     candidates = [
         item
         for items in by_size.values()
@@ -146,7 +147,7 @@ def _parse_what(option: str, what: str) -> float | pathlib.Path:
         path = pathlib.Path(what)
         if not path.is_file():
             raise UserError(
-                f"--split {option}: no such file, expected a list of images, one a line, or a "
+                f"--split {option}: no such file, expected a list with one image per line, or a "
                 "ratio between 0 and 1"
             ) from None
         return path
@@ -156,7 +157,7 @@ def _parse_what(option: str, what: str) -> float | pathlib.Path:
 
 
 def _read_list(path: pathlib.Path, images: Mapping[str, File], folder: pathlib.Path) -> list[str]:
-    """The names that a list names, in its order."""
+    """Reads the names in a list, in its order."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -179,7 +180,7 @@ def _read_list(path: pathlib.Path, images: Mapping[str, File], folder: pathlib.P
     names = [known[entry] for entry in entries]
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: more than once: {some(twice)}")
+        raise UserError(f"{path}: listed more than once: {some(twice)}")
     return names
 
 

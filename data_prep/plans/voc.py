@@ -1,4 +1,4 @@
-"""What is built of PASCAL VOC 2012 and the Semantic Boundaries Dataset."""
+"""The plan for PASCAL VOC 2012 and the Semantic Boundaries Dataset."""
 
 import collections
 import io
@@ -15,7 +15,7 @@ from ..common import BuildPlan, Pair, absolute, some
 from ..examples import MakePairExample
 from ..masks import MaskReader, encode_label
 
-# Of the full data sets; see the paper of DeepLab for the last one.
+# The sizes of the full data sets; the paper of DeepLab gives the last one.
 _FULL_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}
 _LISTS = "ImageSets/Segmentation/"
 _KIT_FILES = rf"(^|/)(JPEGImages|SegmentationClass(Aug)?|{_LISTS[:-1]})/"
@@ -27,15 +27,15 @@ def plan_voc(devkit: pathlib.Path, sbd: pathlib.Path | None = None) -> BuildPlan
 
     Args:
       devkit: the tar of the development kit, the `VOC2012` folder, or a folder above it.
-      sbd: the archive of the Semantic Boundaries Dataset, or the folder it was unpacked to; None:
-        the split `train_aug` is only there if the kit has both its list and its masks.
+      sbd: the archive of the Semantic Boundaries Dataset, or the folder that it was unpacked to.
+        None: there is a split `train_aug` only if the kit has its list and its masks.
 
     Returns:
       The plan.
 
     Raises:
       UserError: a part of the kit, an image or a mask is missing, or a list is empty or has a name
-        twice. In the split `train_aug` made with `sbd`, what is missing is left out.
+        twice. In a split `train_aug` made with `sbd`, missing images are left out instead.
     """
     kit = _Kit(devkit)
     splits = {
@@ -87,15 +87,15 @@ class _Kit:
         return any(each.startswith(f"{self._root}{name}/") for each in self._files)
 
     def has(self, masks: str, split: str) -> bool:
-        """Whether there is a list of the split, and a folder of masks."""
+        """Returns True if the kit has a list of the split and the folder of masks."""
         return self.get(f"{_LISTS}{split}.txt") is not None and self._has_folder(masks)
 
     def get(self, name: str) -> File | None:
-        """The file of that name below VOC2012."""
+        """Returns the file with a name below VOC2012; None if there is none."""
         return self._files.get(self._root + name)
 
     def pairs(self, split: str, masks: str) -> tuple[Pair, ...]:
-        """The pairs that a split's list names."""
+        """Returns the pairs in the list of a split."""
         file = self.get(f"{_LISTS}{split}.txt")
         if file is None:
             raise self._incomplete(f"{self._root}{_LISTS}{split}.txt")
@@ -116,10 +116,10 @@ class _Kit:
 def _augment(
     kit: _Kit, splits: Mapping[str, tuple[Pair, ...]], sbd: pathlib.Path
 ) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """The split `train_aug`, and what it lacks.
+    """Returns the split `train_aug`, and the names of its missing images.
 
-    (VOC train + SBD train + SBD val) - VOC val, as DeepLab trains on, with the kit's own masks
-    where it has one: they are finer, and mark the borders.
+    The split is (VOC train + SBD train + SBD val) - VOC val, the training set of DeepLab. Masks of
+    the kit are preferred, since they are finer and mark the borders.
     """
     files = {
         pathlib.PurePosixPath(name).name: file for name, file in list_files(sbd, _SBD_FILES).items()
@@ -146,17 +146,17 @@ def _augment(
 
 
 class _VocMasks:
-    """Reads the kit's masks and those of SBD."""
+    """The reader of the masks of the kit and of SBD."""
 
     def __init__(self):
         self._masks = MaskReader(
             PASCAL_VOC,
             encoding="index",
-            index_way_out="; replace the file by the development kit's own",
+            index_way_out="; replace the file with the development kit's own",
         )
 
     def read_label(self, file: File) -> tuple[bytes, tuple[int, int]]:
-        """As `MaskReader.read_label`; SBD's masks are MATLAB files, `GTcls.Segmentation`."""
+        """Reads as `MaskReader.read_label`; SBD's masks are MATLAB files, `GTcls.Segmentation`."""
         if not str(file).endswith(".mat"):
             return self._masks.read_label(file)
         from scipy.io import loadmat
@@ -165,7 +165,7 @@ class _VocMasks:
         data = file.read_bytes()
         try:
             labels = loadmat(io.BytesIO(data))["GTcls"][0, 0]["Segmentation"]
-        # scipy has no common class for what it says about damaged files.
+        # scipy has no common class for errors of damaged files.
         except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError) as error:
             raise UserError(
                 f"{file}: cannot be read as a mask of the Semantic Boundaries Dataset ({error}); "
@@ -186,5 +186,5 @@ def _read_names(file: File) -> list[str]:
         raise UserError(f"{file}: empty, expected the name of an image on every line")
     twice = [name for name, count in collections.Counter(names).items() if count > 1]
     if twice:
-        raise UserError(f"{file}: more than once: {some(twice)}")
+        raise UserError(f"{file}: listed more than once: {some(twice)}")
     return names

@@ -19,7 +19,7 @@ def open_source(data: str) -> Source:
       data: one of:
 
         - `"shapes"`: the embedded data set of drawn shapes;
-        - a folder that a `data_prep` command built (`rnnseg.data.records`);
+        - a folder that `rnnseg prepare` built (`rnnseg.data.records`);
         - a folder of records of DeepLab or of TensorFlow's Model Garden with a list of its classes
           (`rnnseg.data.model_garden`);
         - `"tfds:NAME"` or `"tfds:NAME/CONFIG:VERSION"`: a TFDS data set with images and index masks

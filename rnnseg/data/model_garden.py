@@ -184,7 +184,7 @@ def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: st
     try:
         record = next(tf.data.TFRecordDataset(str(file)).take(1).as_numpy_iterator())
         values = tf.train.Example.FromString(record).features.feature
-    except Exception as error:  # protobuf has no public name for what it raises
+    except Exception as error:  # protobuf has no public class for its errors
         raise UserError(f"{file}: damaged, its first record cannot be read ({error})") from error
     for key in (image_key, label_key):
         if not values[key].bytes_list.value:

@@ -1,4 +1,4 @@
-"""Records built by a `data_prep` command, as a `Source`."""
+"""Records built by `rnnseg prepare`, as a `Source`."""
 
 import dataclasses
 import os
@@ -22,7 +22,7 @@ def open_records(folder: str | os.PathLike, selection: Selection | None = None) 
     """Opens the data set that TFDS built in or below a folder.
 
     Args:
-      folder: the `--out` of a `data_prep` command, or the folder of the version below it.
+      folder: the `--out` of `rnnseg prepare`, or the folder of the version below it.
       selection: a label, classes or splits that replace those of the build.
 
     Returns:
@@ -35,7 +35,7 @@ def open_records(folder: str | os.PathLike, selection: Selection | None = None) 
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected the --out of a data_prep command")
+        raise UserError(f"{folder}: no such folder; expected the --out of rnnseg prepare")
     builds = find_builds(folder)
     if len(builds) > 1:
         listed = ", ".join(str(build) for build in builds)
@@ -43,9 +43,9 @@ def open_records(folder: str | os.PathLike, selection: Selection | None = None) 
     if not builds:
         unfinished = unfinished_builds(folder)
         if unfinished:
-            raise UserError(f"{unfinished[0]}: unfinished; run the same data_prep command again")
+            raise UserError(f"{unfinished[0]}: unfinished; run the same command again")
         raise UserError(
-            f"{folder}: no data set there; build one with python -m data_prep.folder (or .voc)"
+            f"{folder}: no data set there; build one with rnnseg prepare folder (or voc)"
         )
     # This import loads TensorFlow, which is not needed to look for builds.
     from rnnseg.data.tfds_source import source_from_builder
@@ -100,7 +100,7 @@ def load_build(folder: pathlib.Path):
         raise UserError(f"{folder}: damaged ({error}); remove it and build it again") from error
     if not named:
         raise UserError(
-            f"{folder}: no class names in its metadata; expected what a data_prep command built"
+            f"{folder}: no class names in its metadata; expected a data set built by rnnseg prepare"
         )
     return builder
 

@@ -121,7 +121,7 @@ def test_images_hold_label_and_class_maps(logdir, evaluator, source):
 
 
 def test_large_images_are_drawn_smaller(evaluator):
-    large = images.Image(
+    large = images.Example(
         "large", np.zeros((100, 1300, 3), np.uint8), np.zeros((100, 1300), np.uint8)
     )
     strip = images.make_strip(evaluator, large, [(0, 0, 0)] * 3)

@@ -17,7 +17,7 @@ from tests.support.sources import encode, halves, make_source, tiny_source
 
 
 def coordinates(height, width):
-    """An image whose pixels hold their own coordinates: red is the row, green the column."""
+    """Makes an image whose pixels hold their coordinates: red is the row, green the column."""
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows, columns, np.full_like(rows, 7)], -1).astype(np.uint8)
     return image, (rows // 4 * 16 + columns // 4).astype(np.uint8)
@@ -29,7 +29,7 @@ def augmented(image, label, seed, **options):
 
 
 def photo(height, width, seed=0):
-    """An image with saturated edges everywhere, on which JPEG's colour subsampling shows."""
+    """Makes an image full of saturated edges, on which JPEG's colour subsampling shows."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 256, (height // 3 + 1, width // 3 + 1, 3))
     return np.kron(blocks, np.ones((3, 3, 1)))[:height, :width].astype(np.uint8)

@@ -88,7 +88,7 @@ def test_no_folder_and_no_data_set(tmp_path):
 def test_an_unfinished_build(copied):
     version = copied / "segmentation_folder" / "1.0.0"
     version.rename(version.with_name("incomplete.AB12CD_1.0.0"))
-    with pytest.raises(UserError, match="unfinished; run the same data_prep command again"):
+    with pytest.raises(UserError, match="unfinished; run the same command again"):
         open_records(copied)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 @pytest.fixture
 def read_records():
-    """Reads a split straight from its TFRecord files: `{name: (image, label)}`, encoded."""
+    """Reads a split directly from its TFRecord files: `{name: (image, label)}`, encoded."""
     import tensorflow as tf
 
     def read(out: pathlib.Path, split: str) -> dict[str, tuple[bytes, bytes]]:
@@ -26,7 +26,7 @@ def read_records():
 
 @pytest.fixture
 def save_image():
-    """Writes a random RGB image; the file's ending decides its format."""
+    """Writes a random RGB image in the format of the file's ending."""
     generator = np.random.default_rng(0)
 
     def save(path: pathlib.Path, size: tuple[int, int] = (12, 9)) -> None:
@@ -40,13 +40,13 @@ def save_image():
 
 @pytest.fixture
 def save_mask():
-    """Writes labels as an index PNG: grey, or with a palette if one is given."""
+    """Writes labels as an index PNG: grey, or with the given palette."""
 
     def save(path: pathlib.Path, labels: np.ndarray, palette: list[int] | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         mask = Image.fromarray(np.asarray(labels, np.uint8))
         if palette is not None:
-            mask.putpalette(palette)  # turns grey into a palette image of the same indices
+            mask.putpalette(palette)  # makes a palette image with the same indices
         mask.save(path)
 
     return save

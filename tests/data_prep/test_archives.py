@@ -21,7 +21,7 @@ KINDS = ("folder", "zip", "deflated.zip", "tar", "tgz", "tar.xz", "tar_without_e
 
 
 def _save(root, kind, contents=CONTENTS):
-    """The contents as a folder or an archive, in an order that is not alphabetical."""
+    """Writes the contents as a folder or an archive, in an order that is not alphabetical."""
     path = root / f"data.{kind}" if "." not in kind else root / kind
     files = sorted(contents.items(), reverse=True)
     if kind == "folder":
@@ -48,7 +48,7 @@ def _save(root, kind, contents=CONTENTS):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_files_from_everywhere(tmp_path, kind):
+def test_folders_and_archives_have_the_same_files(tmp_path, kind):
     path = _save(tmp_path, kind)
     files = list_files(path)
     assert list(files) == sorted(CONTENTS)
@@ -124,7 +124,7 @@ def test_links_in_tars_are_not_followed(tmp_path):
     assert list(list_files(path)) == sorted(CONTENTS)
 
 
-def test_what_is_no_archive(tmp_path):
+def test_files_that_are_not_archives(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         list_files(tmp_path / "missing.zip")
     for name in ("text", "text.zip", "text.tar"):
@@ -147,7 +147,7 @@ def test_status_changes_with_the_file(tmp_path):
         status_of(file)
 
 
-def test_a_zip_that_is_replaced_is_read_anew(tmp_path):
+def test_a_replaced_zip_is_read_again(tmp_path):
     path = _save(tmp_path, "zip")
     assert list_files(path)["kit/lists/train.txt"].read_bytes() == b"a\nb\n"
     _save(tmp_path, "zip", {"kit/lists/train.txt": b"other"})

@@ -38,7 +38,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture
 def damaged(images, tmp_path):
-    """The same folder with two images that cannot be used."""
+    """A copy of the folder with two images that cannot be used."""
     folder = tmp_path / "damaged"
     folder.mkdir()
     for path in images.iterdir():
@@ -54,7 +54,7 @@ def _build(images, out, beam_options=None, **kwargs):
 
 
 def _records(folder):
-    """All records of a build by file, in order: `[(name, values)]`."""
+    """Reads the values of all records of a build, by file and in order."""
     import tensorflow as tf
 
     files = {}
@@ -73,11 +73,11 @@ def _records(folder):
 
 @pytest.fixture(scope="module")
 def built(images, tmp_path_factory):
-    """What one process builds."""
+    """The folder of a build in one process."""
     return _build(images, tmp_path_factory.mktemp("built"))
 
 
-def test_one_process(images, built):
+def test_one_process_writes_all_records(images, built):
     records = _records(built)
     assert {name: len(each) for name, each in records.items()} == {
         "toy_builder-train.tfrecord-00000-of-00001": COUNT,
@@ -98,7 +98,7 @@ def test_beam_writes_the_same_records(images, built, tmp_path):
     assert open_records(tmp_path / "beam").split_sizes == {"train": COUNT, "val": 3}
 
 
-def test_beam_leaves_out_and_reports_the_same(damaged, tmp_path):
+def test_beam_reports_the_same_faults(damaged, tmp_path):
     pytest.importorskip("apache_beam", reason="needs apache-beam: pip install rnnseg[beam]")
     with pytest.raises(UserError) as error:
         _build(damaged, tmp_path / "error", beam_options="")
@@ -134,7 +134,7 @@ def test_images_that_cannot_be_used(damaged, tmp_path, processes):
         _build(damaged, tmp_path / "out", processes=processes)
 
 
-def test_a_split_of_nothing_but_faults(damaged, tmp_path):
+def test_a_split_without_usable_images(damaged, tmp_path):
     for path in damaged.iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match=f"no image is left of {COUNT}: .*000.jpg"):
@@ -142,7 +142,7 @@ def test_a_split_of_nothing_but_faults(damaged, tmp_path):
     assert find_builds(tmp_path / "out") == []
 
 
-def test_what_is_missing_is_listed(images, tmp_path):
+def test_missing_images_are_listed(images, tmp_path):
     folder = _build(images, tmp_path, missing={"train": ("x", "y")})
     assert stored_lists(folder, "missing") == {"train": ["x", "y"]}
     assert stored_lists(folder, "left_out") == {}
@@ -163,8 +163,8 @@ def test_one_truncated_image_among_thousands(tmp_path):
     assert left_out.read_text().count("\n") == 1 and "2345.jpg" in left_out.read_text()
 
 
-def test_examples_come_one_by_one(images):
-    # All at once would not fit in the memory; what is not asked for is not made.
+def test_examples_are_made_on_demand(images):
+    # All examples would not fit in the memory, so they must be made on demand.
     examples = Examples([Pair("a", images / "000.jpg", None)] * 10**6, make_example)
     assert len(examples) == 10**6
     assert next(iter(examples))[0] == "a"
@@ -195,7 +195,7 @@ def test_a_killed_build_leaves_no_process_behind(images, tmp_path):
 
 def _is_running(path: pathlib.Path) -> bool:
     status = pathlib.Path("/proc", path.name, "stat")
-    # A zombie only waits for whoever inherited it.
+    # A zombie only waits to be collected by its new parent.
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
@@ -214,7 +214,7 @@ def test_metadata(images, built):
 
 
 class _Manager:
-    """Stands in for TFDS's download manager."""
+    """A fake of the download manager of TFDS."""
 
     def __init__(self, root, content=b"downloaded"):
         self.download_dir = root

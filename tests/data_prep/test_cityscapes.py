@@ -26,7 +26,7 @@ NAMES = {
     "test": ["berlin/berlin_000000_000019"],
     "train_extra": ["erfurt/erfurt_000000_000000"],
 }
-# From the paper and Cityscapes' pages: which labels of which of its splits a split is made of.
+# From the paper and the pages of Cityscapes: the labels and the splits that make up a split.
 CONFIGS = {
     "fine": {
         "train": [("gtFine", "train")],
@@ -73,14 +73,14 @@ def unpacked(tmp_path, save_image):
                 stem.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(ids.astype(np.uint8)).save(f"{stem}_labelIds.png")
                 Image.fromarray(instances).save(f"{stem}_instanceIds.png")
-                # Handed out too, and not looked at where the ids are there.
+                # Cityscapes also provides these; they are not read if the ids exist.
                 Image.fromarray(ids.astype(np.uint8)).save(f"{stem}_color.png")
                 stem.with_name(f"{stem.name}_polygons.json").write_text("{}")
     return root
 
 
 def _zip(root, to, archives=tuple(ARCHIVES)):
-    """Packs the folders as Cityscapes does."""
+    """Packs the folders into the archives of Cityscapes."""
     to.mkdir(exist_ok=True)
     for archive in archives:
         with zipfile.ZipFile(to / archive, "w") as file:
@@ -98,7 +98,7 @@ def zipped(tmp_path, unpacked):
 
 @pytest.fixture
 def mixed(tmp_path, unpacked):
-    """Two archives, and of the other two what they unpack to."""
+    """Two archives, and the unpacked contents of the other two."""
     packed = ["leftImg8bit_trainextra.zip", "gtFine_trainvaltest.zip"]
     root = _zip(unpacked, tmp_path / "mixed", packed)
     for folder in ("leftImg8bit", "gtCoarse"):
@@ -112,7 +112,7 @@ def _pixels(png):
 
 
 def _train_ids(ids):
-    """The labels that cityscapesscripts says are trained on."""
+    """Returns the training labels according to cityscapesscripts."""
     labels = pytest.importorskip("cityscapesscripts.helpers.labels")
     table = np.array([labels.id2label[index].trainId for index in range(34)])
     return table[ids]
@@ -131,7 +131,7 @@ def _check_example(example, root, part, split):
 
 
 def _read_examples(out, split):
-    """All values of a split's records, straight from the files, by name."""
+    """Reads all values of the records of a split directly from the files, by name."""
     tf = pytest.importorskip("tensorflow")
     examples = {}
     for file in out.rglob(f"*-{split}.tfrecord-*"):
@@ -165,7 +165,7 @@ def test_all_configs(request, unpacked, config, form):
             _check_example(make_example(pair), unpacked, *source)
 
 
-def test_only_what_a_config_needs(unpacked, zipped):
+def test_a_config_needs_only_its_own_files(unpacked, zipped):
     (zipped / "gtCoarse.zip").write_bytes(b"not looked at")
     (zipped / "leftImg8bit_trainextra.zip").unlink()
     for folder in ("train_extra", "test"):
@@ -181,7 +181,7 @@ def test_classes(unpacked):
     assert plan.class_colors == tuple(official[index].color for index in range(19))
 
 
-def test_plans_can_be_sent(zipped):
+def test_plans_can_be_sent_to_other_processes(zipped):
     plan = plan_cityscapes(zipped, "both")
     sent = pickle.loads(pickle.dumps((plan.make_example, plan.splits)))
     assert sent[0](sent[1]["val"][0]) == plan.make_example(plan.splits["val"][0])
@@ -205,7 +205,7 @@ def test_the_command(tmp_path, unpacked, zipped):
 
 
 def test_through_tfds(tmp_path, zipped, unpacked):
-    """From the manual folder, with all masks decoded."""
+    """TFDS finds the archives in the manual folder and decodes all masks."""
     tfds = pytest.importorskip("tensorflow_datasets")
     import data_prep.builders  # noqa: F401
 
@@ -228,7 +228,7 @@ def test_through_tfds(tmp_path, zipped, unpacked):
     np.testing.assert_array_equal(example["label"][..., 0], _train_ids(ids))
 
 
-def test_instances_are_handed_out_for_the_official_scores(tmp_path, unpacked):
+def test_instance_ids_are_read_for_the_official_scores(tmp_path, unpacked):
     pipeline = pytest.importorskip("rnnseg.data.pipeline")
     result = CliRunner().invoke(main, ["--root", str(unpacked), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
@@ -241,12 +241,12 @@ def test_instances_are_handed_out_for_the_official_scores(tmp_path, unpacked):
         assert instance_ids.dtype == np.uint16 and instance_ids.shape == label.shape
         np.testing.assert_array_equal(instance_ids, expected)
     assert all(len(each) == 3 for each in pipeline.evaluation_images(source, "train"))
-    # They say nothing about other classes than Cityscapes' own.
+    # Instance ids are meaningless for other classes than Cityscapes' own.
     classes = ClassTable(("road", "others"), None, {0: 0, 1: 1}, None)
     assert not open_records(tmp_path / "out", Selection(classes=classes)).has_instances
 
 
-def test_not_in_the_manual_folder(tmp_path):
+def test_archives_missing_from_the_downloads_are_named(tmp_path):
     result = CliRunner().invoke(
         main, ["--download-dir", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
     )
@@ -256,13 +256,13 @@ def test_not_in_the_manual_folder(tmp_path):
 
 
 def _rectangle(label, left, top, right, bottom, **more):
-    """A polygon that covers the pixels from the first to the last column and row named."""
+    """Returns a polygon that covers the pixels up to and including the last column and row."""
     corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
     return {"label": label, "polygon": corners, **more}
 
 
 def _replace_by_polygons(root, objects, size=SIZE):
-    """Leaves the image of val only polygons."""
+    """Replaces the masks of the image of val with polygons."""
     stem = root / "gtFine" / "val" / f"{NAMES['val'][0]}_gtFine"
     for kind in ("labelIds", "instanceIds", "color"):
         stem.with_name(f"{stem.name}_{kind}.png").unlink(missing_ok=True)
@@ -277,13 +277,13 @@ def test_polygons(unpacked, capsys):
         [
             _rectangle("road", 0, 0, 11, 5),
             _rectangle("car", 1, 1, 3, 2),
-            _rectangle("license plate", 2, 2, 2, 2),  # has no id: the car stays
-            _rectangle("car", 3, 2, 5, 4),  # over the first one
-            _rectangle("cargroup", 7, 1, 8, 2),  # no single ones
+            _rectangle("license plate", 2, 2, 2, 2),  # has no id, so the car stays
+            _rectangle("car", 3, 2, 5, 4),  # covers a part of the first one
+            _rectangle("cargroup", 7, 1, 8, 2),  # has no single instances
             _rectangle("person", 7, 4, 7, 5, deleted=1),
             _rectangle("no label", 7, 4, 7, 5, deleted=1),
-            _rectangle("caravan", 10, 1, 11, 1),  # counted, and not trained on
-            _rectangle("pole", 11, 3, 20, 4),  # over the edge
+            _rectangle("caravan", 10, 1, 11, 1),  # has instances, but is not a training class
+            _rectangle("pole", 11, 3, 20, 4),  # extends past the edge
         ],
     )
     plan = plan_cityscapes(unpacked, "fine")
@@ -303,7 +303,7 @@ def test_polygons(unpacked, capsys):
     np.testing.assert_array_equal(_pixels(example["label_ids"]), ids)
     np.testing.assert_array_equal(_pixels(example["instance_ids"]), instances)
     np.testing.assert_array_equal(_pixels(example["label"]), _train_ids(ids))
-    # Bits of a channel, and that it is grey.
+    # The bits per channel, and the colour type grey.
     assert example["label_ids"][24:26] == b"\x08\0" and example["instance_ids"][24:26] == b"\x10\0"
     assert example["image"] == pair.image.read_bytes()
     assert capsys.readouterr().out == ""
@@ -317,11 +317,11 @@ def test_polygons(unpacked, capsys):
         ([{"label": "car", "polygon": []}], "has 0 points"),
         ([{"label": "car", "polygon": [[1, 1]]}], "has 1 points"),
         ([{"label": "car", "polygon": [[1, 1], [float("nan"), 2]]}], "expected 2 or more"),
-        ([{"label": "car", "polygon": [["a", 1], [2, 2]]}], "no polygons as Cityscapes"),
-        ([{"label": "car", "polygon": [1, 2]}], "no polygons as Cityscapes"),
-        ([{"polygon": [[1, 1], [2, 2]]}], "no polygons as Cityscapes"),
-        (["car"], "no polygons as Cityscapes"),
-        (None, "no polygons as Cityscapes"),
+        ([{"label": "car", "polygon": [["a", 1], [2, 2]]}], "does not hold polygons"),
+        ([{"label": "car", "polygon": [1, 2]}], "does not hold polygons"),
+        ([{"polygon": [[1, 1], [2, 2]]}], "does not hold polygons"),
+        (["car"], "does not hold polygons"),
+        (None, "does not hold polygons"),
     ],
 )
 def test_damaged_polygons(unpacked, objects, complaint, capsys):
@@ -333,7 +333,7 @@ def test_damaged_polygons(unpacked, objects, complaint, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_polygons_that_are_no_json(unpacked):
+def test_polygons_that_are_not_json(unpacked):
     path = _replace_by_polygons(unpacked, [])
     (pair,) = plan_cityscapes(unpacked, "fine").splits["val"]
     for data in (path.read_bytes()[:-10], b"", b"\xff\xfe\xfd"):
@@ -371,7 +371,9 @@ def test_polygons_without_cityscapesscripts(unpacked, monkeypatch):
         ("leftImg8bit", None, "1 of 2 labels without image: {root}/gtFine"),
     ],
 )
-def test_one_of_a_pair_is_missing(tmp_path, unpacked, form, part, kept, complaint):
+def test_images_and_labels_without_counterpart_are_named(
+    tmp_path, unpacked, form, part, kept, complaint
+):
     name = NAMES["train"][1]
     for path in (unpacked / part / "train").glob(f"{name}_*"):
         if kept is None or not path.name.endswith(kept):
@@ -393,7 +395,7 @@ def test_a_missing_archive(tmp_path, zipped, archive):
 
 def test_a_missing_split(tmp_path, unpacked):
     shutil.rmtree(unpacked / "gtFine" / "val")
-    assert "not there: gtFine/val (gtFine_trainvaltest.zip)" in _fails(unpacked, tmp_path / "out")
+    assert "missing: gtFine/val (gtFine_trainvaltest.zip)" in _fails(unpacked, tmp_path / "out")
     assert "no such folder" in _fails(tmp_path / "away", tmp_path / "out")
 
 
@@ -433,7 +435,7 @@ def test_masks_that_cannot_be_used(unpacked, attribute):
     assert "cannot be read" in fails(lambda path: path.write_bytes(b""))
 
 
-def test_other_masks_in_their_places(unpacked):
+def test_swapped_masks_are_refused(unpacked):
     pair = _first_of_val(unpacked)
     swapped = dataclasses.replace(pair, mask=pair.instances, instances=pair.mask)
     with pytest.raises(UserError, match="instanceIds.png: value"):
@@ -444,7 +446,7 @@ def test_other_masks_in_their_places(unpacked):
         make_example(dataclasses.replace(pair, instances=jpeg))
 
 
-def test_a_value_that_is_no_label_id(tmp_path, unpacked):
+def test_a_value_that_is_not_a_label_id(tmp_path, unpacked):
     path = _first_of_val(unpacked).mask
     Image.fromarray(np.full((9, 12), 34, np.uint8)).save(path)
     message = _fails(unpacked, tmp_path / "out")

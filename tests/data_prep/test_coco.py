@@ -17,7 +17,7 @@ from rnnseg.data.records import find_builds, open_records
 from rnnseg.errors import UserError
 
 SIZE = (60, 40)
-# In COCO's order, which is not that of the ids, with the name of VOC's class behind a colon.
+# COCO's categories in the order of their ids, with the name of VOC's class after a colon.
 CATEGORIES = """
 person:person bicycle:bicycle car:car motorcycle:motorbike airplane:aeroplane bus:bus train:train
 truck boat:boat traffic_light fire_hydrant stop_sign parking_meter bench bird:bird cat:cat dog:dog
@@ -36,7 +36,7 @@ VOC = [
 NAMES = {}
 for number, entry in enumerate(CATEGORIES.split()):
     coco, _, voc = entry.replace("_", " ").partition(":")
-    NAMES[coco] = (number + number // 11 + 1, voc)  # ids with gaps, as COCO's
+    NAMES[coco] = (number + number // 11 + 1, voc)  # ids with gaps, as in COCO
 
 
 def _rectangle(left, top, right, bottom):
@@ -55,7 +55,7 @@ def _annotation(name, box, **more):
 
 
 def _crowd(name, column):
-    """A crowd in all pixels from a column on."""
+    """Returns the annotation of a crowd in all pixels from a column on."""
     before = column * SIZE[1]
     counts = [before, SIZE[0] * SIZE[1] - before]
     box = (column, 0, *SIZE)
@@ -63,7 +63,7 @@ def _crowd(name, column):
     return _annotation(name, box, iscrowd=1, segmentation=segmentation)
 
 
-# The annotations of every image, and the boxes and labels expected, later ones on top.
+# The annotations of every image, and the expected boxes and labels; later ones cover earlier ones.
 LARGE = (0, 0, 50, 30)
 IMAGES = {
     "train": {
@@ -125,14 +125,14 @@ def _save(root, save_image, year="2017"):
         _save_json(root / "annotations" / f"instances_{split}{year}.json", images)
         for name in images:
             save_image(root / f"{split}{year}" / f"{name}.jpg", SIZE)
-    # Also in the archive.
+    # Another file of the published archive, which must be ignored.
     (root / "annotations" / f"captions_train{year}.json").write_text("{}")
     return root
 
 
 @pytest.fixture
 def root(tmp_path, save_image):
-    """What the archives unpack to, with few images."""
+    """The contents of the archives, with few images."""
     return _save(tmp_path / "coco", save_image)
 
 
@@ -160,7 +160,7 @@ def _decode(png):
 
 
 def _check(plan):
-    """Compares all records of a plan with what is expected."""
+    """Compares all records of a plan with the expected ones."""
     assert {split: [pair.name for pair in pairs] for split, pairs in plan.splits.items()} == KEPT
     for split, pairs in plan.splits.items():
         for pair in pickle.loads(pickle.dumps(pairs)):
@@ -174,7 +174,7 @@ def _check(plan):
 @pytest.mark.parametrize(
     "packed", [[], ["annotations"], ["train2017"], ["annotations", "val2017"], list(ARCHIVES)]
 )
-def test_unpacked_packed_and_mixed(root, packed):
+def test_archives_and_folders_in_any_combination(root, packed):
     for folder in packed:
         _pack(root, folder, ARCHIVES[folder])
     _check(plan_coco([root], "2017"))
@@ -182,7 +182,7 @@ def test_unpacked_packed_and_mixed(root, packed):
     _check(plan_coco(parts, "2017"))
 
 
-def test_other_arrangements(tmp_path, root, monkeypatch):
+def test_other_folder_structures(tmp_path, root, monkeypatch):
     (root / "images").mkdir()
     for split in KEPT:
         (root / f"{split}2017").rename(root / "images" / f"{split}2017")
@@ -191,7 +191,7 @@ def test_other_arrangements(tmp_path, root, monkeypatch):
     _check(plan_coco([type(root)(".")], "2017"))
 
 
-def test_what_is_unpacked_replaces_what_is_packed(root, save_image):
+def test_unpacked_files_are_preferred_to_archives(root, save_image):
     for folder, archive in ARCHIVES.items():
         _pack(root, folder, archive)
     image = root / "train2017" / "000000000002.jpg"
@@ -201,7 +201,7 @@ def test_what_is_unpacked_replaces_what_is_packed(root, save_image):
     assert plan.splits["train"][1].image == image
 
 
-def test_years(tmp_path, root, save_image):
+def test_the_split_of_2014(tmp_path, root, save_image):
     _save(root, save_image, "2014")
     shutil.rmtree(root / "val2017")
     _check(plan_coco([root], "2014"))
@@ -231,7 +231,7 @@ def test_the_command(tmp_path, root, read_records):
     assert changed.exit_code == 2 and "changed files" in changed.stderr
 
 
-def test_found_among_the_downloads(tmp_path, root):
+def test_files_are_found_among_the_downloads(tmp_path, root):
     _pack(root, "annotations", ARCHIVES["annotations"])
     downloads = tmp_path / "downloads"
     (downloads / "manual").mkdir(parents=True)
@@ -243,7 +243,7 @@ def test_found_among_the_downloads(tmp_path, root):
     assert open_records(tmp_path / "out").split_sizes == {"train": 2, "val": 1}
 
 
-def test_all_names(root):
+def test_every_category_becomes_its_class(root):
     assert len(NAMES) == 80 and sorted(voc for _, voc in NAMES.values() if voc) == sorted(VOC[1:])
     images = {
         f"{number:012d}": ([_annotation("bird", (0, 10, 60, 40)), _annotation(name, (0, 0, 9, 9))],)
@@ -284,7 +284,7 @@ def test_missing_parts(tmp_path, root):
     )
 
 
-def test_no_image_is_left(root):
+def test_a_split_without_labelled_pixels_is_an_error(root):
     path = root / "annotations" / "instances_val2017.json"
     _save_json(path, {"000000000007": ([_annotation("kite", LARGE)], None)})
     assert _plan_fails(root) == f"{path}: no image has more than 1000 labelled pixels"

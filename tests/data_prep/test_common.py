@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.common import read_image, some
+from data_prep.common import read_encoded_image, some
 from rnnseg.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -20,12 +20,12 @@ def _encode(mode, **options):
     ("mode", "kind"),
     [("RGB", "JPEG"), ("L", "JPEG"), ("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("1", "PNG")],
 )
-def test_images_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, kind):
+def test_usable_images_decode_alike_in_pillow_and_tensorflow(tmp_path, mode, kind):
     import tensorflow as tf
 
     path = tmp_path / "image"
     path.write_bytes(_encode(mode, format=kind))
-    data, size = read_image(path)
+    data, size = read_encoded_image(path)
     assert data == path.read_bytes()
     assert size == (50, 40)
     decoded = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
@@ -42,8 +42,8 @@ def test_images_that_can_be_used_decode_the_same_everywhere(tmp_path, mode, kind
         (_encode("RGBA", format="PNG"), "PNG image in mode RGBA of 8 bits"),
         (_encode("RGB", format="BMP"), "a BMP image, expected JPEG or PNG"),
         (_encode("RGB", format="GIF"), "a GIF image, expected JPEG or PNG"),
-        (b"", "no image format that is known"),
-        (b"hello", "no image format that is known"),
+        (b"", "not a known image format"),
+        (b"hello", "not a known image format"),
         (_encode("RGB", format="JPEG")[:-20], "truncated"),
         (_encode("RGB", format="JPEG")[:900], "truncated"),
         (_encode("RGB", format="PNG")[:-2], "truncated"),
@@ -55,7 +55,7 @@ def test_images_that_cannot_be_used(tmp_path, data, message):
     path = tmp_path / "image.jpg"
     path.write_bytes(data)
     with pytest.raises(UserError) as error:
-        read_image(path)
+        read_encoded_image(path)
     assert str(error.value).startswith(f"{path}: ")
     assert message in str(error.value)
 
@@ -64,12 +64,12 @@ def test_sixteen_bit_images_are_refused(tmp_path):
     path = tmp_path / "image.png"
     Image.fromarray(RGB[..., 0].astype(np.uint16)).save(path)
     with pytest.raises(UserError, match="of 16 bits, expected RGB, grey or palette with 8 bits"):
-        read_image(path)
+        read_encoded_image(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match="No such file"):
-        read_image(tmp_path / "missing.jpg")
+        read_encoded_image(tmp_path / "missing.jpg")
 
 
 def test_some():
@@ -77,29 +77,29 @@ def test_some():
     assert some(list("abcde"), 2) == "a, b and 3 more"
 
 
-def test_images_that_exif_turns(tmp_path):
+def test_images_with_an_exif_orientation(tmp_path):
     path = tmp_path / "image.jpg"
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned right
+    exif[0x0112] = 6  # to be rotated to the right
     path.write_bytes(_encode("RGB", format="JPEG", exif=exif))
     with pytest.raises(UserError, match="EXIF orientation 6"):
-        read_image(path)
-    assert read_image(path, as_stored=True) == (path.read_bytes(), (50, 40))
+        read_encoded_image(path)
+    assert read_encoded_image(path, as_stored=True) == (path.read_bytes(), (50, 40))
 
 
 def test_images_that_are_too_large(tmp_path):
-    # A line of a compressed image of one colour takes a few bytes: the file is small.
+    # Rows of one colour compress to a few bytes, so the file is small.
     path = tmp_path / "huge.png"
     Image.new("1", (20_000, 20_000)).save(path)
     assert path.stat().st_size < 1 << 20
     with pytest.raises(UserError) as error:
-        read_image(path)
-    assert str(error.value).startswith(f"{path}: too large an image, expected at most ")
+        read_encoded_image(path)
+    assert str(error.value).startswith(f"{path}: the image is too large, expected at most ")
     assert "cut it into tiles" in str(error.value)
 
 
-def test_large_images_that_are_not_too_large_are_read_without_a_warning(tmp_path, recwarn):
+def test_large_images_are_read_without_a_warning(tmp_path, recwarn):
     path = tmp_path / "large.png"
     Image.new("1", (10_000, 10_000)).save(path)
-    assert read_image(path)[1] == (10_000, 10_000)
+    assert read_encoded_image(path)[1] == (10_000, 10_000)
     assert not recwarn.list

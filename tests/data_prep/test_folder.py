@@ -26,7 +26,7 @@ CLASSES = ["sky", "road", "car"]
 
 @pytest.fixture
 def data(tmp_path, save_image, save_mask):
-    """Images and masks of train and val, and a file of classes; gives the command's arguments."""
+    """Writes images, masks and classes of two splits; returns the arguments of the command."""
     generator = np.random.default_rng(1)
     for name in ("town/a", "town/b", "c.left"):
         save_image(tmp_path / "images" / f"{name}.jpg")
@@ -47,7 +47,7 @@ def _run(arguments, *more):
 
 
 def _fails(arguments, *more):
-    """Runs the command and gives its one line of error; nothing that looks finished is left."""
+    """Runs the command, which must fail and leave no build, and returns its line of error."""
     result = _run(arguments, *more)
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
@@ -83,10 +83,10 @@ def test_records_hold_the_files_and_their_labels(tmp_path, data, read_records):
             np.testing.assert_array_equal(_decode(label), mask)
 
 
-def test_by_tfds_name(tmp_path, data, read_records):
+def test_tfds_loads_the_builder_by_its_name(tmp_path, data, read_records):
     import tensorflow_datasets as tfds
 
-    import data_prep.builders  # noqa: F401 - makes the builder known
+    import data_prep.builders  # noqa: F401 - registers the builder
 
     assert _run(data).exit_code == 0
     options = {key[2:].replace("-", "_"): value for key, value in data.items() if key != "--out"}
@@ -162,7 +162,7 @@ def test_sizes_that_differ(tmp_path, data, save_mask):
     assert f"{tmp_path / 'val_masks' / 'd.png'}: a mask of 5x7 pixels, expected 7x5" in message
 
 
-def test_files_without_their_other_half(tmp_path, data):
+def test_files_without_their_counterpart(tmp_path, data):
     (tmp_path / "masks" / "town" / "a.png").unlink()
     message = _fails(data)
     assert f"1 of 3 images without mask: {tmp_path / 'images' / 'town' / 'a.jpg'}" in message
@@ -194,14 +194,16 @@ def test_images_in_other_formats(tmp_path, data):
     assert "a.bmp: a BMP image, expected JPEG or PNG" in _fails(data)
 
 
-def test_two_images_of_one_name(tmp_path, data, save_image):
+def test_two_images_with_the_same_name(tmp_path, data, save_image):
     save_image(tmp_path / "images" / "town" / "a.png")
-    assert "two files of one name" in _fails(data)
+    assert "two files with the same name" in _fails(data)
 
 
 def test_folders_that_cannot_be_used(tmp_path, data):
     (tmp_path / "empty").mkdir()
-    assert f"{tmp_path / 'empty'}: empty" in _fails({**data, "--images": str(tmp_path / "empty")})
+    assert f"{tmp_path / 'empty'}: no images" in _fails(
+        {**data, "--images": str(tmp_path / "empty")}
+    )
     assert "no such folder" in _fails({**data, "--masks": str(tmp_path / "missing")})
     assert "_L.png" in _fails(data, "--mask-suffix", "_L")
     assert "expected a folder" in _fails({**data, "--out": data["--classes"]})
@@ -246,7 +248,9 @@ def test_tables_and_remapping(tmp_path, data, save_mask, read_records):
     table = "id;name;red;green;blue\n9;sky;1;2;3\n7;road;4;5;6\n0;ignore;0;0;0\n"
     (tmp_path / "classes.csv").write_text(table)
     data["--classes"] = str(tmp_path / "classes.csv")
-    assert "value 11, 300" in _fails(data) and "expected 0, 7, 9; if it is no class" in _fails(data)
+    assert "value 11, 300" in _fails(data) and "expected 0, 7, 9; if it is not a class" in _fails(
+        data
+    )
     result = _run(data, "--remap", "300=road", "--ignore", "11")
     assert result.exit_code == 0, result.output
     for _, label in read_records(tmp_path / "out", "train").values():
@@ -257,7 +261,7 @@ def test_tables_and_remapping(tmp_path, data, save_mask, read_records):
     # The same names and colours, but other labels.
     (tmp_path / "classes.csv").write_text(table.replace("0;ignore", "1;ignore"))
     again = _run(data, "--remap", "300=road", "--ignore", "11")
-    assert again.exit_code == 2 and "built with other arguments is there already" in again.stderr
+    assert again.exit_code == 2 and "built with other arguments exists already" in again.stderr
 
 
 def test_splits_of_one_folder(tmp_path, data, save_image, save_mask, read_records):
@@ -275,7 +279,7 @@ def test_splits_of_one_folder(tmp_path, data, save_image, save_mask, read_record
 
 
 def _plan(data, **options):
-    """What the command would build, with options changed."""
+    """Returns the plan of the command with some options changed."""
     arguments = {name[2:].replace("-", "_"): value for name, value in data.items()}
     del arguments["out"]
     return plan_folder(**arguments | options)
@@ -307,14 +311,14 @@ def test_an_image_in_two_splits(tmp_path, data):
         assert str(tmp_path / "images" / name) in str(error.value)
     (tmp_path / "val.txt").write_text("copy\ntown/a")
     assert len(_plan(data, split=[f"val={tmp_path / 'val.txt'}"], **NO_VAL).splits["val"]) == 2
-    # So it is with folders of their own.
+    # The same holds for splits in separate folders.
     shutil.copy(tmp_path / "images" / "town" / "b.jpg", tmp_path / "val_images" / "d.jpg")
     (tmp_path / "val_images" / "d.png").unlink()
     with pytest.raises(UserError, match="d.jpg: the same image in the splits train and val"):
         _plan(data)
 
 
-def test_all_that_decides_is_among_the_arguments(tmp_path, data):
+def test_every_option_changes_the_stored_arguments(tmp_path, data):
     classes = tmp_path / "classes.json"
     rows = [{"name": "sky", "color": [1, 1, 1]}, {"name": "road", "color": [2, 2, 2]}]
     classes.write_text(json.dumps(rows))
@@ -334,7 +338,7 @@ def test_all_that_decides_is_among_the_arguments(tmp_path, data):
     ]
     arguments = [json.dumps(_plan(data, **change).arguments) for change in changes]
     assert len(set(arguments)) == len(changes)
-    # Two ways to say the same.
+    # Two notations of the same arguments.
     assert json.dumps(_plan(data, remap=("7=ignore",)).arguments) == arguments[3]
     paths = {name: pathlib.Path(data[f"--{name}"]) for name in ("images", "masks", "classes")}
     assert json.dumps(_plan(data, **paths).arguments) == arguments[0]
@@ -355,7 +359,7 @@ def test_building_again(tmp_path, data, monkeypatch):
 
     other = _run(data, "--ignore", "255")
     assert other.exit_code == 2
-    assert "built with other arguments is there already; choose another --out" in other.stderr
+    assert "built with other arguments exists already; choose another --out" in other.stderr
 
     (tmp_path / "classes.txt").write_text("sky\nroad\nbus\n")
     other = _run(data)
@@ -374,11 +378,11 @@ def test_another_data_set_in_the_same_place(tmp_path, data):
     other.mkdir(parents=True)
     (other / "dataset_info.json").write_text("{}")
     result = _run(data)
-    assert result.exit_code == 2 and f"{other}: another data set is there" in result.stderr
+    assert result.exit_code == 2 and f"{other}: another data set exists" in result.stderr
     (other / "dataset_info.json").unlink()
-    # TFDS would take any folder of the right name for a finished build.
+    # TFDS takes any folder with the right name for a finished build.
     (tmp_path / "out" / "segmentation_folder" / "1.0.0").mkdir(parents=True)
-    assert "no data set, but in its place" in _fails(data)
+    assert "exists but is not a data set" in _fails(data)
 
 
 def test_a_full_disk(tmp_path, data, save_image):
@@ -402,8 +406,8 @@ def test_works_without_a_network(data, monkeypatch):
     assert _run(data).exit_code == 0
 
 
-def test_a_killed_build_is_no_data_set(tmp_path, data):
-    # Reading a pipe that nobody writes to holds the command up after it has begun to build.
+def test_a_killed_build_is_not_a_data_set(tmp_path, data):
+    # Reading a pipe that nobody writes to blocks the command after it has begun to build.
     pipe = tmp_path / "images" / "town" / "b.jpg"
     image = pipe.read_bytes()
     pipe.unlink()
@@ -432,7 +436,7 @@ def test_a_killed_build_is_no_data_set(tmp_path, data):
     assert open_records(out).split_sizes == {"train": 3, "val": 1}
 
 
-def test_as_a_module_of_its_own(tmp_path, data):
+def test_the_module_is_a_command(tmp_path, data):
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     command = [
         sys.executable,
@@ -445,7 +449,7 @@ def test_as_a_module_of_its_own(tmp_path, data):
     assert result.stdout.startswith(
         f"Built {tmp_path / 'out' / 'segmentation_folder' / '1.0.0'} in "
     )
-    # On the other stream: TFDS's progress bars, and no word of TensorFlow's.
+    # Standard error has the progress bars of TFDS, and no messages of TensorFlow.
     noise = [line for line in result.stderr.replace("\r", "\n").split("\n") if "|" not in line]
     assert not "".join(noise).replace("\x1b[A", "").strip(), noise
     (tmp_path / "masks" / "c.left.png").write_bytes(b"")

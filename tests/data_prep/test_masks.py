@@ -18,7 +18,7 @@ BORDER = (224, 224, 192)
 
 
 def _table(num_classes=4, ignore=(), colors=None, ignore_colors=()):
-    """A table of classes that stand for themselves."""
+    """Makes a table in which every value is a class index."""
     values = {index: index for index in range(num_classes)}
     color_values = None
     if colors is not None:
@@ -36,7 +36,7 @@ def _colored(labels=LABELS):
 
 
 def _grey_png(path, rows, width, bits):
-    """A grey PNG of any bit depth, written by hand: Pillow writes 1, 8 and 16 bits only."""
+    """Writes a grey PNG of any bit depth; Pillow only writes 1, 8 and 16 bits."""
 
     def chunk(kind, data):
         return (
@@ -56,7 +56,7 @@ def test_grey_palette_and_sixteen_bit_masks_agree(tmp_path, save_mask):
     save_mask(tmp_path / "palette.png", LABELS, palette)
     Image.fromarray(LABELS.astype(np.uint16)).save(tmp_path / "sixteen.png")
     decoded = np.asarray(Image.open(tmp_path / "palette.png").convert("L"))
-    assert not np.array_equal(decoded, LABELS)  # else the palette would prove nothing
+    assert not np.array_equal(decoded, LABELS)  # else the palette would not test anything
     reader = MaskReader(_table(4, [255]))
     for name in ("grey", "palette", "sixteen"):
         labels = reader.read(tmp_path / f"{name}.png")
@@ -92,7 +92,7 @@ def test_color_masks(tmp_path, mode):
     np.testing.assert_array_equal(reader.read(tmp_path / "m.png"), LABELS)
 
 
-def test_the_encoding_color_looks_through_grey_and_palettes(tmp_path, save_mask):
+def test_the_encoding_color_applies_to_grey_and_palette_masks(tmp_path, save_mask):
     binary = np.array([[0, 255], [255, 0]], np.uint8)
     reader = MaskReader(_table(2, colors=[(0, 0, 0), (255, 255, 255)]), "color")
     save_mask(tmp_path / "grey.png", binary)
@@ -108,7 +108,7 @@ def test_a_class_can_be_ignored(tmp_path, save_mask):
     np.testing.assert_array_equal(labels, [[255, 1, 2]])
 
 
-def test_values_and_colors_that_stand_for_other_classes(tmp_path, save_mask):
+def test_values_and_colors_of_a_table(tmp_path, save_mask):
     table = ClassTable(
         names=("a", "b"),
         colors=None,
@@ -127,7 +127,7 @@ def test_values_and_colors_that_stand_for_other_classes(tmp_path, save_mask):
 
 
 def _records_label(path, table, **options):
-    """What `read_label` gives, after checks that it agrees with `read`."""
+    """Returns the result of `read_label` after checking that it agrees with `read`."""
     reader = MaskReader(table, **options)
     data, size = reader.read_label(path)
     image = Image.open(io.BytesIO(data))
@@ -136,14 +136,14 @@ def _records_label(path, table, **options):
     return data, size
 
 
-def test_masks_that_are_labels_already_stay_as_they_are(tmp_path):
+def test_masks_that_already_are_labels_are_unchanged(tmp_path):
     path = tmp_path / "m.png"
-    # Not how labels are encoded here, so that a new encoding would show.
+    # Another compression than that of new labels, so that encoding them again would be noticed.
     Image.fromarray(LABELS).save(path, compress_level=0)
     assert path.read_bytes() != encode_label(LABELS)
     data, size = _records_label(path, _table(4, [255]))
     assert data == path.read_bytes() and size == (4, 3)
-    # As far as its values are concerned, this table is the same: 0 does not occur in the mask.
+    # For the values of this mask, in which 0 does not occur, this table is the same.
     Image.fromarray(LABELS[:, 1:3]).save(path, compress_level=0)
     assert _records_label(path, _table(4, [0, 255]))[0] == path.read_bytes()
 
@@ -151,7 +151,7 @@ def test_masks_that_are_labels_already_stay_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     "kind", ["value", "palette", "sixteen", "bits", "empty", "colour", "transparent"]
 )
-def test_other_masks_are_encoded_anew(tmp_path, save_mask, kind):
+def test_other_masks_are_encoded_again(tmp_path, save_mask, kind):
     path, table, options = tmp_path / "m.png", _table(4, [255]), {}
     save_mask(path, LABELS, [0] * 768 if kind == "palette" else None)
     expected = LABELS
@@ -163,10 +163,10 @@ def test_other_masks_are_encoded_anew(tmp_path, save_mask, kind):
     elif kind == "bits":
         _grey_png(path, [bytes([0x01, 0x23])], 4, 4)
         expected = [[0, 1, 2, 3]]
-    elif kind == "empty":  # of 4 bits too, but nothing in it shows that
+    elif kind == "empty":  # has 4 bits, too, but equal values
         _grey_png(path, [bytes([0, 0])], 4, 4)
         expected = [[0, 0, 0, 0]]
-    elif kind == "colour":  # greys that stand for one another
+    elif kind == "colour":  # the colours of the two classes are swapped
         Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8)).save(path)
         table, options = _table(2, colors=[(1, 1, 1), (0, 0, 0)]), {"encoding": "color"}
         expected = [[1, 0], [0, 1]]
@@ -177,7 +177,7 @@ def test_other_masks_are_encoded_anew(tmp_path, save_mask, kind):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), expected)
 
 
-def test_anything_that_gives_bytes_can_be_read(tmp_path, save_mask):
+def test_any_object_with_read_bytes_can_be_read(tmp_path, save_mask):
     class Member:
         def __init__(self, path: pathlib.Path):
             self.read_bytes = path.read_bytes
@@ -195,7 +195,7 @@ def test_anything_that_gives_bytes_can_be_read(tmp_path, save_mask):
 def test_pickled_readers_are_small_and_read_the_same(tmp_path):
     Image.fromarray(_colored()).save(tmp_path / "m.png")
     reader = MaskReader(_table(4, (), COLORS, [BORDER]), "color", "; index", "; color {value}")
-    before = reader.read(tmp_path / "m.png")  # the tables are there now
+    before = reader.read(tmp_path / "m.png")  # makes the lookup tables
     pickled = pickle.dumps(reader)
     assert len(pickled) < 2000
     again = pickle.loads(pickled)
@@ -205,7 +205,7 @@ def test_pickled_readers_are_small_and_read_the_same(tmp_path):
         again.read(tmp_path / "m.png")
 
 
-def test_an_unknown_value_is_named_with_its_place(tmp_path, save_mask):
+def test_an_unknown_value_is_named_with_its_position(tmp_path, save_mask):
     save_mask(tmp_path / "m.png", LABELS)
     with pytest.raises(UserError) as error:
         MaskReader(_table(3), index_way_out="; try --ignore {value}").read(tmp_path / "m.png")
@@ -215,7 +215,7 @@ def test_an_unknown_value_is_named_with_its_place(tmp_path, save_mask):
     )
 
 
-def test_an_unknown_color_is_named_with_its_place(tmp_path):
+def test_an_unknown_color_is_named_with_its_position(tmp_path):
     Image.fromarray(_colored()).save(tmp_path / "m.png")
     with pytest.raises(UserError) as error:
         MaskReader(_table(4, colors=COLORS), color_way_out="; try {value}").read(tmp_path / "m.png")
@@ -225,7 +225,7 @@ def test_an_unknown_color_is_named_with_its_place(tmp_path):
     )
 
 
-def test_masks_of_the_wrong_kind(tmp_path):
+def test_masks_of_the_wrong_encoding(tmp_path):
     Image.fromarray(_colored()).save(tmp_path / "rgb.png")
     with pytest.raises(UserError, match="classes have no colours"):
         MaskReader(_table(4)).read(tmp_path / "rgb.png")

@@ -31,7 +31,7 @@ def jpeg(pixels) -> bytes:
 
 
 def photos(splits, mode="RGB") -> Source:
-    """JPEG and PNG images by turns, of names with dots; {split: [(image, label), …]}."""
+    """Makes a source from `{split: [(image, label), …]}`, with alternating JPEG and PNG images."""
     elements = {
         split: {
             "image": [(jpeg, encode)[i % 2](image) for i, (image, _) in enumerate(images)],
@@ -64,7 +64,7 @@ def run(*arguments):
     return CliRunner().invoke(main, [str(each) for each in arguments])
 
 
-def test_what_is_read_back_is_what_was_written(tmp_path):
+def test_written_records_read_back_unchanged(tmp_path):
     source = photos({"train": halves(5), "val": halves(3, 43, 51)})
     assert write_model_garden(source, "photos", tmp_path / "out", shards=2)
     assert files(tmp_path / "out") == [
@@ -83,7 +83,7 @@ def test_what_is_read_back_is_what_was_written(tmp_path):
         assert read(again, split) == read(source, split)
 
 
-def test_keys_of_the_records(tmp_path):
+def test_the_keys_of_the_records(tmp_path):
     source = photos({"train": halves(2, 40, 48)})
     write_model_garden(source, "photos", tmp_path / "out", shards=1)
     records = tf.data.TFRecordDataset(str(tmp_path / "out" / "train-00000-of-00001.tfrecord"))
@@ -102,7 +102,7 @@ def test_keys_of_the_records(tmp_path):
 
 
 @pytest.mark.parametrize(("images", "shards", "sizes"), [(7, 3, [3, 2, 2]), (2, 5, [1, 1])])
-def test_a_number_of_files(tmp_path, images, shards, sizes):
+def test_splits_are_divided_into_a_number_of_files(tmp_path, images, shards, sizes):
     source = make_source({"train": halves(images)})
     write_model_garden(source, "tiny", tmp_path / "out", shards=shards)
     written = sorted((tmp_path / "out").glob("train-*"))
@@ -114,7 +114,7 @@ def test_a_number_of_files(tmp_path, images, shards, sizes):
     assert read(open_source(str(tmp_path / "out")), "train") == read(source, "train")
 
 
-def test_a_size_of_files(tmp_path):
+def test_splits_are_divided_into_files_of_a_size(tmp_path):
     source = make_source({"train": halves(10)})
     sizes = [len(each["image"]) + len(each["label"]) for each in read(source, "train")]
     write_model_garden(source, "tiny", tmp_path / "out", shard_bytes=3 * max(sizes))
@@ -124,7 +124,7 @@ def test_a_size_of_files(tmp_path):
     assert read(open_source(str(tmp_path / "out")), "train") == read(source, "train")
 
 
-def test_the_command_and_the_same_again(tmp_path):
+def test_the_command_twice(tmp_path):
     write_model_garden(tiny_source(), "tiny", tmp_path / "first", shards=1)
     arguments = "--data", tmp_path / "first", "--out", tmp_path / "second"
     result = run(*arguments)
@@ -137,31 +137,31 @@ def test_the_command_and_the_same_again(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
     result = run(*arguments, "--shards", 3)
     assert result.exit_code == 2
-    assert "error: " in result.stderr and "written with other shard bytes" in result.stderr
+    assert "error: " in result.stderr and "holds records with other shard bytes" in result.stderr
 
 
 def test_something_else_is_not_overwritten(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years")
-    with pytest.raises(UserError, match="something else is there already; choose another --out"):
+    with pytest.raises(UserError, match="holds something else already; choose another --out"):
         write_model_garden(tiny_source(), "tiny", tmp_path / "out", shards=1)
     assert files(tmp_path / "out") == ["thesis.tex"]
-    with pytest.raises(UserError, match="something else is there already"):
+    with pytest.raises(UserError, match="holds something else already"):
         write_model_garden(tiny_source(), "tiny", tmp_path / "out" / "thesis.tex", shards=1)
 
 
-def test_an_empty_folder_is_taken(tmp_path):
+def test_an_empty_folder_is_accepted(tmp_path):
     (tmp_path / "out").mkdir()
     assert write_model_garden(tiny_source(), "tiny", tmp_path / "out", shards=1)
 
 
-def test_both_ways_to_cut(tmp_path):
+def test_both_options_for_the_size_of_files_are_refused(tmp_path):
     result = run("--data", "shapes", "--out", tmp_path / "o", "--shards", 1, "--shard-size", 1)
     assert result.exit_code == 2 and "expected one of them" in result.stderr
 
 
 def broken(position, **values):
-    """A source with one element that is not as it should be."""
+    """Makes a source with one invalid element."""
     good = read(make_source({"train": halves(4)}), "train")
     good[position] |= values
 
@@ -175,19 +175,19 @@ def broken(position, **values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image": b"no image"}, "train_2: no usable JPEG or PNG file"),
-        ({"label": b"no image"}, "label of train_2: no usable JPEG or PNG file"),
+        ({"image": b"no image"}, "train_2: not a usable JPEG or PNG file"),
+        ({"label": b"no image"}, "label of train_2: not a usable JPEG or PNG file"),
         ({"label": encode(np.zeros((4, 5), np.uint8))}, "48x40 and label of 5x4 pixels"),
     ],
 )
-def test_nothing_is_left_of_a_failed_writing(tmp_path, values, message):
+def test_a_failed_run_leaves_no_files(tmp_path, values, message):
     with pytest.raises(UserError, match=message) as error:
         write_model_garden(broken(2, **values), "tiny", tmp_path / "out", shards=1)
     assert "tiny, split 'train'" in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_record_is_no_fault_of_the_disk(tmp_path):
+def test_a_damaged_record_is_reported_as_an_error_of_reading(tmp_path):
     write_model_garden(tiny_source(), "tiny", tmp_path / "first", shards=1)
     path = tmp_path / "first" / "val-00000-of-00001.tfrecord"
     data = bytearray(path.read_bytes())
@@ -219,7 +219,7 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_killed_command(tmp_path):
-    """There is nothing that looks finished, and the same command does it all."""
+    """A killed run leaves no finished folder, and the same command starts again."""
     write_model_garden(make_source({"train": halves(30)}), "tiny", tmp_path / "first", shards=1)
     arguments = ["--data", str(tmp_path / "first"), "--out", str(tmp_path / "out"), "--shards", "3"]
     slowly = (
@@ -244,8 +244,8 @@ def test_a_killed_command(tmp_path):
     assert open_source(str(tmp_path / "out")).split_sizes == {"train": 30}
 
 
-def test_model_gardens_own_reader(tmp_path):
-    """Images and labels of its decoder and parser are those of the files, to the last bit."""
+def test_the_reader_of_model_garden(tmp_path):
+    """Its decoder and parser return the images and labels of the files exactly."""
     segmentation_input = pytest.importorskip(
         "official.vision.dataloaders.segmentation_input",
         reason="needs Model Garden: pip install rnnseg[garden]",
@@ -255,7 +255,7 @@ def test_model_gardens_own_reader(tmp_path):
     source = photos({"train": images})
     write_model_garden(source, "photos", tmp_path / "out", shards=2)
     decoder = segmentation_input.Decoder()
-    # Of the image's own size and one scale: nothing is resized or padded.
+    # With the size of the image and one scale, nothing is resized or padded.
     parser = segmentation_input.Parser(output_size=[height, width])
     parse = parser.parse_fn(is_training=False)
     names = sorted(str(path) for path in (tmp_path / "out").glob("train-*"))
@@ -268,7 +268,7 @@ def test_model_gardens_own_reader(tmp_path):
         assert decoded["image/segmentation/class/encoded"].numpy() == element["label"]
         assert (decoded["image/height"], decoded["image/width"]) == (height, width)
         normalized, labels = parse(decoded)
-        # Decoders of JPEG differ in the last bits: Model Garden's is TensorFlow's.
+        # JPEG decoders differ in the last bits; Model Garden uses TensorFlow's.
         pixels = tf.io.decode_image(element["image"]).numpy()
         restored = normalized.numpy() * config.stddev + config.mean
         np.testing.assert_allclose(restored, pixels, atol=1e-3)
@@ -278,7 +278,7 @@ def test_model_gardens_own_reader(tmp_path):
 
 
 def test_real_images(tmp_path, real_data):
-    """A few of VOC: the bytes of the files come back through a folder of records."""
+    """Images of VOC are read back byte for byte from a folder of records."""
     root = real_data / "VOCdevkit" / "VOC2012"
     names = (root / "ImageSets/Segmentation/val.txt").read_text().split()[:12]
     columns = {
@@ -310,6 +310,4 @@ def test_the_old_name_of_the_command(monkeypatch, capsys):
         runpy.run_module("data_prep.to_garden", run_name="__main__")
     output = capsys.readouterr()
     assert "--shard-size" in output.out
-    assert output.err == (
-        "warning: python -m data_prep.to_garden is now python -m data_prep.to_model_garden\n"
-    )
+    assert output.err == "warning: to_garden is now rnnseg prepare to_model_garden\n"

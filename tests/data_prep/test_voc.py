@@ -25,7 +25,7 @@ PALETTE = [value for index in range(256) for value in (255 - index, 3, index)]
 
 @pytest.fixture
 def devkit(tmp_path, save_image, save_mask):
-    """A small development kit with an augmented split, whose masks differ from the others."""
+    """A small development kit with an augmented split, whose masks differ from the kit's."""
     root = tmp_path / "VOCdevkit" / "VOC2012"
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
@@ -47,7 +47,7 @@ def devkit(tmp_path, save_image, save_mask):
 
 @pytest.fixture
 def sbd(tmp_path, devkit):
-    """The other data set: it names b and d to h, has no mask of f and no image of g and h."""
+    """A small SBD, which names b to g: f has no mask, and g has no image."""
     root = tmp_path / "benchmark_RELEASE" / "dataset"
     (root / "cls").mkdir(parents=True)
     (root / "train.txt").write_text("b\nd\ne\n")
@@ -55,7 +55,7 @@ def sbd(tmp_path, devkit):
     for name in "bcdeg":
         _save_mat(root / "cls" / f"{name}.mat", np.full((9, 12), ord(name) - ord("a"), np.uint8))
     (root / "img").mkdir()
-    (root / "img" / "d.jpg").write_bytes(b"of no use")
+    (root / "img" / "d.jpg").write_bytes(b"not used")
     shutil.copy(devkit / "JPEGImages" / "a.jpg", devkit / "JPEGImages" / "f.jpg")
     return root.parent
 
@@ -107,7 +107,7 @@ def test_classes(tmp_path, devkit):
     source = open_records(tmp_path / "out")
     assert source.class_names == PASCAL_VOC.names and len(PASCAL_VOC.names) == 21
     colors = dict(zip(source.class_names, source.class_colors, strict=True))
-    # From the development kit's own table.
+    # From the table in the development kit.
     assert colors["background"] == (0, 0, 0)
     assert colors["aeroplane"] == (128, 0, 0)
     assert colors["person"] == (192, 128, 128)
@@ -147,10 +147,10 @@ def test_lists_that_cannot_be_used(tmp_path, devkit):
     names.write_text("\n")
     assert f"{names}: empty" in _fails(devkit, tmp_path / "out")
     names.write_text("a\nb\na\n")
-    assert f"{names}: more than once: a" in _fails(devkit, tmp_path / "out")
+    assert f"{names}: listed more than once: a" in _fails(devkit, tmp_path / "out")
 
 
-def test_a_value_that_is_no_class(tmp_path, devkit, save_mask):
+def test_a_value_that_is_not_a_class(tmp_path, devkit, save_mask):
     path = devkit / "SegmentationClass" / "c.png"
     save_mask(path, np.full((9, 12), 21), PALETTE)
     message = _fails(devkit, tmp_path / "out")
@@ -172,7 +172,7 @@ def test_the_augmented_split(tmp_path, devkit, sbd, read_records, packed):
         other = _pack(other, tmp_path / "benchmark.tgz", "w:gz")
     result = _run(kit, tmp_path / "out", "--sbd", other)
     assert result.exit_code == 0, result.output
-    # train and both lists of SBD without val, which is c; f has no mask there, g no image.
+    # train and both lists of SBD without val, which is c. In SBD, f has no mask and g no image.
     assert "train_aug: 4 images, of 10582 in the full data set" in result.stdout
     assert "train_aug: 2 images are missing" in result.stdout and "f, g" in result.stdout
     (build,) = find_builds(tmp_path / "out")
@@ -181,7 +181,7 @@ def test_the_augmented_split(tmp_path, devkit, sbd, read_records, packed):
     assert set(records) == {"a", "b", "d", "e"}
     for name, (image, label) in records.items():
         assert image == (devkit / "JPEGImages" / f"{name}.jpg").read_bytes()
-        if name in "ab":  # the kit's own come first
+        if name in "ab":  # masks of the kit are preferred
             expected = np.asarray(Image.open(devkit / "SegmentationClass" / f"{name}.png"))
         else:
             expected = np.full((9, 12), ord(name) - ord("a"))
@@ -189,8 +189,8 @@ def test_the_augmented_split(tmp_path, devkit, sbd, read_records, packed):
     assert set(read_records(tmp_path / "out", "val")) == {"c"}
 
 
-def test_the_rule_gives_the_number_of_the_full_data(tmp_path):
-    # Lists as long as the published ones, which overlap as those do.
+def test_train_aug_of_the_full_lists_has_the_published_size(tmp_path):
+    # Lists with the lengths and the overlap of the published ones.
     numbers = np.random.default_rng(0).permutation(20000)
     train, val = numbers[:1464], numbers[1464:2913]
     both = numbers[:2913]
@@ -219,7 +219,7 @@ def test_the_rule_gives_the_number_of_the_full_data(tmp_path):
     )
 
 
-def test_parts_of_the_other_data_set(tmp_path, devkit, sbd):
+def test_missing_and_damaged_parts_of_sbd(tmp_path, devkit, sbd):
     out = tmp_path / "out"
     (sbd / "dataset" / "val.txt").rename(tmp_path / "val.txt")
     assert "val.txt is missing; expected benchmark.tgz" in _fails(devkit, out, "--sbd", sbd)
@@ -250,10 +250,10 @@ def test_truncated_archives(tmp_path, devkit, sbd, kept):
         assert f"{path}: truncated or damaged" in message and "download it again" in message
 
 
-def test_published_files_by_their_names(tmp_path, devkit, sbd, read_records):
+def test_published_files_are_found_by_their_names(tmp_path, devkit, sbd, read_records):
     import tensorflow_datasets as tfds
 
-    import data_prep.builders  # noqa: F401 - makes the builder known
+    import data_prep.builders  # noqa: F401 - registers the builder
 
     downloads = tmp_path / "downloads"
     downloads.mkdir()
@@ -285,7 +285,7 @@ def test_published_files_by_their_names(tmp_path, devkit, sbd, read_records):
             expected = _labels(records[example["name"].decode()][1])
             np.testing.assert_array_equal(example["label"][..., 0], expected)
 
-    # Again, without the archives: they are of no more use.
+    # A second run does not need the archives.
     shutil.rmtree(downloads)
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
     assert result.exit_code == 0 and "Already built" in result.stdout
@@ -293,7 +293,7 @@ def test_published_files_by_their_names(tmp_path, devkit, sbd, read_records):
 
 @pytest.fixture
 def server(tmp_path):
-    """A web server of a folder: its address and the folder."""
+    """Runs a web server of a folder and yields its address and the folder."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
@@ -325,7 +325,7 @@ def test_downloading(tmp_path, devkit, server, monkeypatch):
 
 def test_options_that_do_not_fit(tmp_path, devkit, sbd):
     message = _fails(devkit, tmp_path / "out", "--sbd", sbd, "--config", "segmentation")
-    assert "--sbd: of use only with --config augmented" in message
+    assert "--sbd: needs --config augmented" in message
     with pytest.raises(UserError, match="no such file"):
         plan_voc(tmp_path / "missing")
 

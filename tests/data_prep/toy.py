@@ -1,4 +1,4 @@
-"""A data set of nothing but images, to test building by. In a module, so that it can be sent."""
+"""A builder of images without labels. It is in a module so that processes can import it."""
 
 import functools
 import io
@@ -6,7 +6,7 @@ import io
 from PIL import Image
 
 from data_prep.building import SegmentationBuilder
-from data_prep.common import BuildPlan, Pair, read_image
+from data_prep.common import BuildPlan, Pair, read_encoded_image
 
 
 @functools.cache
@@ -17,12 +17,12 @@ def _label() -> bytes:
 
 
 def make_example(pair):
-    """The values of a record whose label is empty."""
-    return {"image": read_image(pair.image)[0], "label": _label(), "name": pair.name}
+    """Makes the values of a record with an empty label."""
+    return {"image": read_encoded_image(pair.image)[0], "label": _label(), "name": pair.name}
 
 
 class ToyBuilder(SegmentationBuilder, skip_registration=True):
-    """All images of a folder as train, three of them as val."""
+    """A builder with all images of a folder as train and three of them as val."""
 
     is_published = False
 

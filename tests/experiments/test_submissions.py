@@ -100,9 +100,9 @@ def test_voc_archives_hold_palette_images_of_the_classes(kit, voc_model, tmp_pat
 def test_cityscapes_archives_have_the_scores_of_evaluation(streets, cityscapes_model, tmp_path):
     scripts = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
     root, examples = streets
-    examples = submissions.list_cityscapes(root, "test")
+    files = submissions.list_cityscapes(root, "test")
     paths = submissions.write_submissions(
-        SMALL_CITYSCAPES, cityscapes_model, examples, tmp_path / "out", (1, 2), **VIEWS
+        SMALL_CITYSCAPES, cityscapes_model, files, tmp_path / "out", (1, 2), **VIEWS
     )
     source = make_source(
         {

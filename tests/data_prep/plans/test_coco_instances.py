@@ -26,7 +26,7 @@ def _draw(*regions):
 
 
 def _runs(mask):
-    """The runs of a mask, counted pixel by pixel."""
+    """Returns the runs of a mask, counted pixel by pixel."""
     runs, value = [0], 0
     for pixel in np.asarray(mask).T.ravel():
         if pixel != value:
@@ -39,7 +39,7 @@ def _runs(mask):
 def test_rectangles_have_their_pixels():
     expected = np.zeros((HEIGHT, WIDTH), int)
     expected[3:9, 5:20] = 4
-    expected[0:2, 38:40] = 4  # in the corner, and over the edge
+    expected[0:2, 38:40] = 4  # in the corner, extends past the edge
     expected[10:30, 0:10] = 6
     labels = _draw(
         (4, [_rectangle(5, 3, 20, 9), _rectangle(38, -3, 43, 2)]),
@@ -49,13 +49,13 @@ def test_rectangles_have_their_pixels():
     np.testing.assert_array_equal(labels, expected)
 
 
-def test_any_polygon_but_for_its_edges():
-    # A star with a concave corner between each two tips.
+def test_polygons_are_filled_apart_from_their_edges():
+    # A star, with a concave corner between neighbouring tips.
     angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
     radii = np.where(np.arange(10) % 2, 6, 14)
     corners = np.stack([20 + radii * np.cos(angles), 15 + radii * np.sin(angles)], 1).round(2)
     labels = _draw((3, [_polygon(*corners)]))
-    # Whether a ray to the right of a pixel's centre crosses an odd number of edges.
+    # A pixel is inside if a ray to the right of its centre crosses an odd number of edges.
     x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
     inside = np.zeros(x.shape, bool)
     distance = np.full(x.shape, np.inf)
@@ -98,8 +98,8 @@ def test_smaller_instances_are_on_top_and_crowds_below():
         np.testing.assert_array_equal(_draw(*(regions[index] for index in order)), expected)
 
 
-def test_what_encloses_nothing_is_nothing():
-    # The second is in COCO's own files.
+def test_regions_without_area_have_no_pixels():
+    # The last one is in COCO's own files.
     flat = [(296.65, 8.33), (296.65, 8.33), (297.68, 8.33), (297.68, 8.33)]
     point, line = _polygon((3, 3)), _polygon((1, 1), (9, 9))
     for polygons in ([], [point], [line], [_polygon(*((x / 10, y) for x, y in flat))]):
@@ -132,7 +132,7 @@ def test_what_encloses_nothing_is_nothing():
         ({"size": [30, 40], "counts": "1 1"}, "' ' in its compressed counts"),
     ],
 )
-def test_segmentations_that_are_none(segmentation, message):
+def test_invalid_segmentations_are_named(segmentation, message):
     with pytest.raises(UserError) as error:
         _draw((1, [_rectangle(1, 1, 5, 5)]), (1, segmentation))
     assert str(error.value).startswith("some.json, annotation 7: ")
@@ -206,12 +206,12 @@ def test_reading(tmp_path, capsys):
         ({"images__id": 1}, "several images with the id 1"),
         ({"images__file_name": "a.jpg"}, "several images with the file_name a.jpg"),
         ({"images__height": None}, "'b.jpg' is 9xNone"),
-        ({"images": None}, "has not the list of images"),
+        ({"images": None}, "the list of images is missing or invalid"),
         ({"annotations": [{"image_id": 1, "caption": "A cat"}]}, "the list of annotations"),
         ({"categories": [{"id": 17, "name": "cat"}]}, "no category called dog"),
     ],
 )
-def test_files_that_contradict_themselves(tmp_path, changes, message):
+def test_inconsistent_files_are_named(tmp_path, changes, message):
     file = tmp_path / "instances.json"
     file.write_text(json.dumps(_content(**changes)))
     with pytest.raises(UserError) as error:
@@ -219,7 +219,7 @@ def test_files_that_contradict_themselves(tmp_path, changes, message):
     assert str(error.value).startswith(str(file)) and message in str(error.value)
 
 
-def test_a_polygon_that_is_none_waits_until_it_is_drawn(tmp_path):
+def test_an_invalid_polygon_is_an_error_when_it_is_drawn(tmp_path):
     file = tmp_path / "instances.json"
     file.write_text(json.dumps(_content(annotations__segmentation=[["1", 2]])))
     image = read_instances(file, LABELS)[1]
@@ -228,7 +228,7 @@ def test_a_polygon_that_is_none_waits_until_it_is_drawn(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "null", '{"images": [', "\ufeff{", "[" * 100_000])
-def test_files_that_are_no_json(tmp_path, text):
+def test_files_that_are_not_json(tmp_path, text):
     file = tmp_path / "instances.json"
     file.write_text(text)
     with pytest.raises(UserError) as error:
@@ -240,7 +240,7 @@ def test_files_that_are_no_json(tmp_path, text):
 
 
 def test_coordinates_keep_their_precision(tmp_path):
-    # Tenths lie just where COCO's code rounds to one side or the other.
+    # For tenths, the rounding of COCO's code depends on the last bits.
     values = [number / 10 for number in range(400)]
     content = _content(annotations__segmentation=[values])
     file = tmp_path / "instances.json"

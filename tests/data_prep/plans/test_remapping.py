@@ -27,7 +27,7 @@ def test_values_and_colors_are_given_to_classes():
             (0, 0, 1): 255, (0, 0, 2): 1, (0, 0, 3): 2, (9, 9, 9): 2, (8, 8, 8): 255
         },
     )  # fmt: skip
-    assert COLORED.values == {0: 0, 1: 1, 2: 2}  # the table given is left alone
+    assert COLORED.values == {0: 0, 1: 1, 2: 2}  # the argument is not changed
 
 
 def test_nothing_to_change():
@@ -35,13 +35,13 @@ def test_nothing_to_change():
     assert remap_table(PLAIN) == PLAIN
 
 
-def test_the_same_twice_is_no_contradiction():
+def test_the_same_option_twice_is_accepted():
     table = remap_table(PLAIN, remap=["3=road", "3=road", "4=ignore"], ignore=["4"])
     assert table.values == {0: 0, 1: 1, 3: 1, 4: 255}
 
 
 @pytest.mark.parametrize("value", ["", "-1", "65536", "1,2", "1,2,256", "1,2,3,4", "red", "1.0"])
-def test_values_that_are_none(value):
+def test_invalid_values_are_named(value):
     with pytest.raises(UserError, match=f"^--ignore {value}: expected an index, 0 to 65535, or R,"):
         remap_table(COLORED, ignore=[value])
     with pytest.raises(UserError, match=f"^--remap {value}=road: expected an index"):
@@ -60,12 +60,12 @@ def test_values_that_are_none(value):
         (COLORED, ["1,2,3=road"], "index", "--remap 1,2,3=road: expected an index with --mask-enc"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(table, remap, encoding, message):
+def test_options_that_do_not_fit_are_named(table, remap, encoding, message):
     with pytest.raises(UserError) as error:
         remap_table(table, remap, encoding=encoding)
     assert str(error.value).startswith(message)
 
 
-def test_ignored_and_given_to_a_class():
+def test_a_value_that_is_both_ignored_and_a_class():
     with pytest.raises(UserError, match="--remap 3=road: another option gives 3 to another class"):
         remap_table(PLAIN, remap=["3=road"], ignore=["3"])

@@ -40,13 +40,13 @@ def test_options(tmp_path):
         (["=0.2"], "--split =0.2: expected NAME=RATIO or NAME=FILE"),
         (["my-val=0.2"], "--split my-val=0.2: expected NAME=RATIO or NAME=FILE"),
         (["all=0.2"], "--split all=0.2: expected NAME=RATIO or NAME=FILE"),
-        (["val=0.2", "val=0.1"], "--split val=0.1: the split 'val' is there already"),
+        (["val=0.2", "val=0.1"], "--split val=0.1: the split 'val' is given already"),
         (["val=1"], "--split val=1: expected a ratio between 0 and 1"),
         (["val=0"], "--split val=0: expected a ratio between 0 and 1"),
         (["val=nan"], "--split val=nan: expected a ratio between 0 and 1"),
-        (["val=no.txt"], "--split val=no.txt: no such file, expected a list of images"),
+        (["val=no.txt"], "--split val=no.txt: no such file, expected a list with one image"),
         (["val=0.5", "test=0.5"], "--split: the ratios 0.5, 0.5 leave nothing for train"),
-        (["train=0.5"], "--split train=0.5: train is what the others leave"),
+        (["train=0.5"], "--split train=0.5: if a split has a ratio, train has the"),
     ],
 )
 def test_options_that_do_not_fit(options, message):
@@ -57,7 +57,7 @@ def test_options_that_do_not_fit(options, message):
 
 def test_a_list_for_train_and_a_ratio(tmp_path):
     listed = _save(tmp_path / "train.txt", "x")
-    with pytest.raises(UserError, match="train is what the others leave if one of them has a rat"):
+    with pytest.raises(UserError, match="if a split has a ratio, train has the remaining images"):
         parse_splits([f"train={listed}", "val=0.5"])
 
 
@@ -71,18 +71,18 @@ def test_ratios_are_met_exactly(count, expected):
     assert list(splits) == ["train", "val", "test"]
     assert (len(splits["val"]), len(splits["test"])) == expected
     everything = [name for names in splits.values() for name in names]
-    assert sorted(everything) == sorted(images)  # all, and each once
+    assert sorted(everything) == sorted(images)  # every image exactly once
 
 
-def test_ratios_take_the_same_images_always():
-    """These five are part of what users rely on: another hash would mix training and scoring."""
+def test_a_ratio_always_takes_the_same_images():
+    """Users rely on these five: another hash would mix training and validation images."""
     splits = split_names(_images(50), FOLDER, {"val": 0.1})
     assert splits["val"] == ["town/0022", "town/0033", "town/0042", "town/0044", "town/0049"]
     backwards = dict(reversed(_images(50, ".png").items()))
     assert split_names(backwards, FOLDER, {"val": 0.1}) == splits
 
 
-def test_few_images_move_when_some_are_added():
+def test_few_images_change_their_split_when_some_are_added():
     before = split_names(_images(1000), FOLDER, {"val": 0.2, "test": 0.1})
     after = split_names(_images(1020), FOLDER, {"val": 0.2, "test": 0.1})
     where = {name: split for split, names in after.items() for name in names}
@@ -90,7 +90,7 @@ def test_few_images_move_when_some_are_added():
     assert len(moved) <= 20
 
 
-def test_a_ratio_is_no_slice_of_the_names():
+def test_a_ratio_does_not_take_a_slice_of_the_names():
     val = split_names(_images(1000), FOLDER, {"val": 0.5})["val"]
     first_half = sum(int(name[-4:]) < 500 for name in val)
     assert 200 < first_half < 300
@@ -117,7 +117,7 @@ def test_lists(tmp_path):
     }
 
 
-def test_a_ratio_is_of_what_the_lists_leave(tmp_path):
+def test_a_ratio_refers_to_images_in_no_list(tmp_path):
     images = _images(100)
     test = _save(tmp_path / "test.txt", "\n".join(sorted(images)[:60]))
     splits = split_names(images, FOLDER, {"val": 0.25, "test": test})
@@ -135,7 +135,7 @@ def test_a_ratio_is_of_what_the_lists_leave(tmp_path):
         ("", "empty, expected an image on every line"),
         ("a.jpg\nx.jpg\nb\n../c\n", "2 of 4 are no images below photos: x.jpg, ../c; expected"),
         ("a.png", "1 of 1 are no images below photos: a.png"),
-        ("a.jpg\nb\na\n", "more than once: a"),
+        ("a.jpg\nb\na\n", "listed more than once: a"),
     ],
 )
 def test_lists_that_cannot_be_used(tmp_path, text, message):
@@ -146,7 +146,7 @@ def test_lists_that_cannot_be_used(tmp_path, text, message):
     assert str(error.value).startswith(f"{path}: {message}")
 
 
-def test_a_list_of_bytes(tmp_path):
+def test_a_list_that_is_not_text(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(UserError, match="list.txt: cannot be read as a list of images"):
         split_names(_images(3), FOLDER, {"val": tmp_path / "list.txt"})
@@ -170,7 +170,7 @@ def _pairs(*paths):
     return [Pair(path.stem, path, path.with_suffix(".mask")) for path in paths]
 
 
-def test_images_that_differ(tmp_path):
+def test_different_images_may_be_in_different_splits(tmp_path):
     a, b, c = (_save(tmp_path / name, text) for name, text in (("a", "1"), ("b", "2"), ("c", "12")))
     copy = _save(tmp_path / "copy", "1")
     require_disjoint({"train": _pairs(a, copy), "val": _pairs(b), "test": _pairs(c)})
@@ -203,6 +203,6 @@ def test_only_images_of_one_size_are_read(tmp_path, monkeypatch):
     require_disjoint({"train": _pairs(small), "val": _pairs(large)})
 
 
-def test_an_image_that_is_not_there(tmp_path):
+def test_a_missing_image(tmp_path):
     with pytest.raises(UserError, match="gone.jpg: cannot be read"):
         require_disjoint({"train": _pairs(tmp_path / "gone.jpg")})
