@@ -7,8 +7,8 @@ iterations, at a single scale, beside the rows of the paper, writes the same to
 OUT.csv and draws it in OUT.png.
 
 The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine ones of train and
-val (`data_prep.cityscapes --config coarse` builds both), and found its recurrence second best in
-all four scores, which its own rows bear out. It does not say at which scales.
+val (`rnnseg prepare cityscapes --config coarse` builds both), and found its recurrence second best
+in all four scores, which its own rows bear out. It does not say at which scales.
 
 Found here: nothing yet that could be set beside it. A model of six images tested on a seventh,
 which shows that this runs and nothing else, has the figures in `experiments/README.md`.
@@ -97,7 +97,7 @@ def rows_of(name: str, result) -> list[Row]:
     if result.cityscapes is None:
         raise UserError(
             f"{result.data} has no instance ids, which iIoU needs: build the data with "
-            "python -m data_prep.cityscapes"
+            "rnnseg prepare cityscapes"
         )
     return [
         Row(

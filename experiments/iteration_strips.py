@@ -75,7 +75,7 @@ class Row:
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.argument("images", nargs=-1)
-@click.option("--data", help="Folder that a data_prep command built; see --image.")
+@click.option("--data", help="Folder that rnnseg prepare built; see --image.")
 @click.option("--split", default="val", show_default=True, help="Its split.")
 @click.option("--image", "numbers", type=click.IntRange(min=0), multiple=True,
               help="Which one of the split, from 0; may be repeated.")  # fmt: skip

@@ -71,7 +71,7 @@ TRAININGS = {
         epochs=30,
         options=("--train-encoder",),
         commands=(
-            "python -m data_prep.coco --out data/coco",
+            "rnnseg prepare coco --out data/coco",
             "rnnseg train --recipe voc_paper --data data/coco --train-split train \\",
             "    --train-encoder --epochs 30 --out runs/coco",
         ),
@@ -85,7 +85,7 @@ TRAININGS = {
         epochs=None,
         options=("", "--recompute", "--train-encoder"),
         commands=(
-            "python -m data_prep.voc --devkit VOCtrainval_11-May-2012.tar --sbd benchmark.tgz \\",
+            "rnnseg prepare voc --devkit VOCtrainval_11-May-2012.tar --sbd benchmark.tgz \\",
             "    --out data/voc",
             "rnnseg train --recipe voc_paper --data data/voc \\",
             "    --weights resnet101_coco.weights.h5 --out runs/voc_paper",
@@ -106,7 +106,7 @@ TRAININGS = {
         epochs=None,
         options=("", "--recompute", "--train-encoder"),
         commands=(
-            "python -m data_prep.cityscapes --root downloads --config coarse \\",
+            "rnnseg prepare cityscapes --root downloads --config coarse \\",
             "    --out data/cityscapes_coarse",
             "rnnseg train --recipe cityscapes_paper --data data/cityscapes_coarse \\",
             "    --weights resnet101_coco.weights.h5 --out runs/cityscapes_paper",

@@ -1,4 +1,4 @@
-"""The main job from end to end on drawn data: train, evaluate, look."""
+"""The demo: trains, evaluates and shows a small model on drawn shapes."""
 
 import itertools
 import json
@@ -21,9 +21,10 @@ from rnnseg.inference.predictor import Predictor
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.loop import train
 
-# The class of a shape shows in its outline alone, many pixels away from its middle. Kernels of 3x3
-# in the stack carry that from pixel to pixel, a step an iteration: more iterations see further.
-# A share of the loss at the first iteration shortens the gradient's way, so that few epochs do.
+# The class of a shape is visible in its outline alone, many pixels away from its middle. The 3x3
+# kernels of the stack carry this information by one canvas pixel per iteration: more iterations see
+# further. A share of the loss at the first iteration shortens the path of the gradient, so that few
+# epochs suffice.
 CONFIG = TrainingConfig(
     data="shapes",
     encoder="small_cnn",
@@ -45,18 +46,19 @@ CONFIG = TrainingConfig(
     validate_every=3,
     seed=1,
 )
-_IMAGE = 3  # of the validation split, for the strip: several shapes, some covered
+# The number of an image in the validation split that has several shapes, some of them covered.
+_IMAGE = 3
 
 
 def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
-    """Trains a small segmenter on the embedded data, scores it, and prints what to do next.
+    """Trains and scores a small model on drawn shapes, and prints the next commands.
 
     Args:
-      out: folder to write to; an earlier demo there is replaced.
-      config: what to train.
+      out: the folder to write to; an earlier demo in it is replaced.
+      config: the training run.
 
     Raises:
-      UserError: `out` holds something that is no demo.
+      UserError: `out` holds other files than those of a demo.
     """
     out = pathlib.Path(os.path.realpath(out)) if os.path.islink(out) else pathlib.Path(out)
     marker = out / "demo.json"
@@ -98,7 +100,7 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
         f"wrote {folder / 'logs'}        for: tensorboard --logdir "
         f"{shlex.quote(str(folder / 'logs'))}\n\n"
         "next, with your own images and masks:\n"
-        "  python -m data_prep.folder --images IMAGES --masks MASKS --val-images IMAGES "
+        "  rnnseg prepare folder --images IMAGES --masks MASKS --val-images IMAGES "
         "--val-masks MASKS --classes classes.txt --out data/mine\n"
         "  rnnseg inspect data/mine\n"
         "  rnnseg train --data data/mine --out runs/mine\n"

@@ -68,8 +68,8 @@ SMALLER = {
     r"rnnseg .*--milliseconds": "--milliseconds 60000",
     r"rnnseg evaluate (?!runs/deeplabv3)|python -m experiments\.\w+_table": "--iterations 1,2",
     r"python -m experiments\.submissions": "--iterations 1 --scales 0.25",
-    r"python -m data_prep\.voc .*# downloads": "--download-dir .",
-    r"python -m data_prep\.coco (?!.*--root)": "--download-dir coco",
+    r"rnnseg prepare voc .*# downloads": "--download-dir .",
+    r"rnnseg prepare coco (?!.*--root)": "--download-dir coco",
     r"rnnseg benchmark": "--size 64x96",
     r"rnnseg export (?!.*--size any)": "--size 33x49 --quantize int8",
     r"rnnseg export": "--limit 2",
@@ -172,9 +172,7 @@ def run_page(page, names):
 
 def test_commands_are_found_with_all_their_lines():
     text = "\n".join(commands(README))
-    assert (
-        "python -m data_prep.folder --images photos/train --masks labels/train --val-images" in text
-    )
+    assert "rnnseg prepare folder --images photos/train --masks labels/train --val-images" in text
     assert "--out data/mine" in text and "rnnseg evaluate runs/mine --data data/mine" in text
     found = blocks("a\n\n    one \\\n        two\n\n    three\n\n```python\n    x = 1\n```\n\nb\n")
     assert found == [("", "    one \\\n        two\n\n    three\n"), ("python", "    x = 1\n")]
@@ -397,7 +395,7 @@ def test_guides_do_what_they_say(page, readme, inputs, tmp_path, monkeypatch):
     if page == "docs/training.md":
         shutil.copy("downloads/leftImg8bit_trainvaltest.zip", ".")
     if page == "docs/data.md":
-        run("python -m data_prep.to_model_garden --data data/mine --out FOLDER")
+        run("rnnseg prepare to_model_garden --data data/mine --out FOLDER")
     if "runs/deeplabv3" in (ROOT / page).read_text() and page != "docs/comparison.md":
         shutil.copytree(folder / "runs" / "mine", folder / "runs" / "deeplabv3")
     if page == "docs/quick_start.md":

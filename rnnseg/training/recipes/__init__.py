@@ -1,1 +1,1 @@
-"""Recipes: one small file for each data set, with the settings that its results came from."""
+"""Recipes: one file per data set, with the settings behind its published results."""

@@ -12,11 +12,12 @@ RECIPE = dict(
     epochs=40,
     optimizer="adamw",
     learning_rate=5e-4,
-    # Batches of 4 are too small for batch norm's statistics, and the kernels of weights whose batch
-    # norm is folded into them are large: an L2 penalty would outweigh the cross-entropy.
+    # Batches of 4 are too small for the statistics of batch norm.
     freeze_batch_norm=True,
+    # Weights with a folded batch norm have large kernels, whose penalty would outweigh the
+    # cross-entropy.
     l2=0.0,
-    # Keeps the canvas from saturating, so that more iterations than six do no harm.
+    # Keeps the canvas from saturating, so that more than six iterations do no harm.
     label_smoothing=0.1,
     validate_every=5,
 )

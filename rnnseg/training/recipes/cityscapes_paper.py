@@ -1,11 +1,11 @@
 """Cityscapes at the paper's scale: its stack on frozen ResNet-101 features, output stride 16.
 
 As published: the network of `voc_paper` with 19 classes, trained on the coarse labels alone and
-scored on all 3,475 fine ones (`data_prep.cityscapes --config coarse`). Of the rest the paper's text
-says nothing; it is as in DeepLabv3 (Chen et al., 2017): 90,000 steps on 16 crops of 769x769. On the
-2,975 fine labels that is `--epochs 487` and `--validate-every 40`.
+scored on all 3,475 fine labels (`rnnseg prepare cityscapes --config coarse`). The paper does not
+give the other settings; they are those of DeepLabv3 (Chen et al., 2017): 90,000 steps on 16 crops
+of 769x769. On the 2,975 fine labels that is `--epochs 487` and `--validate-every 40`.
 
-`docs/training.md` has the commands, and what they need. Nobody has trained it yet.
+`docs/training.md` has the commands and their requirements. The recipe has not been trained yet.
 """
 
 RECIPE = dict(

@@ -1,18 +1,18 @@
 """PASCAL VOC 2012, 21 classes: the stack on frozen MobileNetV2 features, output stride 16.
 
-Made for an encoder that has seen segmentation already (COCO, VOC), given by `--weights`, and for a
-thousand images or so. With ImageNet weights train the encoder too: `--train-encoder
+The recipe is for an encoder that was trained to segment (COCO, VOC), given by `--weights`, and for
+about a thousand images. With ImageNet weights, train the encoder too: `--train-encoder
 --learning-rate 2e-4 --epochs 30`.
 """
 
 RECIPE = dict(
-    # Built with --sbd, or from a kit that has SegmentationClassAug; else --train-split train.
+    # Of data built with --sbd, or from a kit with SegmentationClassAug; else --train-split train.
     train_split="train_aug",
     encoder="mobilenet_v2",
     encoder_weights="imagenet",
     output_stride=16,
     hidden_channels=(128, 64),
-    # Frozen features see little of what lies around them.
+    # Frozen features hold little of their surroundings.
     context_channels=64,
     iterations=6,
     train_encoder=False,

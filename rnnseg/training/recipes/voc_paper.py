@@ -1,12 +1,13 @@
 """PASCAL VOC 2012 at the paper's scale: its stack on frozen ResNet-101 features, stride 16.
 
 As published: ResNet-101 at output stride 16 whose features come from training on COCO, the stack of
-512, 256 and 21 channels, a start from zeros, six iterations and the loss at the last, momentum and
-a polynomial schedule. Of the rest the paper's text says nothing; it is as in DeepLabv3 (Chen et
-al., 2017), to which the paper goes for most of its settings: 30,000 steps on 16 crops of 513x513.
+512, 256 and 21 channels, an initial canvas of zeros, six iterations with the loss at the last one,
+momentum and a polynomial schedule. The paper does not give the other settings; they are those of
+DeepLabv3 (Chen et al., 2017), which the paper follows in most settings: 30,000 steps on 16 crops of
+513x513.
 
-`docs/training.md` has the commands, and what they need. Nobody has trained it yet: the figures of
-this project are of the recipes `camvid` and `voc`.
+`docs/training.md` has the commands and their requirements. The recipe has not been trained yet: the
+figures of this project come from the recipes `camvid` and `voc`.
 """
 
 RECIPE = dict(
