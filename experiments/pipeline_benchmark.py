@@ -163,7 +163,7 @@ def _import_model_garden():
         from official.vision.dataloaders import segmentation_input
     except ImportError as error:
         raise UserError(
-            f"the comparison needs tf-models-official: pip install rnnseg[garden] ({error})"
+            f"the comparison needs tf-models-official: pip install rnnseg[model-garden] ({error})"
         ) from error
     return segmentation_input
 

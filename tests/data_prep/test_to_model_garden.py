@@ -248,7 +248,7 @@ def test_the_reader_of_model_garden(tmp_path):
     """Its decoder and parser return the images and labels of the files exactly."""
     segmentation_input = pytest.importorskip(
         "official.vision.dataloaders.segmentation_input",
-        reason="needs Model Garden: pip install rnnseg[garden]",
+        reason="needs Model Garden: pip install rnnseg[model-garden]",
     )
     height, width = 40, 48
     images = halves(4, height, width)

@@ -99,7 +99,7 @@ def test_pipeline_benchmark_gives_everyone_the_same_images():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "give --voc DIR"), (["--voc", "x"], "pip install rnnseg[garden]")],
+    [([], "give --voc DIR"), (["--voc", "x"], "pip install rnnseg[model-garden]")],
 )
 def test_pipeline_benchmark_says_what_is_missing(arguments, message, monkeypatch):
     monkeypatch.setitem(sys.modules, "official.vision.dataloaders", None)
