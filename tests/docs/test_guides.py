@@ -187,7 +187,7 @@ def test_commands_have_these_options_and_values(page, monkeypatch, tmp_path):
 
     called, invoke = [], click.Command.invoke
     monkeypatch.setattr(click.Command, "invoke", parsed)
-    monkeypatch.setattr("rnnseg.training.train", lambda config, out, resume: loop.Run(out))
+    monkeypatch.setattr("rnnseg.training.loop.train", lambda config, out, resume: loop.Run(out))
     monkeypatch.setattr(click.Group, "invoke", _invoke_subcommand)
     convert = click.Path.convert
     monkeypatch.setattr(click.Path, "convert", lambda self, *args: _unchecked(convert, self, *args))
