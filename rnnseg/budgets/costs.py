@@ -127,7 +127,8 @@ def _stages(model, height: int, width: int) -> dict[str, tuple]:
     def iterate(prepared):
         if not model.recurrent:
             return prepared
-        return model.stack(*model.stack.initial_state(prepared), model.stack.gate_weights(prepared))
+        weights = model.stack.gate_weights(prepared)  # before the state, as in a prediction's loop
+        return model.stack(*model.stack.initial_state(prepared), weights)
 
     return {
         "encode": (model.encode, tf.TensorSpec((1, height, width, 3), tf.uint8)),
