@@ -59,8 +59,6 @@ clean:
 
 # The stamp comes last, so that an interrupted installation starts anew. Some packages come as
 # sources only, which the pip of Python 3.10 would build in a way that no longer works (PEP 517).
-# Model Garden asks for TensorFlow 2.20, but its reader, which a test needs, works with 2.21: it comes
-# without its requirements, with the two packages that the reader imports.
 $(INSTALLED): setup.cfg constraints.txt
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "error: no '$(PYTHON)' here; install Python 3.10, 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.11"; \
@@ -70,5 +68,4 @@ $(INSTALLED): setup.cfg constraints.txt
 	    exit 1; }
 	"$(PYTHON)" -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --use-pep517 --constraint constraints.txt --editable '.[data,dev]'
-	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt gin-config tf-keras tf-models-official
 	touch $@
