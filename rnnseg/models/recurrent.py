@@ -169,7 +169,7 @@ class RecurrentSegmenter(base.SegmentationModel):
         variables = (tf.constant(0), canvas, state, kept)
         if state is None:
             # Products with the zeros of a blank start are left out, which makes a prediction with
-            # one iteration 3 to 7 % faster (`python -m experiments.benchmark`).
+            # one iteration 3 to 7 % faster (`python -m experiments.blank_start`).
             variables = iterate(*variables)
         _, canvas, state, kept = tf.while_loop(
             lambda step, *_: step < iterations,
