@@ -1,9 +1,14 @@
+import pathlib
+
 import keras
+import numpy as np
 import pytest
 
 from rnnseg import UserError
 from rnnseg.models.loading import load_model
 from tests.support.models import make_model
+
+FILES = pathlib.Path(__file__).parent / "files"
 
 
 def test_a_run_s_folder_gives_its_best_model(tmp_path):
@@ -25,5 +30,20 @@ def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(UserError, match="best.keras cannot be loaded as a model: "):
         load_model(tmp_path)
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
-    with pytest.raises(UserError, match="other.keras holds a Sequential; expected a segmenter"):
+    with pytest.raises(UserError, match="other.keras holds a Sequential; expected a model of rnnseg"):
         load_model(tmp_path / "other.keras")
+
+
+def test_a_model_of_the_first_version_gives_the_same_answers():
+    """The file and what it predicted were written by version 0.1.0, before modules moved."""
+    model = load_model(FILES / "recurrent_0_1.keras", compile=True)
+    expected = np.load(FILES / "recurrent_0_1.npz")
+    canvases = model.unroll(expected["images"], 4)
+    # Equal to the last bit on the processor that wrote them; others may round differently.
+    np.testing.assert_allclose(canvases, expected["canvases"], rtol=1e-5, atol=1e-6)
+    found = model.predict_classes(expected["images"])
+    assert np.mean(found == expected["classes"]) > 0.999
+    assert model.class_names == ("road", "sky", "car") and model.options.context_channels == 2
+    assert model.optimizer.iterations == 1 and model.loss.label_smoothing == 0.1
+    with pytest.warns(DeprecationWarning, match="trace is now called unroll"):
+        np.testing.assert_array_equal(model.trace(expected["images"], 4), canvases)
