@@ -1,11 +1,11 @@
-"""What MkDocs is told beyond `mkdocs.yml`, so that the same Markdown reads well on GitHub too.
+"""Hooks of MkDocs beyond `mkdocs.yml`, so that the same Markdown reads well on GitHub too.
 
-- `experiments/README.md` and its images lie outside `docs/`; here they become a page of the site,
-  and so does every notebook. Links across that border are turned to where the pages lie there.
-- Lists are indented as Python-Markdown wants them, by four spaces, not by their marker's width.
+- `CONTRIBUTING.md` and `CHANGELOG.md` lie outside `docs/`; here they become pages of the site, and
+  so does every notebook. Links to and from them are rewritten to their places on the site.
+- Lists are indented as Python-Markdown wants them, by four spaces instead of the marker's width.
 - Equations, `$…$` and `$$…$$`, become MathML, which browsers draw without a script.
-- The index of the search also becomes a script: where it is missing, the scripts of pages that are
-  opened straight from the disk end before they have begun.
+- The search index also becomes a script. Without it, the scripts of pages that are opened straight
+  from the disk would fail at their first line.
 - A built page that would load anything from elsewhere is a warning, and so an error in strict mode.
 """
 
@@ -23,21 +23,22 @@ from mkdocs.structure.files import File
 
 log = logging.getLogger("mkdocs.hooks.rnnseg")  # below "mkdocs", so that strict mode counts
 
-_EXPERIMENTS = "experiments/README.md"
+# Pages of the site whose files lie in the root of the checkout.
+_ROOT_PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")
 _LINK = re.compile(r"(?<=\]\()(?P<path>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?=\))")
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)]) +")
 _FENCE = re.compile(r"```|~~~")
-# What pymdownx.arithmatex leaves in a page.
+# The output of pymdownx.arithmatex.
 _EQUATION = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
 
 
 def on_files(files, config):
-    """Adds the pages that are made of notebooks and of files outside `docs/`."""
-    folder = pathlib.Path(config.config_file_path).parent / "experiments"
-    for path in (folder / "README.md", *sorted(folder.glob("*.png"))):
-        files.append(File.generated(config, f"experiments/{path.name}", abs_src_path=str(path)))
+    """Adds the pages that are made from notebooks and from files outside `docs/`."""
+    checkout = pathlib.Path(config.config_file_path).parent
+    for name in _ROOT_PAGES:
+        files.append(File.generated(config, name, abs_src_path=str(checkout / name)))
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
         page = notebook_page(notebook.content_string, posixpath.basename(notebook.src_uri))
         files.append(File.generated(config, _page_of(notebook.src_uri), content=page))
@@ -45,14 +46,14 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Makes of a page for GitHub one for the site."""
-    if page.parent is None:  # of no section, so there is nothing to list beside it
+    """Converts the Markdown of a page from GitHub's form to the site's."""
+    if page.parent is None:  # in no section, so that there is nothing to list beside it
         page.meta.setdefault("hide", ["navigation"])
     return indented_lists(site_links(markdown, page.file.src_uri))
 
 
 def on_page_content(content, page, config, files):
-    """Makes MathML of the equations, and warns of those that cannot be drawn."""
+    """Converts equations to MathML, and warns of those that cannot be converted."""
 
     def drawn(equation):
         block = equation["tag"] == "div"
@@ -67,7 +68,7 @@ def on_page_content(content, page, config, files):
 
 
 def on_post_page(output, page, config):
-    """Warns of whatever the page would load from elsewhere."""
+    """Warns of everything that the page would load from elsewhere."""
     for url in external_loads(output):
         log.warning("Doc file '%s' would load %s from elsewhere", page.file.src_uri, url)
     return output
@@ -75,25 +76,26 @@ def on_post_page(output, page, config):
 
 @event_priority(-100)  # after the search has written its index
 def on_post_build(config):
-    """Writes the script of the search's index."""
+    """Writes the search index as a script."""
     index = pathlib.Path(config.site_dir, "search", "search_index.json")
     script = f"var __index = {index.read_text(encoding='utf-8')}"
     index.with_suffix(".js").write_text(script, encoding="utf-8")
 
 
 def site_links(markdown: str, page: str) -> str:
-    """Markdown whose relative links hold on the site.
+    """Returns Markdown whose relative links hold on the site.
 
     Args:
-      markdown: a page, whose links hold in the checkout, as GitHub follows them.
-      page: its path on the site, which for all but `experiments/README.md` is that below `docs/`.
+      markdown: the text of a page, whose links hold in the checkout, as GitHub follows them.
+      page: the path of the page on the site. The file is at the same path below `docs/`, or in the
+        root of the checkout for `CONTRIBUTING.md` and `CHANGELOG.md`.
 
     Returns:
-      The same with links to `README.md`, `docs/…`, `experiments/…` and notebooks turned. One to any
-      other file is left as it is, so that MkDocs warns of it.
+      The text with rewritten links to pages of the site. A link to any other file is left as it is,
+      so that MkDocs warns of it.
     """
     here = posixpath.dirname(page)
-    folder = here if page == _EXPERIMENTS else posixpath.join("docs", here)
+    folder = "" if page in _ROOT_PAGES else posixpath.join("docs", here)
 
     def turned(link):
         if re.match(r"[a-z]+:|/", link["path"]):
@@ -101,7 +103,7 @@ def site_links(markdown: str, page: str) -> str:
         target = posixpath.normpath(posixpath.join(folder, link["path"]))
         if target == "README.md":
             target = "docs/index.md"
-        if not target.startswith(("docs/", "experiments/")):
+        if not target.startswith("docs/") and target not in _ROOT_PAGES:
             return link[0]
         target = _page_of(target.removeprefix("docs/"))
         return posixpath.relpath(target, here or ".") + (link["anchor"] or "")
@@ -110,10 +112,10 @@ def site_links(markdown: str, page: str) -> str:
 
 
 def indented_lists(markdown: str) -> str:
-    """Markdown whose lists Python-Markdown reads as CommonMark does.
+    """Returns Markdown whose lists Python-Markdown reads as CommonMark does.
 
-    What belongs to an item is indented by four spaces a level, and a blank line goes before a list.
-    Lines that go on with an item's text without any indentation are not known here.
+    The content of an item is indented by four spaces per level, and a blank line precedes a list.
+    Lines that continue the text of an item without any indentation are not supported.
     """
     lines, offsets, fenced, listed = [], [], False, False
     for line in markdown.split("\n"):
@@ -140,18 +142,18 @@ def indented_lists(markdown: str) -> str:
 
 
 def mathml(latex: str, block: bool) -> str:
-    """MathML of an equation.
+    """Converts an equation to MathML.
 
     Args:
-      latex: without its dollars.
-      block: whether it stands on its own, not in a line of text.
+      latex: the equation, without dollar signs.
+      block: True for an equation on its own, False for one in a line of text.
 
     Raises:
-      ValueError: it is no LaTeX, or uses commands that are not known.
+      ValueError: the text is not LaTeX, or uses unknown commands.
     """
     try:
         result = latex2mathml.converter.convert(latex, display="block" if block else "inline")
-    except Exception as error:  # of many kinds, none of them the library's own base class
+    except Exception as error:  # the library has no base class for its own
         raise ValueError(f"equation {latex.strip()!r}: {type(error).__name__}") from error
     if unknown := re.search(r"\\[a-zA-Z]+", result):
         raise ValueError(f"equation {latex.strip()!r}: {unknown[0]} is not known")
@@ -159,7 +161,7 @@ def mathml(latex: str, block: bool) -> str:
 
 
 class _Loads(html.parser.HTMLParser):
-    """Collects the addresses that a browser loads together with a page."""
+    """Collector of the addresses that a browser loads together with a page."""
 
     def __init__(self):
         super().__init__()
@@ -176,18 +178,18 @@ class _Loads(html.parser.HTMLParser):
 
 
 def external_loads(page: str) -> list[str]:
-    """The addresses elsewhere from which an HTML page loads scripts, styles or images."""
+    """Returns the external addresses from which an HTML page loads scripts, styles or images."""
     loads = _Loads()
     loads.feed(page)
     return [url for url in loads.urls if re.match(r"(?!data:)(?:[a-z]+:|//)", url, re.IGNORECASE)]
 
 
 def notebook_page(notebook: str, name: str) -> str:
-    """Markdown of a notebook: its text as it is, its code in blocks, and the file at the end.
+    """Returns a notebook as Markdown: text, code in blocks, and a link to the file at the end.
 
     Args:
-      notebook: JSON, as in an `.ipynb` file of format 4, kept without outputs.
-      name: of that file, beside the page.
+      notebook: the JSON of an `.ipynb` file of format 4 without outputs.
+      name: the name of that file, which lies beside the page.
     """
     parts = []
     for cell in json.loads(notebook)["cells"]:

@@ -28,7 +28,7 @@ longer than sharing it out: 1.8 and 1.9 times, at 23 and 61 % of the peak, in bf
 Time is linear in the number of iterations (R^2 0.999, on four cores at the small size 0.986), and
 the canvases are within 3e-6 of the naive ones, in bfloat16 within 0.04. A step of training is 2.9
 times as fast on four cores and 3.6 on one at the large size, 1.9 times at the small one. XLA is
-slower than what is built. `experiments/README.md` has what two cores printed.
+slower than what is built. `docs/experiments/budgets.md` has what two cores printed.
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ val (`rnnseg prepare cityscapes --config coarse` builds both), and found its rec
 in all four scores, which its own rows bear out. It does not say at which scales.
 
 Found here: nothing yet that could be set beside it. A model of six images tested on a seventh,
-which shows that this runs and nothing else, has the figures in `experiments/README.md`.
+which shows that this runs and nothing else, has the figures in `docs/experiments/paper.md`.
 """
 
 import dataclasses

@@ -18,7 +18,7 @@ same cost, and its curve rising from the first iteration to the last.
 
 Found on CamVid and a subset of VOC: at equal cost the feed-forward systems are one to three points
 ahead; below what they cost, and between their strides, there is nothing but the recurrence. Context
-beside the features brings it nearer, by twelve points on VOC (`experiments/README.md`).
+beside the features brings it nearer, by twelve points on VOC (`docs/experiments/comparison.md`).
 """
 
 import dataclasses

@@ -11,8 +11,8 @@ The paper counts 61.1 G for one iteration and 6.6 for each further one, and 40 t
 feed-forward systems of the same stride.
 
 Found: the recurrence's rows agree within 1 %. The rivals' at stride 16 do not: with their published
-heads they cost 16 and 23 % more than one iteration (`experiments/README.md` says what could make up
-the difference).
+heads they cost 16 and 23 % more than one iteration (`docs/experiments/budgets.md` discusses the
+difference).
 """
 
 import dataclasses

@@ -15,7 +15,7 @@ The paper's curve rises all the way, and goes on past the six iterations of trai
 Found: on CamVid it rises at every step to the ninth iteration, well past the sixth, and not by
 chance of the images; with context beside the features it rises to the fifth and falls slowly from
 the seventh. On a subset of VOC the rise of the first steps lies within what chance of the images
-can do, the fall after the seventh does not (`experiments/README.md`).
+can do, the fall after the seventh does not (`docs/experiments/iterations.md`).
 """
 
 import dataclasses

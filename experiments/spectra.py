@@ -22,7 +22,7 @@ come near the mean, sofas and television sets gain it, and 7 of 16 classes have 
 the mean of all than to their own; animals and persons, of which there are many images, keep their
 own. On CamVid each class keeps its own, and none is nearer to the mean: predictions have less
 detail, though for cars, pavement and buildings more with every iteration
-(`experiments/README.md`).
+(`docs/experiments/paper.md`).
 """
 
 import dataclasses

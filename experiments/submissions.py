@@ -20,7 +20,7 @@ The archives are whole or not there. The servers give the scores of Table 1 and 
 
 Found here, without test images and servers, with `--split val`: VOC's files have the colours that
 the kit's own masks have, and counting their pixels gives the mIoU that `rnnseg evaluate` prints;
-cityscapesscripts finds Cityscapes' by their names, and scores them (`experiments/README.md`).
+cityscapesscripts finds Cityscapes' by their names, and scores them (`docs/experiments/paper.md`).
 """
 
 import contextlib

@@ -15,7 +15,7 @@ The paper (section 3) found:
 - A learned initial state has the lower training error and generalises worse.
 - Kernels larger than 1x1, dense or dilated, are worse.
 
-Found on CamVid, two seeds (`experiments/README.md` has the figures):
+Found on CamVid, two seeds (`docs/experiments/training.md` has the figures):
 
 - A loss at the third or the second iteration does bend the curve, which falls from there on, and
   its best is several points below that of a loss at the sixth; but early iterations are worse, too,

@@ -25,7 +25,7 @@ Found on CamVid and a subset of VOC: the map drifts from the truth towards what 
 slowly at first and then faster, and its IoU falls below that of the seed. It does fill in what is
 thin or full of holes in the same way as a blank start does (chairs, plants, pedestrians,
 bicyclists); but where a blank start finds little of a class (boats, poles), the truth is worn away
-rather than filled in (`experiments/README.md`).
+rather than filled in (`docs/experiments/seeding.md`).
 """
 
 import dataclasses

@@ -16,7 +16,7 @@ Found on a subset of 231 images, with a MobileNetV2 of COCO and VOC: several sca
 of the classes that occur by a point at six iterations and by three at twelve, where the curve of a
 single scale has fallen; DeepLabv3 on the same features loses 2.5 by them and ends half a point
 below. Animals come nearest to the paper's figures, chairs and bicycles are poor as there, and
-classes of an image or two say nothing (`experiments/README.md`).
+classes of an image or two say nothing (`docs/experiments/paper.md`).
 """
 
 import csv

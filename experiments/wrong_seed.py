@@ -23,7 +23,7 @@ Found on CamVid and a subset of VOC: every seed is corrected, and the mask is th
 blank canvas, but the time it takes grows with the seed: a seed as strong as the model's own answer
 takes six and seven iterations (medians) to be overruled, one of an eighth of that takes two. An
 iteration moves a logit by less than one, so no seed can be turned sooner than its lead allows. The
-paper's two iterations hold for weak seeds only (`experiments/README.md`).
+paper's two iterations hold for weak seeds only (`docs/experiments/seeding.md`).
 """
 
 import dataclasses

@@ -28,8 +28,13 @@ from tests.support.sources import halves
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")))
-EXPERIMENTS = "experiments/README.md"
 README = "README.md"
+# Pages whose commands are parsed and not run.
+PARSED = (
+    "CONTRIBUTING.md",
+    "experiments/README.md",
+    *sorted(f"docs/experiments/{path.name}" for path in ROOT.glob("docs/experiments/*.md")),
+)
 
 # Pages that run, and what of the README's work they begin with. The Android guide's Python has a
 # test of its own, as has the export guide's SavedModel.
@@ -178,7 +183,7 @@ def test_commands_are_found_with_all_their_lines():
     assert found == [("", "    one \\\n        two\n\n    three\n"), ("python", "    x = 1\n")]
 
 
-@pytest.mark.parametrize("page", [*PAGES, EXPERIMENTS])
+@pytest.mark.parametrize("page", [*PAGES, *PARSED])
 def test_commands_have_these_options_and_values(page, monkeypatch, tmp_path):
     def parsed(self, context):
         called.append(context.command_path)
@@ -235,7 +240,7 @@ def test_every_command_runs_or_is_listed():
         assert re.search(pattern, everything), f"nothing is like {pattern}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, EXPERIMENTS])
+@pytest.mark.parametrize("page", [*PAGES, *PARSED])
 def test_what_is_named_exists(page):
     text = (ROOT / page).read_text()
     for path in re.findall(
@@ -265,7 +270,7 @@ def assert_resolves(name):
         found = getattr(found, part)
 
 
-@pytest.mark.parametrize("page", [*PAGES, EXPERIMENTS])
+@pytest.mark.parametrize("page", [*PAGES, *PARSED])
 def test_code_is_python_and_json(page):
     for language, block in blocks((ROOT / page).read_text()):
         if language == "python":

@@ -20,7 +20,7 @@ pytest.importorskip("mkdocs", reason="needs the extra docs: pip install -e '.[do
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), CHECKOUT / "experiments" / "README.md", CHECKOUT / "README.md"])
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("experiments/*.md"), *CHECKOUT.glob("*.md")])
 API = "\n".join(path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("api/*.md")))
 
 
@@ -50,19 +50,22 @@ def to_html():
 @pytest.mark.parametrize(
     ("page", "link", "expected"),
     [
-        ("budgets.md", "../experiments/README.md", "experiments/README.md"),
-        ("budgets.md", "../experiments/README.md#video", "experiments/README.md#video"),
+        ("budgets.md", "experiments/video.md#cuts", "experiments/video.md#cuts"),
         ("budgets.md", "../README.md", "index.md"),
+        ("budgets.md", "../CONTRIBUTING.md#code", "CONTRIBUTING.md#code"),
         ("budgets.md", "data.md#cityscapes", "data.md#cityscapes"),
         ("budgets.md", "notebooks/one.ipynb", "notebooks/one.md"),
         ("budgets.md", "#here", "#here"),
         ("budgets.md", "https://example.org/docs/x.md", "https://example.org/docs/x.md"),
         ("budgets.md", "../rnnseg/base.py", "../rnnseg/base.py"),
-        ("notebooks/one.md", "../../experiments/README.md", "../experiments/README.md"),
+        ("notebooks/one.md", "../../CHANGELOG.md", "../CHANGELOG.md"),
         ("notebooks/one.md", "../data.md", "../data.md"),
-        ("experiments/README.md", "../docs/budgets.md#x", "../budgets.md#x"),
-        ("experiments/README.md", "../README.md", "../index.md"),
-        ("experiments/README.md", "curve.png", "curve.png"),
+        ("experiments/video.md", "../budgets.md#x", "../budgets.md#x"),
+        ("experiments/video.md", "../../README.md", "../index.md"),
+        ("experiments/video.md", "curve.png", "curve.png"),
+        ("CONTRIBUTING.md", "docs/data.md#x", "data.md#x"),
+        ("CONTRIBUTING.md", "CHANGELOG.md", "CHANGELOG.md"),
+        ("CONTRIBUTING.md", "rnnseg/base.py", "rnnseg/base.py"),
     ],
 )
 def test_links_are_turned_to_where_pages_lie(hooks, page, link, expected):
@@ -166,7 +169,8 @@ def site(tmp_path_factory):
 
 
 def test_site_has_all_pages_and_their_images(site):
-    for name in ("index", "how_it_works", "experiments/index", "notebooks/first_curve"):
+    pages = ("index", "how_it_works", "experiments/index", "notebooks/first_curve", "CHANGELOG")
+    for name in pages:
         assert (site / f"{name}.html").is_file()
     assert (site / "experiments" / "camvid_comparison.png").is_file()
     assert not (site / "hooks.py").exists()
@@ -245,23 +249,24 @@ MISTAKES = {
     "docs/budgets.md": {
         "[a](nowhere.md)": "'nowhere.md', but the target is not found",
         "[b](data.md#nowhere)": "'data.md#nowhere', but the doc 'data.md' does not contain",
-        "[c](../experiments/README.md#nowhere)": "'experiments/README.md#nowhere', but",
+        "[c](experiments/video.md#nowhere)": "'experiments/video.md#nowhere', but",
         "[d](../rnnseg/base.py)": "'../rnnseg/base.py', but the target",
         "[e](/data.md)": "absolute link '/data.md'",
         "![f](https://example.org/f.png)": "would load https://example.org/f.png",
         "$\\nosuchcommand$": "\\nosuchcommand is not known",
     },
-    "experiments/README.md": {"[g](../docs/nowhere.md)": "'../nowhere.md', but"},
-    "rnnseg/metrics.py": {
+    "CONTRIBUTING.md": {"[g](docs/nowhere.md)": "'nowhere.md', but"},
+    "rnnseg/evaluation/metrics.py": {
         'def h(i):\n    """H.\n\n    Args:\n      j: no such.\n    """\n': "Parameter 'j' does not"
     },
 }
 
 
 def test_every_mistake_is_told_and_ends_the_build(tmp_path):
-    for name in ("docs", "experiments", "rnnseg"):
+    for name in ("docs", "rnnseg"):
         shutil.copytree(CHECKOUT / name, tmp_path / name)
-    shutil.copy(CHECKOUT / "mkdocs.yml", tmp_path)
+    for name in ("mkdocs.yml", "CONTRIBUTING.md", "CHANGELOG.md"):
+        shutil.copy(CHECKOUT / name, tmp_path)
     for name, mistakes in MISTAKES.items():
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write("\n\n" + "\n\n".join(mistakes))
