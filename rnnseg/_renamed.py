@@ -1,6 +1,7 @@
-"""Old names of arguments and fields, which work for one more release."""
+"""Old names of arguments, fields and attributes, which work for one more release."""
 
 import functools
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,3 +46,26 @@ def renamed_arguments(**renamed: str) -> Callable:
         return wrapped
 
     return decorate
+
+
+def renamed_attributes(module: str, renamed: Mapping[str, str]) -> Callable[[str], Any]:
+    """Makes the `__getattr__` of a module whose functions or classes have other names now.
+
+    Args:
+      module: its `__name__`.
+      renamed: the present name of every old one, with its module if that is another one, such as
+        `{"old": "present", "moved": "rnnseg.grid.moved"}`.
+
+    Returns:
+      The function, which gives a DeprecationWarning for each old name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in renamed:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, present = renamed[name].rpartition(".")
+        home = home or module
+        warnings.warn(f"{module}.{name} is now {home}.{present}", DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(home), present)
+
+    return get

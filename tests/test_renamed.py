@@ -1,10 +1,11 @@
 import inspect
+import sys
 import warnings
 
 import pytest
 
 from rnnseg import UserError, export_model
-from rnnseg._renamed import present_names, renamed_arguments
+from rnnseg._renamed import present_names, renamed_arguments, renamed_attributes
 
 
 @renamed_arguments(old="new", former="present")
@@ -48,3 +49,18 @@ def test_export_takes_pictures_for_one_more_release(tmp_path):
     with pytest.warns(DeprecationWarning, match="pictures is now called images"):
         with pytest.raises(UserError, match="limit"):
             export_model(None, tmp_path / "out", pictures=["photos"], limit=0)
+
+
+def test_old_names_of_attributes_work_and_warn(monkeypatch):
+    get = renamed_attributes(__name__, {"Former": "Class", "warned": "warnings.warn"})
+    monkeypatch.setattr(sys.modules[__name__], "__getattr__", get, raising=False)
+    with pytest.warns(DeprecationWarning) as caught:
+        from tests.test_renamed import Former, warned
+    assert Former is Class and warned is warnings.warn
+    assert [str(each.message) for each in caught] == [
+        "tests.test_renamed.Former is now tests.test_renamed.Class",
+        "tests.test_renamed.warned is now warnings.warn",
+    ]
+    assert {each.filename for each in caught} == {__file__}
+    with pytest.raises(AttributeError, match="module 'tests.test_renamed' has no attribute 'other'"):
+        get("other")

@@ -6,7 +6,7 @@ import weakref
 
 import tensorflow as tf
 
-from rnnseg.models import geometry
+from rnnseg import grid
 
 # Two interpolations along one side and one along the other, of one multiply-add each.
 _BILINEAR_COST = 3
@@ -120,7 +120,7 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
 def _stages(model, height: int, width: int) -> dict[str, tuple]:
     """The function of every stage, with what it takes."""
     model.check_image(height, width)
-    side = [geometry.canvas_size(each, model.output_stride) for each in (height, width)]
+    side = [grid.canvas_size(each, model.output_stride) for each in (height, width)]
     features = tf.TensorSpec((1, *side, model.encoder.channels), model.compute_dtype)
     prepared = _trace(model.prepare, features).structured_outputs
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from rnnseg import grid
 from rnnseg.budgets.costs import StageCosts, stage_costs
 from rnnseg.errors import UserError
 from rnnseg.models import geometry
@@ -36,7 +37,7 @@ class View:
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """The size of the view of an image, in pixels."""
-        return geometry.scaled_size(height, self.scale), geometry.scaled_size(width, self.scale)
+        return grid.scaled_size(height, self.scale), grid.scaled_size(width, self.scale)
 
     def of(self, image) -> tf.Tensor:
         """Makes the view of an image.
@@ -135,8 +136,8 @@ class MeanReader:
 
 def _interpolation(size: int, view: View, stride: int, mirrored: bool) -> np.ndarray:
     """The matrix from canvas cells to pixels along one side, float32 `(cells, size)`."""
-    scaled = geometry.scaled_size(size, view.scale)
-    cells = geometry.canvas_size(scaled, stride)
+    scaled = grid.scaled_size(size, view.scale)
+    cells = grid.canvas_size(scaled, stride)
     place = np.linspace(0, (scaled - 1) / stride, size)
     place = place[::-1] if mirrored else place
     # A cell's weight falls from one at its place to zero at its neighbours'.

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from rnnseg.models import geometry
+from rnnseg import grid
 from rnnseg.models.conv_lstm import LSTMState
 
 # An iteration changes a logit by one at most. What a class map is worth half of that, the next few
@@ -39,7 +39,7 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
       them: `image` is uint8, class maps and sizes are int32, all others float32.
     """
     height, width = size or (None, None)
-    cells = [side and geometry.canvas_size(side, model.output_stride) for side in (height, width)]
+    cells = [side and grid.canvas_size(side, model.output_stride) for side in (height, width)]
 
     def on_canvas(name, channels):
         return tf.TensorSpec((batch, *cells, channels), tf.float32, name)
@@ -121,7 +121,7 @@ def seeded_canvas(classes, num_classes: int, stride: int) -> tf.Tensor:
     """
     for axis in (1, 2):
         length = classes.shape[axis] or tf.shape(classes)[axis]
-        places = stride * tf.range(geometry.canvas_size(length, stride))
+        places = stride * tf.range(grid.canvas_size(length, stride))
         classes = tf.gather(classes, tf.minimum(places, length - 1), axis=axis)
     known = (classes >= 0) & (classes < num_classes)
     logits = tf.one_hot(classes, num_classes, SEED_STRENGTH, -SEED_STRENGTH)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnseg import grid
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import encoders, geometry
@@ -163,10 +165,13 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
 
     def _check_size(self, size, canvas):
         for side, cells in zip(size, canvas.shape[1:3], strict=True):
-            if cells and not tf.is_tensor(side) and side > self.output_stride * (cells - 1) + 1:
+            if not cells or tf.is_tensor(side):
+                continue
+            covered = grid.covered_size(cells, self.output_stride)
+            if side > covered:
                 raise UserError(
                     f"size {tuple(size)}: a canvas of {canvas.shape[1]}x{canvas.shape[2]} reaches "
-                    f"{self.output_stride * (cells - 1) + 1} pixels at most"
+                    f"{covered} pixels at most"
                 )
 
     # --- inference ---
@@ -244,7 +249,7 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
     def _canvas_batch(self, canvas, images, single: bool) -> tf.Tensor:
         """Returns a given canvas as a batch, after a check of its shape against the images."""
         canvas = tf.cast(canvas, tf.float32)
-        sides = [geometry.canvas_size(side, self.output_stride) for side in images.shape[1:3]]
+        sides = [grid.canvas_size(side, self.output_stride) for side in images.shape[1:3]]
         expected = (len(images), *sides, self.num_classes)[single:]
         if tuple(canvas.shape) != expected:
             raise UserError(
@@ -252,6 +257,13 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
                 f"{expected[-1]} classes at the output stride"
             )
         return canvas[tf.newaxis] if single else canvas
+
+    @functools.cached_property
+    def predictor(self):
+        """Deprecated: `rnnseg.Predictor(model)` is what it returns."""
+        warnings.warn("make rnnseg.Predictor(model)", DeprecationWarning, stacklevel=3)
+        # By name: models import nothing that predicts with them.
+        return importlib.import_module("rnnseg.inference.predictor").Predictor(self)
 
     def trace(self, images, iterations, canvas=None) -> tf.Tensor:
         """Deprecated: the earlier name of `unroll`."""

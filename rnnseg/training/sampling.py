@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
-from rnnseg.models.geometry import canvas_size
+from rnnseg.grid import canvas_size
 from rnnseg.models.recurrent import RecurrentSegmenter
 
 

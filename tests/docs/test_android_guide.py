@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import rnnseg
+from rnnseg import grid
 from rnnseg.exporting.signatures import seeded_canvas
-from rnnseg.models import geometry
 from rnnseg.runtime import framing
 from rnnseg.runtime.model_info import ModelInfo
 from rnnseg.runtime.pacing import most_iterations
@@ -181,7 +181,7 @@ def test_the_guides_compiled_model_gives_the_models_class_map(guide, model):
 
 
 def test_the_guides_table_lists_the_files_tensors(signatures, info):
-    rows, columns = (geometry.canvas_size(side, info.output_stride) for side in info.size)
+    rows, columns = (grid.canvas_size(side, info.output_stride) for side in info.size)
     sizes = dict(zip("HWhw", (*info.size, rows, columns), strict=True))
     sizes |= {"C": len(info.classes), "P": 4 * info.state["h_0"], "1": 1, "3": 3}
 
@@ -224,7 +224,7 @@ def kotlin_calls(code, other, signatures, info):
       info: of the file.
     """
     definitions = kotlin_definitions(other) | kotlin_definitions(code)
-    rows, columns = (geometry.canvas_size(side, info.output_stride) for side in info.size)
+    rows, columns = (grid.canvas_size(side, info.output_stride) for side in info.size)
     known = {
         "mapOf": lambda *pairs: Map(pairs),
         "info": types.SimpleNamespace(

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnseg import UserError
+from rnnseg import UserError, grid
 from rnnseg.evaluation.multi_scale import MeanReader, View, make_views
-from rnnseg.models import geometry
 from tests.support.models import make_model
 
 STRIDE = 8
@@ -25,7 +24,7 @@ def sample(values, rows, columns):
 def random_canvases(views, size, classes, seed=0):
     rng = np.random.default_rng(seed)
     for view in views:
-        cells = [geometry.canvas_size(side, STRIDE) for side in view.size(*size)]
+        cells = [grid.canvas_size(side, STRIDE) for side in view.size(*size)]
         yield rng.normal(size=(*cells, classes)).astype(np.float32)
 
 

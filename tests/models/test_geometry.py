@@ -5,14 +5,6 @@ import tensorflow as tf
 from rnnseg.models import geometry
 
 
-@pytest.mark.parametrize(
-    "size, stride, expected",
-    [(513, 16, 33), (512, 16, 33), (514, 16, 34), (360, 16, 24), (16, 16, 2), (65, 8, 9)],
-)
-def test_canvas_size(size, stride, expected):
-    assert geometry.canvas_size(size, stride) == expected
-
-
 def test_padding_reaches_the_grid_and_keeps_the_image():
     images = np.random.default_rng(0).normal(size=(2, 40, 33, 3)).astype(np.float32)
     padded = geometry.pad_to_grid(images, 16, 7.0).numpy()
@@ -45,7 +37,13 @@ def test_sizes_may_be_known_only_at_run_time():
 
 def test_aligned_resizing_keeps_the_corners():
     images = np.random.default_rng(0).normal(size=(1, 9, 17, 2)).astype(np.float32)
-    size = [geometry.scaled_size(side, 0.5) for side in (9, 17)]
-    assert size == [5, 9]
-    np.testing.assert_allclose(geometry.resize_aligned(images, size), images[:, ::2, ::2])
-    assert [geometry.scaled_size(side, 1.75) for side in (513, 257, 1)] == [897, 449, 1]
+    np.testing.assert_allclose(geometry.resize_aligned(images, (5, 9)), images[:, ::2, ::2])
+
+
+def test_sizes_have_moved():
+    with pytest.warns(DeprecationWarning) as caught:
+        assert geometry.canvas_size(512, 16) == 33 and geometry.scaled_size(513, 0.5) == 257
+    assert [str(each.message) for each in caught] == [
+        "rnnseg.models.geometry.canvas_size is now rnnseg.grid.canvas_size",
+        "rnnseg.models.geometry.scaled_size is now rnnseg.grid.scaled_size",
+    ]

@@ -1,0 +1,41 @@
+"""The places of image pixels and canvas pixels on one another, in plain Python.
+
+Canvas pixel `i` lies on image pixel `output_stride * i`, so that a canvas of `k + 1` pixels covers
+`k * output_stride + 1` image pixels, from the first to the last. An image of any other size lies in
+the upper left corner of the next larger one; the rest is padding.
+
+The functions are for one side, height or width. Except for `scaled_size` they take TensorFlow's
+tensors, too.
+"""
+
+
+def canvas_size(size: int, stride: int) -> int:
+    """Returns the number of canvas pixels that a side of an image needs.
+
+    Args:
+      size: image pixels, at least 1.
+      stride: the output stride, in image pixels per canvas pixel.
+    """
+    return (size + stride - 2) // stride + 1
+
+
+def covered_size(size: int, stride: int) -> int:
+    """Returns the number of image pixels that a side of a canvas covers.
+
+    Args:
+      size: canvas pixels, at least 1.
+      stride: the output stride, in image pixels per canvas pixel.
+    """
+    return (size - 1) * stride + 1
+
+
+def scaled_size(size: int, scale: float) -> int:
+    """Returns the size of a scaled image whose first and last pixels keep their places.
+
+    The scale applies to the distance between the two: 0.5 makes 257 of 513.
+
+    Args:
+      size: pixels, at least 1.
+      scale: the factor, above 0.
+    """
+    return round((size - 1) * scale) + 1
