@@ -62,5 +62,5 @@ def test_old_names_of_attributes_work_and_warn(monkeypatch):
         "tests.test_renamed.warned is now warnings.warn",
     ]
     assert {each.filename for each in caught} == {__file__}
-    with pytest.raises(AttributeError, match="module 'tests.test_renamed' has no attribute 'other'"):
+    with pytest.raises(AttributeError, match="tests.test_renamed' has no attribute 'other'"):
         get("other")
