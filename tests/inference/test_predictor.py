@@ -180,6 +180,8 @@ def test_milliseconds_that_are_not_known(tmp_path):
 
 def test_every_iteration():
     model = make_model()
+    with pytest.warns(DeprecationWarning, match="make rnnseg.Predictor"):
+        assert model.predictor.model is model
     image = random_images()[0]
     maps = list(Predictor(model).every_iteration(image, 3))
     assert len(maps) == 3
