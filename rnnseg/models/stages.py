@@ -118,17 +118,21 @@ class CompiledStages(Stages[tf.Tensor]):
 
     def _run(self, name: str, function: Callable, *inputs):
         """Calls a function through its graph for inputs of these types and channels."""
-        inputs = tf.nest.map_structure(tf.convert_to_tensor, inputs)
-        signature = tf.nest.map_structure(_any_size, inputs)
-        key = (name, tuple(tf.nest.flatten(signature, expand_composites=True)), _names(inputs))
+        flat = tuple(
+            each if tf.is_tensor(each) else tf.convert_to_tensor(each)
+            for each in tf.nest.flatten(inputs)
+        )
+        # Cheap to make, since it is made at every call: a specification takes many times as long.
+        key = (name, *((each.dtype, each.shape[-1] if each.shape.rank else None) for each in flat))
         if key not in self._functions:
+            signature = tf.nest.pack_sequence_as(inputs, [_any_size(each) for each in flat])
             self._functions[key] = tf.function(
                 # TensorFlow counts retracing by code, and would warn of other models' traces.
                 functools.partial(function),
                 input_signature=signature,
                 autograph=False,
             )
-        return self._functions[key](*inputs)
+        return self._functions[key](*tf.nest.pack_sequence_as(inputs, flat))
 
     def trace_counts(self) -> dict[str, int]:
         """Returns the number of traces of each graph, by name."""
@@ -148,8 +152,3 @@ def _any_size(tensor: tf.Tensor) -> tf.TensorSpec:
     if tensor.shape.rank == 4:
         return tf.TensorSpec((None, None, None, tensor.shape[3]), tensor.dtype)
     return tf.TensorSpec(tensor.shape, tensor.dtype)
-
-
-def _names(inputs) -> tuple[str, ...]:
-    """Returns the names of the inputs that a graph was given beyond the first ones."""
-    return tuple(sorted(name for each in inputs if isinstance(each, dict) for name in each))
