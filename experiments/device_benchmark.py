@@ -32,7 +32,7 @@ from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
-from rnnseg.runtime import framing
+from rnnseg.runtime.letterbox import resize_nearest, scale_and_pad
 from rnnseg.runtime.segmenter import Segmenter
 
 from . import options
@@ -77,7 +77,7 @@ class Ours:
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """An image of any size, uint8 RGB, as one of the file's size."""
-        return framing.fit(image, self._size, self._padding)[0]
+        return scale_and_pad(image, self._size, self._padding)[0]
 
     def predict(self, image: np.ndarray, iterations: int) -> None:
         """Segments an image of the file's size."""
@@ -117,7 +117,7 @@ class Peer:
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """As of `Ours`."""
-        return framing.fit(image, self._size, _GREY)[0]
+        return scale_and_pad(image, self._size, _GREY)[0]
 
     def predict(self, image: np.ndarray, iterations: int = 1) -> np.ndarray:
         """As of `Ours`; gives the class map, `(H, W)`."""
@@ -130,9 +130,9 @@ class Peer:
 
     def maps(self, image: np.ndarray) -> Maps:
         """As of `Ours`."""
-        fitted, shown = framing.fit(image, self._size, _GREY)
+        fitted, shown = scale_and_pad(image, self._size, _GREY)
         classes = self.predict(fitted)[: shown[0], : shown[1]]
-        return {1: framing.nearest(classes, image.shape[:2])}
+        return {1: resize_nearest(classes, image.shape[:2])}
 
 
 @click.command(cls=Command)

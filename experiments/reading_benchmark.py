@@ -20,8 +20,8 @@ from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
 from rnnseg.data.images import find_images
 from rnnseg.errors import UserError
-from rnnseg.exporting import fitting
-from rnnseg.runtime.interpreters import Stages
+from rnnseg.exporting import examples
+from rnnseg.runtime.interpreters import LiteRTStages
 from rnnseg.runtime.reading import read_sparsely
 from rnnseg.runtime.segmenter import Segmenter
 
@@ -42,9 +42,9 @@ def main(file, images, threads, repeats, limit):
     info = segmenter.info
     if info.size is None:
         raise UserError(f"{file} is for images of any size: expected one of a fixed size")
-    stages = Stages(file, info, threads)
+    stages = LiteRTStages(file, info, threads)
     borders, sparse_times, dense_times, equal = [], [], [], []
-    chosen = fitting.from_files(find_images(images), info.size, limit)
+    chosen = examples.from_files(find_images(images), info.size, limit)
     for image in tqdm(chosen, desc="read", unit="image", disable=None):
         for iterations in sorted({1, info.iterations}):
             canvas = segmenter(image.image, iterations=iterations).canvas

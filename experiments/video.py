@@ -27,7 +27,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import click
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from rnnseg import VideoSegmenter, load_model, visualize
@@ -45,7 +44,7 @@ from .tables import save_csv
 with libraries():
     import cv2
 
-    from rnnseg.video.motion import Glance, color_change
+    from rnnseg.video.motion import SmallFrame, color_change
     from rnnseg.video.sources import open_frames
 
 ITERATIONS = (1, 2, 3, 6)
@@ -131,7 +130,7 @@ def main(model, camvid, davis, clips, cuts, csv_file, sheet):
     if not cuts:
         rows = [row for clip in found for row in measure(segmenter, clip)]
         print(f"{table(rows)}\n")
-    print(change_table({clip.name: glimpse(clip) for clip in found}))
+    print(change_table({clip.name: read_small_frames(clip) for clip in found}))
     if csv_file and not cuts:
         save_csv(csv_file, rows)
         print(f"\nwrote {csv_file}")
@@ -163,10 +162,10 @@ def find_clips(model, camvid, davis, clips) -> list[Clip]:
     return found
 
 
-def glimpse(clip: Clip) -> list[Glance]:
+def read_small_frames(clip: Clip) -> list[SmallFrame]:
     """The frames of a clip as far as cuts are seen by them."""
     with open_frames(clip.frames) as source:
-        return [Glance(frame.image) for frame in source.frames]
+        return [SmallFrame(frame.image) for frame in source.frames]
 
 
 def measure(model, clip: Clip) -> list[Row]:
@@ -265,24 +264,15 @@ class _Way:
 class _StatefulEngine(KerasEngine):
     """Carries h and c on from frame to frame, as long as there is a seed."""
 
-    def __init__(self, model):
-        super().__init__(model)
-        self._state = None
-        self._refine = tf.function(
-            lambda image, iterations, canvas=None, state=None: model.refine(
-                model.prepare(model.encode(image)), iterations, canvas, state
-            ),
-            autograph=False,
-        )
+    _state = None
 
     def run(self, frame, iterations, seed):
-        """As in `Engine`."""
-        start = () if seed is None else (tf.constant(seed[np.newaxis]), self._state)
-        image = tf.constant(frame[np.newaxis])
-        canvas, self._state = self._refine(image, tf.constant(iterations), *start)
-        size = frame.shape[:2]
+        """Segments a frame; see `Engine.run`."""
+        given = () if seed is None else (seed[np.newaxis], self._state)
+        prepared = self.stages.prepare(self.stages.encode(frame[np.newaxis]))
+        canvas, self._state = self.stages.refine(prepared, iterations, *given)
         canvas = canvas[0].numpy()
-        return canvas, self._model.read(canvas[np.newaxis], size)[0].numpy()
+        return canvas, self.read(canvas, frame)
 
 
 def _flow_and_back(grey, before):
@@ -321,14 +311,14 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def change_table(glances: Mapping[str, Sequence[Glance]]) -> str:
+def change_table(small_frames: Mapping[str, Sequence[SmallFrame]]) -> str:
     """The change of colours within clips and between any two of them, as a table of Markdown."""
     lines = ["| frames | change of colours |", "| --- | --- |"]
 
     def largest(step):
         return max(
             color_change(first, second)
-            for clip in glances.values()
+            for clip in small_frames.values()
             for first, second in zip(clip, clip[step:], strict=False)
         )
 
@@ -336,7 +326,7 @@ def change_table(glances: Mapping[str, Sequence[Glance]]) -> str:
     lines.append(f"| of one clip, two in between | at most {largest(3):.3f} |")
     between = [
         color_change(first, second)
-        for one, other in itertools.combinations(glances.values(), 2)
+        for one, other in itertools.combinations(small_frames.values(), 2)
         for first, second in itertools.product(one[::5], other[::5])
     ]
     if between:

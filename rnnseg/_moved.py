@@ -19,7 +19,7 @@ _MOVED = {
     "context": "models.context",
     "conv_lstm": "models.conv_lstm",
     "encoders": "models.encoders",
-    "framing": "runtime.framing",
+    "framing": "runtime.letterbox",
     "geometry": "models.geometry",
     "inspection": "data.inspection",
     "interpreters": "runtime.interpreters",

@@ -48,6 +48,30 @@ def renamed_arguments(**renamed: str) -> Callable:
     return decorate
 
 
+class RenamedAttribute:
+    """An attribute of a class that has another name now; it warns where the old one is read.
+
+    Args:
+      present: the present name.
+    """
+
+    def __init__(self, present: str):
+        self._present = present
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        warnings.warn(
+            f"{type(instance).__name__}.{self._name} is now called {self._present}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(instance, self._present)
+
+
 def renamed_attributes(module: str, renamed: Mapping[str, str]) -> Callable[[str], Any]:
     """Makes the `__getattr__` of a module whose functions or classes have other names now.
 

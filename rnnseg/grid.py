@@ -4,9 +4,13 @@ Canvas pixel `i` lies on image pixel `output_stride * i`, so that a canvas of `k
 `k * output_stride + 1` image pixels, from the first to the last. An image of any other size lies in
 the upper left corner of the next larger one; the rest is padding.
 
-The functions are for one side, height or width. Except for `scaled_size` they take TensorFlow's
+The sizes are those of one side, height or width. `canvas_size` and `covered_size` take TensorFlow's
 tensors, too.
 """
+
+from collections.abc import Sequence
+
+from rnnseg.errors import UserError
 
 
 def canvas_size(size: int, stride: int) -> int:
@@ -39,3 +43,19 @@ def scaled_size(size: int, scale: float) -> int:
       scale: the factor, above 0.
     """
     return round((size - 1) * scale) + 1
+
+
+def check_covered(size: Sequence[int], canvas: Sequence[int], stride: int) -> None:
+    """Raises a UserError for an image that its canvas does not cover.
+
+    Args:
+      size: the `(height, width)` of the image, in pixels.
+      canvas: the `(h, w)` of the canvas, in canvas pixels.
+      stride: the output stride, in image pixels per canvas pixel.
+    """
+    covered = tuple(covered_size(side, stride) for side in canvas)
+    if any(side > most for side, most in zip(size, covered, strict=True)):
+        raise UserError(
+            f"size {tuple(size)}: a canvas of {canvas[0]}x{canvas[1]} covers "
+            f"{covered[0]}x{covered[1]} pixels at most"
+        )

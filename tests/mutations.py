@@ -170,7 +170,7 @@ MUTATIONS = (
         "runtime: small images are scaled up",
         "scale = min([1, *ratios])",
         "scale = min(ratios, default=1)",
-        ("tests/runtime/test_framing.py", "tests/runtime/test_letterbox.py"),
+        ("tests/runtime/test_letterbox.py",),
     ),
     Mutation(
         "runtime: the deadline is looked at when it has passed",
@@ -182,7 +182,7 @@ MUTATIONS = (
         "export: int8 is calibrated on the images that it is compared on",
         'train = run.get("train_split", "train")',
         "train = split",
-        ("tests/exporting/test_export.py",),
+        ("tests/exporting/test_examples.py",),
     ),
     Mutation(
         "video: what should be forgotten is kept",

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from rnnseg import UserError, export_model
-from rnnseg._renamed import present_names, renamed_arguments, renamed_attributes
+from rnnseg._renamed import RenamedAttribute, present_names, renamed_arguments, renamed_attributes
 
 
 @renamed_arguments(old="new", former="present")
@@ -64,3 +64,14 @@ def test_old_names_of_attributes_work_and_warn(monkeypatch):
     assert {each.filename for each in caught} == {__file__}
     with pytest.raises(AttributeError, match="tests.test_renamed' has no attribute 'other'"):
         get("other")
+
+
+def test_old_names_of_an_objects_attributes_work_and_warn():
+    class Point:
+        column = 7
+        x = RenamedAttribute("column")
+
+    with pytest.warns(DeprecationWarning, match="^Point.x is now called column$") as caught:
+        assert Point().x == 7
+    assert caught[0].filename == __file__
+    assert isinstance(Point.x, RenamedAttribute)

@@ -1,1 +1,1 @@
-"""From a trained segmenter to files for serving and for devices, each of them checked."""
+"""Export of a trained model to files for serving and for devices, each of which is checked."""

@@ -1,4 +1,4 @@
-"""Exports a segmenter: a SavedModel and LiteRT files, checked against the model."""
+"""Exports a model as a SavedModel and LiteRT files, and checks them against the model."""
 
 import dataclasses
 import fnmatch
@@ -19,7 +19,7 @@ from rnnseg.data.pipeline import MEAN_COLOR
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.exporting import (
-    fitting,
+    examples,
     litert,
     parity,
     predictions,
@@ -33,10 +33,10 @@ from rnnseg.runtime.model_info import ModelInfo
 _SIZE = (513, 513)
 _REPORT = "parity.json"
 
-# Of the images to compare on, for people.
+# Part of the description of the images that the files are compared on.
 _THE_SAME = ", which int8 was calibrated on, too"
 
-# What an export writes.
+# The files of an export.
 _FILES = (
     _REPORT,
     *(f"{name}.tflite" for name in ("anytime", "segment")),
@@ -60,36 +60,37 @@ def export_model(
     limit: int = 32,
     overwrite: bool = False,
 ) -> parity.Parity:
-    """Writes a segmenter for serving and for devices, and compares what was written with it.
+    """Exports a model for serving and for devices, and compares the files with it.
 
     The folder then holds `saved_model`, for images of any size; `anytime.tflite`, whose stages an
-    app calls one by one; `segment.tflite`, the whole prediction in one call; both once more for
-    each quantization, as `anytime_int8.tflite`; and `parity.json`, how far all of them agree with
-    the model. Every `.tflite` says what is in it (`rnnseg.runtime.model_info.ModelInfo`). What
-    was trained in mixed precision is exported, and compared, in float32.
+    app calls one by one; `segment.tflite`, the whole prediction in one call; both again for each
+    quantization, such as `anytime_int8.tflite`; and `parity.json`, the agreement of all of them
+    with the model. Every `.tflite` has metadata (`rnnseg.runtime.model_info.ModelInfo`). A model
+    that was trained in mixed precision is exported and compared in float32.
 
     Args:
-      model: a segmenter, as `load_model` gives it.
-      out: folder to write to.
-      size: (height, width) of the LiteRT files' images, in pixels, or "any"; None: the crop of
-        the run that the model was loaded from, else 513x513. Images that are larger are scaled
-        down for calibration and comparison, and what is missing beside them is padded.
-      quantize: some of "float16", "dynamic" and "int8", beside float32.
-      data: labelled data, as `rnnseg.data.open_source` takes it: int8 is calibrated on the split
-        that the run was trained on, or "train", files are compared on `split`. None: that of the
-        run, if it is still there.
-      split: its split.
-      images: in place of data: files, folders and patterns of images without labels. For int8
-        every other one is to calibrate on, and files are compared on the others.
-      limit: how many images at most, evenly spread, to calibrate on, and as many to compare on.
-      overwrite: whether an earlier export in `out` is replaced.
+      model: a model, as from `load_model`.
+      out: the folder to write to.
+      size: the `(height, width)` of the images of the LiteRT files, in pixels, or "any"; None for
+        the crop of the run that the model was loaded from, else 513x513. For calibration and
+        comparison images are letterboxed.
+      quantize: some of "float16", "dynamic" and "int8", in addition to float32.
+      data: labelled data, as `rnnseg.data.open_source` takes it. int8 is calibrated on the training
+        split of the run, or "train"; files are compared on `split`. None for the data of the run,
+        if they still exist.
+      split: the split to compare on.
+      images: files, folders and patterns of images without labels, instead of data. For int8, every
+        other image is used for calibration, and the files are compared on the rest.
+      limit: the largest number of images to calibrate on, and of images to compare on, evenly
+        spread.
+      overwrite: True to replace an earlier export in `out`.
 
     Returns:
-      How far the files agree with the model. Missed targets are among it and no error.
+      The agreement of the files with the model. A missed target is reported there; it is no error.
 
     Raises:
       UserError: an argument out of its range, no images, an `out` that holds something else, or a
-        model that cannot be converted. Nothing is left then.
+        model that cannot be converted. Nothing is written then.
     """
     wrong = set(quantize) - set(quantization.KINDS)
     if wrong:
@@ -124,46 +125,46 @@ def _check_out(out: str | os.PathLike, overwrite: bool) -> pathlib.Path:
     out = pathlib.Path(os.path.realpath(out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / _REPORT).is_file():
-            raise UserError(f"{out} is there already and holds no export: choose another --out")
+            raise UserError(f"{out} already exists and is not an export: choose another --out")
         if not overwrite:
             raise UserError(
-                f"{out} is there already: choose another --out, or write it anew by --overwrite"
+                f"{out} already exists: choose another --out, or replace it by --overwrite"
             )
         for path in sorted(out.rglob("*")):
             name = path.relative_to(out).as_posix()
             if not path.is_dir() and not any(fnmatch.fnmatch(name, each) for each in _FILES):
                 raise UserError(
-                    f"{path} is no part of an export, and would be lost: move it elsewhere, or "
+                    f"{path} is not part of an export and would be lost: move it elsewhere, or "
                     "choose another --out"
                 )
     return out
 
 
 def _run_config(model) -> dict:
-    """What the run that a model was loaded from was asked for; nothing where there is no run."""
+    """Returns the configuration of the run that a model was loaded from; {} without a run."""
     path = pathlib.Path(model.loaded_from or "", "config.json")
     return json.loads(path.read_text()) if model.loaded_from and path.is_file() else {}
 
 
 def _choose_images(model, run, data, split, images, size, limit, calibrate):
-    """The images to calibrate on and to compare on, and what the latter are called."""
+    """Returns the images to calibrate on, those to compare on, and a description of the latter."""
     if images:
         if data is not None:
             raise UserError("--data and --images: give one of them")
         found, name = find_images(images), ", ".join(images)
         if not calibrate:
-            return [], fitting.from_files(found, size, limit), name
+            return [], examples.from_files(found, size, limit), name
         if len(found) == 1:
             found, name = 2 * found, f"{name}{_THE_SAME}"
         calibration, checking = (
-            fitting.from_files(found[first::2], size, limit) for first in (0, 1)
+            examples.from_files(found[first::2], size, limit) for first in (0, 1)
         )
         return calibration, checking, name
     if data is None:
         if "data" not in run:
             raise UserError(
-                "there is nothing to compare the files on: give labelled data by --data, or "
-                "images by --images"
+                "no images to compare the files on: give labelled data by --data, or images by "
+                "--images"
             )
         try:
             source = open_source(run["data"])
@@ -175,14 +176,15 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
     else:
         source = open_source(data)
     check_classes(model, source)
-    checking = fitting.from_source(source, split, size, limit)
+    checking = examples.from_source(source, split, size, limit)
     train = run.get("train_split", "train")
-    calibration = fitting.from_source(source, train, size, limit) if calibrate else []
+    calibration = examples.from_source(source, train, size, limit) if calibrate else []
     same = _THE_SAME if calibrate and split == train else ""
     return calibration, checking, f"{source.name}, {split}{same}"
 
 
 def _in_float32(model):
+    """Returns the model, or a copy of it that computes in float32."""
     if model.compute_dtype == "float32":
         return model
     copy = type(model).from_config(model.get_config() | {"dtype": "float32"})
@@ -208,7 +210,7 @@ def _model_info(model, size, split) -> ModelInfo:
         padding=MEAN_COLOR,
         iterations=model.iterations,
         state=signatures.state_channels(model),
-        start={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
+        initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
         multiply_adds=costs,
         miou=found and found.miou,
         scored_on=found and f"{found.data}, {found.split}",
@@ -216,7 +218,11 @@ def _model_info(model, size, split) -> ModelInfo:
 
 
 def _write(model, info, folder, quantize, calibration) -> dict[str, str]:
-    """Writes everything but the report; the quantization of every LiteRT file by its name."""
+    """Writes everything except for the report.
+
+    Returns:
+      The quantization of every LiteRT file by its name.
+    """
     saved_model.export(model, folder / "saved_model")
     floats = litert.convert(model, info.size)
     written = {}
@@ -231,7 +237,7 @@ def _write(model, info, folder, quantize, calibration) -> dict[str, str]:
 
 
 def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, ...]:
-    """Compares everything that was written with the model."""
+    """Compares all files with the model."""
     bar = tqdm(total=len(checking) * (len(written) + 1), desc="check", unit="image", disable=None)
 
     def predict(predictor):
@@ -244,7 +250,7 @@ def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, .
         return parity.FileParity(name, kind, agreements)
 
     with bar:
-        expected = list(predict(predictions.of_model(model)))
+        expected = list(predict(predictions.of_stages(model.compiled_stages)))
         checked = [
             compare(name, kind, predict(predictions.of_file(folder / name)))
             for name, kind in written.items()

@@ -1,4 +1,4 @@
-"""LiteRT files of builtin operators alone, which run everywhere that LiteRT does."""
+"""Conversion to LiteRT files with builtin operators only, which run wherever LiteRT runs."""
 
 import pathlib
 import tempfile
@@ -10,16 +10,16 @@ from rnnseg.exporting import processes, saved_model, signatures
 
 
 def convert(model, size: tuple[int, int] | None) -> dict[str, bytes]:
-    """Makes the LiteRT files of a segmenter in float32.
+    """Converts a model to LiteRT files in float32.
 
     Args:
-      model: a segmenter that computes in float32.
-      size: the images' (height, width), in pixels; None for any.
+      model: a model that computes in float32.
+      size: the `(height, width)` of the images, in pixels; None for any size.
 
     Returns:
-      Flat buffers by kind: "anytime", with a signature for each of `signatures.stage_functions` and
-      no loop in it, and "segment", with one signature, `segment(image, iterations) -> classes,
-      canvas`.
+      Flat buffers by kind: "anytime", without loops, with one signature for each of
+      `signatures.stage_functions`; and "segment", with the signature `segment(image, iterations) ->
+      classes, canvas`.
 
     Raises:
       UserError: the model needs an operator that LiteRT does not have.
@@ -48,11 +48,7 @@ def convert(model, size: tuple[int, int] | None) -> dict[str, bytes]:
 
 
 def check_builtin(file: bytes) -> None:
-    """Makes sure that a flat buffer has no operator of TensorFlow's (Flex) or of anybody else's.
-
-    Raises:
-      UserError: it has.
-    """
+    """Raises a UserError for a flat buffer with operators of TensorFlow (Flex) or custom ones."""
     codes = schema.ModelT.InitFromPackedBuf(file, 0).operatorCodes
     custom = {code.customCode for code in codes if code.customCode is not None}
     if custom:

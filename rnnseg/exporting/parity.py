@@ -1,4 +1,4 @@
-"""How far exported files agree with the model that they come from, on real images."""
+"""The agreement of exported files with their model, on real images."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnseg.evaluation import metrics
-from rnnseg.exporting.fitting import FittedImage
+from rnnseg.exporting.examples import LetterboxedExample
 
-# The share of pixels that a file has to give the class that the model gives them.
+# The share of pixels for which a file has to predict the same class as the model.
 _EQUAL = {"float32": 0.9999, "float16": 0.995, "dynamic": 0.985, "int8": 0.97}
-# How much mean IoU it may lose after so many iterations.
+# The largest loss of mean IoU, and the number of iterations at which it counts.
 _MIOU_LOSS, _MIOU_ITERATIONS = 0.01, 6
-# What to do about a file that misses one of them.
+# The advice for a file that misses a target.
 _WAYS_OUT = {
-    "float32": "where the logit difference is small these pixels are as good as ties; where not, "
-    "do not use this file",
+    "float32": "if the logit difference is small, these pixels are practically ties; otherwise do "
+    "not use this file",
     "float16": "use the float32 file",
     "dynamic": "use the float16 file, or int8, which is calibrated on images",
     "int8": "calibrate on more images (--limit), or use another file",
@@ -24,11 +24,11 @@ _WAYS_OUT = {
 
 
 class Prediction(NamedTuple):
-    """What came of one image.
+    """The prediction for an image.
 
     Attributes:
       classes: class map, integers, `(H, W)`.
-      canvas: logits, float32, `(h, w, classes)`; None where they are not to be had.
+      canvas: logits, float32, `(h, w, classes)`; None if they are not available.
     """
 
     classes: np.ndarray
@@ -36,19 +36,19 @@ class Prediction(NamedTuple):
 
 
 Predictions = Mapping[int, Prediction]
-"""What came of one image after each number of iterations."""
+"""The predictions for an image by number of iterations."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How a file agrees with the model after a number of iterations.
+    """The agreement of a file with the model after a number of iterations.
 
     Attributes:
-      iterations: the number.
-      equal: share of the pixels that have the same class.
-      logit_difference: the largest between two canvases; None where there are none to compare.
-      miou: mean IoU of the file, of 1; None without labels.
-      model_miou: that of the model.
+      iterations: the number of iterations.
+      equal: the share of pixels, 0-1, with the same class.
+      logit_difference: the largest difference between two canvases; None if the file has none.
+      miou: the mean IoU of the file, 0-1; None without labels.
+      model_miou: the mean IoU of the model, 0-1; None without labels.
     """
 
     iterations: int
@@ -60,12 +60,12 @@ class Agreement:
 
 @dataclasses.dataclass(frozen=True)
 class FileParity:
-    """How one file agrees with the model.
+    """The agreement of one file with the model.
 
     Attributes:
-      file: its name; of a SavedModel with signatures.
+      file: the name of the file; for a SavedModel with its signatures.
       quantization: "float32", "float16", "dynamic" or "int8".
-      agreements: one a number of iterations, rising.
+      agreements: one per number of iterations, rising.
     """
 
     file: str
@@ -74,11 +74,11 @@ class FileParity:
 
     @property
     def target(self) -> float:
-        """The share of equal pixels that is expected of it."""
+        """The share of equal pixels, 0-1, that is expected."""
         return _EQUAL[self.quantization]
 
     def missed(self) -> list[str]:
-        """The targets that are missed, one line each."""
+        """Returns one line for each missed target."""
         lines = []
         worst = min(self.agreements, key=lambda each: each.equal)
         if worst.equal < self.target:
@@ -97,21 +97,21 @@ class FileParity:
 
 
 def compare(
-    images: Sequence[FittedImage],
+    images: Sequence[LetterboxedExample],
     expected: Sequence[Predictions],
     found: Iterable[Predictions],
     num_classes: int,
 ) -> tuple[Agreement, ...]:
-    """Compares a file's predictions with the model's, where the images are no padding.
+    """Compares the predictions of a file with those of the model, outside the padding.
 
     Args:
-      images: what was segmented; all with labels or all without.
+      images: the segmented images; all with labels or all without.
       expected: the model's predictions.
-      found: the file's.
-      num_classes: number of classes.
+      found: the file's predictions.
+      num_classes: the number of classes.
 
     Returns:
-      One for each number of iterations.
+      One agreement per number of iterations.
     """
     tallies = {number: _Tally(num_classes) for number in expected[0]}
     for image, model, file in zip(images, expected, found, strict=True):
@@ -121,7 +121,7 @@ def compare(
 
 
 class _Tally:
-    """What is counted over the images after one number of iterations."""
+    """The counts over the images for one number of iterations."""
 
     def __init__(self, num_classes: int):
         self._equal = self._pixels = 0
@@ -130,8 +130,9 @@ class _Tally:
             name: np.zeros((num_classes, num_classes), np.int64) for name in ("model", "file")
         }
 
-    def add(self, image: FittedImage, model: Prediction, file: Prediction) -> None:
-        part = tuple(slice(side) for side in image.shown)
+    def add(self, image: LetterboxedExample, model: Prediction, file: Prediction) -> None:
+        """Counts an image."""
+        part = tuple(slice(side) for side in image.content_size)
         maps = {"model": model.classes[part], "file": file.classes[part]}
         self._equal += np.count_nonzero(maps["model"] == maps["file"])
         self._pixels += maps["model"].size
@@ -143,6 +144,7 @@ class _Tally:
                 confusion += metrics.confusion_matrix(image.label[part], maps[name], len(confusion))
 
     def agreement(self, iterations: int) -> Agreement:
+        """Returns the agreement over the images so far."""
         labelled = self._confusion["model"].any()
         miou = {
             name: float(metrics.mean_iou(confusion)) if labelled else None
@@ -159,12 +161,12 @@ class _Tally:
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How all files agree with the model.
+    """The agreement of all files with the model.
 
     Attributes:
-      checked_on: the images, for people.
-      images: how many.
-      files: one a file.
+      checked_on: a description of the images.
+      images: the number of images.
+      files: one agreement per file.
     """
 
     checked_on: str
@@ -172,7 +174,7 @@ class Parity:
     files: tuple[FileParity, ...]
 
     def missed(self) -> list[str]:
-        """The targets that are missed, one line each, and what to do."""
+        """Returns one line for each missed target, with advice."""
         return [
             f"{each.file}: {line}; {_WAYS_OUT[each.quantization]}"
             for each in self.files
@@ -180,10 +182,10 @@ class Parity:
         ]
 
     def table(self) -> str:
-        """All numbers, for people."""
+        """Returns all numbers as a table."""
         width = max(len(each.file) for each in self.files)
         lines = [
-            f"{self.checked_on}: {self.images} images; beside the model in float32",
+            f"{self.checked_on}: {self.images} images; compared with the model in float32",
             "",
             f"{'file':{width}s}  iterations  equal pixels %  target %  logit difference  mIoU %  "
             "model's",
@@ -206,7 +208,7 @@ class Parity:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain numbers."""
+        """Returns the same numbers for JSON."""
         return {
             "checked_on": self.checked_on,
             "images": self.images,

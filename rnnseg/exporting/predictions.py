@@ -1,110 +1,90 @@
-"""What a model and the files made of it say of images."""
+"""The predictions of a model, and of the files made from it."""
 
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg.exporting import processes
-from rnnseg.exporting.fitting import FittedImage
+from rnnseg.exporting.examples import LetterboxedExample
 from rnnseg.exporting.parity import Prediction, Predictions
-from rnnseg.runtime import reading
-from rnnseg.runtime.interpreters import Stages
+from rnnseg.runtime.interpreters import LiteRTStages
 from rnnseg.runtime.model_info import ModelInfo
+from rnnseg.stages import Stages
 
 _NUMBERS = (1, 2, 6, 12)
 
+_Predict = Callable[[np.ndarray], Predictions]
+
 
 def numbers(recurrent: bool) -> tuple[int, ...]:
-    """The numbers of iterations that are looked at: few, as trained, and beyond."""
+    """Returns the numbers of iterations to compare: few, as in training by default, and more."""
     return _NUMBERS if recurrent else _NUMBERS[:1]
 
 
-def of_model(model) -> Callable[[np.ndarray], Predictions]:
-    """Returns a function from an image, uint8 `(H, W, 3)`, to the model's own predictions."""
-    stages = model.compiled_stages
+def of_stages(stages: Stages) -> _Predict:
+    """Returns a function from an image, uint8 `(H, W, 3)`, to its predictions, stage by stage.
 
-    def predict(image):
-        asked = numbers(model.recurrent)
-        canvases = stages.unroll(image[np.newaxis], asked[-1]).numpy()[:, 0]
-        return {
-            number: Prediction(
-                reading.read_sparsely(canvases[number - 1], image.shape[:2], model.output_stride),
-                canvases[number - 1],
-            )
-            for number in asked
-        }
+    Args:
+      stages: the stages of a model or of a LiteRT file.
+    """
 
-    return predict
+    def predict(image) -> Iterator[tuple[int, Prediction]]:
+        prepared = stages.prepare(stages.encode(image[np.newaxis]))
+        canvas = state = None
+        done = 0
+        for number in numbers(stages.recurrent):
+            canvas, state = stages.refine(prepared, number - done, canvas, state)
+            done = number
+            classes = stages.read(canvas, image.shape[:2])
+            yield number, Prediction(np.asarray(classes)[0], np.asarray(canvas)[0])
+
+    return lambda image: dict(predict(image))
 
 
-def of_file(path: str | os.PathLike) -> Callable[[np.ndarray], Predictions]:
-    """What a LiteRT file says of an image, uint8 `(H, W, 3)`, by its own signatures."""
+def of_file(path: str | os.PathLike) -> _Predict:
+    """Returns a function from an image, uint8 `(H, W, 3)`, to the predictions of a LiteRT file.
+
+    All of them are computed by the file's own signatures.
+    """
     info = ModelInfo.load(path)
-    predict = _whole(path, info) if info.kind == "segment" else _step_by_step(path, info)
-    return lambda image: dict(predict(image[np.newaxis]))
-
-
-def _whole(path, info: ModelInfo):
-    """Predictions by `segment`, of images `(1, H, W, 3)`."""
+    if info.kind == "anytime":
+        return of_stages(LiteRTStages(path, info, os.cpu_count()))
     segment = Interpreter(str(path), num_threads=os.cpu_count()).get_signature_runner("segment")
 
-    def predict(image):
+    def predict(image) -> Iterator[tuple[int, Prediction]]:
         for number in numbers(info.recurrent):
             iterations = {"iterations": np.int32(number)} if info.recurrent else {}
-            result = segment(image=image, **iterations)
+            result = segment(image=image[np.newaxis], **iterations)
             yield number, Prediction(result["classes"][0], result["canvas"][0])
 
-    return predict
-
-
-def _step_by_step(path, info: ModelInfo):
-    """Predictions by `encode`, `refine` and `read`, of images `(1, H, W, 3)`."""
-    stages = Stages(str(path), info, os.cpu_count())
-
-    def canvases(image):
-        encoded = stages.encode(image)
-        if not info.recurrent:
-            yield encoded["canvas"]
-            return
-        variables = stages.start(encoded)
-        while True:
-            variables = stages.refine(encoded, variables)
-            yield variables["canvas"]
-
-    def predict(image):
-        asked = numbers(info.recurrent)
-        for number, canvas in zip(range(1, asked[-1] + 1), canvases(image), strict=False):
-            if number in asked:
-                yield number, Prediction(stages.read(canvas, image.shape[1:3]), canvas[0])
-
-    return predict
+    return lambda image: dict(predict(image))
 
 
 def of_saved_model(
-    folder: str | os.PathLike, images: Sequence[FittedImage], info: ModelInfo
+    folder: str | os.PathLike, images: Sequence[LetterboxedExample], info: ModelInfo
 ) -> dict[str, list[Predictions]]:
-    """What a SavedModel says of images where it is served without rnnseg.
+    """Computes the predictions of a SavedModel in a process without rnnseg.
 
     Args:
-      folder: of the SavedModel.
-      images: to segment.
-      info: of the model.
+      folder: the folder of the SavedModel.
+      images: the images.
+      info: the metadata of the model.
 
     Returns:
-      The predictions of all images by `segment`, and those by `encode`, `refine` and `read`.
+      For all images, the predictions by `segment`, and those by `encode`, `refine` and `read`.
 
     Raises:
-      rnnseg.exporting.processes.ProcessError: it cannot be served.
+      rnnseg.exporting.processes.ProcessError: the SavedModel cannot be served.
     """
     asked = numbers(info.recurrent)
     with tempfile.TemporaryDirectory() as exchange:
         exchange = pathlib.Path(exchange)
-        (exchange / "start.json").write_text(json.dumps(info.initial))
+        (exchange / "initial_state.json").write_text(json.dumps(info.initial_values))
         for index, image in enumerate(images):
             np.save(exchange / f"{index:06d}.npy", image.image[np.newaxis])
         processes.run("serve", folder, exchange, ",".join(map(str, asked)))

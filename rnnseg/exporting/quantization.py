@@ -1,4 +1,4 @@
-"""Smaller and faster LiteRT files, with some of their numbers rounded."""
+"""Quantization of LiteRT files, which makes them smaller and faster."""
 
 import pathlib
 import tempfile
@@ -8,30 +8,31 @@ import numpy as np
 
 from rnnseg.errors import UserError
 from rnnseg.exporting import litert, processes
-from rnnseg.exporting.fitting import FittedImage
+from rnnseg.exporting.examples import LetterboxedExample
 
 KINDS = ("float16", "dynamic", "int8")
-"""Weights as float16; weights of products as int8; the encoder, but for its ends, in int8.
+"""The kinds of quantization.
 
-What of the int8 file is not the encoder's middle is as in the dynamic one.
+float16 stores weights as float16. dynamic stores the weights of products as int8. int8 computes the
+encoder in int8, except for its first layers and its outputs; the rest is as in dynamic.
 """
 
 
 def quantize(
-    files: Mapping[str, bytes], kind: str, images: Sequence[FittedImage]
+    files: Mapping[str, bytes], kind: str, images: Sequence[LetterboxedExample]
 ) -> dict[str, bytes]:
     """Quantizes LiteRT files; canvas and cell state stay float32.
 
     Args:
       files: flat buffers in float32, "anytime" and "segment".
       kind: one of `KINDS`.
-      images: to calibrate int8 on; the others need none.
+      images: the images to calibrate int8 on; other kinds need none.
 
     Returns:
-      The quantized ones.
+      The quantized flat buffers, by the same names.
 
     Raises:
-      UserError: the quantizer does not know what to make of the model.
+      UserError: the quantizer cannot quantize the model.
     """
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

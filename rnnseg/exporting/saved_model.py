@@ -1,4 +1,4 @@
-"""SavedModels, for serving without rnnseg."""
+"""Export as a SavedModel, for serving without rnnseg."""
 
 import errno
 import os
@@ -10,15 +10,15 @@ from rnnseg.exporting import signatures
 
 
 def export(model, folder: str | os.PathLike) -> None:
-    """Writes a SavedModel for images of any size, any number of one size at a time.
+    """Writes a SavedModel for images of any size; the images of a batch share one.
 
     Its signatures are those of `signatures.stage_functions` and `segment(image, iterations) ->
-    classes, confidence`: int32 class maps and the probability of their classes, float32 of 0-1,
+    classes, confidence`: int32 class maps and the probabilities of their classes, float32 of 0-1,
     both `(batch, H, W)`.
 
     Args:
-      model: a segmenter that computes in float32.
-      folder: to write to.
+      model: a model that computes in float32.
+      folder: the folder to write to.
     """
 
     def outputs(canvas, size):
@@ -29,15 +29,19 @@ def export(model, folder: str | os.PathLike) -> None:
         }
 
     whole = signatures.segment_function(model, None, None, outputs)
-    # The first one is served where no signature is named.
+    # The first signature is also the default.
     write({"segment": whole} | signatures.stage_functions(model, None, None), folder)
 
 
 def write(functions: dict, folder: str | os.PathLike) -> None:
     """Writes traced functions as signatures of a SavedModel.
 
+    Args:
+      functions: traced functions by the names of their signatures.
+      folder: the folder to write to.
+
     Raises:
-      OSError: it cannot be written.
+      OSError: the folder cannot be written.
     """
     archive = keras.export.ExportArchive()
     for name, function in functions.items():
@@ -45,6 +49,6 @@ def write(functions: dict, folder: str | os.PathLike) -> None:
     try:
         archive.write_out(folder, verbose=False)
     except tf.errors.OpError as error:
-        # Such as "{{node …}} /path/to/a/temporary/file; No space left on device [Op:SaveV2]".
+        # A message is "{{node …}} /path/to/a/temporary/file; No space left on device [Op:SaveV2]".
         reason = error.message.rpartition("; ")[2].partition(" [Op:")[0]
         raise OSError(errno.EIO, reason, str(folder)) from error

@@ -1,17 +1,17 @@
-"""The stages of a segmenter as functions with named tensors, for export."""
+"""The stages of a model as functions with named tensors, for export."""
 
 import tensorflow as tf
 
 from rnnseg import grid
 from rnnseg.models.conv_lstm import LSTMState
 
-# An iteration changes a logit by one at most. What a class map is worth half of that, the next few
-# iterations can still overrule: on CamVid's video stronger seeds held on to what had moved on.
+# An iteration changes a logit by at most one. The next few iterations can overrule a seed of half
+# of that; with stronger seeds, CamVid's video kept showing objects that had moved on.
 SEED_STRENGTH = 0.5
 
 
 def state_channels(model) -> dict[str, int]:
-    """The number of channels of each tensor of the LSTM state, by the names h_0, c_0, h_1, …."""
+    """Returns the number of channels of each tensor of the LSTM state: h_0, c_0, h_1, …."""
     if not model.recurrent:
         return {}
     return {
@@ -22,27 +22,27 @@ def state_channels(model) -> dict[str, int]:
 
 
 def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> dict:
-    """The stages one by one: `encode`, `refine`, `read`, `seed`.
+    """Traces the stages one by one: `encode`, `refine`, `read`, `seed`.
 
     `encode(image) -> prepared`; `refine(prepared, canvas, h_0, c_0, …) -> canvas, h_0, c_0, …`, one
-    iteration; `read(canvas) -> classes`; `seed(classes) -> canvas`. Where the size is any, `read`
-    takes the image's `size` too, int32 `(2,)`, which a canvas does not tell. Of a feed-forward
-    model `encode` gives the canvas, and there is neither `refine` nor `seed`.
+    iteration; `read(canvas) -> classes`; `seed(classes) -> canvas`. For any size, `read` also takes
+    the `size` of the image, int32 `(2,)`, which does not follow from the canvas. For a feed-forward
+    model, `encode` returns the canvas, and there is neither `refine` nor `seed`.
 
     Args:
-      model: a segmenter that computes in float32.
-      size: the images' (height, width), in pixels; None for any.
-      batch: how many images at a time; None for any number.
+      model: a model that computes in float32.
+      size: the `(height, width)` of the images, in pixels; None for any size.
+      batch: the number of images at a time; None for any number.
 
     Returns:
-      One traced `tf.function` for each name. It takes tensors by name and gives a dictionary of
-      them: `image` is uint8, class maps and sizes are int32, all others float32.
+      A traced `tf.function` for each name. It takes tensors by name and returns a dictionary of
+      tensors: `image` is uint8, class maps and sizes are int32, all others are float32.
     """
     height, width = size or (None, None)
-    cells = [side and grid.canvas_size(side, model.output_stride) for side in (height, width)]
+    sides = [side and grid.canvas_size(side, model.output_stride) for side in (height, width)]
 
     def on_canvas(name, channels):
-        return tf.TensorSpec((batch, *cells, channels), tf.float32, name)
+        return tf.TensorSpec((batch, *sides, channels), tf.float32, name)
 
     def encode(image):
         first = "prepared" if model.recurrent else "canvas"
@@ -79,16 +79,16 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
 
 
 def segment_function(model, size: tuple[int, int] | None, batch: int | None, outputs):
-    """The whole prediction: `segment(image, iterations)`, of a feed-forward model `segment(image)`.
+    """Traces the whole prediction: `segment(image, iterations)`; feed-forward `segment(image)`.
 
     Args:
-      model: a segmenter that computes in float32.
-      size: the images' (height, width), in pixels; None for any.
-      batch: how many images at a time; None for any number.
-      outputs: function of the canvas and the images' size that gives what comes out, by name.
+      model: a model that computes in float32.
+      size: the `(height, width)` of the images, in pixels; None for any size.
+      batch: the number of images at a time; None for any number.
+      outputs: a function from the canvas and the size of the images to the outputs, by name.
 
     Returns:
-      A traced `tf.function`; less than one iteration counts as one.
+      A traced `tf.function`; fewer than one iteration count as one.
     """
 
     def segment(image, iterations=1):
@@ -103,21 +103,22 @@ def segment_function(model, size: tuple[int, int] | None, batch: int | None, out
 
 
 def image_spec(size: tuple[int, int] | None, batch: int | None) -> tf.TensorSpec:
-    """What images are: uint8 RGB, `(batch, height, width, 3)`."""
+    """Returns the type of images: uint8 RGB, `(batch, height, width, 3)`."""
     return tf.TensorSpec((batch, *(size or (None, None)), 3), tf.uint8, "image")
 
 
 def seeded_canvas(classes, num_classes: int, stride: int) -> tf.Tensor:
-    """Logits that say what a class map says at the canvas' cells.
+    """Converts class maps to logits to start from.
 
     Args:
-      classes: int32, `(batch, H, W)`; a number outside the classes, such as 255, stands for none.
-      num_classes: width of the canvas.
-      stride: pixels of the class map a pixel of the canvas.
+      classes: int32, `(batch, H, W)`; a number that is no class, such as 255, means unknown.
+      num_classes: the number of classes.
+      stride: the output stride, in pixels of the class map per canvas pixel.
 
     Returns:
-      `(batch, h, w, num_classes)`, float32: `SEED_STRENGTH` for a cell's class and its negative for
-      the others, or zero for all. Cells beyond the map see the pixel at its edge.
+      Float32 `(batch, h, w, num_classes)`: for the class at the place of a canvas pixel
+      `SEED_STRENGTH`, for the other classes its negative; zero if the class is unknown. Canvas
+      pixels beyond the class map take the pixel at its edge.
     """
     for axis in (1, 2):
         length = classes.shape[axis] or tf.shape(classes)[axis]
@@ -125,7 +126,7 @@ def seeded_canvas(classes, num_classes: int, stride: int) -> tf.Tensor:
         classes = tf.gather(classes, tf.minimum(places, length - 1), axis=axis)
     known = (classes >= 0) & (classes < num_classes)
     logits = tf.one_hot(classes, num_classes, SEED_STRENGTH, -SEED_STRENGTH)
-    # LiteRT has no operator for [..., tf.newaxis] where the size is any.
+    # For any size, LiteRT has no operator for [..., tf.newaxis].
     return logits * tf.expand_dims(tf.cast(known, tf.float32), -1)
 
 

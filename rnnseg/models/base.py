@@ -134,8 +134,9 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         Returns:
           Logits, float32, `(batch, height, width, classes)`.
         """
-        if not tf.is_tensor(size):
-            self._check_size(size, canvas)
+        sides = tuple(canvas.shape[1:3])
+        if None not in sides and not tf.is_tensor(size) and not any(map(tf.is_tensor, size)):
+            grid.check_covered(size, sides, self.output_stride)
         return geometry.upsample(canvas, size, self.output_stride)
 
     def read(self, canvas, size) -> tf.Tensor:
@@ -162,17 +163,6 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         """
         logits = self.logits(canvas, tf.shape(images)[1:3])
         return tf.ensure_shape(logits, (*images.shape[:3], self.num_classes))
-
-    def _check_size(self, size, canvas):
-        for side, cells in zip(size, canvas.shape[1:3], strict=True):
-            if not cells or tf.is_tensor(side):
-                continue
-            covered = grid.covered_size(cells, self.output_stride)
-            if side > covered:
-                raise UserError(
-                    f"size {tuple(size)}: a canvas of {canvas.shape[1]}x{canvas.shape[2]} reaches "
-                    f"{covered} pixels at most"
-                )
 
     # --- inference ---
 

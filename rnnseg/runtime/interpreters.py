@@ -1,4 +1,4 @@
-"""The stages in an `anytime.tflite`, run by LiteRT."""
+"""The stages of an `anytime.tflite`, run by LiteRT."""
 
 import contextlib
 import os
@@ -7,111 +7,173 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from rnnseg import grid
+from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.runtime.model_info import ModelInfo
+from rnnseg.stages import Stages
 
-Tensors = Mapping[str, np.ndarray]
+State = Mapping[str, np.ndarray]
+"""The LSTM state: float32 `(1, h, w, channels)` by the names h_0, c_0, h_1, …"""
 
 
-class Stages:
-    """One interpreter, for one call at a time.
+class LiteRTStages(Stages[np.ndarray]):
+    """Runs the stages of a file by one interpreter, which serves one call at a time.
 
-    Where the file is for any size, tensors take that of what is given.
+    A batch is one image. It has the size of the file; in a file for any size, all tensors take the
+    size of the image.
 
     Args:
       path: the file.
-      info: what it holds.
-      threads: how many the operators may use.
+      info: its metadata.
+      threads: the number of threads that the operators may use.
 
     Raises:
-      UserError: LiteRT cannot run it.
+      UserError: LiteRT cannot run the file.
     """
 
-    def __init__(self, path: str, info: ModelInfo, threads: int):
+    def __init__(self, path: str | os.PathLike, info: ModelInfo, threads: int):
         try:
-            interpreter = Interpreter(path, num_threads=threads)
+            interpreter = Interpreter(os.fspath(path), num_threads=threads)
             self._encode = interpreter.get_signature_runner("encode")
             self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{path} is damaged, or newer than the ai-edge-litert that is installed "
-                f"({reason}): export the model anew"
+                f"({reason}): export the model again"
             ) from error
+        self.recurrent = info.recurrent
+        self.iterations = info.iterations
+        self.num_classes = len(info.classes)
+        self.output_stride = info.output_stride
+        self.class_names = info.classes
+        self.class_colors = info.colors
         self._info = info
-        self._read = None
         self._interpreter = interpreter
-        self._start: Tensors = {}
+        self._read = None
+        self._initial: dict[str, np.ndarray] = {}
 
-    def encode(self, image: np.ndarray) -> Tensors:
-        """What is done once per image.
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Computes what `prepare` hands on: in a file, encoding includes preparation.
 
         Args:
-          image: RGB, uint8 `(1, H, W, 3)`.
+          images: RGB, uint8 `(1, H, W, 3)`.
 
         Returns:
-          `prepared`, float32 `(1, h, w, channels)`; of a feed-forward model the `canvas`.
+          Float32 `(1, h, w, channels)`; for a feed-forward model the canvas.
         """
-        return self._encode(image=image)
+        (prepared,) = self._encode(image=images).values()
+        return prepared
 
-    def start(self, encoded: Tensors) -> Tensors:
-        """What the first iteration starts from: `canvas`, `h_0`, `c_0`, …, float32."""
-        place = encoded["prepared"].shape[:3]
-        if not self._start or self._start["canvas"].shape[:3] != place:
-            self._start = {
+    def prepare(self, features: np.ndarray) -> np.ndarray:
+        """Returns the features: `encode` has prepared them."""
+        return features
+
+    def refine(
+        self,
+        prepared: np.ndarray,
+        iterations: int,
+        canvas: np.ndarray | None = None,
+        state: State | None = None,
+    ) -> tuple[np.ndarray, State]:
+        """Runs iterations on a canvas; see `rnnseg.stages.Stages.refine`.
+
+        Args:
+          prepared: from `prepare`.
+          iterations: the number of iterations, at least 1; a feed-forward model has a single one.
+          canvas: float32 `(1, h, w, classes)`; None for the initial canvas.
+          state: the state of an earlier call; None for the initial state.
+
+        Returns:
+          The canvas, float32 `(1, h, w, classes)`, and the state.
+        """
+        check_positive("iterations", iterations)
+        if not self.recurrent:
+            return prepared, {}
+        tensors = {**self._initial_tensors(prepared.shape[:3]), **(state or {})}
+        if canvas is not None:
+            tensors["canvas"] = canvas
+        for _ in range(iterations):
+            tensors = self._refine(prepared=prepared, **tensors)
+        return tensors.pop("canvas"), tensors
+
+    def _initial_tensors(self, place: tuple[int, int, int]) -> dict[str, np.ndarray]:
+        """Returns the initial canvas and state for a `(batch, h, w)`, by name."""
+        if not self._initial or self._initial["canvas"].shape[:3] != place:
+            self._initial = {
                 name: np.full((*place, len(values)), values, np.float32)
-                for name, values in self._info.initial.items()
+                for name, values in self._info.initial_values.items()
             }
-        return self._start
-
-    def refine(self, encoded: Tensors, variables: Tensors) -> Tensors:
-        """One iteration.
-
-        Args:
-          encoded: from `encode`.
-          variables: from `start`, or from the iteration before.
-
-        Returns:
-          The same tensors after it.
-        """
-        return self._refine(**encoded, **variables)
+        return self._initial
 
     def read(self, canvas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """The class map by the file's own signature, which interpolates all logits.
+        """Returns class maps by the file's own signature, which interpolates all logits.
+
+        `rnnseg.runtime.reading` returns the same ones faster.
 
         Args:
           canvas: float32 `(1, h, w, classes)`.
-          size: the image's (height, width), in pixels; the file's, where it has one.
+          size: the `(height, width)` of the image, in pixels.
 
         Returns:
-          Class indices, int32 `(H, W)`.
+          Class indices, int32 `(1, height, width)`.
+
+        Raises:
+          UserError: the canvas does not cover an image of this size.
         """
+        grid.check_covered(size, canvas.shape[1:3], self.output_stride)
         if self._read is None:
             self._read = self._interpreter.get_signature_runner("read")
         sizes = {} if self._info.size else {"size": np.int32(size)}
-        return self._read(canvas=canvas, **sizes)["classes"][0]
+        return self._read(canvas=canvas, **sizes)["classes"][:, : size[0], : size[1]]
+
+    def unroll(
+        self, images: np.ndarray, iterations: int, canvas: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Computes the canvas of every iteration; see `rnnseg.stages.Stages.unroll`.
+
+        Args:
+          images: RGB, uint8 `(1, H, W, 3)`.
+          iterations: the number of iterations, at least 1.
+          canvas: as in `refine`.
+
+        Returns:
+          Float32 `(iterations, 1, h, w, classes)`; for a feed-forward model `(1, 1, h, w,
+          classes)`.
+        """
+        check_positive("iterations", iterations)
+        prepared = self.prepare(self.encode(images))
+        canvases, state = [], None
+        for _ in range(iterations if self.recurrent else 1):
+            canvas, state = self.refine(prepared, 1, canvas, state)
+            canvases.append(canvas)
+        return np.stack(canvases)
 
 
 class Interpreters:
-    """Interpreters of one file, as many as there are calls at a time; they share it in memory.
+    """A pool of interpreters of one file, which they share in memory; it grows with the threads.
 
     Args:
       path: the file.
-      info: what it holds.
-      threads: how many the operators of one call may use.
+      info: its metadata.
+      threads: the number of threads that the operators of one call may use.
+
+    Raises:
+      UserError: LiteRT cannot run the file.
     """
 
     def __init__(self, path: str | os.PathLike, info: ModelInfo, threads: int):
         self._arguments = os.path.abspath(path), info, threads
-        self._idle = [Stages(*self._arguments)]
+        self._idle = [LiteRTStages(*self._arguments)]
 
     @contextlib.contextmanager
-    def borrow(self) -> Iterator[Stages]:
-        """An interpreter that nobody else has for so long."""
+    def borrow(self) -> Iterator[LiteRTStages]:
+        """Lends an interpreter to one caller for the duration of a block."""
         try:
             stages = self._idle.pop()
         except IndexError:
-            stages = Stages(*self._arguments)
+            stages = LiteRTStages(*self._arguments)
         try:
             yield stages
         finally:

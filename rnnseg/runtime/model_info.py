@@ -1,7 +1,7 @@
-"""What an exported LiteRT file says of itself; read without TensorFlow.
+"""The metadata of an exported LiteRT file, read without TensorFlow.
 
-It is JSON in a zip archive behind the model's flat buffer, which is where LiteRT keeps "associated
-files": the interpreter does not look there, and any zip reader finds it.
+They are JSON in a zip archive behind the model's flat buffer, where LiteRT keeps "associated
+files": the interpreter ignores them, and any zip reader finds them.
 """
 
 import dataclasses
@@ -11,32 +11,36 @@ import os
 import zipfile
 from collections.abc import Mapping
 
+from rnnseg._renamed import RenamedAttribute
 from rnnseg.errors import UserError
 
 _NAME = "rnnseg.json"
 _LABELS = "labels.txt"
 
+# The key of `initial_state` up to 0.1.0. Files have it once more, for apps that were written then.
+_INITIAL_STATE_BEFORE = "start"
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What an exported file holds.
+    """The metadata of an exported file.
 
     Attributes:
       kind: "anytime", with the signatures encode, refine, read and seed, or "segment", with the one
         of that name.
-      recurrent: whether there are iterations; without them `encode` gives the canvas.
+      recurrent: True if there are iterations; otherwise `encode` returns the canvas.
       quantization: "float32", "float16", "dynamic" or "int8".
-      classes: their names.
-      colors: one (red, green, blue) of 0-255 a class.
-      size: the image's (height, width), in pixels; None for any.
-      output_stride: pixels of the image a pixel of the canvas.
-      padding: the (red, green, blue) of 0-255 to surround smaller images with.
-      iterations: how many training ran.
+      classes: one name per class.
+      colors: one (red, green, blue) of 0-255 per class.
+      size: the `(height, width)` of the images, in pixels; None for any size.
+      output_stride: input pixels per canvas pixel.
+      padding: the (red, green, blue) of 0-255 to pad smaller images with.
+      iterations: the number of iterations in training.
       state: the number of channels of each tensor of the LSTM state, by name: h_0, c_0, h_1, …
-      start: the values that canvas and state start from, one a channel, by name; of those that are
-        not here they are zero.
+      initial_state: the initial values of canvas and LSTM state, one per channel, by name; tensors
+        without an entry start from zero.
       multiply_adds: of the stages encode, prepare, refine and read, at `size`; None for any size.
-      miou: mean intersection over union, of 1, by number of iterations; None where not measured.
+      miou: the mean intersection over union, 0-1, by number of iterations; None if not measured.
       scored_on: the data and split of `miou`.
     """
 
@@ -50,36 +54,41 @@ class ModelInfo:
     padding: tuple[int, int, int]
     iterations: int
     state: Mapping[str, int]
-    start: Mapping[str, tuple[float, ...]]
+    initial_state: Mapping[str, tuple[float, ...]]
     multiply_adds: Mapping[str, int] | None
     miou: Mapping[int, float] | None = None
     scored_on: str | None = None
 
+    start = RenamedAttribute("initial_state")
+    initial = RenamedAttribute("initial_values")
+
     @property
-    def initial(self) -> dict[str, tuple[float, ...]]:
-        """The values of canvas and state, one a channel, that iterations start from, by name."""
+    def initial_values(self) -> dict[str, tuple[float, ...]]:
+        """The initial values of canvas and state, one per channel, by name, zeros included."""
         if not self.recurrent:
             return {}
         widths = {"canvas": len(self.classes), **self.state}
-        return {name: (0.0,) * width for name, width in widths.items()} | dict(self.start)
+        return {name: (0.0,) * width for name, width in widths.items()} | dict(self.initial_state)
 
     def append_to(self, model: bytes) -> bytes:
-        """A model's flat buffer with this behind it."""
+        """Returns a model's flat buffer with these metadata behind it."""
+        content = dataclasses.asdict(self)
+        content[_INITIAL_STATE_BEFORE] = content["initial_state"]
         file = io.BytesIO(model)
         with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr(_NAME, json.dumps(dataclasses.asdict(self), indent=1))
+            archive.writestr(_NAME, json.dumps(content, indent=1))
             archive.writestr(_LABELS, "".join(f"{name}\n" for name in self.classes))
         return file.getvalue()
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "ModelInfo":
-        """Reads it from an exported file.
+        """Reads the metadata of an exported file.
 
         Args:
           path: a `.tflite` file.
 
         Raises:
-          UserError: no such file, or not one that `rnnseg export` wrote.
+          UserError: no such file, or one that `rnnseg export` did not write.
         """
         try:
             with zipfile.ZipFile(path) as archive:
@@ -89,12 +98,14 @@ class ModelInfo:
             raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
         except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{path} does not say what is in it: expected a .tflite file that `rnnseg export` "
-                "wrote; export the model anew"
+                f"{path} has no metadata: expected a .tflite file that `rnnseg export` wrote; "
+                "export the model again"
             ) from error
 
     @classmethod
-    def _from_json(cls, content: Mapping) -> "ModelInfo":
+    def _from_json(cls, content: dict) -> "ModelInfo":
+        earlier = content.pop(_INITIAL_STATE_BEFORE, None)
+        initial = content.get("initial_state", earlier)
         miou = content["miou"]
         return cls(
             **content
@@ -103,7 +114,7 @@ class ModelInfo:
                 "colors": tuple(tuple(each) for each in content["colors"]),
                 "size": content["size"] and tuple(content["size"]),
                 "padding": tuple(content["padding"]),
-                "start": {name: tuple(each) for name, each in content["start"].items()},
+                "initial_state": {name: tuple(each) for name, each in initial.items()},
                 "miou": miou and {int(number): float(each) for number, each in miou.items()},
             }
         )

@@ -1,25 +1,26 @@
-"""What the stages of a prediction cost lately, so that a deadline can be met."""
+"""Estimates of the latency of the stages, so that a prediction meets its deadline."""
 
 import threading
 from collections.abc import Mapping
 
-# As TCP reckons with the time that answers take, RFC 6298, "Computing TCP's Retransmission Timer":
-# how far mean and deviation move to what is new, and how many deviations an answer may be late.
+# The constants of RFC 6298, "Computing TCP's Retransmission Timer", by which TCP estimates the time
+# to an answer: the weights of a new value in the mean and in the deviation, and the number of
+# deviations by which an answer may be late.
 _MEAN_GAIN = 1 / 8
 _DEVIATION_GAIN = 1 / 4
 _DEVIATIONS = 4
 
-# What is later than that counts as at most so many times as much. TCP takes it as it is, but here
-# one hiccup of the machine would cost the next dozens of images their iterations; when waits come
-# in a row, twice as much each time is soon enough.
-_MOST_AT_ONCE = 2
+# A value above the upper bound counts as at most this many times the bound. TCP takes it as it is,
+# but here a single delay of the machine would cost the next dozens of images their iterations. If
+# delays follow one another, doubling the bound with each of them is soon enough.
+_LARGEST_STEP = 2
 
 
-class Costs:
-    """Running means and mean deviations of the time that stages take; for several threads at once.
+class LatencyEstimator:
+    """Running means and mean deviations of the latency of stages; safe for several threads.
 
-    When the machine gets busy the deviation grows within a few calls and the mean follows; a hiccup
-    is forgotten after some ten calls, and a busy time after twice as many.
+    If the machine becomes busy, the deviation grows within a few calls and the mean follows. A
+    single delay is forgotten after about ten calls, a busy time after twice as many.
     """
 
     def __init__(self):
@@ -27,32 +28,32 @@ class Costs:
         self._seconds: dict[str, tuple[float, float]] = {}
 
     def add(self, stage: str, amount: int, seconds: float) -> None:
-        """Learns from one call.
+        """Adds a measured call.
 
         Args:
-          stage: its name.
-          amount: of work, such as pixels: what the time grows with.
-          seconds: it took.
+          stage: the name of the stage.
+          amount: the amount of work that the latency is proportional to, such as pixels.
+          seconds: the latency.
         """
         new = seconds / amount
         with self._lock:
             if stage not in self._seconds:
                 self._seconds[stage] = new, new / 2
                 return
-            new = min(new, _MOST_AT_ONCE * self.most(stage, 1))
+            new = min(new, _LARGEST_STEP * self.upper_bound(stage, 1))
             mean, deviation = self._seconds[stage]
             deviation += _DEVIATION_GAIN * (abs(new - mean) - deviation)
             self._seconds[stage] = mean + _MEAN_GAIN * (new - mean), deviation
 
-    def least(self, stage: str, amount: int) -> float | None:
-        """The seconds that it seldom takes less than; None before the first call."""
-        return self._away(stage, amount, -1)
+    def lower_bound(self, stage: str, amount: int) -> float | None:
+        """Returns the seconds that a call seldom falls below; None before the first call."""
+        return self._bound(stage, amount, -1)
 
-    def most(self, stage: str, amount: int) -> float | None:
-        """The seconds that it hardly ever takes more than; None before the first call."""
-        return self._away(stage, amount, _DEVIATIONS)
+    def upper_bound(self, stage: str, amount: int) -> float | None:
+        """Returns the seconds that a call hardly ever exceeds; None before the first call."""
+        return self._bound(stage, amount, _DEVIATIONS)
 
-    def _away(self, stage, amount, deviations):
+    def _bound(self, stage, amount, deviations):
         if stage not in self._seconds:
             return None
         mean, deviation = self._seconds[stage]
@@ -60,17 +61,18 @@ class Costs:
 
 
 def most_iterations(trained: int, miou: Mapping[int, float] | None) -> int:
-    """The largest number of iterations that a budget is spent on.
+    """Returns the largest number of iterations that a budget is spent on.
 
-    Past the number of training the curve goes on rising on some data and falls on other.
+    Beyond the number of iterations in training, the speed-accuracy curve rises on some data and
+    falls on other data.
 
     Args:
-      trained: the number of training.
-      miou: what was scored, by number of iterations; None or empty: nothing was.
+      trained: the number of iterations in training.
+      miou: the measured mean IoU by number of iterations; None or empty if nothing was measured.
 
     Returns:
-      The number that scored best, of several the smallest. Where that is the last one scored, so
-      that more might be better still, and where nothing was scored: at least that of training.
+      The number that scored best, the smallest one in a tie. If it is the last one measured, so
+      that more might be better still, or if nothing was measured: at least the number in training.
     """
     if not miou:
         return trained

@@ -1,4 +1,4 @@
-"""Video: every frame goes on from what was seen in the one before."""
+"""Video segmentation, in which every frame continues from the frame before."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from rnnseg.errors import UserError
 
 @contextlib.contextmanager
 def libraries() -> Iterator[None]:
-    """Says how to install what the imports in its block miss.
+    """Turns a failed import of a video library in its block into advice how to install it.
 
     Raises:
-      UserError: PyAV or OpenCV is not there.
+      UserError: PyAV or OpenCV is not installed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Video files, encoded frame by frame, with the audio of what they were made from."""
+"""Encoding of video files, frame by frame, with the audio of their source."""
 
 import os
 from fractions import Fraction
@@ -7,33 +7,33 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace
 
-from rnnseg.video.sources import Source, open_container
+from rnnseg.video.sources import FrameSource, open_container
 
-# Encoders in the order of preference, of which a build of FFmpeg may lack some. Their options:
-# constant quality that blurs no border, and fast, since the segmenter needs the processor.
+# Encoders in the order of preference; a build of FFmpeg may lack some. Their options: a constant
+# quality that blurs no border, and speed, since segmentation needs the processor.
 _ENCODERS = {
     "libx264": {"crf": "20", "preset": "veryfast"},
     "libopenh264": {},
     "mpeg4": {"qmin": "2", "qmax": "5"},
 }
 
-# MPEG-4 counts a second in 65535 steps at most; so many hold all usual rates.
+# MPEG-4 divides a second into at most 65535 steps; 60000 steps hold all usual rates.
 _MOST_STEPS, _USUAL_STEPS = 65535, 60000
 
-_BT709 = 1  # its number in ITU-T H.273, as primaries, as transfer and as matrix
+_BT709 = 1  # the number of BT.709 in ITU-T H.273, for primaries, transfer and matrix
 
 
 class VideoFile:
-    """An .mp4 with H.264 (MPEG-4 where that is missing) and the audio of its source, copied.
+    """An .mp4 file with H.264 (MPEG-4 if that is missing) and a copy of the audio of its source.
 
-    A context manager; the file is whole when its block has ended.
+    A context manager; the file is complete at the end of its block.
 
     Args:
-      path: to write to.
-      source: where the frames come from. What of its audio cannot be copied is noted there.
+      path: the file to write.
+      source: the source of the frames. Its problems get a note of audio that cannot be copied.
     """
 
-    def __init__(self, path: str | os.PathLike, source: Source):
+    def __init__(self, path: str | os.PathLike, source: FrameSource):
         self._source = source
         self._time_base = source.time_base
         if self._time_base.denominator > _MOST_STEPS:
@@ -41,22 +41,22 @@ class VideoFile:
         self._container = av.open(
             f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}
         )
-        self._stream = self._sound = None
+        self._stream = self._audio = None
         self._last = -1
         self._complete = False
 
     def complete(self) -> None:
-        """Says that no frame is missing in the end, so that the audio may last longer."""
+        """Marks the video as complete, so that audio after the last frame is copied, too."""
         self._complete = True
 
     def write(self, image: np.ndarray, time: Fraction) -> None:
         """Adds a frame.
 
         Args:
-          image: RGB, uint8 `(height, width, 3)`; one of another size than the first is scaled.
-          time: when it is shown, in seconds.
+          image: RGB, uint8 `(height, width, 3)`; scaled to the size of the first frame.
+          time: the time at which it is shown, in seconds.
         """
-        # Colours have half the size, so that sides have to be even.
+        # The colour planes have half the size, so that sides have to be even.
         height, width = image.shape[:2]
         image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
@@ -67,8 +67,8 @@ class VideoFile:
         self._last = max(round(time / self._time_base), self._last + 1)
         frame.pts, frame.time_base = self._last, self._time_base
         self._container.mux(self._stream.encode(frame))
-        if self._sound is not None:
-            self._sound.copy(time)
+        if self._audio is not None:
+            self._audio.copy(time)
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -77,11 +77,11 @@ class VideoFile:
         try:
             if kind is None and self._stream is not None:
                 self._container.mux(self._stream.encode(None))
-                if self._sound is not None and self._complete:
-                    self._sound.copy()
+                if self._audio is not None and self._complete:
+                    self._audio.copy()
         finally:
-            if self._sound is not None:
-                self._sound.close()
+            if self._audio is not None:
+                self._audio.close()
             self._container.close()
 
     def _begin(self, height, width):
@@ -92,18 +92,18 @@ class VideoFile:
         context.time_base = self._time_base
         context.sample_aspect_ratio = self._source.pixel_aspect
         context.color_primaries = context.color_trc = context.colorspace = _BT709
-        if self._source.sound:
-            self._sound = _Sound(self._source, self._container)
+        if self._source.has_audio:
+            self._audio = _Audio(self._source, self._container)
         self._stream = stream
 
 
-class _Sound:
-    """Copies the audio of a file as it is, as far as the video has come.
+class _Audio:
+    """Copies the audio of a file unchanged, up to the present time of the video.
 
-    It reads the file for itself, so that nobody has to hold packets back.
+    It opens the file a second time, so that the reader of frames need not keep audio packets.
     """
 
-    def __init__(self, source: Source, output):
+    def __init__(self, source: FrameSource, output):
         self._input = open_container(source.origin)
         self._output = output
         self._start = Fraction(self._input.start_time or 0, av.time_base)
@@ -119,7 +119,7 @@ class _Sound:
         self._next = self._read()
 
     def copy(self, until: Fraction | None = None) -> None:
-        """Copies what begins by then, in seconds of the video; None: all the rest."""
+        """Copies the audio that begins by a time, in seconds of the video; None for all of it."""
         while self._next is not None:
             packet = self._next
             if until is not None and packet.dts * packet.time_base - self._start > until:
@@ -133,18 +133,19 @@ class _Sound:
             self._next = self._read()
 
     def close(self) -> None:
+        """Closes the file."""
         self._input.close()
 
     def _read(self):
-        """The next packet that can be copied, or None."""
+        """Returns the next packet that can be copied, or None at the end."""
         while True:
             try:
                 packet = next(self._packets, None)
             except av.FFmpegError:
-                return None  # the frames' own reader tells that the file is damaged
+                return None  # the reader of frames reports that the file is damaged
             if packet is None:
                 return None
-            # Neither the empty packet at the end, nor any that would go back in time.
+            # Skips the empty packet at the end, and packets that would go back in time.
             index = packet.stream.index
             if packet.dts is not None and packet.dts > self._last.get(index, packet.dts - 1):
                 self._last[index] = packet.dts

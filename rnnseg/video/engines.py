@@ -1,31 +1,37 @@
-"""What a `VideoSegmenter` runs: Keras models and LiteRT files behind one small interface."""
+"""The engines of a `VideoSegmenter`: models and LiteRT files behind one small interface.
 
+An engine is what the stages (`rnnseg.stages`) become for video. It segments a frame of any size in
+one call, knows the initial canvas, and knows how far apart canvas pixels lie on a frame.
+"""
+
+import warnings
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from rnnseg.errors import UserError
-from rnnseg.runtime import framing, reading
+from rnnseg.runtime import letterbox, reading
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """From a frame, and a canvas to start from, to the canvas after some iterations.
+    """Computes the canvas of a frame, from a canvas to start from.
 
     Attributes:
-      recurrent: whether there is anything to start from, and more than one iteration.
-      iterations: how many training ran.
-      colors: one (red, green, blue) of 0-255 a class.
-      start: the logits that a canvas starts from without a seed, float32 `(classes,)`.
+      recurrent: True if it takes a canvas to start from and several iterations.
+      iterations: the number of iterations in training.
+      colors: one (red, green, blue) of 0-255 per class.
+      initial_canvas: the logits of the initial canvas, which are the same at every canvas pixel,
+        float32 `(classes,)`.
     """
 
     recurrent: bool
     iterations: int
     colors: tuple[tuple[int, int, int], ...]
-    start: np.ndarray
+    initial_canvas: np.ndarray
 
     def spacing(self, frame: np.ndarray) -> tuple[float, float]:
-        """How many of a frame's pixels lie between canvas pixels, down and across."""
+        """Returns the distance of canvas pixels in pixels of the frame, down and across."""
 
     def run(
         self, frame: np.ndarray, iterations: int, seed: np.ndarray | None
@@ -34,8 +40,8 @@ class Engine(Protocol):
 
         Args:
           frame: RGB, uint8 `(H, W, 3)`.
-          iterations: how many; a feed-forward model has one all the same.
-          seed: logits to start from, float32 `(h, w, classes)`; None: the start of training.
+          iterations: the number of iterations; a feed-forward model has a single one anyway.
+          seed: logits to start from, float32 `(h, w, classes)`; None for the initial canvas.
 
         Returns:
           The canvas, float32 `(h, w, classes)`, and the class map, int32 `(H, W)`.
@@ -43,94 +49,94 @@ class Engine(Protocol):
 
 
 def open_engine(model) -> Engine:
-    """The engine of a segmenter from `rnnseg.load_model`, or of a `rnnseg.runtime.Segmenter`.
+    """Returns the engine of a model.
 
     Args:
-      model: one of these, or an engine already.
+      model: a model from `rnnseg.load_model`, a `rnnseg.runtime.Segmenter`, or an engine.
 
     Raises:
-      UserError: none of them.
+      UserError: anything else.
     """
+    if hasattr(model, "run") and hasattr(model, "start") and not hasattr(model, "initial_canvas"):
+        warnings.warn(
+            "start of an engine is now called initial_canvas", DeprecationWarning, stacklevel=3
+        )
+        model.initial_canvas = model.start
     if isinstance(model, Engine):
         return model
-    from rnnseg.runtime import segmenter as runtime
+    from rnnseg.runtime.segmenter import Segmenter
 
-    # Where it is the latter, TensorFlow need not be there.
-    if isinstance(model, runtime.Segmenter):
+    # Before the other kind of model, whose module imports TensorFlow.
+    if isinstance(model, Segmenter):
         return LiteRTEngine(model)
     from rnnseg.models.base import SegmentationModel
 
     if isinstance(model, SegmentationModel):
         return KerasEngine(model)
     raise UserError(
-        f"a {type(model).__name__} cannot segment video: expected a segmenter from "
-        "rnnseg.load_model, or a rnnseg.runtime.Segmenter"
+        f"a {type(model).__name__} cannot segment video: expected a model from rnnseg.load_model, "
+        "or a rnnseg.runtime.Segmenter"
     )
 
 
 class KerasEngine:
-    """Runs a segmenter of `rnnseg.load_model`; one trace serves all sizes and all numbers."""
+    """Runs a model from `rnnseg.load_model`.
+
+    Args:
+      model: the model.
+
+    Attributes:
+      stages: its compiled stages.
+    """
 
     def __init__(self, model):
-        import tensorflow as tf
-
+        self.stages = model.compiled_stages
         self.recurrent = model.recurrent
         self.iterations = model.iterations
         self.colors = model.colors
         initial = model.stack.initial_values if model.recurrent else {}
-        self.start = np.zeros(model.num_classes, np.float32)
-        if "canvas" in initial:
-            self.start = initial["canvas"].numpy()
-        self._model = model
-        image_spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
-        number = tf.TensorSpec((), tf.int32)
-        logits = tf.TensorSpec((None, None, None, model.num_classes), tf.float32)
-
-        def canvas(image, iterations, seed=None):
-            return model.refine(model.prepare(model.encode(image)), iterations, canvas=seed)[0]
-
-        self._blank, self._seeded = (
-            tf.function(canvas, input_signature=signature, autograph=False)
-            for signature in ([image_spec, number], [image_spec, number, logits])
-        )
+        zeros = np.zeros(model.num_classes, np.float32)
+        self.initial_canvas = initial["canvas"].numpy() if "canvas" in initial else zeros
 
     def spacing(self, frame):
-        """As in `Engine`."""
-        return (float(self._model.output_stride),) * 2
+        """Returns the output stride; see `Engine.spacing`."""
+        return (float(self.stages.output_stride),) * 2
 
     def run(self, frame, iterations, seed):
-        """As in `Engine`."""
-        self._model.check_image(*frame.shape[:2])
-        image = frame[np.newaxis]
-        if seed is None:
-            canvas = self._blank(image, np.int32(iterations))
-        else:
-            canvas = self._seeded(image, np.int32(iterations), seed[np.newaxis])
-        canvas = canvas[0].numpy()
-        size, stride = frame.shape[:2], self._model.output_stride
-        return canvas, reading.read_sparsely(canvas, size, stride)
+        """Segments a frame; see `Engine.run`."""
+        seed = None if seed is None else seed[np.newaxis]
+        canvas = self.stages.canvas_of(frame[np.newaxis], iterations, seed)[0].numpy()
+        return canvas, self.read(canvas, frame)
+
+    def read(self, canvas: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """Returns the class map of a frame, int32 `(H, W)`, from its canvas `(h, w, classes)`."""
+        return reading.read_sparsely(canvas, frame.shape[:2], self.stages.output_stride)
 
 
 class LiteRTEngine:
-    """Runs an `anytime.tflite`; TensorFlow is not needed."""
+    """Runs an `anytime.tflite`, without TensorFlow.
+
+    Args:
+      segmenter: a `rnnseg.runtime.Segmenter`.
+    """
 
     def __init__(self, segmenter):
         info = segmenter.info
         self.recurrent, self.iterations, self.colors = info.recurrent, info.iterations, info.colors
-        start = info.start.get("canvas", np.zeros(len(info.classes)))
-        self.start = np.asarray(start, np.float32)
+        zeros = np.zeros(len(info.classes))
+        self.initial_canvas = np.float32(info.initial_state.get("canvas", zeros))
         self._segmenter = segmenter
 
     def spacing(self, frame):
-        """As in `Engine`; a file of one size may have scaled the frame down."""
+        """Returns the output stride, more for a frame that is scaled down; see `Engine.spacing`."""
         info, sides = self._segmenter.info, frame.shape[:2]
-        fitted = sides if info.size is None else framing.fitted_size(sides, info.size)
+        content = sides if info.size is None else letterbox.content_size(sides, info.size)
         return tuple(
             info.output_stride * max(1, side - 1) / max(1, part - 1)
-            for side, part in zip(sides, fitted, strict=True)
+            for side, part in zip(sides, content, strict=True)
         )
 
     def run(self, frame, iterations, seed):
-        """As in `Engine`."""
+        """Segments a frame; see `Engine.run`."""
         result = self._segmenter(frame, iterations=iterations, canvas=seed)
         return result.canvas, result.classes

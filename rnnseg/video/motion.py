@@ -1,42 +1,42 @@
-"""What changed from one frame to the next, and how a canvas follows it.
+"""Motion and cuts from one frame to the next, and canvases that follow the motion.
 
-All of it is seen on frames scaled down to a fraction of their pixels, in little time beside that of
-an encoder.
+Everything is computed on frames scaled down to a fraction of their pixels, which takes little time
+compared with an encoder.
 """
 
 import cv2
 import numpy as np
 
-# The longer side of what is looked at, in pixels: enough for several to lie on a canvas pixel of a
-# usual frame, and few enough to take next to no time.
+# The longer side of a small frame, in pixels: enough for several pixels per canvas pixel of a usual
+# frame, and few enough to take hardly any time.
 _SIDE = 160
 
-# On the coarsest of its scales, a quarter of that, optical flow compares patches of 8 pixels; with
-# less OpenCV crashes.
+# Optical flow compares patches of 8 pixels on its coarsest scale, a quarter of this; OpenCV crashes
+# with less.
 _SHORTEST_SIDE = 32
 
-# Colours are counted in as many steps of red, of green and of blue, on every fourth pixel of
-# every fourth row.
+# The number of steps of red, of green and of blue in which colours are counted, on every fourth
+# pixel of every fourth row.
 _STEPS = 8
 
-# Grey levels by which two pixels differ when they hardly show the same thing any more; chosen on
-# CamVid's and DAVIS' videos.
+# The difference of two pixels, in grey levels, at which they hardly show the same object any more;
+# chosen on videos of CamVid and DAVIS.
 _MISMATCH = 10.0
 
-# A grey level that no pixel has: what was outside the frame matches nothing.
+# A grey level that no pixel has, for places outside the frame, which match nothing.
 _NOWHERE = 1e4
 
 
-class Glance:
-    """A frame as small as it takes to see what changes from one to the next.
+class SmallFrame:
+    """A small version of a frame, to compare with the next one.
 
     Args:
       frame: RGB, uint8 `(height, width, 3)`.
 
     Attributes:
-      size: the frame's (height, width), in pixels.
-      grey: what is left of it, uint8 `(rows, columns)`.
-      colors: the share of pixels that have each colour, in coarse steps, float `(512,)`.
+      size: the `(height, width)` of the frame, in pixels.
+      grey: the small frame in grey, uint8 `(rows, columns)`.
+      colors: the share of pixels of each colour, in coarse steps, float `(512,)`.
     """
 
     def __init__(self, frame: np.ndarray):
@@ -49,9 +49,9 @@ class Glance:
 
 
 def _histogram(pixels: np.ndarray) -> np.ndarray:
-    """Counts colours; each pixel is shared out among the eight steps around its colour.
+    """Returns the shares of colours; each pixel counts for the eight steps around its colour.
 
-    With a step of its own for every pixel, a grey sky that gets a little lighter would be another
+    If each pixel counted for a single step, a grey sky that gets a little lighter would change its
     colour from one frame to the next.
     """
     place = np.clip(pixels * np.float32(_STEPS / 256) - np.float32(0.5), 0, _STEPS - 1)
@@ -65,22 +65,22 @@ def _histogram(pixels: np.ndarray) -> np.ndarray:
     return counts / len(pixels)
 
 
-def color_change(before: Glance, after: Glance) -> float:
-    """The share of pixels, 0-1, that would have to change colour to make one frame of the other.
+def color_change(before: SmallFrame, after: SmallFrame) -> float:
+    """Returns the share of pixels, 0-1, that change colour from one frame to the other.
 
-    One minus the intersection of the colour histograms (Swain and Ballard, 1991, "Color Indexing").
-    Motion moves pixels and keeps most of their colours; a cut does not.
+    It is one minus the intersection of the colour histograms (Swain and Ballard, 1991, "Color
+    Indexing"). Motion moves pixels and keeps most of their colours; a cut does not.
     """
     return float(np.abs(before.colors - after.colors).sum() / 2)
 
 
 class Follower:
-    """Moves a canvas along with what is seen, and says how far it can be relied on.
+    """Moves a canvas by optical flow and tells where it is reliable.
 
-    It follows dense optical flow (Kroeger et al., 2016, "Fast Optical Flow using Dense Inverse
-    Search"). Where a frame does not look like what it should have come from, something was
-    uncovered, came in, or moved in another way, and the old canvas says little; so it is weighted
-    by a Gaussian of the difference (Lai et al., 2018, "Learning Blind Video Temporal Consistency").
+    The flow is dense (Kroeger et al., 2016, "Fast Optical Flow using Dense Inverse Search"). Where
+    the moved frame differs from the next one, something was uncovered, came in, or moved in another
+    way, and the old canvas is of little use. Its weight is a Gaussian of the difference (Lai et
+    al., 2018, "Learning Blind Video Temporal Consistency").
     """
 
     def __init__(self):
@@ -89,32 +89,33 @@ class Follower:
     def follow(
         self,
         canvas: np.ndarray,
-        before: Glance,
-        after: Glance,
+        before: SmallFrame,
+        after: SmallFrame,
         spacing: tuple[float, float],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Brings a canvas from one frame to the next.
+        """Moves a canvas from one frame to the next.
 
         Args:
-          canvas: of the frame before, `(h, w, classes)`.
-          before: that frame.
-          after: the next one, of the same size.
-          spacing: how many of the frames' pixels lie between canvas pixels, down and across.
+          canvas: the canvas of the frame before, `(h, w, classes)`.
+          before: the frame before.
+          after: the next frame, of the same size.
+          spacing: the distance of canvas pixels in pixels of the frames, down and across.
 
         Returns:
-          The canvas as it should be now, `(h, w, classes)`, and its weight, 0-1, `(h, w, 1)`.
+          The moved canvas, `(h, w, classes)`, and its weight, 0-1, `(h, w, 1)`.
         """
-        flow = self._flow.calc(after.grey, before.grey, None)  # from each pixel to where it was
+        # The flow leads from each pixel to its place in the frame before.
+        flow = self._flow.calc(after.grey, before.grey, None)
         rows, columns = np.indices(after.grey.shape, np.float32)
         moved = cv2.remap(
             before.grey.astype(np.float32), columns + flow[..., 0], rows + flow[..., 1],
             cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_NOWHERE,
         )  # fmt: skip
-        # Of the small frame, between canvas pixels.
+        # The distance of canvas pixels on the small frame.
         step_down, step_right = np.multiply(spacing, after.grey.shape) / after.size
-        cell = max(1, round(step_right)), max(1, round(step_down))
-        difference = cv2.blur(np.abs(after.grey - moved), cell)
-        # Where canvas pixels lie on the small frame, by the centres of pixels.
+        patch = max(1, round(step_right)), max(1, round(step_down))
+        difference = cv2.blur(np.abs(after.grey - moved), patch)
+        # The places of canvas pixels on the small frame, relative to the centres of its pixels.
         rows, columns = np.indices(canvas.shape[:2], np.float32)
         scale_down, scale_right = np.divide(after.grey.shape, after.size)
         place = (
@@ -128,15 +129,15 @@ class Follower:
 
 
 def interpolate(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Bilinear interpolation at any places.
+    """Interpolates values bilinearly at any places.
 
     Args:
-      values: float32 `(h, w, channels)`, of any number of channels, which `cv2.remap` has not.
-      rows: places down, `(...)`; what lies outside is taken from the edge.
-      columns: places across, `(...)`.
+      values: float32 `(h, w, channels)`, with any number of channels, unlike `cv2.remap`.
+      rows: the places down, `(...)`; places outside take the value at the edge.
+      columns: the places across, `(...)`.
 
     Returns:
-      float32 `(..., channels)`.
+      Float32 `(..., channels)`.
     """
     (top, bottom, down), (left, right, across) = (
         _neighbours(places, length)
@@ -148,7 +149,7 @@ def interpolate(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np
 
 
 def _neighbours(places, length):
-    """The pixels before and after each place, and how far it is from one to the other."""
+    """Returns the pixels before and after each place, and the weight of the latter, 0-1."""
     places = np.clip(places, 0, length - 1)
     before = places.astype(np.intp)
     weight = (places - before).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Writing what was seen in a video: as a video again, or as a folder of images."""
+"""Writing a segmented video, as a video or as a folder of images."""
 
 import contextlib
 import os
@@ -13,45 +13,45 @@ from PIL import Image
 from rnnseg import files, visualize
 from rnnseg.errors import UserError
 from rnnseg.video.encoding import VideoFile
-from rnnseg.video.sources import Frame, Source, reason
+from rnnseg.video.sources import Frame, FrameSource, reason
 
 VIEWS = ("overlay", "side", "classes")
 
 
 @contextlib.contextmanager
 def open_output(
-    path: str | os.PathLike, source: Source, view: str | None = None, overwrite: bool = False
+    path: str | os.PathLike, source: FrameSource, view: str | None = None, overwrite: bool = False
 ) -> Iterator:
-    """Opens a video file or a folder to write to, which is there when the block succeeds.
+    """Opens a video file or a folder to write to, which appears when the block succeeds.
 
     Args:
-      path: ends in .mp4, or is a folder, new or empty.
-      source: where the frames come from, for their rate, their audio, and its problems.
-      view: "overlay", "side" (the image and the classes side by side) or "classes", all in class
-        colours; None: overlay in a video, classes in a folder. Classes in a folder are palette
-        PNGs: the index of a pixel is its class.
-      overwrite: whether a video that is there already is replaced.
+      path: a name that ends in .mp4, or a folder, new or empty.
+      source: the source of the frames, for their rate and their audio.
+      view: "overlay", "side" (the image and the classes side by side) or "classes", in the colours
+        of the classes; None for overlay in a video and classes in a folder. In a folder, classes
+        are palette PNGs: the index of a pixel is its class.
+      overwrite: True to replace a video.
 
     Yields:
-      Something with `write(frame, classes, colors)`, and `complete()`, to be called where that was
-      the last frame of the source.
+      An object with the methods `write(frame, classes, colors)` and `complete()`, to be called
+      after the last frame of the source.
 
     Raises:
-      UserError: an output that cannot be written, is there already, or is what is read.
+      UserError: an output that cannot be written, that already exists, or that is the source.
     """
     path = pathlib.Path(path)
     if source.origin is not None and path.exists() and path.samefile(source.origin):
-        raise UserError(f"{path} is what is read: choose another output")
+        raise UserError(f"{path} is the input: choose another output")
     if path.suffix.lower() == ".mp4" and not path.is_dir():
         if path.exists() and not overwrite:
-            raise UserError(f"{path} is there already: choose another one, or give --overwrite")
+            raise UserError(f"{path} already exists: choose another output, or add --overwrite")
         files.check_writable(path)
         with files.atomic_path(path) as temporary, _reported(path):
             with VideoFile(temporary, source) as video:
                 yield _Video(video, view or "overlay")
         return
     if path.is_dir() and any(path.iterdir()):
-        raise UserError(f"{path} holds files already: choose a new or an empty folder")
+        raise UserError(f"{path} is not empty: choose a new or an empty folder")
     if path.is_file() or (path.suffix and not path.is_dir()):
         raise UserError(f"{path}: expected a name that ends in .mp4, or a folder")
     with files.atomic_folder(path) as temporary:
@@ -60,6 +60,7 @@ def open_output(
 
 @contextlib.contextmanager
 def _reported(path: pathlib.Path) -> Iterator[None]:
+    """Turns an error of FFmpeg into a UserError that names the output."""
     try:
         yield
     except av.FFmpegError as error:
@@ -67,23 +68,23 @@ def _reported(path: pathlib.Path) -> Iterator[None]:
 
 
 def draw(view: str, image: np.ndarray, classes: np.ndarray, colors) -> np.ndarray:
-    """What is shown of a frame.
+    """Draws a segmented frame.
 
     Args:
       view: one of `VIEWS`.
       image: RGB, uint8 `(height, width, 3)`.
       classes: class map, `(height, width)`.
-      colors: (red, green, blue) of 0-255 a class.
+      colors: one (red, green, blue) of 0-255 per class.
 
     Returns:
-      RGB, uint8 `(height, width, 3)`, of twice the width for "side".
+      RGB, uint8 `(height, width, 3)`; twice as wide for "side".
     """
     colored = visualize.colorize(classes, colors)
     if view == "classes":
         return colored
     if view == "side":
         return np.concatenate([image, colored], 1)
-    # As visualize.overlay, where no pixel is to be ignored, in a fraction of its time.
+    # The same as visualize.overlay without ignored pixels, in a fraction of the time.
     return cv2.addWeighted(image, 0.5, colored, 0.5, 0)
 
 
@@ -99,7 +100,7 @@ class _Video:
 
 
 class _Folder:
-    """Writes a PNG a frame."""
+    """Writes one PNG per frame."""
 
     def __init__(self, path: pathlib.Path, view: str):
         self._path, self._view = path, view

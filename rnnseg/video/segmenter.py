@@ -1,25 +1,28 @@
-"""Segmenting a video, where every frame starts from what was seen in the one before."""
+"""Segmentation of a video, in which every frame continues from the frame before."""
 
 import dataclasses
 import time
 
 import numpy as np
 
+from rnnseg._renamed import renamed_attributes
 from rnnseg.checks import check_fraction, check_positive
-from rnnseg.runtime import framing
+from rnnseg.runtime.letterbox import check_image
 from rnnseg.video import libraries
 from rnnseg.video.engines import open_engine
 
+__getattr__ = renamed_attributes(__name__, {"Result": "VideoResult"})
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """What is known of a frame.
+class VideoResult:
+    """The segmentation of a frame.
 
     Attributes:
       classes: class map, int32 `(height, width)`.
-      iterations: how many there were.
-      cut: whether another scene begins here: the video was going on, and this frame is unlike it.
-      milliseconds: from the call to the class map.
+      iterations: the number of iterations that were run.
+      cut: True if another scene begins with this frame.
+      milliseconds: the time from the call to the class map.
       canvas: the logits, float32 `(h, w, classes)`.
     """
 
@@ -31,34 +34,35 @@ class Result:
 
 
 class VideoSegmenter:
-    """Segments the frames of a video one after the other, for a few iterations each.
+    """Segments the frames of a video one after the other, with a few iterations each.
 
-    A frame's canvas starts from the one of the frame before (McIntosh et al., 2017, section 4.3),
-    but not from all of it: an iteration only adds to the canvas, so that logits which are kept as
-    they are grow with every frame, and soon no iteration can turn them any more. So a part of it is
-    forgotten, and it is moved along with what is seen. h and c start anew with every frame: carried
-    on, they cost accuracy.
+    The canvas of a frame starts from the canvas of the frame before (McIntosh et al., 2017, section
+    4.3), but not from all of it. An iteration only adds to the canvas: logits that are kept as they
+    are grow with every frame, and soon no iteration can overrule them. Therefore the canvas is
+    scaled down, and moved along by optical flow. The LSTM state starts from its initial values in
+    every frame; carried on, it costs accuracy.
 
         video = rnnseg.VideoSegmenter(rnnseg.load_model("runs/camvid"))
         for frame in frames:
             classes = video(frame).classes
 
     Args:
-      model: a segmenter from `rnnseg.load_model`, a `rnnseg.runtime.Segmenter`, which runs without
-        TensorFlow, or a `rnnseg.video.engines.Engine`. A feed-forward one segments every frame by
-        itself.
-      iterations: how many for a frame that goes on from another.
-      first_iterations: how many for the first frame and after a cut; None: as many as in training.
-      cut_threshold: the share of pixels, 0-1, that have to change colour for a cut. From frame to
-        frame of CamVid's, DAVIS' and dash cameras' clips less than 0.1 do, with two of three frames
-        left out less than 0.15; from a frame of one clip to one of another, more than 0.38.
-      decay: the share of the old canvas, 0-1, that is forgotten from one frame to the next: 0 keeps
-        all of it, as in the paper; with 1 every frame starts anew.
-      motion: whether the canvas is moved by optical flow, and counts less where the frame does not
-        look like what it should have come from.
+      model: a model from `rnnseg.load_model`, a `rnnseg.runtime.Segmenter`, which runs without
+        TensorFlow, or a `rnnseg.video.engines.Engine`. A feed-forward model segments every frame
+        independently.
+      iterations: the number of iterations for a frame that continues from another one.
+      first_iterations: the number of iterations for the first frame and after a cut; None for that
+        of training.
+      cut_threshold: the share of pixels, 0-1, that change colour at a cut. From frame to frame in
+        the clips of CamVid, DAVIS and dash cameras less than 0.1 do, and less than 0.15 if two of
+        three frames are skipped; from a frame of one clip to a frame of another, more than 0.38.
+      decay: the share of the old canvas, 0-1, that is forgotten from one frame to the next. With 0
+        all of it is kept, as in the paper; with 1 every frame is segmented independently.
+      motion: True to move the canvas by optical flow, with less weight where the moved frame does
+        not look like the next one.
 
     Raises:
-      UserError: an argument out of its range, or no such model.
+      UserError: an argument out of its range, or anything else than such a model.
     """
 
     def __init__(
@@ -91,46 +95,47 @@ class VideoSegmenter:
 
     @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
-        """One (red, green, blue) of 0-255 a class."""
+        """One (red, green, blue) of 0-255 per class."""
         return self._engine.colors
 
     def reset(self) -> None:
-        """Forgets the video: the next frame is a first one, as after a cut that is known."""
-        self._glance = None
+        """Forgets the video: the next frame is a first one."""
+        self._small = None
         self._canvas = None
 
-    def __call__(self, frame) -> Result:
+    def __call__(self, frame) -> VideoResult:
         """Segments the next frame.
 
         Args:
-          frame: RGB, uint8 `(height, width, 3)`; another size than the last one's starts anew.
+          frame: RGB, uint8 `(height, width, 3)`; a frame of another size starts a new video.
 
         Raises:
-          UserError: not such a frame, or one that is smaller than an output stride.
+          UserError: anything else than such a frame, or one that is smaller than an output stride.
         """
         start = time.perf_counter()
-        frame = framing.check_image(frame)
-        glance = self._motions.Glance(frame)
-        goes_on = self._glance is not None and self._glance.size == glance.size
-        cut = goes_on and self._is_cut(glance)
-        goes_on &= not cut
-        iterations = self._iterations if goes_on else self._first_iterations
-        seed = self._seed(frame, glance) if goes_on else None
+        frame = check_image(frame)
+        small = self._motions.SmallFrame(frame)
+        continues = self._small is not None and self._small.size == small.size
+        cut = continues and self._is_cut(small)
+        continues &= not cut
+        iterations = self._iterations if continues else self._first_iterations
+        seed = self._seed(frame, small) if continues else None
         canvas, classes = self._engine.run(frame, iterations, seed)
-        self._glance, self._canvas = glance, canvas
+        self._small, self._canvas = small, canvas
         milliseconds = 1000 * (time.perf_counter() - start)
-        return Result(classes, iterations, cut, milliseconds, canvas)
+        return VideoResult(classes, iterations, cut, milliseconds, canvas)
 
-    def _is_cut(self, glance) -> bool:
-        return self._motions.color_change(self._glance, glance) > self._cut_threshold
+    def _is_cut(self, small) -> bool:
+        return self._motions.color_change(self._small, small) > self._cut_threshold
 
-    def _seed(self, frame, glance) -> np.ndarray | None:
-        """What a frame that goes on from the last one starts from; None: the start of training."""
+    def _seed(self, frame, small) -> np.ndarray | None:
+        """Returns the canvas for a frame to start from; None for the initial canvas."""
         if not self._keep or not self._engine.recurrent:
             return None
         canvas, weight = self._canvas, self._keep
         if self._follower is not None:
             spacing = self._engine.spacing(frame)
-            canvas, reliance = self._follower.follow(canvas, self._glance, glance, spacing)
+            canvas, reliance = self._follower.follow(canvas, self._small, small, spacing)
             weight = weight * reliance
-        return self._engine.start + weight * (canvas - self._engine.start)
+        initial = self._engine.initial_canvas
+        return initial + weight * (canvas - initial)

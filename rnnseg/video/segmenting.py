@@ -1,4 +1,4 @@
-"""Segments a whole video: frames in, frames out, and what came of it."""
+"""Segmentation of a whole video, from its source to its output."""
 
 import contextlib
 import dataclasses
@@ -12,19 +12,20 @@ from tqdm import tqdm
 
 from rnnseg.errors import UserError
 from rnnseg.video.segmenter import VideoSegmenter
-from rnnseg.video.sources import Source
+from rnnseg.video.sources import FrameSource
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmented:
-    """What came of a video.
+    """The summary of a segmented video.
 
     Attributes:
-      frames: how many were written.
-      cuts: the numbers of the frames, from 0, at which another scene was seen to begin.
-      milliseconds: that segmenting took a frame, the median; without reading, drawing and writing.
-      rate: frames a second, all in all.
-      stopped: whether somebody stopped it before its end.
+      frames: the number of frames that were written.
+      cuts: the numbers of the frames, from 0, with which another scene begins.
+      milliseconds: the time of segmentation per frame, the median; without reading, drawing and
+        writing.
+      rate: frames per second, everything included.
+      stopped: True if it was stopped before the end.
     """
 
     frames: int
@@ -34,11 +35,11 @@ class Segmented:
     stopped: bool
 
 
-def segment_video(video: VideoSegmenter, source: Source, output) -> Segmented:
+def segment_video(video: VideoSegmenter, source: FrameSource, output) -> Segmented:
     """Segments all frames.
 
-    Ctrl-C or SIGTERM ends it after the frame in hand, and what is done is kept; a second one ends
-    it at once.
+    Ctrl-C or SIGTERM ends it after the current frame and keeps the frames that are done; a second
+    one ends it at once.
 
     Args:
       video: the segmenter.
@@ -46,7 +47,7 @@ def segment_video(video: VideoSegmenter, source: Source, output) -> Segmented:
       output: from `rnnseg.video.outputs.open_output`.
 
     Raises:
-      UserError: frames that are too small or cannot be written, or none at all.
+      UserError: frames that are too small or cannot be written, or no frames.
     """
     cuts, milliseconds = [], []
     start = time.perf_counter()
@@ -64,7 +65,7 @@ def segment_video(video: VideoSegmenter, source: Source, output) -> Segmented:
             output.complete()
     count = len(milliseconds)
     if not count:
-        raise UserError(f"{source.origin} holds no frame that can be read")
+        raise UserError(f"{source.origin} has no frame that can be read")
     return Segmented(
         frames=count,
         cuts=tuple(cuts),
@@ -76,10 +77,10 @@ def segment_video(video: VideoSegmenter, source: Source, output) -> Segmented:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turns the first Ctrl-C or SIGTERM of its block into an event, to finish the frame."""
+    """Turns the first Ctrl-C or SIGTERM in its block into an event, so that the frame ends."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stopped  # signals are the main thread's
+        yield stopped  # only the main thread can handle signals
         return
 
     def handle(*_):

@@ -13,24 +13,27 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from rnnseg._renamed import RenamedAttribute, renamed_attributes
 from rnnseg.errors import UserError
 
-# What images of a folder are played at, and a file or a webcam that does not say.
+__getattr__ = renamed_attributes(__name__, {"Source": "FrameSource"})
+
+# The rate of the images of a folder, and of a file or a webcam that does not state its own.
 _USUAL_RATE = Fraction(25)
 
-# Of most formats, a file's own account of its length may be off by some frames; more than this is
-# missing.
+# In most formats, the stated length of a file may be wrong by some frames. Only if more than this
+# is missing, the file is reported as damaged.
 _MISSING_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame.
+    """A frame.
 
     Attributes:
       image: RGB, uint8 `(height, width, 3)`, upright.
-      time: when it is shown, in seconds from the beginning.
-      name: for a file of its own.
+      time: the time at which it is shown, in seconds from the beginning.
+      name: the name for a file of its own, without an ending.
     """
 
     image: np.ndarray
@@ -39,19 +42,19 @@ class Frame:
 
 
 @dataclasses.dataclass(eq=False)
-class Source:
-    """Where frames come from.
+class FrameSource:
+    """A source of frames.
 
     Attributes:
-      frames: all of them, once; only the one in hand is in memory.
-      rate: frames a second, on the whole.
-      time_base: what all times are multiples of, in seconds.
-      count: how many frames there are, as far as that is known beforehand.
-      pixel_aspect: the width of a pixel, of its height.
-      origin: the file or the folder; None: there is none.
-      sound: whether there is audio in it.
-      endless: whether frames come until somebody stops.
-      problems: what could not be read, a line each, as far as it is known by now.
+      frames: all frames, to be iterated over once; only the current one is in memory.
+      rate: the average number of frames per second.
+      time_base: the unit of all times, in seconds.
+      count: the number of frames; None if it is not known beforehand.
+      pixel_aspect: the width of a pixel divided by its height.
+      origin: the file or the folder; None for a webcam.
+      has_audio: True if the file has audio.
+      endless: True if frames keep coming until somebody stops.
+      problems: one line for each problem in reading, so far.
     """
 
     frames: Iterator[Frame]
@@ -60,20 +63,25 @@ class Source:
     count: int | None = None
     pixel_aspect: Fraction = Fraction(1)
     origin: pathlib.Path | None = None
-    sound: bool = False
+    has_audio: bool = False
     endless: bool = False
     problems: list[str] = dataclasses.field(default_factory=list)
 
+    sound = RenamedAttribute("has_audio")
+
 
 @contextlib.contextmanager
-def open_frames(name: str | os.PathLike) -> Iterator[Source]:
-    """Opens a video file, a folder of images (by name, numbers by value), or a webcam.
+def open_frames(name: str | os.PathLike) -> Iterator[FrameSource]:
+    """Opens a video file, a folder of images (sorted by name, numbers by value), or a webcam.
 
     Args:
-      name: a path, or a webcam's number such as "0".
+      name: a path, or the number of a webcam, such as "0".
+
+    Yields:
+      The source.
 
     Raises:
-      UserError: nothing there, or nothing that can be read as a video.
+      UserError: no such file, or one that cannot be read as a video.
     """
     path = pathlib.Path(name)
     if path.is_dir():
@@ -86,55 +94,59 @@ def open_frames(name: str | os.PathLike) -> Iterator[Source]:
             yield source
     else:
         raise UserError(
-            f"{name}: no such file; expected a video, a folder of images or a webcam's number"
+            f"{name}: no such file; expected a video, a folder of images or the number of a webcam"
         )
 
 
 def open_container(path: pathlib.Path):
     """Opens a video file.
 
+    Args:
+      path: the file.
+
     Returns:
-      A PyAV container, which closes as a context manager.
+      A PyAV container, a context manager that closes it.
 
     Raises:
-      UserError: not a video.
+      UserError: the file is no video.
     """
     try:
-        container = av.open(f"file:{path}")  # what comes before a colon would be a protocol
-    except (av.FFmpegError, LookupError) as error:  # PyAV stumbles over a container without format
+        # Without "file:", FFmpeg takes the part of a path before a colon for a protocol.
+        container = av.open(f"file:{path}")
+    except (av.FFmpegError, LookupError) as error:  # PyAV fails on a container without a format
         raise UserError(f"{path} cannot be read as a video: {reason(error)}") from error
-    # FFmpeg plays any text, as a terminal would show it.
+    # FFmpeg reads any text as a video of a terminal.
     if container.format.name == "tty" or not container.streams.video:
         container.close()
-        raise UserError(f"{path} holds no video")
+        raise UserError(f"{path} has no video")
     return container
 
 
 def reason(error: Exception) -> str:
-    """What FFmpeg has to say, in one line."""
+    """Returns the message of an error of FFmpeg, in one line."""
     return getattr(error, "strerror", None) or str(error)
 
 
 # --- video files ---
 
 
-def _file(path, container) -> Source:
+def _file(path, container) -> FrameSource:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
     seconds = _length(container, stream)
-    source = Source(
+    source = FrameSource(
         frames=iter(()),
         rate=rate,
         time_base=stream.time_base,
         count=stream.frames or (round(seconds * rate) if seconds else None),
         origin=path,
-        sound=bool(container.streams.audio),
+        has_audio=bool(container.streams.audio),
     )
     decoded = _decode(path, container, stream, source, seconds)
     first = next(decoded, None)
     if first is None:
-        raise UserError(f"{path} holds no frame that can be read")
+        raise UserError(f"{path} has no frame that can be read")
     source.pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
     if _quarter_turns(first[0]) % 2:
         source.pixel_aspect = 1 / source.pixel_aspect
@@ -147,21 +159,21 @@ def _file(path, container) -> Source:
 
 
 def _length(container, stream) -> Fraction | None:
-    """How many seconds there should be, as far as the file says it."""
+    """Returns the length that a file states, in seconds; None if it states none."""
     if stream.duration:
         return stream.duration * stream.time_base
     if "DURATION" in stream.metadata:  # Matroska's, such as 00:00:01.200000000
         hours, minutes, seconds = map(Fraction, stream.metadata["DURATION"].split(":"))
         return 3600 * hours + 60 * minutes + seconds
-    # That of the longest stream, which may be another one.
+    # The length of the longest stream, which may be another one.
     return Fraction(container.duration, av.time_base) if container.duration else None
 
 
 def _decode(path, container, stream, source, seconds):
-    """Decodes what can be, and in the end notes what is missing.
+    """Decodes all frames that can be decoded, and notes missing ones at the end.
 
     Yields:
-      An image, and when it is shown, in seconds by the file's own clock.
+      A frame of PyAV, and the time at which it is shown, in seconds by the clock of the file.
     """
     number, whole, damaged, first, when = 0, 0, False, None, None
     packets = container.demux(stream)
@@ -172,7 +184,7 @@ def _decode(path, container, stream, source, seconds):
                 break
             frames = packet.decode()
         except av.FFmpegError:
-            damaged = True  # one packet, or all that follow: the next one will tell
+            damaged = True  # a single packet, or all that follow
             continue
         whole += packet.size > 0 and not packet.is_corrupt
         for frame in frames:
@@ -188,8 +200,9 @@ def _decode(path, container, stream, source, seconds):
     read = when - first + 1 / source.rate
     stated, length = "", f" of {float(seconds):.1f}" if seconds else ""
     if "mp4" in container.format.name:
-        # All packets are listed, also those that are decoded and not shown, of which there are some
-        # where a cut fell between two key frames. How long the last frame is shown is up to it.
+        # The index lists all packets, including those that are decoded but not shown, as in a video
+        # that was cut between two key frames. The duration of the last frame may be anything, so
+        # that packets are counted and not seconds.
         packets = [entry for entry in stream.index_entries if entry.size]
         missing = whole < len(packets)
         stated = f" of {sum(not entry.is_discard for entry in packets)}"
@@ -203,35 +216,35 @@ def _decode(path, container, stream, source, seconds):
 
 
 def _quarter_turns(frame) -> int:
-    """How often an image has to be turned by 90 degrees against the clock to be upright."""
+    """Returns the number of counterclockwise quarter turns that make a frame upright."""
     return round(frame.rotation / 90) % 4
 
 
 def _upright(frame) -> np.ndarray:
+    """Returns a frame as an upright image; models are trained on upright images."""
     image = frame.to_ndarray(format="rgb24")
-    # Segmenters know the world upright, so that a note of how to turn it is not enough.
     return np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
 
 
 # --- images and webcams ---
 
 
-def _folder(path) -> Source:
+def _folder(path) -> FrameSource:
     from rnnseg.data.images import find_images, read_image
 
     files = sorted(find_images([str(path)]), key=lambda file: (_by_value(file.stem), file.stem))
     names = [file.stem for file in files]
     for earlier, later in itertools.pairwise(files):
         if earlier.stem == later.stem:
-            raise UserError(f"{earlier} and {later} have one name: leave one frame of the two")
-    source = Source(iter(()), _USUAL_RATE, 1 / _USUAL_RATE, count=len(files), origin=path)
+            raise UserError(f"{earlier} and {later} have the same name: remove one of them")
+    source = FrameSource(iter(()), _USUAL_RATE, 1 / _USUAL_RATE, count=len(files), origin=path)
 
     def frames():
         for number, (file, name) in enumerate(zip(files, names, strict=True)):
             try:
                 image = read_image(file)
             except UserError as error:
-                source.problems.append(f"{error}; left out")
+                source.problems.append(f"{error}; skipped")
                 continue
             yield Frame(image, number / _USUAL_RATE, name)
 
@@ -240,21 +253,21 @@ def _folder(path) -> Source:
 
 
 def _by_value(name: str) -> list[str | int]:
-    """A key that puts 2 before 10: its text, and at every second place a number."""
+    """Returns a sort key that puts 2 before 10: pieces of text and numbers in turn."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 @contextlib.contextmanager
-def _webcam(number: int) -> Iterator[Source]:
+def _webcam(number: int) -> Iterator[FrameSource]:
     import cv2
 
     log = cv2.utils.logging
-    before = log.setLogLevel(log.LOG_LEVEL_SILENT)  # it would print all that it tries
+    before = log.setLogLevel(log.LOG_LEVEL_SILENT)  # OpenCV would print its failed attempts
     capture = cv2.VideoCapture(number)
     log.setLogLevel(before)
     try:
         if not capture.isOpened():
-            raise UserError(f"webcam {number}: there is none, or another program has it")
+            raise UserError(f"webcam {number}: not found, or in use by another program")
         rate = Fraction(capture.get(cv2.CAP_PROP_FPS) or _USUAL_RATE).limit_denominator(1001)
 
         def frames():
@@ -263,11 +276,12 @@ def _webcam(number: int) -> Iterator[Source]:
                 there, image = capture.read()
                 if not there:
                     return
-                # When it came: a webcam gives fewer frames in the dark, or where nobody takes them.
+                # The time of arrival: a webcam sends fewer frames in the dark, and frames are
+                # dropped while nobody reads them.
                 microseconds = round(1e6 * (time.monotonic() - start))
                 image = np.ascontiguousarray(image[..., ::-1])
                 yield Frame(image, Fraction(microseconds, 1_000_000), f"{number:06d}")
 
-        yield Source(frames(), rate, Fraction(1, 1_000_000), endless=True)
+        yield FrameSource(frames(), rate, Fraction(1, 1_000_000), endless=True)
     finally:
         capture.release()

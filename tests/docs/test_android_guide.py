@@ -17,7 +17,7 @@ from PIL import Image
 import rnnseg
 from rnnseg import grid
 from rnnseg.exporting.signatures import seeded_canvas
-from rnnseg.runtime import framing
+from rnnseg.runtime.letterbox import scale_and_pad
 from rnnseg.runtime.model_info import ModelInfo
 from rnnseg.runtime.pacing import most_iterations
 from tests.support.litert import make_info
@@ -134,7 +134,7 @@ def assert_same_classes(found, expected):
 def test_the_guides_images_are_fitted_like_the_runtimes(guide, exported):
     """But for half a pixel: what Android draws keeps the image's borders, not its pixels."""
     photo = np.asarray(Image.open(exported / "photo.png"))
-    expected, shown = framing.fit(photo, SIZE, guide.info["padding"])
+    expected, shown = scale_and_pad(photo, SIZE, guide.info["padding"])
     assert np.abs(np.subtract(guide.shown, shown)).max() <= 1 and guide.image.shape[1:3] == SIZE
     inner = tuple(slice(1, side - 2) for side in shown)
 

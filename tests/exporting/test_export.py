@@ -133,9 +133,10 @@ def iterate(run, runners, image, number):
         return encoded["canvas"][0]
     place = encoded["prepared"].shape[:3]
     channels = {"canvas": len(info.classes)} | info.state
+    initial = {name: info.initial_state.get(name, [0.0] * channels[name]) for name in channels}
     state = {
-        name: np.broadcast_to(np.float32(info.start.get(name, [0] * width)), (*place, width))
-        for name, width in channels.items()
+        name: np.broadcast_to(np.float32(values), (*place, channels[name]))
+        for name, values in initial.items()
     }
     for _ in range(number):
         state = runners["refine"](**encoded, **state)
@@ -274,15 +275,16 @@ def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
     assert (info.classes, info.colors) == (source.class_names, source.class_colors)
     assert (info.size, info.output_stride, info.iterations) == (SIZE, 8, 6)
     assert info.state == {"h_0": 6, "c_0": 6, "h_1": 5, "c_1": 5, "h_2": 3, "c_2": 3}
-    assert info.start == {}
+    assert info.initial_state == {}
     assert info.miou == {1: 0.5, 6: 0.625} and info.scored_on == "tiny, val"
     assert info.multiply_adds == vars(costs.stage_costs(fixed.model, *SIZE))
     with zipfile.ZipFile(fixed.path("anytime", "float16")) as archive:
         assert archive.read("labels.txt").decode().split() == list(source.class_names)
     info = ModelInfo.load(any_size.path("anytime", "dynamic"))
     assert (info.kind, info.quantization, info.size) == ("anytime", "dynamic", None)
-    assert info.start["canvas"] == tuple(any_size.model.stack.initial_values["canvas"].numpy())
-    assert info.start.keys() == {"canvas", *info.state}
+    learned = any_size.model.stack.initial_values["canvas"]
+    assert info.initial_state["canvas"] == tuple(learned.numpy())
+    assert info.initial_state.keys() == {"canvas", *info.state}
     assert info.multiply_adds is None and info.miou is None
     info = ModelInfo.load(feed_forward.path("anytime", "float32"))
     assert not info.recurrent and info.state == {} and info.iterations == 1
@@ -340,7 +342,7 @@ def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
     arguments = ["export", model, "--out", out, "--size", "33x41", "--images", images]
     arguments = [str(each) for each in (*arguments, "--limit", 1)]
     result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 2 and "out is there already: choose" in result.output
+    assert result.exit_code == 2 and "out already exists: choose" in result.output
     result = CliRunner().invoke(main, [*arguments, "--overwrite"])
     assert result.exit_code == 0, result.output
     assert f"{images}: 1 images" in result.stdout and f"wrote {out}" in result.stdout

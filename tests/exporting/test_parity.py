@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rnnseg.exporting.fitting import FittedImage
+from rnnseg.exporting.examples import LetterboxedExample
 from rnnseg.exporting.parity import Agreement, FileParity, Parity, Prediction, compare
 
 
 def test_pixels_logits_and_scores_are_compared_where_the_image_is():
     label = np.uint8([[0, 0, 255], [1, 1, 255]])
-    image = FittedImage(np.zeros((2, 3, 3), np.uint8), label, (2, 2))
+    image = LetterboxedExample(np.zeros((2, 3, 3), np.uint8), label, (2, 2))
     model = np.int32([[0, 0, 1], [1, 0, 1]])
     file = np.int32([[0, 1, 0], [1, 0, 0]])
     canvas = np.zeros((1, 1, 2), np.float32)
@@ -29,7 +29,7 @@ def test_pixels_logits_and_scores_are_compared_where_the_image_is():
 
 
 def test_without_labels_there_are_no_scores():
-    image = FittedImage(np.zeros((1, 1, 3), np.uint8), None, (1, 1))
+    image = LetterboxedExample(np.zeros((1, 1, 3), np.uint8), None, (1, 1))
     predictions = [{1: Prediction(np.int32([[1]]), None)}]
     assert compare([image], predictions, predictions, 2) == (Agreement(1, 1.0, None, None, None),)
 
@@ -72,7 +72,7 @@ def test_the_table_has_every_number():
 @pytest.mark.parametrize(
     "kind, way_out",
     [
-        ("float32", "where the logit difference is small"),
+        ("float32", "if the logit difference is small"),
         ("float16", "use the float32 file"),
         ("dynamic", "use the float16 file, or int8, which is calibrated on images"),
         ("int8", "calibrate on more images (--limit), or use another file"),

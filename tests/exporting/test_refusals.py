@@ -31,7 +31,7 @@ def test_wrong_arguments(model, tmp_path):
     refused(model, out, "quantize int4: expected some of float16, dynamic", quantize=("int4",))
     refused(model, out, "limit 0: expected at least 1", limit=0)
     refused(model, out, "smaller than one output stride", size=(7, 40))
-    refused(model, out, "nothing to compare the files on: give .* --data, or .* --images")
+    refused(model, out, "no images to compare the files on: give .* --data, or .* --images")
     refused(model, out, "--data and --images: give one", data="x", images=["y"])
     refused(model, out, "nowhere: no image found", images=["nowhere"])
 
@@ -54,7 +54,7 @@ def test_what_is_there_is_not_touched(model, tmp_path):
     for path in (tmp_path, tmp_path / "file"):
         (tmp_path / "file").write_text("mine")
         for overwrite in (False, True):
-            refused(model, path, "holds no export: choose another --out", overwrite=overwrite)
+            refused(model, path, "is not an export: choose another --out", overwrite=overwrite)
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -69,7 +69,7 @@ def test_an_export_with_something_else_in_it_is_not_replaced(model, tmp_path, na
     assert export._check_out(out, overwrite=True) == out
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("mine")
-    with pytest.raises(UserError, match=f"{name} is no part of an export, and would be lost"):
+    with pytest.raises(UserError, match=f"{name} is not part of an export and would be lost"):
         export.export_model(model, out, overwrite=True)
     assert (out / name).read_text() == "mine" and (out / "parity.json").exists()
 

@@ -362,7 +362,7 @@ def test_wrong_inputs_are_named():
     with pytest.raises(rnnseg.UserError, match="canvas of shape"):
         model(random_images(), canvas=np.zeros((2, 5, 6, 7)))
     canvas = model.unroll(random_images(), 1)[0]
-    with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 reaches 33 pixels at most"):
+    with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 covers 33x41 pixels at most"):
         model.read(canvas, (40, 41))
     weighted = make_model(iterations=2, iteration_weights=(1, 1))
     with pytest.raises(rnnseg.UserError, match="iteration_weights are for 2 in training"):

@@ -20,16 +20,17 @@ INFO = ModelInfo(
     padding=(127, 127, 127),
     iterations=6,
     state={"h_0": 8, "c_0": 8},
-    start={"canvas": (0.5, -0.25)},
+    initial_state={"canvas": (0.5, -0.25)},
     multiply_adds={"encode": 12, "prepare": 3, "refine": 4, "read": 0},
     miou={1: 0.5, 6: 0.625},
     scored_on="data/mine val",
 )
 
 
-@pytest.mark.parametrize(
-    "info", [INFO, dataclasses.replace(INFO, size=None, multiply_adds=None, miou=None, start={})]
-)
+SPARSE = dataclasses.replace(INFO, size=None, multiply_adds=None, miou=None, initial_state={})
+
+
+@pytest.mark.parametrize("info", [INFO, SPARSE])
 def test_it_is_read_back_as_it_was_written_and_the_model_stays_in_front(tmp_path, info):
     model = bytes(range(256)) * 40
     path = tmp_path / "model.tflite"
@@ -47,15 +48,40 @@ def test_any_zip_reader_finds_names_and_numbers(tmp_path):
         assert json.loads(archive.read("rnnseg.json"))["output_stride"] == 16
 
 
+def test_initial_values_are_those_of_all_tensors():
+    zeros = (0.0,) * 8
+    assert INFO.initial_values == {"canvas": (0.5, -0.25), "h_0": zeros, "c_0": zeros}
+    assert dataclasses.replace(INFO, recurrent=False).initial_values == {}
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    """They have the key start, which new files have, too, for apps that were written then."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(INFO.append_to(b"TFL3"))
+    with zipfile.ZipFile(path) as archive:
+        content = json.loads(archive.read("rnnseg.json"))
+    assert content["start"] == content.pop("initial_state") == {"canvas": [0.5, -0.25]}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rnnseg.json", json.dumps(content))
+    assert ModelInfo.load(path) == INFO
+
+
+def test_old_names_work_for_one_more_release():
+    with pytest.warns(DeprecationWarning, match="ModelInfo.start is now called initial_state"):
+        assert INFO.start == INFO.initial_state
+    with pytest.warns(DeprecationWarning, match="ModelInfo.initial is now called initial_values"):
+        assert INFO.initial == INFO.initial_values
+
+
 def test_files_of_others_are_refused(tmp_path):
     for number, content in enumerate((b"", b"TFL3 of another maker", INFO.append_to(b"x")[:-30])):
         path = tmp_path / f"{number}.tflite"
         path.write_bytes(content)
-        with pytest.raises(UserError, match=f"{number}.tflite does not say .*`rnnseg export`"):
+        with pytest.raises(UserError, match=f"{number}.tflite has no metadata: .*`rnnseg export`"):
             ModelInfo.load(path)
     with zipfile.ZipFile(tmp_path / "odd.tflite", "w") as archive:
         archive.writestr("rnnseg.json", json.dumps({"kind": "anytime"}))
-    with pytest.raises(UserError, match="odd.tflite does not say"):
+    with pytest.raises(UserError, match="odd.tflite has no metadata"):
         ModelInfo.load(tmp_path / "odd.tflite")
     with pytest.raises(UserError, match="none.tflite cannot be read: No such file"):
         ModelInfo.load(tmp_path / "none.tflite")

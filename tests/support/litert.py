@@ -20,7 +20,7 @@ def make_info(**options) -> ModelInfo:
         "padding": (124, 117, 104),
         "iterations": 6,
         "state": {"h_0": 3, "c_0": 3, "h_1": 4, "c_1": 4},
-        "start": {},
+        "initial_state": {},
         "multiply_adds": None,
     } | options
     return ModelInfo(**options)
@@ -37,7 +37,7 @@ def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
         recurrent=model.recurrent,
         iterations=model.iterations,
         state=signatures.state_channels(model),
-        start={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
+        initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
     )
     path = folder / "anytime.tflite"
     path.write_bytes(info.append_to(path.read_bytes()))

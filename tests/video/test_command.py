@@ -11,7 +11,9 @@ from rnnseg.cli import main
 from rnnseg.video.outputs import open_output
 from rnnseg.video.segmenting import segment_video
 from rnnseg.video.sources import open_frames
+from tests.support.litert import write_anytime
 from tests.support.models import make_model
+from tests.support.without_tensorflow import run_without_tensorflow
 from tests.video import clips
 
 
@@ -49,6 +51,20 @@ def test_blank_segments_every_frame_by_itself(tmp_path, model_file):
         np.testing.assert_array_equal(classes, model.read(canvas, image.shape[:2])[0])
 
 
+def test_a_file_on_a_folder_needs_no_tensorflow(tmp_path):
+    """Images are read and a video is written; the file is one of rnnseg export."""
+    file = write_anytime(make_model(), (49, 65), tmp_path)
+    (tmp_path / "frames").mkdir()
+    for number, image in enumerate(clips.scene(3, size=(49, 65))):
+        Image.fromarray(image).save(tmp_path / "frames" / f"{number}.png")
+    arguments = ["video", str(file), str(tmp_path / "frames"), str(tmp_path / "out.mp4")]
+    printed = run_without_tensorflow(
+        f"from rnnseg.cli import main; main({arguments}, standalone_mode=False)"
+    )
+    assert f"wrote {tmp_path / 'out.mp4'}: 3 frames" in printed
+    assert len(clips.read(tmp_path / "out.mp4")[0]) == 3
+
+
 def test_a_truncated_video_is_written_as_far_as_it_goes(tmp_path, model_file):
     noise = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3)).astype(np.uint8)
     path = clips.write(tmp_path / "in.mp4", noise, options={"movflags": "faststart"})
@@ -65,7 +81,7 @@ def test_mistakes_end_with_one_line_and_leave_nothing(tmp_path, model_file):
         ((tmp_path / "no.keras", path, tmp_path / "out.mp4"), "no such model"),
         ((model_file, path, tmp_path / "out.mp4"), "smaller than one output stride"),
         ((model_file, tmp_path / "no.mp4", tmp_path / "out.mp4"), "no such file"),
-        ((model_file, path, path), "is what is read"),
+        ((model_file, path, path), "is the input"),
     ):
         (line,) = run(*arguments, status=2).strip().splitlines()
         assert line.startswith("error: ") and message in line

@@ -3,7 +3,7 @@ import pytest
 
 from rnnseg import VideoSegmenter
 from rnnseg.models.registry import MODELS
-from rnnseg.runtime import framing, segmenter
+from rnnseg.runtime import letterbox, segmenter
 from rnnseg.video.engines import open_engine
 from tests.support.litert import write_anytime
 from tests.support.models import make_model
@@ -37,7 +37,7 @@ def test_a_litert_file_segments_a_video_as_its_model_does(model, file):
 
 
 def test_spacing_is_that_of_the_image(model, file, monkeypatch):
-    monkeypatch.setattr(framing, "fit", None)  # which would take long
+    monkeypatch.setattr(letterbox, "scale_and_pad", None)  # which would take long
     assert open_engine(model).spacing(np.zeros((99, 51, 3), np.uint8)) == (8, 8)
     engine = open_engine(file)
     assert engine.spacing(np.zeros((49, 33, 3), np.uint8)) == (8, 8)
@@ -46,6 +46,27 @@ def test_spacing_is_that_of_the_image(model, file, monkeypatch):
     down, right = engine.spacing(np.zeros((97, 50, 3), np.uint8))
     assert down == 16 and right == pytest.approx(16, rel=0.03)
     assert engine.spacing(np.zeros((1, 65, 3), np.uint8)) == (8, 8)
+
+
+class Earlier:
+    """An engine that was written for the first version: `initial_canvas` was called start."""
+
+    recurrent, iterations, colors = True, 3, ((0, 0, 0), (9, 9, 9))
+    start = np.float32([0.5, -0.5])
+
+    def spacing(self, frame):
+        return (8.0, 8.0)
+
+    def run(self, frame, iterations, seed):
+        canvas = np.full((7, 9, 2), iterations, np.float32) if seed is None else seed
+        return canvas, np.zeros(frame.shape[:2], np.int32)
+
+
+def test_an_engine_of_the_first_version_works_for_one_more_release():
+    with pytest.warns(DeprecationWarning, match="start of an engine is now called initial_canvas"):
+        video = VideoSegmenter(Earlier(), motion=False, decay=0.5)
+    first, second = (video(frame) for frame in scene(2, size=(49, 65)))
+    np.testing.assert_array_equal(second.canvas, Earlier.start + (first.canvas - Earlier.start) / 2)
 
 
 def test_a_feed_forward_file_segments_every_frame_by_itself(tmp_path):

@@ -3,27 +3,27 @@ import pytest
 
 from rnnseg import UserError
 from rnnseg.video import libraries
-from rnnseg.video.motion import Follower, Glance, color_change, interpolate
+from rnnseg.video.motion import Follower, SmallFrame, color_change, interpolate
 from tests.video.clips import scene
 
 
 def test_color_change_is_that_of_cuts_not_of_motion_or_light():
     frames, other = scene(40, seed=1), scene(1, seed=2)[0]
-    glance = Glance(frames[0])
-    assert color_change(glance, glance) == 0
-    assert color_change(glance, Glance(frames[1])) < 0.1
-    assert color_change(glance, Glance(other)) > 0.4
+    small = SmallFrame(frames[0])
+    assert color_change(small, small) == 0
+    assert color_change(small, SmallFrame(frames[1])) < 0.1
+    assert color_change(small, SmallFrame(other)) > 0.4
     grey = np.full((48, 64, 3), 94, np.uint8)
-    assert color_change(Glance(grey), Glance(grey + 6)) < 0.3
-    black, white = (Glance(np.full((48, 64, 3), value, np.uint8)) for value in (0, 255))
+    assert color_change(SmallFrame(grey), SmallFrame(grey + 6)) < 0.3
+    black, white = (SmallFrame(np.full((48, 64, 3), value, np.uint8)) for value in (0, 255))
     assert color_change(black, white) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("size", [(9, 400), (400, 9), (1, 1)])
 def test_any_shape_of_frames_can_be_followed(size):
-    glance = Glance(np.zeros((*size, 3), np.uint8))
+    small = SmallFrame(np.zeros((*size, 3), np.uint8))
     canvas = np.ones((2, 2, 3), np.float32)
-    moved, weight = Follower().follow(canvas, glance, glance, (8.0, 8.0))
+    moved, weight = Follower().follow(canvas, small, small, (8.0, 8.0))
     np.testing.assert_array_equal(moved, canvas)
     np.testing.assert_array_equal(weight, np.ones((2, 2, 1)))
 
@@ -32,7 +32,7 @@ def test_follows_motion_and_does_not_rely_on_what_came_in():
     # 8 pixels to the right, where a canvas pixel is 8 wide: half of that on the small frame.
     before, *_, after = scene(5, size=(192, 320))
     canvas = np.random.default_rng(0).normal(size=(25, 41, 2)).astype(np.float32)
-    moved, weight = Follower().follow(canvas, Glance(before), Glance(after), (8.0, 8.0))
+    moved, weight = Follower().follow(canvas, SmallFrame(before), SmallFrame(after), (8.0, 8.0))
     inner = np.s_[3:-3, 3:-4]
     np.testing.assert_allclose(moved[inner], canvas[:, 1:][inner[0], 3:-3], atol=0.25)
     assert np.mean(weight[inner]) > 0.9
@@ -42,7 +42,7 @@ def test_follows_motion_and_does_not_rely_on_what_came_in():
 def test_what_comes_in_is_not_relied_on_though_it_is_dark():
     before, *_, after = (frame // 12 for frame in scene(5, size=(192, 320)))
     canvas = np.ones((25, 41, 1), np.float32)
-    _, weight = Follower().follow(canvas, Glance(before), Glance(after), (8.0, 8.0))
+    _, weight = Follower().follow(canvas, SmallFrame(before), SmallFrame(after), (8.0, 8.0))
     assert np.all(weight[:, -1] < 0.01)
 
 
@@ -51,7 +51,7 @@ def test_relies_less_on_what_looks_otherwise():
     after = before.copy()
     after[:, 160:] += 40
     canvas = np.ones((25, 41, 1), np.float32)
-    _, weight = Follower().follow(canvas, Glance(before), Glance(after), (8.0, 8.0))
+    _, weight = Follower().follow(canvas, SmallFrame(before), SmallFrame(after), (8.0, 8.0))
     np.testing.assert_allclose(weight[:, :20], 1, atol=1e-3)
     assert np.all(weight[:, 21:] < 0.01)
 

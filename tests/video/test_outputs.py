@@ -8,7 +8,7 @@ from PIL import Image
 
 from rnnseg import UserError, visualize
 from rnnseg.video.outputs import draw, open_output
-from rnnseg.video.sources import Frame, Source, open_frames
+from rnnseg.video.sources import Frame, FrameSource, open_frames
 from tests.video import clips
 
 COLORS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
@@ -146,10 +146,10 @@ def test_after_an_error_nothing_is_left(tmp_path, out):
 @pytest.mark.parametrize(
     "out, message",
     [
-        ("in.mp4", "in.mp4 is what is read"),
-        ("there.mp4", "is there already"),
+        ("in.mp4", "in.mp4 is the input"),
+        ("there.mp4", "already exists"),
         ("out.avi", "expected a name that ends in .mp4, or a folder"),
-        ("full", "holds files already"),
+        ("full", "is not empty"),
         ("pipe", "is not a folder"),
         ("in.mp4/out", "cannot be written"),
         ("in.mp4/out.mp4", "cannot be written"),
@@ -185,7 +185,7 @@ def test_a_build_without_h264_writes_mpeg4(tmp_path, monkeypatch):
 
 
 def test_pixels_that_are_not_square_stay_so(tmp_path):
-    source = Source(iter(()), Fraction(25), Fraction(1, 25), pixel_aspect=Fraction(4, 3))
+    source = FrameSource(iter(()), Fraction(25), Fraction(1, 25), pixel_aspect=Fraction(4, 3))
     with open_output(tmp_path / "out.mp4", source) as output:
         frame = Frame(clips.scene(1)[0], Fraction(0), "0")
         output.write(frame, np.zeros((48, 64), np.int32), COLORS)

@@ -20,7 +20,7 @@ def test_reads_all_frames_of_a_file_with_their_times(tmp_path, ending):
     path = clips.write(tmp_path / f"clip.{ending}", clips.scene(8), rate=10, sound=True)
     frames, source = frames_of(path)
     expected, _ = clips.read(path)
-    assert len(frames) == 8 and source.rate == 10 and source.sound and not source.problems
+    assert len(frames) == 8 and source.rate == 10 and source.has_audio and not source.problems
     for number, (frame, image) in enumerate(zip(frames, expected, strict=True)):
         np.testing.assert_array_equal(frame.image, image)
         # Transport streams and Matroska round times; a stream's sound may begin first.
@@ -135,7 +135,7 @@ def test_images_of_a_folder_come_by_name(tmp_path):
     assert [frame.image[0, 0, 0] for frame in frames] == [97, 98, 99]
     assert [25 * frame.time for frame in frames] == [0, 1, 3]
     (problem,) = source.problems
-    assert "bb.jpg cannot be read" in problem and problem.endswith("; left out")
+    assert "bb.jpg cannot be read" in problem and problem.endswith("; skipped")
 
 
 def test_numbers_in_names_count_by_their_value(tmp_path):
@@ -164,11 +164,11 @@ def header_only(path):
 @pytest.mark.parametrize(
     "name, make, message",
     [
-        ("text.txt", lambda path: path.write_text("hello\n" * 100), "holds no video"),
+        ("text.txt", lambda path: path.write_text("hello\n" * 100), "has no video"),
         ("text.mp4", lambda path: path.write_text("hello\n" * 100), "cannot be read as a video"),
         ("empty.mp4", lambda path: path.touch(), "cannot be read as a video"),
-        ("sound.mp4", sound_only, "holds no video"),
-        ("header.mp4", header_only, "holds no frame that can be read"),
+        ("sound.mp4", sound_only, "has no video"),
+        ("header.mp4", header_only, "has no frame that can be read"),
         ("nothing.mp4", lambda path: None, "no such file; expected a video"),
         ("folder", lambda path: path.mkdir(), "no image found"),
     ],
@@ -181,5 +181,5 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path, name, make, message):
 
 
 def test_a_number_is_a_webcam():
-    with pytest.raises(UserError, match="webcam 63: there is none"):
+    with pytest.raises(UserError, match="webcam 63: not found"):
         frames_of("63")

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from rnnseg import UserError, VideoSegmenter
 from rnnseg.models.registry import MODELS
+from rnnseg.video import segmenter, sources
 from tests.support.models import make_model
 from tests.video.clips import scene
 
@@ -116,3 +117,12 @@ def test_other_things_are_no_models_and_no_frames(model):
         video(np.zeros((48, 64, 3), np.float32))
     with pytest.raises(UserError, match="smaller than one output stride"):
         video(np.zeros((48, 7, 3), np.uint8))
+
+
+def test_old_names_work_for_one_more_release():
+    with pytest.warns(DeprecationWarning, match="Result is now .*segmenter.VideoResult"):
+        assert segmenter.Result is segmenter.VideoResult
+    with pytest.warns(DeprecationWarning, match="Source is now .*sources.FrameSource"):
+        assert sources.Source is sources.FrameSource
+    with pytest.warns(DeprecationWarning, match="FrameSource.sound is now called has_audio"):
+        assert sources.FrameSource(iter(()), 25, 1, has_audio=True).sound is True

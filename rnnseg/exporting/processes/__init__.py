@@ -1,7 +1,7 @@
-"""Programs of their own for what may fail noisily, die, or must not know rnnseg.
+"""Programs that run in processes of their own and import nothing of rnnseg.
 
-The converter and the quantizer write pages of notes, and a crash in them would take everything
-along; a SavedModel is served where there is no rnnseg. The programs import none of it.
+The converter and the quantizer print pages of notes, and a crash in them would end the calling
+process, too. A SavedModel is served without rnnseg, so that it proves to need nothing of it.
 """
 
 import pathlib
@@ -10,18 +10,18 @@ import sys
 
 
 class ProcessError(RuntimeError):
-    """A program failed; the message is the last line it wrote, or the signal that ended it."""
+    """The failure of a program; the message is its last line, or the signal that ended it."""
 
 
 def run(program: str, *arguments) -> None:
     """Runs one of the programs in this folder to its end.
 
     Args:
-      program: its name.
-      *arguments: of its command line.
+      program: the name of the program.
+      *arguments: the arguments of its command line.
 
     Raises:
-      ProcessError: it ended with another status than 0.
+      ProcessError: the program ended with another status than 0.
     """
     script = pathlib.Path(__file__).with_name(f"{program}.py")
     command = [sys.executable, str(script), *map(str, arguments)]

@@ -1,6 +1,6 @@
 """Converts a SavedModel to LiteRT files: convert.py SAVED_MODEL OUT FILE:SIGNATURE,SIGNATURE.
 
-There may be several files, each with signatures of its own.
+Several files may be given, each with signatures of its own.
 """
 
 import pathlib
@@ -19,13 +19,13 @@ def main(saved_model: str, out: str, *files: str) -> None:
         )
         try:
             buffer = converter.convert()
-        except Exception as error:  # those of the converter, of MLIR and of TensorFlow
+        except Exception as error:  # of the converter, of MLIR or of TensorFlow
             sys.exit(_reason(error))
         pathlib.Path(out, name).write_bytes(buffer)
 
 
 def _reason(error: Exception) -> str:
-    """One line of what may be hundreds."""
+    """Returns one line for a message that may have hundreds."""
     missing = re.findall(r"^(?:TF Select|Flex|Custom) ops: (.+)$", str(error), re.MULTILINE)
     if missing:
         return "LiteRT has no operator for " + ", ".join(dict.fromkeys(missing))

@@ -1,7 +1,7 @@
 """Quantizes LiteRT files: quantize.py KIND FOLDER.
 
-FOLDER holds the files `anytime` and `segment` in float32, whose places the quantized ones take, and
-for int8 images to calibrate on, `*.npy`.
+FOLDER holds the files `anytime` and `segment` in float32, which the quantized ones replace, and for
+int8 the images to calibrate on, `*.npy`.
 """
 
 import dataclasses
@@ -17,25 +17,25 @@ from ai_edge_quantizer import qtyping, quantizer
 
 _KINDS = {code: kind for kind, code in vars(schema.BuiltinOperator).items() if code is not None}
 _HALVED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-# In dynamic range depthwise convolutions are slower than in float32.
+# Dynamic-range depthwise convolutions are slower than those in float32.
 _DYNAMIC = ("CONV_2D", "FULLY_CONNECTED")
 _STATIC = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "PAD", "MAX_POOL_2D", "HARD_SWISH")
 
-# Kernels with fewer weights stay float32 in dynamic range. They hold next to nothing of the file,
-# and among them are the first layers, whose rounding shows the most in the class map.
+# With dynamic range, kernels with fewer weights stay float32. They make up hardly any of the file,
+# and the first layers are among them, whose rounding changes the class map the most.
 _LEAST_WEIGHTS = 8192
 
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """One operator that computes in float32.
+    """An operator that computes in float32.
 
     Attributes:
-      kind: such as CONV_2D.
-      output: the name of the tensor that it makes.
-      digest: of that tensor, as in `Graph`.
-      weights: how many numbers its constant operand has; 0 for an operator without.
-      is_last: whether what it makes is given out.
+      kind: its kind, such as CONV_2D.
+      output: the name of its output tensor.
+      digest: the digest of that tensor, as in `Graph`.
+      weights: the size of its constant operand; 0 for an operator without one.
+      is_last: True if its output is an output of the graph.
     """
 
     kind: str
@@ -47,12 +47,12 @@ class Operator:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """One subgraph of a file.
+    """A subgraph of a file.
 
     Attributes:
       operators: in the order in which they run.
-      tensors: their names by a digest of how they are computed, down to the weights and the types
-        and shapes of the inputs: it is the same in another graph where the same is computed there.
+      tensors: the names of tensors by a digest of their computation, down to the weights and the
+        types and shapes of the inputs. Equal computations in two graphs have equal digests.
     """
 
     operators: tuple[Operator, ...]
@@ -60,7 +60,7 @@ class Graph:
 
 
 def read_graphs(file: bytes) -> dict[str, Graph]:
-    """The subgraphs of a flat buffer by the names of their signatures, or else by their own."""
+    """Returns the subgraphs of a flat buffer by the names of their signatures, or by their own."""
     model = schema.ModelT.InitFromPackedBuf(file, 0)
     names = {each.subgraphIndex: each.signatureKey for each in model.signatureDefs or ()}
     return {
@@ -75,7 +75,7 @@ def _read_graph(model, graph) -> Graph:
         data = model.buffers[tensor.buffer].data
         if data is not None and len(data):
             constants[index] = _digest(tensor.type, tuple(tensor.shape), bytes(data))
-    digests = constants | {-1: "none"}  # an operand that is left out
+    digests = constants | {-1: "none"}  # -1 stands for an omitted operand
     for index in graph.inputs:
         tensor = graph.tensors[index]
         digests[index] = _digest("input", tensor.type, tuple(tensor.shape))
@@ -113,7 +113,7 @@ def _digest(*content) -> str:
 
 
 class Recipe:
-    """Which operators of a file are quantized, and how.
+    """The quantization of the operators of a file.
 
     Args:
       file: the flat buffer, float32.
@@ -124,7 +124,7 @@ class Recipe:
         self._quantizer = quantizer.Quantizer(file)
 
     def halve(self) -> None:
-        """Keeps weights as float16; they are float32 again before anything is computed."""
+        """Stores weights as float16; the file converts them to float32 before it computes."""
         weights = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
         config = qtyping.OpQuantizationConfig(
             weight_tensor_config=weights, explicit_dequantize=True
@@ -138,12 +138,12 @@ class Recipe:
             )
 
     def make_dynamic(self, but: frozenset[str] = frozenset()) -> None:
-        """Keeps the weights of products as int8, and rounds their inputs as they come.
+        """Stores the weights of products as int8, and rounds their inputs at run time.
 
-        What comes out is float32, so canvas and cell state stay that.
+        The outputs are float32, and so are canvas and cell state.
 
         Args:
-          but: digests of operators that are left out.
+          but: the digests of operators that stay as they are.
         """
         for graph in self.graphs.values():
             chosen = [
@@ -155,10 +155,10 @@ class Recipe:
                 self._quantizer.add_dynamic_config(pattern, kind, num_bits=8)
 
     def make_static(self, digests: frozenset[str]) -> None:
-        """Has operators compute in int8, with the ranges of their tensors known beforehand.
+        """Makes operators compute in int8, with calibrated ranges of their tensors.
 
         Args:
-          digests: theirs.
+          digests: the digests of the operators.
         """
         for graph in self.graphs.values():
             chosen = [each for each in graph.operators if each.digest in digests]
@@ -166,13 +166,13 @@ class Recipe:
                 self._quantizer.add_static_config(pattern, kind, 8, 8)
 
     def calibrate(self, images: Iterable[np.ndarray]) -> dict[str, dict]:
-        """The range of every tensor of `encode`, by name: its mean over the images.
+        """Returns the range of every tensor of `encode`, by name: its mean over the images.
 
         Args:
           images: uint8, `(1, H, W, 3)`.
         """
-        # One by one: over several the quantizer takes a moving average, in which the first counts
-        # the most.
+        # One by one: over several images the quantizer computes a moving average, in which the
+        # first image counts the most.
         each = [self._quantizer.calibrate({"encode": [{"image": image}]}) for image in images]
         return {
             name: {key: np.mean([one[name][key] for one in each], 0) for key in ("min", "max")}
@@ -181,13 +181,13 @@ class Recipe:
         }
 
     def quantize(self, calibration: dict[str, dict] | None = None) -> bytes:
-        """The quantized flat buffer."""
+        """Returns the quantized flat buffer."""
         result = self._quantizer.quantize(calibration, enable_progress_report=False)
         return bytes(result.quantized_model)
 
 
 def _patterns(operators: list[Operator], kinds) -> Iterator[tuple[qtyping.TFLOperationName, str]]:
-    """For each kind a regular expression of what its operators make."""
+    """Yields each kind with a regular expression for the outputs of its operators."""
     for kind in kinds:
         names = [re.escape(each.output) for each in operators if each.kind == kind]
         if names:
@@ -195,15 +195,15 @@ def _patterns(operators: list[Operator], kinds) -> Iterator[tuple[qtyping.TFLOpe
 
 
 def static_operators(encode: Graph) -> frozenset[str]:
-    """The digests of what computes in int8: the encoder, but for its ends.
+    """Returns the digests of the operators that compute in int8: the middle of the encoder.
 
-    What it gives out stays float32, and so do the first convolution and a depthwise one right
-    behind it. Their few weights are large and cancel out, so that rounding them shows more than
-    anything later on, and in float32 they are no slower. Sums with constants stay float32, too:
-    rounding would shift whole channels.
+    Its outputs stay float32, and so do the first convolution and a depthwise one right behind it.
+    Their few weights are large and cancel out, so that rounding them does more harm than rounding
+    anything later; in float32 they are no slower. Sums with constants stay float32, too: rounding
+    would shift whole channels.
 
     Args:
-      encode: the graph of that signature.
+      encode: the graph of the signature `encode`.
     """
     kinds = [each.kind for each in encode.operators]
     start = kinds.index("CONV_2D") + 1
@@ -217,17 +217,17 @@ def static_operators(encode: Graph) -> frozenset[str]:
 
 
 def carry_over(calibration: dict[str, dict], source: Graph, target: Graph) -> dict[str, dict]:
-    """Ranges of the tensors that another graph computes from the same in the same way.
+    """Transfers the ranges of tensors to a graph that computes the same tensors.
 
-    The quantizer cannot calibrate a graph with a loop in it.
+    The quantizer cannot calibrate a graph that contains a loop.
 
     Args:
-      calibration: ranges by the names of `source`.
+      calibration: the ranges by the names of tensors in `source`.
       source: the graph that was calibrated.
-      target: the other one.
+      target: the other graph.
 
     Returns:
-      Ranges by the names of `target`.
+      The ranges by the names of tensors in `target`.
     """
     return {
         there: calibration[here]

@@ -1,9 +1,9 @@
-"""Serves a SavedModel by nothing but TensorFlow: serve.py SAVED_MODEL FOLDER NUMBERS.
+"""Serves a SavedModel by TensorFlow alone: serve.py SAVED_MODEL FOLDER NUMBERS.
 
-FOLDER holds images, `*.npy`, uint8 `(1, H, W, 3)`, and `start.json`, what canvas and state start
-from, one list of values a channel by name. For every image `NAME.npz` takes what came of it after
-each of the NUMBERS of iterations, separated by commas: `segment_N`, the class map of `segment`, and
-`read_N` and `canvas_N`, those of `encode`, `refine` and `read`.
+FOLDER holds images, `*.npy`, uint8 `(1, H, W, 3)`, and `initial_state.json`, the initial values of
+canvas and state by name, one value per channel. NUMBERS are numbers of iterations, separated by
+commas. For every image, `NAME.npz` gets the results of each number N: `segment_N`, the class map of
+`segment`, and `read_N` and `canvas_N`, class map and canvas of `encode`, `refine` and `read`.
 """
 
 import json
@@ -15,17 +15,17 @@ import tensorflow as tf
 
 
 def main(saved_model: str, folder: str, numbers: str) -> None:
-    """Writes the results of all images."""
+    """Segments all images and writes the results."""
     loaded = tf.saved_model.load(saved_model)
-    start = json.loads(pathlib.Path(folder, "start.json").read_text())
+    initial = json.loads(pathlib.Path(folder, "initial_state.json").read_text())
     numbers = sorted(map(int, numbers.split(",")))
     for path in sorted(pathlib.Path(folder).glob("*.npy")):
         image = tf.constant(np.load(path))
         results = {}
-        for number, canvas in _canvases(loaded.signatures, image, start, numbers):
+        for number, canvas in _canvases(loaded.signatures, image, initial, numbers):
             size = tf.constant(image.shape[1:3])
             read = loaded.signatures["read"](canvas=canvas, size=size)
-            iterations = {"iterations": tf.constant(number)} if start else {}
+            iterations = {"iterations": tf.constant(number)} if initial else {}
             whole = loaded.signatures["segment"](image=image, **iterations)
             results |= {
                 f"segment_{number}": whole["classes"].numpy()[0],
@@ -35,16 +35,16 @@ def main(saved_model: str, folder: str, numbers: str) -> None:
         np.savez(path.with_suffix(".npz"), **results)
 
 
-def _canvases(signatures, image, start, numbers):
-    """The canvas after each of the numbers of iterations; of a feed-forward model, the only one."""
+def _canvases(signatures, image, initial, numbers):
+    """Yields each number of iterations and the canvas after it; feed-forward models have one."""
     encoded = signatures["encode"](image=image)
-    if not start:
+    if not initial:
         yield 1, encoded["canvas"]
         return
     place = encoded["prepared"].shape[:3]
     variables = {
         name: tf.broadcast_to(tf.constant(values, tf.float32), (*place, len(values)))
-        for name, values in start.items()
+        for name, values in initial.items()
     }
     for number in range(1, numbers[-1] + 1):
         variables = signatures["refine"](**encoded, **variables)

@@ -1,7 +1,9 @@
-"""Images of any size for files of one size, and where their pixels lie on the canvas then.
+"""Letterboxing: images of any size for files of one size, and their places on the canvas.
 
-NumPy alone. The geometry is that of `rnnseg.models.geometry`: an image's first and last pixels keep
-their places when it is scaled, and canvas pixel `i` lies on pixel `output_stride * i`.
+An image that is larger than the file's size is scaled down with its aspect ratio kept. Its first
+and last pixels keep their places, as everywhere in the project (`rnnseg.grid`). A smaller image
+keeps its size, which is the size of the images in training. The rest is padded, at the right and
+the bottom. NumPy alone.
 """
 
 import dataclasses
@@ -10,19 +12,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rnnseg import grid
+from rnnseg._renamed import RenamedAttribute, renamed_attributes
 from rnnseg.errors import UserError
 from rnnseg.runtime.model_info import ModelInfo
 
+__getattr__ = renamed_attributes(
+    __name__,
+    {
+        "Frame": "LetterboxedImage",
+        "fit": "scale_and_pad",
+        "fitted_size": "content_size",
+        "frame": "letterbox",
+        "nearest": "resize_nearest",
+    },
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Frame:
-    """An image as a file takes it.
+class LetterboxedImage:
+    """An image in the size of a file, and the places of its original pixels on the canvas.
 
     Attributes:
       image: RGB, uint8 `(1, H, W, 3)`.
-      size: the (height, width) of the image it was made of, in pixels.
-      rows: where the image's rows of pixels lie on the canvas, in canvas pixels, `(height,)`.
-      columns: likewise, `(width,)`.
+      size: the `(height, width)` of the original image, in pixels.
+      rows: the position of each row of the original image on the canvas, in canvas pixels,
+        `(height,)`.
+      columns: the position of each column, likewise, `(width,)`.
     """
 
     image: np.ndarray
@@ -30,28 +46,27 @@ class Frame:
     rows: np.ndarray
     columns: np.ndarray
 
+    cells = RenamedAttribute("canvas_region")
+
     @property
-    def cells(self) -> tuple[slice, slice]:
-        """The canvas pixels that see the image, without those in the padding alone."""
+    def canvas_region(self) -> tuple[slice, slice]:
+        """The canvas pixels that see the image; outside it they see nothing but padding."""
         rows, columns = (slice(math.ceil(each[-1]) + 1) for each in (self.rows, self.columns))
         return rows, columns
 
 
-def frame(image, info: ModelInfo) -> Frame:
-    """Fits an image to a file.
-
-    What is larger than the file's size is scaled down, aspect kept; what is smaller keeps its size,
-    which is that of the images in training. Padding goes to the right and the bottom.
+def letterbox(image, info: ModelInfo) -> LetterboxedImage:
+    """Letterboxes an image for a file; a file for any size takes it as it is.
 
     Args:
       image: RGB, uint8 `(height, width, 3)`.
-      info: of the file.
+      info: the metadata of the file.
 
     Raises:
-      UserError: not such an image.
+      UserError: anything else than such an image, or one that is smaller than an output stride.
     """
     image = check_image(image)
-    size = shown = image.shape[:2]
+    size = content = image.shape[:2]
     if info.size is None:
         if min(size) < info.output_stride:
             raise UserError(
@@ -59,52 +74,60 @@ def frame(image, info: ModelInfo) -> Frame:
                 f"({info.output_stride}): expected at least that on each side"
             )
     else:
-        image, shown = fit(image, info.size, info.padding)
+        image, content = scale_and_pad(image, info.size, info.padding)
     rows, columns = (
-        np.linspace(0, (part - 1) / info.output_stride, side)
-        for part, side in zip(shown, size, strict=True)
+        np.linspace(0, (shown - 1) / info.output_stride, side)
+        for shown, side in zip(content, size, strict=True)
     )
-    return Frame(image[np.newaxis], size, rows, columns)
+    return LetterboxedImage(image[np.newaxis], size, rows, columns)
 
 
-def fit(
+def scale_and_pad(
     image: np.ndarray, size: tuple[int, int], padding: Sequence[int]
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Scales an image down to a size where it is larger, aspect kept, and pads what is missing.
+    """Scales an image down if it is larger than a size, aspect ratio kept, and pads the rest.
 
     Args:
       image: RGB, uint8 `(height, width, 3)`.
-      size: the (height, width) that is wanted, in pixels.
-      padding: the (red, green, blue) of 0-255 to the right and at the bottom.
+      size: the `(height, width)` of the result, in pixels.
+      padding: the (red, green, blue) of 0-255 at the right and the bottom.
 
     Returns:
-      The image of that size, and the (height, width) of its part that is not padding.
+      The image of that size, and the `(height, width)` of its part that is not padding.
     """
     sides = image.shape[:2]
     if sides == tuple(size):
         return image, sides
-    shown = fitted_size(sides, size)
+    content = content_size(sides, size)
     full = np.empty((size[0], 3 * size[1]), np.uint8)
     full[:] = np.tile(np.uint8(padding), size[1])
     full = full.reshape(*size, 3)
-    full[: shown[0], : shown[1]] = image if shown == sides else _shrink(image, shown)
-    return full, shown
+    full[: content[0], : content[1]] = image if content == sides else _shrink(image, content)
+    return full, content
 
 
-def fitted_size(sides: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) that `fit` gives an image of some `sides` in a file of some `size`."""
+def content_size(sides: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the `(height, width)` of an image once it is letterboxed, without the padding.
+
+    Args:
+      sides: the `(height, width)` of the original image, in pixels.
+      size: the `(height, width)` of the file, in pixels.
+    """
     # A side of one pixel is never too long.
     ratios = [(most - 1) / (side - 1) for most, side in zip(size, sides, strict=True) if side > 1]
     scale = min([1, *ratios])
-    return tuple(round((side - 1) * scale) + 1 for side in sides)
+    return tuple(grid.scaled_size(side, scale) for side in sides)
 
 
-def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scales a map of classes by taking the nearest pixel; first and last keep their places.
+def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a class map by taking the nearest pixel; the first and the last keep their places.
 
     Args:
-      values: `(height, width)`.
-      size: the (height, width) that is wanted, in pixels.
+      values: `(h, w)`.
+      size: the `(height, width)` of the result, in pixels.
+
+    Returns:
+      `(height, width)`, of the same type.
     """
     rows, columns = (
         np.rint(np.linspace(0, side - 1, wanted)).astype(np.intp)
@@ -114,10 +137,10 @@ def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def check_image(image) -> np.ndarray:
-    """An image as an array, once it is sure to be one.
+    """Returns an image as an array.
 
     Raises:
-      UserError: not uint8 RGB, `(height, width, 3)`.
+      UserError: anything else than uint8 RGB, `(height, width, 3)`.
     """
     image = np.asarray(image)
     if image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 1):
@@ -129,7 +152,7 @@ def check_image(image) -> np.ndarray:
     elif image.ndim != 3 or image.shape[2] != 3 or not image.size:
         hint = "is no image"
     elif image.dtype != np.uint8:
-        hint = "has the wrong type: bring it to 0-255 and convert it by .astype(np.uint8)"
+        hint = "has the wrong type: scale it to 0-255 and convert it by .astype(np.uint8)"
     else:
         return image
     raise UserError(
@@ -138,25 +161,24 @@ def check_image(image) -> np.ndarray:
     )
 
 
-def check_canvas(canvas, frame: Frame, info: ModelInfo) -> np.ndarray:
-    """A canvas to start from as float32, once it is sure to be one.
+def check_canvas(canvas, image: LetterboxedImage, info: ModelInfo) -> np.ndarray:
+    """Returns a canvas to start from as float32.
 
     Args:
       canvas: logits, real numbers, `(h, w, classes)`.
-      frame: the image that it is for.
-      info: of the file.
+      image: the image that the canvas is for.
+      info: the metadata of the file.
 
     Raises:
-      UserError: of another shape than the image's, or not of finite numbers.
+      UserError: a canvas of another shape than the image's, or with values that are not finite.
     """
     canvas = np.asarray(canvas)
-    stride = info.output_stride
-    sides = ((side + stride - 2) // stride + 1 for side in frame.image.shape[1:3])
+    sides = (grid.canvas_size(side, info.output_stride) for side in image.image.shape[1:3])
     expected = (*sides, len(info.classes))
     if canvas.shape != expected:
         raise UserError(
             f"canvas of shape {canvas.shape}: expected {expected} for this image, (h, w, "
-            "classes), as in a result for one of its size"
+            "classes), as in a result for an image of its size"
         )
     if canvas.dtype.kind not in "iuf":
         raise UserError(f"canvas of {canvas.dtype}: expected logits, float32")
@@ -183,22 +205,26 @@ def _shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class _Shrinking:
-    """How one side of an image is scaled down.
+    """The scaling of one side of an image.
 
-    First a whole number of times by means of neighbours, so that no pixel is passed over, then by
-    linear interpolation between two of them.
+    The side is divided by a whole number first, by averaging neighbours, so that every pixel
+    counts. Linear interpolation between two averages does the rest.
+
+    Args:
+      length: the number of pixels of the side.
+      wanted: the number of pixels of the result, at most `length`.
 
     Attributes:
-      first: of the means, which one comes before each pixel that is wanted, `(wanted,)`.
-      second: which one comes after it.
-      weights: what their sums of neighbours are multiplied with, float32, two of `(wanted,)`.
+      first: for each pixel of the result, the index of the average before it, `(wanted,)`.
+      second: the index of the average after it, `(wanted,)`.
+      weights: the factors of the two sums of neighbours, two of float32 `(wanted,)`.
     """
 
     def __init__(self, length: int, wanted: int):
         self._step = length // wanted
         self._number = length // self._step
         place = np.linspace(0, length - 1, wanted)
-        # The mean of pixels 0 to step - 1 stands in their middle.
+        # The average of pixels 0 to step - 1 lies in their middle.
         place = np.clip((place - (self._step - 1) / 2) / self._step, 0, self._number - 1)
         self.first = place.astype(np.intp)
         self.second = np.minimum(self.first + 1, self._number - 1)
@@ -206,7 +232,7 @@ class _Shrinking:
         self.weights = [np.float32(each / self._step) for each in (1 - weight, weight)]
 
     def sums(self, image: np.ndarray, axis: int) -> np.ndarray:
-        """The sums of neighbours along an axis; what is left over at its end is not seen."""
+        """Returns the sums of neighbours along an axis, without the remainder at its end."""
         if self._step == 1:
             return image
         end = self._step * self._number
