@@ -1,8 +1,8 @@
-"""Budgets: what a prediction costs, and how many iterations a budget pays for.
+"""Budgets: the cost of a prediction, and the number of iterations that a budget pays for.
 
-`costs` counts the multiply-adds, parameters and memory of every stage; `benchmarking` measures
-milliseconds, which `profiles` keeps beside the model. `budget` says how many iterations a `Budget`
-pays for, and `planning` which of several evaluated models is the best within it.
+`costs` counts the multiply-adds, parameters and memory of every stage. `benchmarking` measures
+milliseconds, and `profiles` keeps them beside the model. `budget` turns a `Budget` into a number of
+iterations, and `planning` chooses the best of several evaluated models within a budget.
 """
 
 from rnnseg._lazy import lazy_attributes
@@ -10,7 +10,10 @@ from rnnseg._lazy import lazy_attributes
 _NAMES = {
     "Budget": "budget",
     "Profile": "profiles",
+    "Stage": "costs",
     "StageCosts": "costs",
+    "count_multiply_adds": "costs",
+    "peak_memory": "costs",
     "stage_costs": "costs",
     "stages": "costs",
 }

@@ -1,4 +1,4 @@
-"""Times of a model's stages and whole predictions on this machine."""
+"""Measures the latency of a model's stages and whole predictions on this machine."""
 
 import functools
 import math
@@ -11,22 +11,25 @@ from tqdm import tqdm
 from rnnseg.budgets import timing
 from rnnseg.budgets.budget import MOST_OF_TRAINED, Budget
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
+from rnnseg.models.base import SegmentationModel
 
 
-def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int = 11) -> Profile:
-    """Measures a model, one image at a time.
+def measure(
+    model: SegmentationModel, origin: str, sizes: Sequence[tuple[int, int]], repeats: int = 11
+) -> Profile:
+    """Measures the latency of a model, one image at a time.
 
-    Stages and whole predictions, from RGB values to the class map, take turns in every round, so
-    that whatever else the machine does meets all of them alike; medians are kept.
+    The stages and whole predictions, from RGB values to the class map, take turns in every round,
+    so that other load on the machine affects all of them alike. The medians are kept.
 
     Args:
-      model: a segmenter.
-      origin: where it lies, a `.keras` file or the folder of a run.
-      sizes: of images, (height, width) in pixels.
-      repeats: rounds after one that warms up.
+      model: the model.
+      origin: the place of the model, a `.keras` file or the folder of a run.
+      sizes: the sizes of the images, (height, width) in pixels.
+      repeats: the number of rounds, after one round to warm up.
 
     Raises:
-      UserError: a size smaller than one output stride a side.
+      UserError: a size with a side below one output stride.
     """
     for size in sizes:
         model.check_image(*size)
@@ -46,12 +49,12 @@ def measure(model, origin: str, sizes: Sequence[tuple[int, int]], repeats: int =
     return Profile(origin, Machine.this(), tf.__version__, model.count_params(), tuple(profiles))
 
 
-def _stages(model, image: np.ndarray) -> dict[str, Callable]:
-    """Returns a call for each stage; that of `refine` runs as many iterations as training."""
+def _stages(model: SegmentationModel, image: np.ndarray) -> dict[str, Callable]:
+    """Returns a call for each stage; `refine` runs as many iterations as in training."""
     stages = model.compiled_stages
     features = stages.encode(image[np.newaxis])
     prepared = stages.prepare(features)
-    # Iterations like most: not the first, which may have less to do, and several in one call.
+    # Typical iterations: several in one call, and not the first, which may have less to do.
     trained = tf.constant(model.iterations)
     canvas, state = stages.refine(prepared, trained)
     return {
@@ -63,7 +66,7 @@ def _stages(model, image: np.ndarray) -> dict[str, Callable]:
 
 
 def _finishing(function: Callable) -> Callable:
-    """The function, which returns when its work is done: a GPU may still be at it."""
+    """Returns the function with a wait for its work, which a GPU may still be doing."""
 
     def finish():
         function()
@@ -72,8 +75,8 @@ def _finishing(function: Callable) -> Callable:
     return finish
 
 
-def _predictions(model, image: np.ndarray) -> dict[int, Callable]:
-    """A call for each of some numbers of iterations, over the range that a budget chooses from."""
+def _predictions(model: SegmentationModel, image: np.ndarray) -> dict[int, Callable]:
+    """Returns predictions by number of iterations, over the range that a budget chooses from."""
     trained = model.iterations
     numbers = {1, 2, trained, MOST_OF_TRAINED * trained} if model.recurrent else {1}
     return {

@@ -1,17 +1,22 @@
-"""Choosing an operating point: how many iterations a budget pays for, and of which model."""
+"""Operating points within a budget: the number of iterations and the model that it pays for."""
+
+from __future__ import annotations
 
 import dataclasses
 import decimal
 import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rnnseg.budgets.profiles import Profile
 from rnnseg.errors import UserError
-from rnnseg.stages import Stages
 
-# Curves are drawn, and predictions timed, up to this multiple of the number of training: past it,
-# they are flat or fall.
+if TYPE_CHECKING:  # loads TensorFlow, which choosing among evaluated models does without
+    from rnnseg.models.base import SegmentationModel
+
+# Curves are drawn, and predictions timed, up to this multiple of the number of iterations in
+# training. Beyond it, the curves are flat or fall.
 MOST_OF_TRAINED = 2
 
 _UNITS = {"gmacs": "G", "milliseconds": "ms", "iterations": "iterations"}
@@ -19,13 +24,13 @@ _UNITS = {"gmacs": "G", "milliseconds": "ms", "iterations": "iterations"}
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What the prediction of one image may cost at most; exactly one of the three is given.
+    """The most that the prediction of one image may cost; exactly one of the three is given.
 
     Attributes:
       gmacs: 10^9 multiply-adds, as `rnnseg.budgets` counts them.
-      milliseconds: on this machine, as `rnnseg benchmark --save` found. It is an image's time when
-        it comes alone; a batch of eight may take eight times as long.
-      iterations: the number itself.
+      milliseconds: the time on this machine, as `rnnseg benchmark --save` measured it for an image
+        that comes alone. A batch of eight may take eight times as long.
+      iterations: the number of iterations.
 
     Raises:
       UserError: none or several of them, or not a number above zero.
@@ -50,22 +55,22 @@ class Budget:
 
     @property
     def kind(self) -> str:
-        """The name of the one that is given."""
+        """The name of the attribute that is given."""
         return next(name for name, value in vars(self).items() if value is not None)
 
     @property
     def limit(self) -> float:
-        """The value of the one that is given."""
+        """The value of the attribute that is given."""
         return getattr(self, self.kind)
 
     @property
     def unit(self) -> str:
-        """What the limit is counted in, for people."""
+        """The unit of the limit, for messages: "G", "ms" or "iterations"."""
         return _UNITS[self.kind]
 
     def iterations_for(
         self,
-        model: Stages,
+        model: SegmentationModel,
         height: int,
         width: int,
         *,
@@ -75,11 +80,11 @@ class Budget:
         """Returns the number of iterations that the budget pays for on one image.
 
         Args:
-          model: a Keras model.
+          model: the model.
           height: of the image, in pixels.
           width: of the image, in pixels.
-          most: the largest number of iterations worth running; None: that of training. A budget
-            that is itself a number of iterations is taken as it is.
+          most: the largest number of iterations worth running; None: as many as in training. A
+            budget that is itself a number of iterations is taken as it is.
           profile: the latency of the model on this machine, for a budget of milliseconds.
 
         Raises:
@@ -90,45 +95,51 @@ class Budget:
             most = 1
         if self.kind == "iterations":
             return int(self.iterations) if model.recurrent else 1
+        cost = self._cost(model, height, width, profile)
+        most = model.iterations if most is None else most
+        return iterations_within(self, cost, most, f"an image of {height}x{width}")
+
+    def _cost(
+        self, model: SegmentationModel, height: int, width: int, profile: Profile | None
+    ) -> Callable[[int], float]:
+        """Returns the cost of a prediction in the budget's unit, by number of iterations."""
         if self.kind == "gmacs":
-            from rnnseg.budgets.costs import stage_costs  # TensorFlow loads where it is needed
+            from rnnseg.budgets.costs import stage_costs  # loads TensorFlow
 
             costs = stage_costs(model, height, width)
-            cost = lambda n: costs.total(n) / 1e9  # noqa: E731
-        elif profile is None:
+            return lambda iterations: costs.total(iterations) / 1e9
+        if profile is None:
             raise UserError(
                 f"a budget of {self}: the latency of the model on this machine is not known here; "
                 "measure it by rnnseg benchmark RUN --size HEIGHTxWIDTH --save, and predict by "
                 'rnnseg.Predictor.load("RUN")'
             )
-        else:
-            cost = lambda n: profile.milliseconds(height, width, n)  # noqa: E731
-        most = model.iterations if most is None else most
-        return iterations_within(self, cost, most, f"an image of {height}x{width}")
+        return lambda iterations: profile.milliseconds(height, width, iterations)
 
     def __str__(self):
         return f"{self.limit:.12g} {self.unit}"
 
 
-def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, what: str) -> int:
-    """The largest number of iterations that a budget pays for.
+def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, target: str) -> int:
+    """Returns the largest number of iterations that a budget pays for.
 
     Args:
-      budget: of multiply-adds or milliseconds.
-      cost: of a whole prediction after a number of iterations, in the budget's unit; never falls.
-      most: the largest number worth taking, at least 1.
-      what: is predicted, for the error, such as "an image of 480x640".
+      budget: a budget of multiply-adds or milliseconds.
+      cost: the cost of a whole prediction by number of iterations, in the budget's unit; it never
+        falls.
+      most: the largest number worth running, at least 1.
+      target: the image or data to predict, for the error message: "an image of 480x640".
 
     Returns:
       1 to `most`.
 
     Raises:
-      UserError: not even one fits; it says what one needs.
+      UserError: the budget is too small for one iteration; the message gives the cost of one.
     """
     if cost(1) > budget.limit:
         raise UserError(
-            f"budget of {budget}: one iteration on {what} needs {round_up(cost(1))} {budget.unit} "
-            "at least"
+            f"budget of {budget}: one iteration on {target} needs {round_up(cost(1))} "
+            f"{budget.unit} at least"
         )
     fits, fails = 1, most + 1
     while fails - fits > 1:
@@ -141,21 +152,21 @@ def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, w
 
 
 def round_up(value: float) -> str:
-    """Three digits, rounded up, so that a budget of what is printed is enough."""
+    """Formats a cost with three digits, rounded up so that it is enough as a budget."""
     context = decimal.Context(prec=3, rounding=decimal.ROUND_CEILING)
     return f"{context.create_decimal(repr(value)):f}"
 
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """One model with one number of iterations, on the data that it was evaluated on.
+    """A model with a number of iterations, and its score and cost on the data of its evaluation.
 
     Attributes:
-      model: what the user calls it.
-      iterations: how many.
-      miou: mean IoU, 0-1.
+      model: the user's name for the model.
+      iterations: the number of iterations.
+      miou: the mean IoU, 0-1.
       gmacs: 10^9 multiply-adds per image.
-      milliseconds: an image.
+      milliseconds: milliseconds per image.
     """
 
     model: str
@@ -169,14 +180,17 @@ class OperatingPoint:
 
 
 def frontier(points: Iterable[OperatingPoint], kind: str) -> list[OperatingPoint]:
-    """The points that no other one beats: none is at least as good for no more.
+    """Returns the Pareto frontier: the points that no other point beats.
+
+    A point beats another if it costs no more, scores no less, and is better in one of the two.
 
     Args:
-      points: of all models.
-      kind: of the cost, "gmacs" or "milliseconds".
+      points: the points of all models.
+      kind: the cost to compare by, "gmacs" or "milliseconds".
 
     Returns:
-      Points of rising cost and rising mIoU; of several that are equal in both, the first.
+      Points of rising cost and rising mIoU. Of several points with equal cost and equal mIoU, the
+      first.
     """
     result = []
     for point in sorted(points, key=lambda each: (getattr(each, kind), -each.miou)):
@@ -186,20 +200,21 @@ def frontier(points: Iterable[OperatingPoint], kind: str) -> list[OperatingPoint
 
 
 def best_within(points: Sequence[OperatingPoint], budget: Budget) -> OperatingPoint:
-    """The best point of a frontier that a budget pays for.
+    """Returns the best point of a frontier that a budget pays for.
 
     Args:
-      points: from `frontier`.
-      budget: of multiply-adds or milliseconds.
+      points: the points from `frontier`.
+      budget: a budget of multiply-adds or milliseconds.
 
     Raises:
-      UserError: none is cheap enough; it says what the cheapest needs.
+      UserError: the budget is too small for every point; the message gives the cost of the
+        cheapest.
     """
     affordable = [each for each in points if getattr(each, budget.kind) <= budget.limit]
     if not affordable:
-        least = points[0]
+        cheapest = points[0]
         raise UserError(
-            f"budget of {budget}: the least is {round_up(getattr(least, budget.kind))} "
-            f"{budget.unit}, for {least}"
+            f"budget of {budget}: the cheapest point, {cheapest}, needs "
+            f"{round_up(getattr(cheapest, budget.kind))} {budget.unit}"
         )
     return affordable[-1]

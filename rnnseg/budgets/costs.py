@@ -1,4 +1,4 @@
-"""What each stage of a prediction costs: multiply-adds, parameters and memory."""
+"""Counts the multiply-adds, parameters and memory of each stage of a prediction."""
 
 import collections
 import dataclasses
@@ -7,32 +7,36 @@ import weakref
 import tensorflow as tf
 
 from rnnseg import grid
+from rnnseg.models.base import SegmentationModel
 
-# Two interpolations along one side and one along the other, of one multiply-add each.
+# Per value of the output: two interpolations along one side and one along the other, each of one
+# multiply-add.
 _BILINEAR_COST = 3
 
-# Operations whose output is their input, or no tensor that is computed.
+# Operations whose output shares the memory of their input.
 _ALIASES = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
+# Operations whose output is no tensor that is computed.
 _FREE = ("Const", "ReadVariableOp", "VarHandleOp", "Shape", "NoOp")
-# Operations that TensorFlow lets write into an input which nothing else needs.
+# Operations that TensorFlow may run in place, in the memory of an input that nothing else needs.
 _IN_PLACE = frozenset(
     "Add AddV2 BiasAdd Elu Exp FusedBatchNormV3 Maximum Minimum Mul Neg RealDiv Relu Relu6 Rsqrt "
     "Selu Sigmoid Softplus Sub Tanh".split()
 )
 
-# The counts of a model follow from its structure, which does not change, and tracing takes seconds.
+# The costs of each model by (height, width). They follow from the structure of the model, which
+# does not change; counting them anew would take seconds.
 _COUNTED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 @dataclasses.dataclass(frozen=True)
 class StageCosts:
-    """Multiply-adds of the stages for one image (one multiply and one add count as one).
+    """The multiply-adds of the stages for one image; a multiplication and an addition count as one.
 
     Attributes:
-      encode: the encoder.
-      prepare: the features' share of the gates.
-      refine: one iteration.
-      read: the upsampling to the image's size.
+      encode: the multiply-adds of the encoder.
+      prepare: those of the loop-invariant part of the iterations.
+      refine: those of one iteration.
+      read: those of the upsampling to the size of the image.
     """
 
     encode: int
@@ -41,11 +45,14 @@ class StageCosts:
     read: int
 
     def total(self, iterations: int) -> int:
-        """The whole prediction's multiply-adds after a number of iterations."""
+        """Returns the multiply-adds of a whole prediction with a number of iterations."""
         return self.encode + self.prepare + iterations * self.refine + self.read
 
     def as_published(self) -> "StageCosts":
-        """The same where nothing is computed once for all iterations, as the paper counts."""
+        """Returns the costs as the paper counts them.
+
+        There, every iteration computes the loop-invariant part again.
+        """
         return StageCosts(self.encode, 0, self.prepare + self.refine, self.read)
 
     def __add__(self, other: "StageCosts") -> "StageCosts":
@@ -55,35 +62,31 @@ class StageCosts:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """What a stage needs beside its multiply-adds.
+    """The parameters and memory of a stage.
 
     Attributes:
-      parameters: numbers in all of its weights, batch norm's statistics included.
-      memory: bytes of the tensors that exist at the same time, for one image and without
-        weights, when every one goes as soon as nothing needs it.
+      parameters: the number of values in all of its weights, the statistics of batch norm included.
+      memory: the bytes of its tensors for one image, as `peak_memory` simulates them.
     """
 
     parameters: int
     memory: int
 
 
-def stage_costs(model, height: int, width: int) -> StageCosts:
-    """Counts what a segmenter does to one image.
+def stage_costs(model: SegmentationModel, height: int, width: int) -> StageCosts:
+    """Counts the multiply-adds of a prediction for one image.
 
-    Counted are convolutions and matrix products, as in the papers of the field, and the upsampling;
-    activations, normalisation and additions are not. All iterations are counted alike; the first
-    from a blank canvas runs fewer, since its products with zeros are left out.
+    The count includes convolutions and matrix products, as in the papers of the field, and the
+    upsampling. It leaves out activations, normalization and additions. All iterations count alike,
+    although the first iteration on the initial canvas omits its products with zeros.
 
     Args:
-      model: a segmenter.
+      model: the model. Its costs are kept for the next call, as long as the model exists.
       height: of the image, in pixels.
       width: of the image, in pixels.
 
-    Returns:
-      The costs.
-
     Raises:
-      UserError: an image of less than one output stride a side.
+      UserError: a side of the image is below one output stride.
     """
     known = _COUNTED.setdefault(model, {})
     if (height, width) in known:
@@ -98,16 +101,19 @@ def stage_costs(model, height: int, width: int) -> StageCosts:
     return known[height, width]
 
 
-def stages(model, height: int, width: int) -> dict[str, Stage]:
-    """Parameters and memory of the stages of a segmenter.
+def stages(model: SegmentationModel, height: int, width: int) -> dict[str, Stage]:
+    """Counts the parameters and the memory of the stages.
 
     Args:
-      model: a segmenter.
+      model: the model.
       height: of the image, in pixels.
       width: of the image, in pixels.
 
     Returns:
-      One for each of `encode`, `prepare`, `refine` (one iteration) and `read`.
+      The stages `encode`, `prepare`, `refine` (one iteration) and `read`, by name.
+
+    Raises:
+      UserError: a side of the image is below one output stride.
     """
     result = {}
     for name, (function, *specs) in _stages(model, height, width).items():
@@ -117,8 +123,8 @@ def stages(model, height: int, width: int) -> dict[str, Stage]:
     return result
 
 
-def _stages(model, height: int, width: int) -> dict[str, tuple]:
-    """The function of every stage, with what it takes."""
+def _stages(model: SegmentationModel, height: int, width: int) -> dict[str, tuple]:
+    """Returns the function of every stage with the types of its inputs, by name."""
     model.check_image(height, width)
     side = [grid.canvas_size(each, model.output_stride) for each in (height, width)]
     features = tf.TensorSpec((1, *side, model.encoder.channels), model.compute_dtype)
@@ -142,34 +148,38 @@ def _stages(model, height: int, width: int) -> dict[str, tuple]:
 
 
 def count_multiply_adds(function, *specs: tf.TensorSpec) -> int:
-    """Multiply-adds of the convolutions and matrix products in a function.
+    """Counts the multiply-adds of the convolutions and matrix products in a function.
 
-    Counted are two-dimensional convolutions, plain, depthwise and transposed, and products of
-    matrices; not what runs inside a nested function, such as the signature of a SavedModel.
+    The convolutions are two-dimensional: plain, depthwise and transposed. Operations inside a
+    nested function, such as the signature of a SavedModel, are not counted.
 
     Args:
-      function: takes one tensor for each spec.
-      *specs: with all sizes known.
+      function: a function of one tensor per spec.
+      *specs: the types of the tensors, with all sizes known.
 
     Returns:
-      The number for one call.
+      The multiply-adds of one call.
     """
     graph = _trace(function, *specs).graph
     return sum(_multiply_adds(operation) for operation in graph.get_operations())
 
 
-def peak_memory(traced) -> int:
-    """The most bytes that the tensors of a traced function take at the same time.
+def peak_memory(traced: tf.types.experimental.ConcreteFunction) -> int:
+    """Simulates the most bytes that the tensors of a traced function take at the same time.
 
-    Its operations run one by one, in the order in which they were traced; a tensor goes after its
-    last use. What no output depends on is left out, as it is when TensorFlow runs a function. What
-    single operations need inside, and padding of allocations, is not counted.
+    The memory is simulated rather than measured, because models are also counted that are never
+    run, for images and machines of any size. TensorFlow measures the memory of GPUs alone, and the
+    resident memory of a process includes the runtime and what its allocator keeps.
+
+    The operations run one by one, in the order in which they were traced, and a tensor is freed
+    after its last use. Operations that no output depends on are left out, as in TensorFlow. The
+    workspace inside single operations and the padding of allocations are not counted.
 
     Args:
-      traced: a `ConcreteFunction` with all sizes known.
+      traced: the function, with all sizes known.
 
     Returns:
-      Bytes, inputs and outputs included, weights not.
+      Bytes, with inputs and outputs, without weights.
     """
     owner, size, uses = {}, {}, collections.Counter()
     operations = _needed(traced.graph)
@@ -184,7 +194,7 @@ def peak_memory(traced) -> int:
                 free = operation.type in _FREE or tensor.name in captured
                 size[tensor.name] = 0 if free else _bytes(tensor)
     for tensor in traced.graph.outputs:
-        uses[owner.get(tensor.name, tensor.name)] += 1  # never goes
+        uses[owner.get(tensor.name, tensor.name)] += 1  # never freed
     alive = peak = 0
     for operation in operations:
         inputs = [owner.get(tensor.name, tensor.name) for tensor in operation.inputs]
@@ -203,8 +213,8 @@ def peak_memory(traced) -> int:
     return peak
 
 
-def _needed(graph) -> list[tf.Operation]:
-    """The operations that the outputs of a graph depend on, in the order of the graph."""
+def _needed(graph: tf.Graph) -> list[tf.Operation]:
+    """Returns the operations that the outputs of a graph depend on, in the order of the graph."""
     needed, waiting = set(), [tensor.op for tensor in graph.outputs]
     while waiting:
         operation = waiting.pop()
@@ -214,7 +224,7 @@ def _needed(graph) -> list[tf.Operation]:
     return [operation for operation in graph.get_operations() if operation.name in needed]
 
 
-def _trace(function, *specs: tf.TensorSpec):
+def _trace(function, *specs: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
@@ -225,6 +235,7 @@ def _bytes(tensor: tf.Tensor) -> int:
 
 
 def _multiply_adds(operation: tf.Operation) -> int:
+    """Returns the multiply-adds of an operation; 0 for the types that are not counted."""
     if operation.type == "Conv2D":
         height, width, channels, _ = operation.inputs[1].shape
         per_output = height * width * channels
@@ -243,8 +254,8 @@ def _multiply_adds(operation: tf.Operation) -> int:
     else:
         return 0
     output = operation.outputs[0]
-    # A dilated depthwise convolution runs on a rearranged, padded copy; what it is worth is what
-    # comes out after the way back.
+    # A dilated depthwise convolution runs on a rearranged, padded copy. The pixels that count are
+    # those that are left when the arrangement is undone and the padding cut off.
     users = output.consumers()
     if len(users) == 1 and users[0].type == "BatchToSpaceND":
         output = users[0].outputs[0]

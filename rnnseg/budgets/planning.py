@@ -1,4 +1,4 @@
-"""Scores that `rnnseg evaluate` left beside models, read back to compare the models."""
+"""Compares models by the scores that `rnnseg evaluate` wrote beside them."""
 
 import dataclasses
 import json
@@ -16,18 +16,18 @@ from rnnseg.files import beside
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What one model reached, and at what cost.
+    """The scores and costs of one model, as it was evaluated.
 
     Attributes:
-      model: what the user calls it.
-      data: what it was evaluated on.
-      split: of the data.
-      images: how many.
-      image_size: the most common (height, width).
-      several_views: whether logits were averaged over scales or mirrored images.
-      machine: where the milliseconds were taken.
-      profiled: whether they come from a profile; else from the evaluation.
-      points: one a number of iterations.
+      model: the user's name for the model.
+      data: the name of the data that it was evaluated on.
+      split: the split of the data.
+      images: the number of images.
+      image_size: the most common (height, width), in pixels.
+      multi_scale: True if the logits were averaged over scales or mirrored images.
+      machine: the machine that the milliseconds were measured on.
+      profiled: True if the milliseconds come from a profile, False if from the evaluation.
+      points: one operating point per number of iterations.
     """
 
     model: str
@@ -35,7 +35,7 @@ class Scores:
     split: str
     images: int
     image_size: tuple[int, int]
-    several_views: bool
+    multi_scale: bool
     machine: Machine
     profiled: bool
     points: tuple[OperatingPoint, ...]
@@ -45,12 +45,12 @@ class Scores:
         """Reads the scores of a model, as they were evaluated.
 
         Args:
-          model: the folder of a run, or a `.keras` file, beside which the scores lie; or the file
-            of scores itself, `.json`.
-          split: that it was evaluated on.
+          model: the folder of a run or a `.keras` file, with the scores beside it; or the file of
+            scores itself, `.json`.
+          split: the split that the model was evaluated on.
 
         Raises:
-          UserError: no scores there, or a file that holds none.
+          UserError: the file of scores is missing, or holds no scores.
         """
         path = pathlib.Path(model)
         given = path.suffix == ".json"
@@ -67,7 +67,7 @@ class Scores:
                 split=content["split"],
                 images=content["images"],
                 image_size=tuple(content["image_size"]),
-                several_views=content["scales"] != [1.0] or content["flip"],
+                multi_scale=content["scales"] != [1.0] or content["flip"],
                 machine=Machine.from_json(content["machine"]),
                 profiled=False,
                 points=tuple(
@@ -86,20 +86,21 @@ class Scores:
 
     @property
     def miou(self) -> dict[int, float]:
-        """Mean IoU, 0-1, by number of iterations."""
+        """The mean IoU, 0-1, by number of iterations."""
         return {point.iterations: point.miou for point in self.points}
 
     def with_profile(self) -> "Scores":
-        """The same with the times of the profile beside the model, if there is one.
+        """Returns the scores with the milliseconds of the profile beside the model.
 
-        Not so for a file of scores, which may be of the model at another stride, nor for an
-        evaluation of several views, whose times are of all of them together.
+        The scores stay as they are where there is no profile. The same goes for a file of scores,
+        which may be of the model at another stride, and for a multi-scale evaluation, whose
+        milliseconds are the sum over all scales.
 
         Raises:
           UserError: the profile is damaged, or has no images as large as those of the scores.
         """
         given = pathlib.Path(self.model).suffix == ".json"
-        if given or self.several_views or not profile_path(self.model).is_file():
+        if given or self.multi_scale or not profile_path(self.model).is_file():
             return self
         profile = Profile.load(self.model)
         points = tuple(
@@ -114,13 +115,13 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a budget buys of several models.
+    """The best model and number of iterations for a budget, and the alternatives.
 
     Attributes:
-      budget: of multiply-adds or milliseconds.
-      scores: of the models.
-      frontier: the points of all of them that no other beats, by rising cost.
-      best: the one to take.
+      budget: the budget, of multiply-adds or milliseconds.
+      scores: the scores of the models.
+      frontier: the points of all models that no other point beats, by rising cost.
+      best: the best point within the budget.
     """
 
     budget: Budget
@@ -133,12 +134,13 @@ def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -
     """Finds the best model and number of iterations for a budget.
 
     Args:
-      models: as `Scores.load` takes them.
-      split: that all were evaluated on.
-      budget: of multiply-adds or milliseconds.
+      models: the models, as `Scores.load` takes them.
+      split: the split that all of them were evaluated on.
+      budget: a budget of multiply-adds or milliseconds.
 
     Raises:
-      UserError: scores are missing, cannot be compared, or none is within the budget.
+      UserError: scores are missing or cannot be compared, or the budget is too small for every
+        point.
     """
     scores = tuple(Scores.load(model, split) for model in dict.fromkeys(map(str, models)))
     if budget.kind == "milliseconds":
@@ -150,17 +152,22 @@ def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -
 
 
 def scores_path(model: str | os.PathLike, split: str) -> pathlib.Path:
-    """Where the scores of a model lie, which is a `.keras` file or the folder of a run."""
+    """Returns the path of a model's scores.
+
+    Args:
+      model: a `.keras` file or the folder of a run.
+      split: the split that the model was evaluated on.
+    """
     return beside(model, f"scores_{split}.json")
 
 
 def current_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Renames the keys of a file of an earlier version, where "image" was called "picture"."""
+    """Renames the keys of a file of an earlier version, which called an image a picture."""
     return {key.replace("picture", "image"): value for key, value in content.items()}
 
 
 def _check_comparable(one: Scores, other: Scores, budget: Budget) -> None:
-    """Raises a UserError unless both were scored on the same images, by the same clock."""
+    """Raises a UserError unless both were scored on the same images and timed on one machine."""
     for field in ("data", "split", "images"):
         mine, its = getattr(one, field), getattr(other, field)
         if mine != its:
@@ -170,6 +177,6 @@ def _check_comparable(one: Scores, other: Scores, budget: Budget) -> None:
             )
     if budget.kind == "milliseconds" and one.machine != other.machine:
         raise UserError(
-            f"the times of {one.model} are of {one.machine}, those of {other.model} of "
-            f"{other.machine}: measure both on one machine, by rnnseg benchmark --save"
+            f"{one.model} was timed on {one.machine}, but {other.model} on {other.machine}: "
+            "measure both on one machine, by rnnseg benchmark --save"
         )

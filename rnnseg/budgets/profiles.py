@@ -1,4 +1,4 @@
-"""How long a model's predictions take on one machine, kept in a file beside the model."""
+"""Latency profiles: the times of a model on one machine, kept in a file beside the model."""
 
 import dataclasses
 import json
@@ -15,12 +15,12 @@ from rnnseg.files import atomic_path, beside
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What decides how fast predictions are.
+    """The hardware that the latency depends on.
 
     Attributes:
-      processor: its name.
-      cores: those that the process may use.
-      accelerators: names of the GPUs.
+      processor: the name of the processor.
+      cores: the number of cores that the process may use.
+      accelerators: the names of the GPUs.
     """
 
     processor: str
@@ -29,7 +29,7 @@ class Machine:
 
     @classmethod
     def this(cls) -> "Machine":
-        """The one that this runs on."""
+        """Returns the machine that this process runs on."""
         import tensorflow as tf
 
         details = map(
@@ -42,7 +42,7 @@ class Machine:
 
     @classmethod
     def from_json(cls, content: Mapping) -> "Machine":
-        """The inverse of `dataclasses.asdict` through JSON."""
+        """Returns a machine from the JSON form of `dataclasses.asdict(machine)`."""
         return cls(content["processor"], content["cores"], tuple(content["accelerators"]))
 
     def __str__(self):
@@ -52,13 +52,14 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class SizeProfile:
-    """Times at one image size, one image at a time; medians.
+    """The median times at one image size, one image at a time.
 
     Attributes:
-      height, width: of the image, in pixels.
-      stages: milliseconds of `encode`, `prepare`, `refine` (an iteration of many) and `read`, each
-        called alone.
-      predictions: milliseconds of whole predictions, by number of iterations.
+      height: of the image, in pixels.
+      width: of the image, in pixels.
+      stages: the milliseconds of `encode`, `prepare`, `refine` (one iteration of several) and
+        `read`, each called alone.
+      predictions: the milliseconds of a whole prediction, by number of iterations.
     """
 
     height: int
@@ -68,20 +69,22 @@ class SizeProfile:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Milliseconds of everything but the iterations, and of each one."""
+        """The milliseconds of everything but the iterations, and those of one iteration."""
         return timing.line(self.predictions)
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """What `rnnseg benchmark` measured of one model on one machine.
+    """The latency of one model on one machine, as `rnnseg benchmark` measured it.
 
     Attributes:
-      model: where the model lies, a `.keras` file or the folder of a run; the profile is beside it.
-      machine: where it was measured.
-      tensorflow: its version there.
-      parameters: of the model, by which another one that took its place is told.
-      sizes: at least one, by rising number of pixels.
+      model: the place of the model, a `.keras` file or the folder of a run; the profile is beside
+        it.
+      machine: the machine of the measurement.
+      tensorflow: the version of TensorFlow.
+      parameters: the number of the model's parameters, which tells if another model has taken its
+        place.
+      sizes: the times at each size, at least one, by rising number of pixels.
     """
 
     model: str
@@ -91,19 +94,22 @@ class Profile:
     sizes: tuple[SizeProfile, ...]
 
     def milliseconds(self, height: int, width: int, iterations: int) -> float:
-        """What a prediction is expected to take: a start and so much an iteration.
+        """Returns the expected time of a prediction: a fixed part, and a part per iteration.
 
-        Both are interpolated between the two nearest sizes that were measured, in proportion to the
-        number of pixels, as multiply-adds grow. A smaller image counts as the smallest measured,
-        since below that it is overheads that take the time, which do not shrink.
+        Both parts are interpolated between the two nearest sizes that were measured, linearly in
+        the number of pixels, as multiply-adds grow. An image below the smallest size counts as that
+        size, since the overheads that dominate there do not shrink.
 
         Args:
           height: of the image, in pixels.
           width: of the image, in pixels.
-          iterations: how many.
+          iterations: the number of iterations.
+
+        Returns:
+          Milliseconds.
 
         Raises:
-          UserError: larger than all sizes measured.
+          UserError: the image is larger than all sizes that were measured.
         """
         areas = [each.height * each.width for each in self.sizes]
         area = max(height * width, areas[0])
@@ -117,31 +123,31 @@ class Profile:
                 return (1 - share) * times[index - 1] + share * times[index]
         raise UserError(
             f"an image of {height}x{width} is larger than any in {profile_path(self.model)}; "
-            f"measure such ones, too: {self.command((height, width))}"
+            f"measure this size, too: {self.command((height, width))}"
         )
 
     def command(self, *more: tuple[int, int]) -> str:
-        """The command that measures all of it anew, and more sizes, (height, width)."""
+        """Returns the command that measures all sizes anew, and `more` sizes, (height, width)."""
         return benchmark_command(
             self.model, *((each.height, each.width) for each in self.sizes), *more
         )
 
     def save(self) -> None:
-        """Writes it beside the model."""
+        """Writes the profile beside the model."""
         content = dataclasses.asdict(self)
-        del content["model"]  # a run's folder may be moved
+        del content["model"]  # the folder of a run may be moved
         with atomic_path(profile_path(self.model)) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def load(cls, model: str | os.PathLike) -> "Profile":
-        """Reads the one beside a model.
+        """Reads the profile beside a model.
 
         Args:
           model: a `.keras` file or the folder of a run.
 
         Raises:
-          UserError: there is none, or the file is no profile.
+          UserError: the profile is missing, or the file is no profile.
         """
         path = profile_path(model)
         if not path.is_file():
@@ -175,17 +181,18 @@ class Profile:
 
 
 def profile_path(model: str | os.PathLike) -> pathlib.Path:
-    """Where the profile of a model lies, which is a `.keras` file or the folder of a run."""
+    """Returns the path of the profile of a model, a `.keras` file or the folder of a run."""
     return beside(model, "profile.json")
 
 
 def benchmark_command(model: str | os.PathLike, *sizes: tuple[int, int]) -> str:
-    """The command that measures a model at some sizes, (height, width), and keeps the profile."""
+    """Returns the command that measures a model at some sizes, (height, width), and saves them."""
     listed = ",".join(f"{height}x{width}" for height, width in sizes) or "HEIGHTxWIDTH"
     return f"rnnseg benchmark {shlex.quote(str(model))} --size {listed} --save"
 
 
 def _processor_name() -> str:
+    """Returns the name of the processor, by the means of the operating system."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:

@@ -1,4 +1,4 @@
-"""How long functions take, in turns, and what that says of the number of iterations."""
+"""Timing of functions that take turns, and a line through times by number of iterations."""
 
 import itertools
 import statistics
@@ -12,14 +12,18 @@ def take_turns(
     repeats: int,
     on_round: Callable[[], Any] = lambda: None,
 ) -> list[float]:
-    """Seconds of every function, the median of several rounds after one to warm up.
+    """Times functions over several rounds, after one round to warm up.
 
-    In a round each is called once, so that whatever else the machine does meets all of them alike.
+    Each round calls every function once, so that other load on the machine affects all functions
+    alike.
 
     Args:
-      functions: each returns when its work is done.
-      repeats: how many rounds.
-      on_round: is called after every round, that of the warm-up included.
+      functions: the functions; each returns when its work is done.
+      repeats: the number of rounds that count.
+      on_round: called after every round, the warm-up included.
+
+    Returns:
+      The median seconds of each function.
     """
     times = [[] for _ in functions]
     for _ in range(repeats + 1):
@@ -32,13 +36,17 @@ def take_turns(
 
 
 def line(times: Mapping[int, float]) -> tuple[float, float]:
-    """What predictions take apart from the iterations, and what each of these takes.
+    """Fits a line through the times of predictions by number of iterations.
 
-    The medians of the slopes between all pairs and of what is left (Theil and Sen), which one time
-    spoiled by another process does not move as it would least squares.
+    The slope is the median of the slopes between all pairs of points (the Theil-Sen estimator). A
+    single time that another process spoiled hardly moves it, as it would move least squares.
 
     Args:
-      times: of whole predictions, by number of iterations; at least one.
+      times: the time of a whole prediction by number of iterations; at least one.
+
+    Returns:
+      The time of everything but the iterations, and the time of one iteration, in the unit of
+      `times`.
     """
     pairs = itertools.combinations(sorted(times.items()), 2)
     slopes = [(later - time) / (more - number) for (number, time), (more, later) in pairs]

@@ -11,7 +11,7 @@ from tests.support.models import make_model
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Every call takes a millisecond more than the one before."""
+    """A clock on which every call takes a millisecond more than the call before."""
     ticks = itertools.accumulate(
         1e-3 * (index // 2 + 1 if index % 2 else 0) for index in itertools.count()
     )

@@ -69,7 +69,7 @@ def test_budgets_are_spent_up_to_the_best_number_that_is_known(miou, expected):
 
 
 def random_points(seed):
-    """Few values, so that there are ties."""
+    """Makes points with so few different values that there are ties."""
     rng = np.random.default_rng(seed)
     return [
         OperatingPoint(f"model {index}", 1, *(float(each) for each in rng.integers(1, 8, 3)))
@@ -95,7 +95,7 @@ def test_frontier_and_best_by_brute_force(seed, kind):
     for limit in (least, least + 1.5, 9.0):
         best = best_within(found, Budget(**{kind: limit}))
         assert best.miou == max(miou for cost, miou in values if cost <= limit)
-    with pytest.raises(UserError, match=rf"least is {least} .*, for model \d+, 1 iter"):
+    with pytest.raises(UserError, match=rf"point, model \d+, 1 iteration, needs {least} "):
         best_within(found, Budget(**{kind: least / 2}))
 
 

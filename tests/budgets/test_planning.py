@@ -12,7 +12,7 @@ MACHINE = Machine("chip", 4)
 
 
 def write_scores(path, rows, **changes):
-    """Scores as `rnnseg evaluate` writes them; rows are (iterations, mIoU, G, ms)."""
+    """Writes scores as `rnnseg evaluate` does; rows are (iterations, mIoU, G, ms)."""
     path.parent.mkdir(exist_ok=True)
     content = {
         "data": "streets",
@@ -32,7 +32,7 @@ def write_scores(path, rows, **changes):
 
 @pytest.fixture
 def runs(tmp_path):
-    """A small and a large recurrent model, and a feed-forward one of one point."""
+    """The scores of a small and a large recurrent model, and of a feed-forward one."""
     rows = {
         "small": [(1, 0.50, 1.0, 10.0), (2, 0.55, 1.1, 11.0), (4, 0.54, 1.3, 13.0)],
         "large": [(1, 0.53, 3.0, 30.0), (2, 0.60, 3.5, 35.0), (6, 0.65, 5.5, 55.0)],
@@ -59,11 +59,11 @@ def test_the_best_within_the_budget(runs):
         ({"milliseconds": 99}, ("large", 6)),
     ):
         assert chosen(make_plan(runs, "val", Budget(**budget))) == expected
-    with pytest.raises(UserError, match="budget of 9 ms: the least is 10.0 ms, for .*small, 1 it"):
+    with pytest.raises(UserError, match="the cheapest point, .*small, 1 iteration, needs 10.0 ms"):
         make_plan(runs, "val", Budget(milliseconds=9))
 
 
-def test_a_profile_s_times_take_the_place_of_the_evaluation_s(runs):
+def test_the_times_of_a_profile_replace_those_of_the_evaluation(runs):
     size = SizeProfile(36, 48, {}, {n: 30.0 + n for n in (1, 2, 4)})
     Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()
     assert not Scores.load(runs[0], "val").profiled
@@ -72,11 +72,12 @@ def test_a_profile_s_times_take_the_place_of_the_evaluation_s(runs):
     assert [each.gmacs for each in scores.points] == [1.0, 1.1, 1.3]
     assert chosen(make_plan(runs, "val", Budget(milliseconds=31))) == ("large", 1)
     assert chosen(make_plan(runs, "val", Budget(milliseconds=32))) == ("small", 2)
-    # A file of scores may be of the model in another form, whose times are others.
+    # A file of scores may be of the model at another stride, which takes another time.
     assert not Scores.load(scores_path(runs[0], "val"), "val").with_profile().profiled
-    for views in ({"scales": [0.5, 1.0]}, {"flip": True}):
-        write_scores(scores_path(runs[0], "val"), [(1, 0.5, 9.0, 90.0)], **views)
-        assert not Scores.load(runs[0], "val").with_profile().profiled
+    for multi_scale in ({"scales": [0.5, 1.0]}, {"flip": True}):
+        write_scores(scores_path(runs[0], "val"), [(1, 0.5, 9.0, 90.0)], **multi_scale)
+        scores = Scores.load(runs[0], "val")
+        assert scores.multi_scale and not scores.with_profile().profiled
 
 
 def test_a_profile_of_smaller_images_matters_for_milliseconds_alone(runs):
@@ -119,7 +120,7 @@ def test_times_of_two_machines_cannot_be_compared(tmp_path, runs):
     machine = dataclasses.asdict(Machine("other chip", 4))
     write_scores(tmp_path / "far" / "scores_val.json", [(1, 0.9, 0.1, 0.1)], machine=machine)
     models = [*runs, str(tmp_path / "far")]
-    with pytest.raises(UserError, match="of chip, 4 cores, those of .*far of other chip, 4 cores"):
+    with pytest.raises(UserError, match="on chip, 4 cores, but .*far on other chip, 4 cores"):
         make_plan(models, "val", Budget(milliseconds=99))
     assert chosen(make_plan(models, "val", Budget(gmacs=9))) == ("far", 1)
 

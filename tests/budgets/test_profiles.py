@@ -28,7 +28,7 @@ def test_round_trip(tmp_path):
     assert Profile.load(moved) == dataclasses.replace(saved, model=str(moved))
 
 
-def test_where_it_lies(tmp_path):
+def test_the_profile_lies_beside_the_model(tmp_path):
     assert profile_path(tmp_path) == tmp_path / "profile.json"
     assert profile_path(tmp_path / "small.keras") == tmp_path / "small.profile.json"
 
@@ -36,7 +36,7 @@ def test_where_it_lies(tmp_path):
 def test_a_line_through_the_predictions():
     assert size(40, 50, 10.0, 2.0).line == pytest.approx((10.0, 2.0))
     assert size(40, 50, 10.0, 2.0, numbers=(1,)).line == (12.0, 0.0)
-    # One spoiled time does not tilt it far; a fall is noise.
+    # One spoiled time hardly tilts the line; falling times are noise.
     spoiled = size(40, 50, 10.0, 2.0)
     spoiled.predictions[6] = 100.0
     assert spoiled.line[1] == pytest.approx(2.0, abs=1.0)
@@ -57,7 +57,7 @@ def test_sizes_between_are_interpolated_by_their_pixels():
     assert "rnnseg benchmark run --size 10x10,20x20,30x30,31x30 --save" in str(error.value)
 
 
-def test_what_is_no_profile_is_named(tmp_path):
+def test_a_file_that_is_no_profile_is_named(tmp_path):
     command = f"rnnseg benchmark {tmp_path} --size HEIGHTxWIDTH --save"
     with pytest.raises(UserError, match=f"profile.json: no such profile; .*: {command}"):
         Profile.load(tmp_path)

@@ -14,7 +14,7 @@ def test_functions_take_turns_and_the_first_round_does_not_count(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_line_is_found_though_one_time_is_spoiled(seed):
+def test_the_line_is_found_even_if_one_time_is_spoiled(seed):
     rng = np.random.default_rng(seed)
     numbers = sorted(rng.choice(np.arange(1, 13), 6, replace=False).tolist())
     times = {number: 30.0 + 2.0 * number for number in numbers}
@@ -23,6 +23,6 @@ def test_the_line_is_found_though_one_time_is_spoiled(seed):
     assert timing.line(times) == pytest.approx((30.0, 2.0), rel=0.05)
 
 
-def test_one_time_alone_and_times_that_fall():
+def test_a_single_time_and_falling_times():
     assert timing.line({1: 7.0}) == (7.0, 0.0)
     assert timing.line({1: 9.0, 2: 8.0, 3: 7.0}) == (8.0, 0.0)
