@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rnnseg.files import atomic_path
 
@@ -17,3 +17,14 @@ def save_csv(path: str | os.PathLike, rows: Sequence) -> None:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(rows[0])])
         writer.writeheader()
         writer.writerows(dataclasses.asdict(row) for row in rows)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a Markdown table.
+
+    Args:
+      header: the cells of the first row.
+      rows: the cells of all other rows, as long as the first.
+    """
+    lines = (header, ["---"] * len(header), *rows)
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
