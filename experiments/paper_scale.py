@@ -1,19 +1,19 @@
-r"""What training at the paper's scale needs: commands, multiply-adds, memory and hours.
+r"""Estimates training at the paper's scale: commands, multiply-adds, memory and hours.
 
     python -m experiments.paper_scale
     python -m experiments.paper_scale voc --tflops 312 --precision mixed_bfloat16
     python -m experiments.paper_scale voc --measure
 
-For each of three trainings - ResNet-101 features on COCO, and on them the stack for PASCAL VOC
-(`experiments/voc_paper.py`) and for Cityscapes (`experiments/cityscapes_paper.py`) - prints the
-commands from the archives to the test server's files, and a table in Markdown, which
+There are three trainings: ResNet-101 features on COCO, and on these features the stack for PASCAL
+VOC (recipe `voc_paper`) and for Cityscapes (recipe `cityscapes_paper`). For each, the experiment
+prints the commands from the archives to the test server's files, and a Markdown table, which
 `docs/training.md` holds.
 
 Multiply-adds and memory are counted on the graph of a step (`experiments/step_costs.py`). Hours
-follow from what a GPU is said to do at its best and from the share of it that is assumed to be
-reached; nobody has measured them on a GPU. `--measure` runs real steps with one to four images on
-this machine's CPU and prints their memory beside the estimate, and beside the multiply-adds those
-of TensorFlow's profiler, which counts activations and normalisation, too. It needs Linux.
+follow from the peak throughput of a GPU and an assumed utilization; they were never measured on a
+GPU. `--measure` runs real steps with one to four images on this machine's CPU and prints their
+memory beside the estimate, and the multiply-adds beside those of TensorFlow's profiler, which
+counts activations and normalisation, too. It needs Linux.
 """
 
 import dataclasses
@@ -33,14 +33,14 @@ class Training:
     """A training at the paper's scale.
 
     Attributes:
-      title: of the data.
-      recipe: by its name.
-      images: to train on.
-      classes: of the data.
-      epochs: None for the recipe's.
-      options: of `rnnseg train`, one table row each; the first is the recipe's own form.
-      commands: from the archives to the results.
-      read: images a second that a core reads and augments, of `experiments.pipeline_benchmark`.
+      title: the name of the data.
+      recipe: the name of the recipe.
+      images: the number of training images.
+      classes: the number of classes.
+      epochs: the number of epochs; None for that of the recipe.
+      options: options of `rnnseg train`, one table row each; the first row is the recipe itself.
+      commands: the commands from the archives to the results.
+      read: the images per second that a core reads and augments (`experiments.pipeline_benchmark`).
     """
 
     title: str
@@ -53,7 +53,7 @@ class Training:
     read: float
 
     def config(self, options: str, precision: str) -> TrainingConfig:
-        """Of the run with some of `options`."""
+        """Returns the configuration of the run with one of `options`."""
         values = load_recipe(self.recipe)
         if "--train-encoder" in options:
             values["train_encoder"] = True
@@ -125,12 +125,12 @@ TRAININGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What is assumed of GPUs.
+    """The assumptions about a GPU.
 
     Attributes:
-      tflops: what one does at its best, in 10^12 operations a second; a multiply-add is two.
-      utilization: share of it that training reaches.
-      scaling: share of that which is left on each of several.
+      tflops: its peak throughput, in 10^12 operations per second; a multiply-add is two.
+      utilization: the share of the peak that training reaches.
+      scaling: the share of that which each of several GPUs reaches.
     """
 
     tflops: float
@@ -138,7 +138,7 @@ class Device:
     scaling: float
 
     def multiply_adds(self, count: int) -> float:
-        """A second, of so many GPUs together."""
+        """Returns the multiply-adds per second of a number of GPUs together."""
         share = self.scaling if count > 1 else 1
         return count * share * self.utilization * self.tflops * 1e12 / 2
 
@@ -146,15 +146,15 @@ class Device:
 @click.command(cls=Command)
 @click.argument("names", nargs=-1, type=click.Choice(list(TRAININGS)), metavar="[coco|voc|...]")
 @click.option("--tflops", type=click.FloatRange(0, min_open=True), default=156.0,
-              show_default=True, help="Of a GPU at its best; 156: an A100's in TF32.")  # fmt: skip
+              show_default=True, help="Peak of a GPU; 156: an A100 in TF32.")  # fmt: skip
 @click.option("--utilization", type=click.FloatRange(0, 1, min_open=True), default=0.3,
-              show_default=True, help="Share of it that training reaches.")  # fmt: skip
+              show_default=True, help="Share of the peak that training reaches.")  # fmt: skip
 @click.option("--scaling", type=click.FloatRange(0, 1, min_open=True), default=0.9,
-              show_default=True, help="Share of that which is left on each of eight.")  # fmt: skip
-@click.option("--precision", default="float32", show_default=True, help="As of `rnnseg train`.")
+              show_default=True, help="Share of that which each of eight reaches.")  # fmt: skip
+@click.option("--precision", default="float32", show_default=True, help="As in rnnseg train.")
 @click.option("--measure", is_flag=True, help="Also run real steps on this machine's CPU.")
 def main(names, tflops, utilization, scaling, precision, measure):
-    """Print commands and needs of training at the paper's scale."""
+    """Print the commands of training at the paper's scale, and estimates of its cost."""
     device = Device(tflops, utilization, scaling)
     for name in names or TRAININGS:
         training = TRAININGS[name]
@@ -164,12 +164,12 @@ def main(names, tflops, utilization, scaling, precision, measure):
 
 
 def commands(training: Training) -> str:
-    """The commands as a block of code."""
+    """Returns the commands as a Markdown code block."""
     return "\n".join(f"    {line}" for line in training.commands)
 
 
 def needs(training: Training, device: Device, precision: str) -> str:
-    """The table of what a training needs, one row for each of its options."""
+    """Returns the Markdown table of estimates, one row per entry of `options`."""
     from .step_costs import step_costs
 
     config = training.config("", precision)
@@ -203,7 +203,7 @@ def needs(training: Training, device: Device, precision: str) -> str:
 
 
 def measured(training: Training, precision: str) -> str:
-    """The table of what steps took on this machine, beside what was estimated."""
+    """Returns the Markdown table of measured steps on this machine, beside the estimates."""
     from .measuring import in_a_process
     from .step_costs import step_costs
 
@@ -217,12 +217,12 @@ def measured(training: Training, precision: str) -> str:
         config = training.config(options, precision)
         costs = step_costs(config, training.classes, _MEASURED)
         profiled = ""
-        if not config.recompute:  # whose graph shows one of several equal parts of the way back
+        if not config.recompute:  # its graph has one iteration, see step_costs
             count = in_a_process(profile_step, config, training.classes)
             profiled = f"{count / 1e9:.1f} G"
         for images in _MEASURED:
             memory, seconds = in_a_process(measure_step, config, training.classes, images)
-            memory += 4 * costs.parameters  # which were there before
+            memory += 4 * costs.parameters  # allocated before the measurement
             cells = [
                 f"`{options}`" if options else "the recipe's",
                 f"{images}",
@@ -237,12 +237,12 @@ def measured(training: Training, precision: str) -> str:
 
 
 def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int, float]:
-    """Memory of a run's first steps, in bytes, and the time of a later one, in seconds.
+    """Measures the peak memory of training steps, in bytes, and the time of one, in seconds.
 
     Args:
       config: of the run.
-      classes: of the data.
-      images: random ones, to train on.
+      classes: the number of classes.
+      images: the number of images, which are random.
     """
     import keras
 
@@ -262,7 +262,7 @@ def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int
 
 
 def profile_step(config: TrainingConfig, classes: int) -> float:
-    """Multiply-adds of a step on one image, by TensorFlow's profiler."""
+    """Counts the multiply-adds of a step on one image by TensorFlow's profiler."""
     from . import step_costs
 
     model = step_costs.build_unrolled(config, classes)

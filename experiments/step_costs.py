@@ -1,4 +1,4 @@
-"""What a training step needs, counted on its graph: multiply-adds and memory."""
+"""Estimates of a training step, counted on its graph: multiply-adds and memory."""
 
 import dataclasses
 import functools
@@ -13,12 +13,12 @@ from rnnseg.training.config import TrainingConfig
 
 @dataclasses.dataclass(frozen=True)
 class StepCosts:
-    """What a step of training takes.
+    """The needs of a training step.
 
     Attributes:
-      parameters: numbers in all weights.
-      trainable: numbers in those that are trained.
-      multiply_adds: of one image, forward and back.
+      parameters: the number of weights.
+      trainable: the number of trained weights.
+      multiply_adds: of one image, forward and backward.
       memory: bytes by the number of images on a device.
     """
 
@@ -30,18 +30,22 @@ class StepCosts:
 
 @functools.cache
 def step_costs(config: TrainingConfig, classes: int, images: tuple[int, ...]) -> StepCosts:
-    """Estimates what a step of a run takes.
+    """Estimates the needs of a step of a run.
 
-    Multiply-adds are those of `rnnseg.budgets`. On the way back every product of the forward pass
-    is there twice, for the gradients of its two factors, but for what lies before the first thing
-    that is trained. Memory is that of all weights and of the optimizer's momentum, in float32, and
-    `rnnseg.budgets.peak_memory` of the whole step, traced: what a device needs inside its
-    operations, and what its allocator wastes, come on top.
+    Multiply-adds are those of `rnnseg.budgets`. The backward pass computes every product of the
+    forward pass twice, for the gradients of its two factors, except before the first trained
+    weight. Memory is that of all weights and of the optimizer's momentum, in float32, and
+    `rnnseg.budgets.costs.peak_memory` of the graph of the whole step. The workspace of a device's
+    operations and the fragmentation of its allocator come on top.
+
+    With checkpointing (`recompute`) the backward pass holds the activations of all n iterations on
+    1/n of the canvas pixels at a time. That is as much as one iteration holds on all of them, and
+    so the graph with one iteration is the one whose memory is counted.
 
     Args:
-      config: of the run; of a recurrent model, on whole images.
-      classes: of the data.
-      images: numbers of them on a device.
+      config: of the run, of a recurrent model on whole images.
+      classes: the number of classes of the data.
+      images: the numbers of images per device.
     """
     model = build_unrolled(config, classes)
     costs = stage_costs(model, *config.crop)
@@ -61,35 +65,25 @@ def step_costs(config: TrainingConfig, classes: int, images: tuple[int, ...]) ->
 
 
 def build_unrolled(config: TrainingConfig, classes: int) -> "UnrolledSegmenter":
-    """The untrained model of a run, with its loops written out.
+    """Builds the untrained model of a run with its loop unrolled.
 
     Args:
-      config: of the run.
-      classes: of the data.
+      config: of the run; with `recompute` the model has one iteration, as in `step_costs`.
+      classes: the number of classes of the data.
     """
-    return UnrolledSegmenter(
-        classes,
-        encoder=config.encoder,
-        encoder_weights=None,
-        output_stride=config.output_stride,
-        hidden_channels=config.hidden_channels,
-        context_channels=config.context_channels,
-        iterations=config.iterations,
-        recompute=config.recompute,
-        train_encoder=config.train_encoder,
-        freeze_batch_norm=config.freeze_batch_norm,
-        l2=config.l2,
-        dtype=config.precision,
-    )
+    options = config.model_options | {"encoder_weights": None, "recompute": False}
+    if config.recompute:
+        options |= {"iterations": 1, "iteration_weights": None}
+    return UnrolledSegmenter(classes, **options, dtype=config.precision)
 
 
 def trace_step(model: rnnseg.RecurrentSegmenter, crop: tuple[int, int], batch_size: int):
-    """The graph of a step up to the gradients.
+    """Traces a step up to the gradients.
 
     Args:
-      model: what is trained.
+      model: the model to train.
       crop: (height, width) of the images.
-      batch_size: how many images.
+      batch_size: the number of images.
 
     Returns:
       A `ConcreteFunction` of images and labels, whose outputs are the gradients.
@@ -108,7 +102,7 @@ def trace_step(model: rnnseg.RecurrentSegmenter, crop: tuple[int, int], batch_si
 
 
 def profiled_multiply_adds(traced) -> float:
-    """Half of the operations that TensorFlow's profiler counts in what the outputs depend on.
+    """Returns half of the operations that TensorFlow's profiler counts for the outputs.
 
     Args:
       traced: a `ConcreteFunction` with all sizes known.
@@ -124,36 +118,16 @@ def profiled_multiply_adds(traced) -> float:
 
 
 class UnrolledSegmenter(rnnseg.RecurrentSegmenter):
-    """The same, with its loops written out, since nothing tells what goes on inside a loop."""
+    """The same model with its loop unrolled: a graph does not tell what happens inside a loop."""
 
     def encode(self, images, training=False):
-        """As it is; but what no gradient needs is not traced."""
+        """Computes the features; a frozen encoder's gradient is not traced."""
         features = super().encode(images, training)
         return features if self.encoder.trainable else tf.stop_gradient(features)
 
     def _canvases(self, prepared, iterations, canvas, kept):
-        gates = self.stack.gate_weights(prepared)
+        weights = self.stack.gate_weights(prepared)
         canvas, state = self.stack.initial_state(prepared)
         for _ in range(iterations):
-            canvas, state = self.stack(canvas, state, gates)
+            canvas, state = self.stack(canvas, state, weights)
         return canvas[tf.newaxis]
-
-    def _checkpointed_canvases(self, prepared, iterations, canvas, kept):
-        """On the way back the first part of the pixels stands for all others, one by one."""
-        place = prepared.shape[:3]
-        prepared = tf.reshape(prepared, (-1, 1, 1, prepared.shape[3]))
-
-        @tf.custom_gradient
-        def run(prepared):
-            def gradient(upstream, variables):
-                size = -(-prepared.shape[0] // iterations)
-                with tf.GradientTape() as tape:
-                    part = prepared[:size]
-                    tape.watch(part)
-                    canvases = self._canvases(part, iterations, None, kept)
-                found = tape.gradient(canvases, [part, *variables], upstream[:, :size])
-                return tf.concat([found[0]] * iterations, 0)[: prepared.shape[0]], found[1:]
-
-            return self._canvases(prepared, iterations, None, kept), gradient
-
-        return tf.reshape(run(prepared), (1, *place, self.num_classes))

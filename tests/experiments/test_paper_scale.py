@@ -60,13 +60,15 @@ def test_multiply_adds_are_those_of_the_profiler(config):
     assert costs.multiply_adds == pytest.approx(step_costs.profiled_multiply_adds(traced), rel=0.05)
 
 
-def test_recomputing_costs_the_iterations_once_more_and_spares_memory():
+def test_checkpointing_costs_the_iterations_once_more_and_saves_memory():
     kept = step_costs.step_costs(FROZEN, 5, (1, 4))
     again = step_costs.step_costs(dataclasses.replace(FROZEN, recompute=True), 5, (1, 4))
     model = step_costs.build_unrolled(FROZEN, 5)
     iteration = budgets.stage_costs(model, *FROZEN.crop).refine
     assert again.multiply_adds - kept.multiply_adds == 4 * iteration
     assert again.memory[4] < kept.memory[4]
+    one = step_costs.step_costs(dataclasses.replace(FROZEN, iterations=1), 5, (4,))
+    assert again.memory[4] == one.memory[4]
     assert kept.trainable == sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
