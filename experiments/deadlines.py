@@ -1,20 +1,20 @@
-r"""Whether deadlines are met while other processes keep the machine busy.
+r"""The share of deadlines that are met while other processes keep the machine busy.
 
     python -m experiments.deadlines exported/camvid/anytime.tflite photos --load 0 --load 4
 
-For each number of busy processes, which it starts itself, each with nothing to do but to count:
-segments images under random deadlines, evenly spread from one to three times what a prediction of
-one iteration takes under that load, and prints
+For each value of `--load`, starts that many processes that only count, and segments images under
+random deadlines. These are drawn uniformly from one to three times the latency of one iteration
+under that load. Prints
 
-- the milliseconds of such a prediction and of an iteration, medians;
-- the share of the calls that ended within deadline + one (median) iteration;
-- the share of the calls in which that was possible: encoding is not cut short, and where it, one
-  iteration and reading alone take longer, the deadline cannot be met; and the share of these that
-  ended within deadline + one iteration;
-- the mean number of iterations, and that of the most that would have been in time by the stages'
-  own times in each call;
-- by how much calls ended after their deadline, in milliseconds (negative: before it): the median,
-  and what 90, 99 and 100 % of the calls stayed below.
+- the latency of one iteration (encoding and reading included) and the time of each iteration, in
+  milliseconds, medians;
+- the share of the calls that ended within the deadline plus the median time of an iteration;
+- the share of the calls in which that was possible, and the share of these that ended in time. It
+  is impossible if encoding, which is not cut short, one iteration and reading take longer;
+- the mean number of iterations, and the mean of the largest number that would have fit, by the
+  times of the stages in each call;
+- the milliseconds from the deadline to the end of a call (negative: before the deadline): the
+  median, and the bounds that 90, 99 and 100 % of the calls stayed below.
 """
 
 import contextlib
@@ -35,23 +35,24 @@ from rnnseg.data.images import find_images, read_image
 from rnnseg.runtime.pacing import most_iterations
 from rnnseg.runtime.segmenter import Result, Segmenter
 
-# Calls that learn what stages cost under a load, and find what deadlines to draw.
-_TO_LEARN = 20
+# The number of calls from which the latency estimator learns the times of the stages under a load,
+# and from which the range of the deadlines is found.
+_WARM_UP_CALLS = 20
 
 _PERCENTS = (50, 90, 99, 100)
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """What came of one deadline; all in milliseconds.
+    """A call with a deadline; all times in milliseconds.
 
     Attributes:
-      deadline: that was given.
-      took: the whole call.
-      encode: of it, encoding and what else comes before the first iteration.
-      refine: one iteration of it.
-      read: reading.
-      iterations: how many it had.
+      deadline: the given deadline.
+      took: the time of the whole call.
+      encode: the time until the first iteration, most of it encoding.
+      refine: the mean time of one iteration.
+      read: the time of reading.
+      iterations: the number of iterations.
     """
 
     deadline: float
@@ -63,14 +64,14 @@ class Call:
 
     @classmethod
     def of(cls, deadline: float, result: Result) -> "Call":
-        """The call that gave a result."""
+        """Returns the call that had a result."""
         refine, read = result.stages["refine"], result.stages["read"]
         before = result.milliseconds - refine - read
         each = refine / result.iterations
         return cls(deadline, result.milliseconds, before, each, read, result.iterations)
 
     def fitting(self, most: int) -> int:
-        """How many iterations would have been in time, at least one, of `most` at most."""
+        """Returns the number of iterations that would have fit, from 1 to `most`."""
         fitting = (self.deadline - self.encode - self.read) // self.refine
         return int(np.clip(fitting, 1, most))
 
@@ -79,14 +80,15 @@ class Call:
 @click.argument("file", metavar="ANYTIME.TFLITE")
 @click.argument("names", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--load", type=click.IntRange(min=0), multiple=True, default=(0, 4),
-              show_default=True, help="Busy processes; may be repeated.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True)
+              show_default=True, help="Number of busy processes; may be repeated.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True,
+              help="Threads of the segmenter.")  # fmt: skip
 @click.option("--calls", type=click.IntRange(min=1), default=200, show_default=True,
-              help="How many for each load.")  # fmt: skip
+              help="Number of calls under each load.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True,
-              help="Images that take turns.")  # fmt: skip
+              help="Largest number of images; they take turns.")  # fmt: skip
 def main(file, names, load, threads, calls, limit):
-    """Print how well deadlines are met on a busy machine."""
+    """Print the share of deadlines that are met on a busy machine."""
     images = [read_image(path) for path in find_images(names)[:limit]]
     for processes in load:
         with busy(processes):
@@ -99,12 +101,12 @@ def main(file, names, load, threads, calls, limit):
 
 @contextlib.contextmanager
 def busy(processes: int):
-    """Keeps the machine busy with some processes that count."""
+    """Keeps the machine busy with a number of processes that count."""
     running = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)
     ]
     try:
-        time.sleep(bool(running))  # a second, until all of them are at it
+        time.sleep(bool(running))  # one second, until all of them have started
         yield
     finally:
         for each in running:
@@ -116,18 +118,18 @@ def measure(segmenter: Segmenter, images: Sequence[np.ndarray], calls: int) -> l
     """Segments images under random deadlines.
 
     Args:
-      segmenter: without any call so far.
-      images: to take turns, uint8 RGB.
-      calls: how many.
+      segmenter: the segmenter, not called yet.
+      images: the images, uint8 RGB, which take turns.
+      calls: the number of calls with a deadline.
     """
     rng = np.random.default_rng(0)
     single = [
         segmenter(images[index % len(images)], iterations=1).milliseconds
-        for index in range(_TO_LEARN)
+        for index in range(_WARM_UP_CALLS)
     ]
     found = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that some of the deadlines are too short is the point
+        warnings.simplefilter("ignore")  # the segmenter warns of deadlines that are too short
         for index in tqdm(range(calls), desc="deadlines", unit="call", disable=None):
             deadline = rng.uniform(1, 3) * statistics.median(single)
             result = segmenter(images[index % len(images)], deadline_ms=deadline)
@@ -136,12 +138,12 @@ def measure(segmenter: Segmenter, images: Sequence[np.ndarray], calls: int) -> l
 
 
 def report(title: str, calls: Sequence[Call], most: int) -> str:
-    """The figures of one load, as lines of text.
+    """Returns the figures of one load, as lines of text.
 
     Args:
-      title: what the first line begins with.
-      calls: under that load.
-      most: iterations that a call may have.
+      title: the beginning of the first line.
+      calls: the calls under that load.
+      most: the largest number of iterations of a call.
     """
     iteration = statistics.median(call.refine for call in calls)
     alone = np.array([call.encode + call.refine + call.read for call in calls])

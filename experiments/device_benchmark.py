@@ -1,19 +1,20 @@
-r"""Exported segmenters beside published ones: time, size, memory and mIoU of LiteRT files.
+r"""Latency, size, memory and mIoU of LiteRT files: exported models beside published ones.
 
     python -m experiments.device_benchmark exported/voc/anytime*.tflite --data data/voc \
         --peer deeplabv3_mnv2_pascal_quant.tflite --peer deeplabv3_257_mv_gpu.tflite
 
-Files are of one size; a peer is a file of another maker, from an image, uint8 or float32 in
-[-1, 1], to a class map or logits. Prints
+Every file has a fixed image size. A peer is a file of another maker that maps an image, uint8 or
+float32 in [-1, 1], to a class map or to logits. Prints
 
-- for each of `--threads`, milliseconds of an image of the file's size: the stages encode, refine
-  (an iteration, the mean of several) and read (sparsely, in NumPy), and whole predictions of 1, 2
-  and 6 iterations; of a peer the one prediction that it makes. All files take turns, `--repeats`
-  times; medians are printed. Then the ratio of every whole prediction to the first peer's;
-- the size of each file, and the most memory that a process needs for it beyond what it had before:
-  opening, and three predictions;
-- with `--data`, mIoU over all images of `--split`: over all classes as usually defined, and over
-  those that occur.
+- for each of `--threads`, milliseconds per image of the file's size: of the stages encode, refine
+  (one iteration, the mean of several) and read (sparsely, in NumPy), and of whole predictions of
+  1, 2 and 6 iterations; a peer makes one prediction only. All files take turns, `--repeats` times;
+  medians are printed. In parentheses stands the ratio of every whole prediction to the prediction
+  of the first peer;
+- the size of each file, and the peak memory of opening it and of three predictions, beyond the
+  memory that the process had before;
+- with `--data`, the mIoU over all images of `--split`, of all classes as usually defined and of the
+  classes that occur.
 """
 
 import functools
@@ -37,11 +38,13 @@ from rnnseg.runtime.segmenter import Segmenter
 
 from . import options
 from .measuring import peak_memory
+from .tables import markdown_table
 
 ITERATIONS = (1, 2, 6)
 STAGES = ("encode", "refine", "read")
+_ITERATION_HEADER = tuple(f"n = {number}" for number in ITERATIONS)
 
-# What DeepLab pads with; as float32 it is next to 0.
+# The padding of DeepLab; as float32 in [-1, 1] it is close to 0.
 _GREY = (128, 128, 128)
 
 Maps = dict[int, np.ndarray]
@@ -49,20 +52,20 @@ Maps = dict[int, np.ndarray]
 
 
 class Ours:
-    """An `anytime.tflite` of one size.
+    """An `anytime.tflite` of a fixed size.
 
     Args:
       path: the file.
-      threads: how many the operators may use.
+      threads: the number of threads of the operators.
 
     Attributes:
-      name: of the file.
-      numbers: of iterations that are measured.
-      stages: milliseconds of every stage, a list for each, as predictions of `numbers[-1]`
-        iterations add to them.
+      name: the name of the file.
+      numbers: the numbers of iterations that are measured.
+      stages: the milliseconds of every stage, one list per stage. Every prediction of `numbers[-1]`
+        iterations adds to them.
 
     Raises:
-      UserError: not such a file.
+      UserError: the file is no such file.
     """
 
     def __init__(self, path: pathlib.Path, threads: int):
@@ -76,7 +79,7 @@ class Ours:
         self._size, self._padding = info.size, info.padding
 
     def fit(self, image: np.ndarray) -> np.ndarray:
-        """An image of any size, uint8 RGB, as one of the file's size."""
+        """Returns an image of any size, uint8 RGB, letterboxed to the file's size."""
         return scale_and_pad(image, self._size, self._padding)[0]
 
     def predict(self, image: np.ndarray, iterations: int) -> None:
@@ -88,13 +91,13 @@ class Ours:
                 self.stages[stage].append(each)
 
     def maps(self, image: np.ndarray) -> Maps:
-        """The class maps of an image of any size."""
+        """Returns the class maps of an image of any size."""
         results = self._segmenter.steps(image, self.numbers[-1])
         return {each.iterations: each.classes for each in results if each.iterations in ITERATIONS}
 
 
 class Peer:
-    """A file of another maker; attributes and methods as of `Ours`, with one prediction alone."""
+    """A file of another maker, with one prediction; attributes and methods are those of `Ours`."""
 
     numbers = (1,)
 
@@ -103,24 +106,27 @@ class Peer:
             self._interpreter = Interpreter(os.fspath(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{path} is no LiteRT file that can be run: {error}") from error
+            raise UserError(f"{path} is no LiteRT file that can run: {error}") from error
         (self._input, *_), (self._output, *_) = (
             self._interpreter.get_input_details(),
             self._interpreter.get_output_details(),
         )
         shape, kind = self._input["shape"], self._input["dtype"]
         if len(shape) != 4 or shape[3] != 3 or kind not in (np.uint8, np.float32):
-            raise UserError(f"{path} takes {kind.__name__} {tuple(shape)}: expected an image")
+            raise UserError(
+                f"{path} takes {kind.__name__} {tuple(shape)}: expected an image, uint8 or float32 "
+                "(1, height, width, 3)"
+            )
         self.name = path.name
         self.stages = {}
         self._size = tuple(int(side) for side in shape[1:3])
 
     def fit(self, image: np.ndarray) -> np.ndarray:
-        """As of `Ours`."""
+        """Returns an image of any size, uint8 RGB, letterboxed to the file's size."""
         return scale_and_pad(image, self._size, _GREY)[0]
 
     def predict(self, image: np.ndarray, iterations: int = 1) -> np.ndarray:
-        """As of `Ours`; gives the class map, `(H, W)`."""
+        """Segments an image of the file's size and returns the class map, `(H, W)`."""
         if self._input["dtype"] == np.float32:
             image = image / np.float32(127.5) - 1
         self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
@@ -129,7 +135,7 @@ class Peer:
         return result.argmax(-1) if result.ndim == 3 else result
 
     def maps(self, image: np.ndarray) -> Maps:
-        """As of `Ours`."""
+        """Returns the class map of an image of any size, under one iteration."""
         fitted, shown = scale_and_pad(image, self._size, _GREY)
         classes = self.predict(fitted)[: shown[0], : shown[1]]
         return {1: resize_nearest(classes, image.shape[:2])}
@@ -141,18 +147,18 @@ class Peer:
 @click.option("--peer", "peers", multiple=True,
               type=click.Path(exists=True, path_type=pathlib.Path),
               help="A LiteRT file of another maker; may be repeated.")  # fmt: skip
-@click.option("--data", help="Labelled data, for mIoU.")
-@click.option("--split", default="val", show_default=True, help="Split of it.")
+@click.option("--data", help="Folder that rnnseg prepare built, for mIoU.")
+@click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option("--threads", type=click.IntRange(min=1), multiple=True, default=(1, 4),
-              show_default=True, help="May be repeated.")  # fmt: skip
+              show_default=True, help="Number of threads; may be repeated.")  # fmt: skip
 @options.repeats(21)
 def main(files, peers, data, split, threads, repeats):
-    """Print time, size, memory and mIoU of exported files, beside published ones."""
+    """Print latency, size, memory and mIoU of exported files, beside published ones."""
 
     def opened(number):
         return [Ours(path, number) for path in files] + [Peer(path, number) for path in peers]
 
-    opened(1)  # so that a wrong file is told at once
+    opened(1)  # so that a wrong file is reported at once
     source = image = None
     if data is not None:
         source, image = _open(data, split)
@@ -166,7 +172,7 @@ def main(files, peers, data, split, threads, repeats):
 
 
 def _open(data, split):
-    """A data set, and the first image of its split."""
+    """Opens a data set; returns it with the first image of its split."""
     from rnnseg.data import open_source
     from rnnseg.data.pipeline import evaluation_images
 
@@ -179,15 +185,15 @@ def _open(data, split):
 def measure_times(
     models: Sequence[Ours | Peer], image: np.ndarray | None, repeats: int
 ) -> dict[tuple[str, int], float]:
-    """Times all models in turns.
+    """Measures the latency of all models, which take turns.
 
     Args:
-      models: as opened for some threads; their `stages` are filled.
-      image: an image, uint8 RGB, that is fitted to each; None: noise.
-      repeats: how often each has its turn.
+      models: the opened models; their `stages` are filled.
+      image: an image, uint8 RGB, that is letterboxed to the size of each; None: noise.
+      repeats: the number of repetitions.
 
     Returns:
-      Seconds of whole predictions by the model's name and number of iterations.
+      The seconds of whole predictions, by the model's name and the number of iterations.
     """
     if image is None:
         image = np.random.default_rng(0).integers(0, 256, (513, 513, 3), np.uint8)
@@ -205,33 +211,39 @@ def report_times(
     seconds: Mapping[tuple[str, int], float],
     peer: str | None,
 ) -> str:
-    """The table of `measure_times`, and the share of a peer's time that each prediction takes."""
-    heads = [*STAGES, *(f"n = {number}" for number in ITERATIONS)]
-    lines = [
+    """Returns the table of `measure_times`.
+
+    Args:
+      threads: the number of threads.
+      models: the models that were measured.
+      seconds: the times from `measure_times`.
+      peer: the name of the peer that all whole predictions are compared with, or None.
+    """
+    title = (
         f"milliseconds, {threads} thread{'s' if threads > 1 else ''}; whole predictions for n "
-        f"iterations{f', and what they are of the time of {peer}' if peer else ''}",
-        "| file | " + " | ".join(heads) + " |",
-        "| --- |" + " --- |" * len(heads),
-    ]
+        f"iterations{f', and the ratio to the time of {peer}' if peer else ''}"
+    )
+    rows = []
     for model in models:
         stages = [model.stages.get(stage) for stage in STAGES]
-        cells = [f"{statistics.median(each):.1f}" if each else "" for each in stages]
+        entries = [model.name]
+        entries += [f"{statistics.median(each):.1f}" if each else "" for each in stages]
         for number in ITERATIONS:
             whole = seconds.get((model.name, number))
-            cell = "" if whole is None else f"{1000 * whole:.1f}"
-            if cell and peer:
-                cell += f" ({whole / seconds[peer, 1]:.2f})"
-            cells.append(cell)
-        lines.append(f"| {model.name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            entry = "" if whole is None else f"{1000 * whole:.1f}"
+            if entry and peer:
+                entry += f" ({whole / seconds[peer, 1]:.2f})"
+            entries.append(entry)
+        rows.append(entries)
+    return f"{title}\n{markdown_table(['file', *STAGES, *_ITERATION_HEADER], rows)}"
 
 
 def measure_memory(
     files: Sequence[pathlib.Path], peers: Sequence[pathlib.Path], threads: int
 ) -> dict[str, tuple[int, int]]:
-    """Bytes of every file, and those of memory that a process needs for it, by the file's name."""
+    """Returns the size and the peak memory of every file in bytes, by the file's name."""
     found = {}
-    # A process for each: what one leaves behind must not count for the next.
+    # One process per file, so that memory left by one does not count for the next.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
         tasks = [(Ours, path) for path in files] + [(Peer, path) for path in peers]
         for kind, path in tqdm(tasks, desc="memory", unit="file", disable=None):
@@ -241,7 +253,7 @@ def measure_memory(
 
 
 def _memory(kind, path, threads):
-    """Bytes that opening a file and some predictions take at their peak."""
+    """Returns the peak memory in bytes of opening a file and of three predictions."""
     image = np.zeros((513, 513, 3), np.uint8)
 
     def use():
@@ -253,19 +265,20 @@ def _memory(kind, path, threads):
 
 
 def report_memory(found: Mapping[str, tuple[int, int]]) -> str:
-    """The table of `measure_memory`."""
-    lines = ["| file | its size, MB | memory, MB |", "| --- | --- | --- |"]
-    lines += [
-        f"| {name} | {size / 1e6:.2f} | {memory / 1e6:.0f} |"
-        for name, (size, memory) in found.items()
-    ]
-    return "\n".join(lines)
+    """Returns the table of `measure_memory`."""
+    return markdown_table(
+        ["file", "its size, MB", "memory, MB"],
+        [
+            [name, f"{size / 1e6:.2f}", f"{memory / 1e6:.0f}"]
+            for name, (size, memory) in found.items()
+        ],
+    )
 
 
 def measure_miou(
     models: Sequence[Ours | Peer], source, split: str
 ) -> dict[tuple[str, int], tuple[float, float]]:
-    """Mean IoU, 0-1, of all classes and of those that occur, by name and number of iterations."""
+    """Returns the mIoU, 0-1, of all classes and of those that occur, by name and iterations."""
     from rnnseg.data.pipeline import evaluation_images
 
     classes = source.num_classes
@@ -289,20 +302,18 @@ def measure_miou(
 
 
 def report_miou(scores: Mapping[tuple[str, int], tuple[float, float]]) -> str:
-    """The table of `measure_miou`."""
-    heads = [f"n = {number}" for number in ITERATIONS]
-    lines = [
-        "mIoU %, and of the classes that occur",
-        "| file | " + " | ".join(heads) + " |",
-        "| --- |" + " --- |" * len(heads),
-    ]
+    """Returns the table of `measure_miou`."""
+    rows = []
     for name in dict.fromkeys(name for name, _ in scores):
-        cells = []
+        entries = [name]
         for number in ITERATIONS:
             found = scores.get((name, number))
-            cells.append("" if found is None else "{:.2f}, {:.2f}".format(*(100 * np.array(found))))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            entries.append(
+                "" if found is None else "{:.2f}, {:.2f}".format(*(100 * np.array(found)))
+            )
+        rows.append(entries)
+    table = markdown_table(["file", *_ITERATION_HEADER], rows)
+    return f"mIoU %, and of the classes that occur\n{table}"
 
 
 if __name__ == "__main__":

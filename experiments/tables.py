@@ -23,8 +23,8 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     """Returns a Markdown table.
 
     Args:
-      header: the cells of the first row.
-      rows: the cells of all other rows, as long as the first.
+      header: the entries of the first row.
+      rows: the entries of all other rows, as long as the first.
     """
     lines = (header, ["---"] * len(header), *rows)
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
