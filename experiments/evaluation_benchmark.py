@@ -1,22 +1,22 @@
-r"""How fast evaluation is, what memory it takes, and whether its scores are the official ones.
+r"""Speed and memory of evaluation, and agreement of its scores with the official ones.
 
     python -m experiments.evaluation_benchmark runs/camvid --data data/camvid \
         --cityscapes cityscapes/gtFine
 
 Prints
 
-- images a second at 1 to 12 iterations in one pass, decoding and scoring included: as built; with
-  all logits of every iteration interpolated and all pixels counted one by one; averaged over six
-  scales, each mirrored, too;
-- milliseconds of reading a class map, sparsely and densely, at the images' size and from the same
-  images scaled to 1024x2048, and whether both are equal;
-- the most memory that a process takes that evaluates an image of 1024x2048 pixels, against the
-  number of iterations traced; each measured in a process of its own. Beside it what it is when the
-  logits of all iterations are kept;
-- with `--cityscapes`, milliseconds per image of Cityscapes' scores, ours and those of
-  cityscapesscripts, and whether they agree to the last digit (`experiments.cityscapes_scoring`).
+- images per second, with 1 to 12 iterations scored in one pass, decoding and scoring included: as
+  built; densely, with all logits of every iteration interpolated and all pixels counted one by one;
+  and as the mean of all views, which are six scales, each also mirrored;
+- milliseconds of reading a class map, sparsely and densely, at the size of the images and with the
+  same images scaled to 1024x2048; both class maps must be equal;
+- the peak memory of a process that evaluates an image of 1024x2048 pixels, by number of iterations:
+  with one view, with all views, and with the logits of all iterations kept. Each is measured in its
+  own process;
+- with `--cityscapes`, milliseconds per image of Cityscapes' scores, by our code and by
+  cityscapesscripts, and their agreement to the last digit (`experiments.cityscapes_scoring`).
 
-All that is compared takes turns, `--repeats` times; medians are printed.
+Everything that is compared takes turns, `--repeats` times; medians are printed.
 """
 
 import functools
@@ -49,7 +49,7 @@ from .tables import SCALES
 ITERATIONS = tuple(range(1, 13))
 FULL_SIZE = (1024, 2048)
 
-# Encoder, widths of the layers before the last, numbers of iterations.
+# The encoder, the widths of the layers before the last, and the numbers of iterations.
 MEMORY_CASES = (
     ("mobilenet_v2", (128, 64), (1, 6, 12, 24, 48)),
     ("resnet101", (512, 256), (12,)),
@@ -60,9 +60,9 @@ MEMORY_FORMS = ("one view", "all views", "logits kept")
 @click.command(cls=Command)
 @options.model_and_data
 @click.option("--images", "count", type=click.IntRange(min=1), default=10, show_default=True,
-              help="How many.")  # fmt: skip
+              help="Number of images.")  # fmt: skip
 @click.option("--cityscapes", "truth", type=click.Path(exists=True, path_type=pathlib.Path),
-              help="Folder with Cityscapes' ground truth, *_labelIds.png.")  # fmt: skip
+              help="Folder with the ground truth of Cityscapes, *_labelIds.png.")  # fmt: skip
 @options.repeats(5)
 def main(model, data, split, count, truth, repeats):
     """Print speed and memory of evaluation, and Cityscapes' scores beside the official ones."""
@@ -82,23 +82,22 @@ def main(model, data, split, count, truth, repeats):
 def measure_speed(
     model, source, split: str, images: int, repeats: int, iterations: Sequence[int] = ITERATIONS
 ) -> dict[str, float]:
-    """Images a second of evaluations in different ways.
+    """Measures the images per second of several ways to evaluate.
 
     Args:
-      model: a segmenter.
+      model: the model.
       source: the data.
-      split: its split.
-      images: how many of it.
-      repeats: how often each has its turn.
-      iterations: numbers of iterations that are scored.
+      split: the split of the data.
+      images: the number of images.
+      repeats: the number of repetitions.
+      iterations: the numbers of iterations that are scored.
     """
     examples = evaluation_images(source, split).take(images)
-    trace = _tracing(model, iterations[-1])
-    read = tf.function(model.read, reduce_retracing=True, autograph=False)
+    stages = model.compiled_stages
 
     def densely(image, iterations):
-        canvases, size = trace(tf.cast(image, tf.float32)), tf.constant(image.shape[:2])
-        return (read(canvases[n - 1], size)[0].numpy() for n in iterations)
+        canvases = stages.unroll(image[np.newaxis], iterations[-1])
+        return (stages.read(canvases[n - 1], image.shape[:2])[0].numpy() for n in iterations)
 
     def run(predict, count=metrics.confusion_matrix):
         confusion = 0
@@ -118,25 +117,16 @@ def measure_speed(
     return {name: count / seconds for name, seconds in zip(functions, times, strict=True)}
 
 
-def _tracing(model, iterations):
-    """A function from an image, float32, to its canvases after each iteration."""
-    return tf.function(
-        lambda image: model.unroll(image[tf.newaxis], iterations),
-        input_signature=[tf.TensorSpec((None, None, 3))],
-        autograph=False,
-    )
-
-
 def _count_pixels(label, class_map, classes) -> np.ndarray:
-    """A confusion matrix the plain way."""
+    """Returns a confusion matrix, counted pixel by pixel."""
     valid = label != IGNORE_LABEL
     pairs = classes * label[valid].astype(np.int64) + class_map[valid]
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def report_speed(speeds: dict[str, float]) -> str:
-    """The table of `measure_speed`."""
-    lines = ["images a second, all numbers of iterations in one pass"]
+    """Returns the table of `measure_speed`."""
+    lines = ["images per second, all numbers of iterations in one pass"]
     lines += [f"  {name:10s}  {speed:8.2f}" for name, speed in speeds.items()]
     return "\n".join(lines)
 
@@ -144,33 +134,31 @@ def report_speed(speeds: dict[str, float]) -> str:
 def measure_reading(
     model, images: Sequence[np.ndarray], size: tuple[int, int] | None, repeats: int
 ) -> tuple[float, float, float]:
-    """Times both ways to read the canvases of a model.
+    """Measures both ways to read the canvases of a model.
 
     Args:
-      model: a segmenter.
-      images: images.
-      size: that they are scaled to before, or None.
-      repeats: how often each canvas is read.
+      model: the model.
+      images: the images, RGB 0-255.
+      size: (height, width) that the images are scaled to first, or None.
+      repeats: the number of repetitions.
 
     Returns:
-      Seconds sparsely and densely, and the share of the cells on borders: medians over the
-      images.
+      The seconds of reading sparsely and densely, and the share of the patches on borders, each the
+      median over the images. A patch is the square between four neighbouring canvas pixels.
 
     Raises:
-      AssertionError: the two do not give the same.
+      AssertionError: the class maps differ.
     """
-    trace = _tracing(model, model.iterations)
-    read = tf.function(model.read, reduce_retracing=True, autograph=False)
+    stages = model.compiled_stages
     results = []
     for image in images:
         if size is not None:
             image = tf.image.resize(image, size)
-        canvas = trace(tf.cast(image, tf.float32))[-1]
+        canvas = stages.canvas_of(image[np.newaxis], model.iterations)
         values, own_size = canvas[0].numpy(), tuple(image.shape[:2])
-        wanted = tf.constant(own_size)
         functions = [
             functools.partial(reading.read_sparsely, values, own_size, model.output_stride),
-            functools.partial(lambda *args: read(*args)[0].numpy(), canvas, wanted),
+            functools.partial(lambda *args: stages.read(*args)[0].numpy(), canvas, own_size),
         ]
         np.testing.assert_array_equal(*(function() for function in functions))
         best = values.argmax(-1)
@@ -180,18 +168,23 @@ def measure_reading(
 
 
 def report_reading(name: str, sparse: float, dense: float, share: float) -> str:
-    """The line of `measure_reading` at a size called `name`."""
+    """Returns the line of `measure_reading` for a size with this name."""
     return (
         f"reading at {name}: sparsely {1e3 * sparse:.2f} ms, densely {1e3 * dense:.2f} ms, ratio "
-        f"{dense / sparse:.2f}; {share:.1%} of the cells on borders; equal"
+        f"{dense / sparse:.2f}; {share:.1%} of the patches on borders; equal"
     )
 
 
 def measure_all_memory() -> list[tuple[str, int, dict[str, int]]]:
-    """Peak memory of `MEMORY_CASES`: encoder, iterations, and bytes for each of `MEMORY_FORMS`."""
+    """Measures the peak memory of `MEMORY_CASES`.
+
+    Returns:
+      For each case and number of iterations: the encoder, the number of iterations, and the bytes
+      by the name in `MEMORY_FORMS`.
+    """
     results = []
     tasks = [(*case[:2], n) for case in MEMORY_CASES for n in case[2]]
-    # A process for each: what one leaves behind must not count for the next.
+    # One process per measurement, so that memory left by one does not count for the next.
     with (
         multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes,
         tqdm(total=len(tasks) * len(MEMORY_FORMS), desc="memory", disable=None) as bar,
@@ -212,14 +205,14 @@ def measure_memory(
     iterations: int,
     size: tuple[int, int] = FULL_SIZE,
 ) -> int:
-    """Bytes that this process has taken at its peak once an image is evaluated.
+    """Evaluates an image and returns the peak memory of this process in bytes.
 
     Args:
       form: one of `MEMORY_FORMS`.
-      encoder: a name.
-      hidden_channels: widths of the layers before the last.
-      iterations: how many are traced, each of them scored.
-      size: of the image.
+      encoder: the name of the encoder.
+      hidden_channels: the widths of the layers before the last.
+      iterations: the number of iterations, each of which is scored.
+      size: (height, width) of the image.
     """
     classes = len(CITYSCAPES.names)
     model = rnnseg.RecurrentSegmenter(
@@ -229,7 +222,7 @@ def measure_memory(
     image = generator.integers(0, 256, (*size, 3)).astype(np.uint8)
     label = generator.integers(0, classes, size).astype(np.uint8)
     if form == "logits kept":
-        canvases = tf.function(model.unroll, autograph=False)(image[np.newaxis], iterations)
+        canvases = model.compiled_stages.unroll(image[np.newaxis], iterations)
         kept = [model.logits(canvas, size) for canvas in canvases]
         maps = [tf.argmax(logits, -1)[0].numpy() for logits in kept]
     else:
@@ -241,7 +234,7 @@ def measure_memory(
 
 
 def report_memory(results: Sequence[tuple[str, int, dict[str, int]]]) -> str:
-    """The table of `measure_all_memory`."""
+    """Returns the table of `measure_all_memory`."""
     lines = [
         "peak memory of the process at {}x{}, GB".format(*FULL_SIZE),
         f"{'encoder':14s}iterations" + "".join(f"{form:>14s}" for form in MEMORY_FORMS),

@@ -1,4 +1,4 @@
-"""How much memory functions take, and a process of their own for them."""
+"""Peak memory of functions, and calls in a new process."""
 
 import concurrent.futures
 import multiprocessing
@@ -7,31 +7,35 @@ from collections.abc import Callable
 
 
 def in_a_process(function: Callable, *arguments):
-    """What a function gives in a new process, where nothing is left of an earlier one."""
+    """Calls a function in a new process, without memory left by earlier calls.
+
+    Returns:
+      The result of the function.
+    """
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, spawn) as processes:
         return processes.submit(function, *arguments).result()
 
 
 def peak_memory(function: Callable) -> int:
-    """Bytes of resident memory that a call takes at its peak, beyond what there was before it.
+    """Returns the peak of resident memory during a call, in bytes, beyond that before the call.
 
-    TensorFlow keeps what it has allocated, so only the first of several calls in a process takes
-    anything. Linux alone can tell.
+    TensorFlow keeps the memory that it has allocated, so only the first of several calls in a
+    process shows its memory. Works on Linux only.
     """
     before = _status("VmRSS")
-    pathlib.Path("/proc/self/clear_refs").write_text("5")  # sets the peak to the present value
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current value
     function()
     return _status("VmHWM") - before
 
 
 def process_peak() -> int:
-    """Bytes of resident memory that this process has had at its peak, all in all."""
+    """Returns the peak of the resident memory of this process, in bytes."""
     return _status("VmHWM")
 
 
 def _status(field: str) -> int:
-    """A size in bytes from the kernel's account of this process."""
+    """Reads a size from the kernel's status of this process, in bytes."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field}:")]
     return 1024 * int(line.split()[1])

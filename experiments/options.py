@@ -1,4 +1,4 @@
-"""The command-line options that several experiments share."""
+"""Command-line options that several experiments share."""
 
 import pathlib
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _together(*options: Callable) -> Callable[[Callable], Callable]:
     return add
 
 
-# One model, and the images to run it on: `model, data, split`.
+# One model and the images to run it on: `model, data, split`.
 model_and_data = _together(
     click.argument("model", metavar="RUN_OR_MODEL"),
     click.option("--data", required=True, help=_DATA_HELP),
@@ -47,7 +47,7 @@ training = _together(
         help="Folder for all runs.",
     ),
 )
-# An image in the split, and a strip of its class maps: `strip, chosen_number`.
+# The number of an image in the split, and a strip of its class maps: `strip, chosen_number`.
 strip = _together(
     click.option(
         "--strip",
@@ -66,7 +66,7 @@ strip = _together(
 classes = click.option(
     "--classes", metavar="NAME,NAME,...", help="Classes of objects.  [default: all but background]"
 )
-# A figure with its numbers: `out`, a PNG file.
+# A figure and a table of its numbers: `out`, a PNG file.
 figure = click.option(
     "--out",
     type=click.Path(path_type=pathlib.Path),
