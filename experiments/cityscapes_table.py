@@ -1,17 +1,18 @@
-"""The paper's Table 2: IoU and instance-level IoU of Cityscapes, of classes and categories.
+"""The paper's Table 2: IoU and instance-level IoU of the classes and categories of Cityscapes.
 
     python -m experiments.cityscapes_table runs/cityscapes --data data/cityscapes --iterations 1-12
 
-Prints the official scores (`rnnseg.evaluation.cityscapes`) of models of one's own by number of
-iterations, at a single scale, beside the rows of the paper, writes the same to
-OUT.csv and draws it in OUT.png.
+Prints the official scores (`rnnseg.evaluation.cityscapes`) of the given models by number of
+iterations, at a single scale, beside the rows of the paper. Writes the same table to OUT.csv and
+draws it in OUT.png.
 
-The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine ones of train and
-val (`rnnseg prepare cityscapes --config coarse` builds both), and found its recurrence second best
-in all four scores, which its own rows bear out. It does not say at which scales.
+The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine labels of train and
+val (`rnnseg prepare cityscapes --config coarse` builds both). It found its recurrence second best
+in all four scores, and its rows agree. It does not name the scales of its evaluation.
 
-Found here: nothing yet that could be set beside it. A model of six images tested on a seventh,
-which shows that this runs and nothing else, has the figures in `docs/experiments/paper.md`.
+Found here: no result yet that is comparable with the paper. `docs/experiments/paper.md` has the
+scores of a model that was trained on six images and tested on a seventh; they show that the command
+works and nothing else.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ from rnnseg.files import check_writable
 from . import options
 from .drawing import save_dots
 from .runs import evaluate_all
-from .tables import save_csv
+from .tables import markdown_table, save_csv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Row:
     """One row of the table; the scores are means, in percent.
 
     Attributes:
-      method: its name.
-      class_iou: of the classes.
-      class_iiou: of the classes that have instances.
-      category_iou: of the categories.
-      category_iiou: of the categories that have instances.
+      method: the name of the method.
+      class_iou: the IoU of the classes.
+      class_iiou: the iIoU of the classes with instances.
+      category_iou: the IoU of the categories.
+      category_iiou: the iIoU of the categories with instances.
     """
 
     method: str
@@ -70,7 +71,7 @@ PUBLISHED = (
 @options.iteration_numbers("1-12")
 @options.table("cityscapes_table")
 def main(models, data, split, iterations, out):
-    """Print Cityscapes' official scores by iteration, beside the paper's Table 2."""
+    """Print Cityscapes' official scores by number of iterations, beside the paper's Table 2."""
     for path in (f"{out}.csv", f"{out}.png"):
         check_writable(path)
     results = evaluate_all(models, data, split, iterations, CITYSCAPES.names)
@@ -85,18 +86,18 @@ def main(models, data, split, iterations, out):
 
 
 def rows_of(name: str, result) -> list[Row]:
-    """A row for every number of iterations.
+    """Returns one row per number of iterations.
 
     Args:
-      name: of the model.
-      result: its `Evaluation`.
+      name: the name of the model.
+      result: the `Evaluation` of the model.
 
     Raises:
       UserError: the data have no instance ids.
     """
     if result.cityscapes is None:
         raise UserError(
-            f"{result.data} has no instance ids, which iIoU needs: build the data with "
+            f"{result.data} has no instance ids, which iIoU requires: build the data with "
             "rnnseg prepare cityscapes"
         )
     return [
@@ -109,12 +110,14 @@ def rows_of(name: str, result) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """All rows, as a table of Markdown."""
-    lines = [f"| method | {' | '.join(SCORES.values())} |", "| --- " * (1 + len(SCORES)) + "|"]
-    for method, *values in map(dataclasses.astuple, rows):
-        cells = ("–" if math.isnan(value) else f"{value:.1f}" for value in values)
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """Returns all rows as a Markdown table."""
+    return markdown_table(
+        ["method", *SCORES.values()],
+        [
+            [method, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
+            for method, *values in map(dataclasses.astuple, rows)
+        ],
+    )
 
 
 if __name__ == "__main__":

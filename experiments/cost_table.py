@@ -1,18 +1,18 @@
-"""The paper's Table 3: multiply-adds of the recurrence and of its rivals.
+"""The paper's Table 3: multiply-adds of the recurrence and of feed-forward systems.
 
     python -m experiments.cost_table --out cost_table
 
-Counts them for ResNet-101 on images of 513x513 pixels with 21 classes, single-scale and at the
-paper's six scales, each mirrored, too; everything as published, with nothing computed once for all
-iterations. Needs no data and no weights. Prints them beside the paper's, and writes OUT.csv and
-OUT.png.
+Counts the multiply-adds of systems with ResNet-101 on images of 513x513 pixels with 21 classes, at
+a single scale and at the paper's six scales, each also mirrored. All is counted as published: the
+loop-invariant part of an iteration is counted at every iteration. Prints the counts beside the
+paper's and writes OUT.csv and OUT.png. Needs no data and no weights.
 
 The paper counts 61.1 G for one iteration and 6.6 for each further one, and 40 to 100 % more for
 feed-forward systems of the same stride.
 
-Found: the recurrence's rows agree within 1 %. The rivals' at stride 16 do not: with their published
-heads they cost 16 and 23 % more than one iteration (`docs/experiments/budgets.md` discusses the
-difference).
+Found: the rows of the recurrence agree within 1 %. Those of the feed-forward systems at stride 16
+do not: with their published heads they cost 16 and 23 % more than one iteration
+(`docs/experiments/budgets.md` discusses the difference).
 """
 
 import dataclasses
@@ -25,9 +25,10 @@ from rnnseg.files import check_writable
 
 from . import options
 from .drawing import save_dots
-from .tables import SCALES, save_csv
+from .tables import SCALES, markdown_table, save_csv
 
-# Table 3: model, output stride or iterations, multiply-adds in G single-scale and multi-scale.
+# Table 3: the model, its output stride or number of iterations, and its multiply-adds in G at a
+# single scale and at several.
 PUBLISHED = (
     ("deeplabv3", 16, 85.6, 1540),
     ("deeplabv3", 8, 276, 4870),
@@ -44,15 +45,15 @@ PUBLISHED = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of the table; multiply-adds of an image, in 10^9.
+    """One row of the table: multiply-adds per image, in 10^9.
 
     Attributes:
-      system: of `rnnseg.models.MODELS`.
+      system: a name of `rnnseg.models.MODELS`.
       setting: its output stride, or its number of iterations at stride 16.
       single: at one scale.
-      single_paper: what the paper has.
-      multi: at all scales and mirrored.
-      multi_paper: what the paper has.
+      single_paper: at one scale, by the paper.
+      multi: at all scales, each also mirrored.
+      multi_paper: at all scales, by the paper.
     """
 
     system: str
@@ -66,7 +67,7 @@ class Row:
 @click.command(cls=Command)
 @options.table("cost_table")
 def main(out):
-    """Print the costs of the paper's Table 3 beside ours."""
+    """Print the multiply-adds of the paper's Table 3 beside ours."""
     for path in (f"{out}.csv", f"{out}.png"):
         check_writable(path)
     rows = count()
@@ -88,7 +89,7 @@ def main(out):
 
 
 def count() -> list[Row]:
-    """All rows, in the paper's order."""
+    """Counts the multiply-adds of all rows, in the paper's order."""
     from rnnseg.evaluation.multi_scale import multi_scale_costs
     from rnnseg.models.registry import MODELS
 
@@ -113,17 +114,21 @@ def count() -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """All rows, as a table of Markdown."""
-    lines = [
-        "| system | stride or iterations | G single-scale | paper | G multi-scale | paper |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.system} | {row.setting} | {row.single:.1f} | {row.single_paper:g} "
-        f"| {row.multi:.0f} | {row.multi_paper} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    """Returns all rows as a Markdown table."""
+    return markdown_table(
+        ["system", "stride or iterations", "G single-scale", "paper", "G multi-scale", "paper"],
+        [
+            [
+                row.system,
+                row.setting,
+                f"{row.single:.1f}",
+                f"{row.single_paper:g}",
+                f"{row.multi:.0f}",
+                row.multi_paper,
+            ]
+            for row in rows
+        ],
+    )
 
 
 if __name__ == "__main__":
