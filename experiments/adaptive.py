@@ -1,14 +1,17 @@
-"""What stopping by itself saves, and what it costs, beside fixed numbers of iterations.
+"""Time and accuracy of adaptive stopping, beside fixed numbers of iterations.
 
     python -m experiments.adaptive runs/camvid --data data/camvid --iterations 12
 
-Prints for fixed numbers of iterations, for images that stop and for single pixels that stop, each
-at several thresholds: iterations a canvas pixel in the mean; milliseconds of refining, and of the
-whole prediction, medians over the images, on each of which all take turns; mIoU of all classes,
-and of those that occur in the split (one that does not counts as zero as soon as a pixel is given
-to it); and the share of the pixels that have the class that they have after all iterations.
+Compares fixed numbers of iterations, images that stop as a whole and canvas pixels that stop one by
+one, the last two at several thresholds. All take turns on every image. Prints for each
 
-With `--map`, writes one image, its classes and the iterations that its canvas pixels took.
+- the mean number of iterations per canvas pixel;
+- milliseconds of refining and of the whole prediction, the medians over the images;
+- the mIoU of all classes, and of the classes that occur in the split (a class that does not occur
+  counts as zero as soon as it is predicted);
+- the share of the image pixels that have the same class as after all iterations.
+
+With `--map`, writes an image, its class map and the number of iterations of its canvas pixels.
 """
 
 import dataclasses
@@ -37,15 +40,16 @@ from . import options
 
 @dataclasses.dataclass
 class Row:
-    """What was found of one way to refine, over all images.
+    """The measurements of one way to refine, over all images.
 
     Attributes:
-      name: what is printed.
-      confusion: row: true class, column: predicted class.
-      iterations: mean over the canvas pixels, one per image.
-      refine: seconds, one per image.
-      whole: seconds from the image to its class map, one per image.
-      equal: share of the pixels with the class after the last fixed number, one per image.
+      name: the name that is printed.
+      confusion: the confusion matrix; row: true class, column: predicted class.
+      iterations: the mean number over the canvas pixels, for each image.
+      refine: the seconds of refining, for each image.
+      whole: the seconds from the image to its class map, for each image.
+      equal: the share of the pixels that have the same class as after the largest fixed number of
+        iterations, for each image.
     """
 
     name: str
@@ -60,16 +64,16 @@ class Row:
 @options.model_and_data
 @options.iterations(12, "The largest number of iterations.")
 @click.option("--threshold", "thresholds", type=float, multiple=True, show_default=True,
-              default=(0, 0.25, 0.5, 1, 2), help="For pixels; may be repeated.")  # fmt: skip
+              default=(0, 0.25, 0.5, 1, 2), help="For canvas pixels; may be repeated.")  # fmt: skip
 @click.option("--image-threshold", "image_thresholds", type=float, multiple=True,
               show_default=True, default=(0.15, 0.25, 0.35),
               help="For images; may be repeated.")  # fmt: skip
-@click.option("--map", "map_file", type=click.Path(), help="Image of the iterations to write.")
+@click.option("--map", "map_file", type=click.Path(), help="PNG file: the iterations of one image.")
 @click.option("--image", "number", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Which one of the split it shows.")  # fmt: skip
+              help="Number of that image in the split, from 0.")  # fmt: skip
 def main(model, data, split, iterations, thresholds, image_thresholds, map_file, number):
-    """Print iterations, time and mIoU of fixed numbers, and of stopping when settled."""
-    tf.get_logger().setLevel("ERROR")  # it warns of many traces; every threshold needs one
+    """Print iterations, time and mIoU of fixed numbers of iterations and of adaptive stopping."""
+    tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces; every threshold needs one
     segmenter, source = load_model(model), open_source(data)
     if map_file:
         files.check_writable(map_file, ".png")
@@ -81,41 +85,44 @@ def main(model, data, split, iterations, thresholds, image_thresholds, map_file,
 
 
 def measure(model, source, split, iterations, thresholds, image_thresholds) -> list[Row]:
-    """Runs over a split.
+    """Measures all ways to refine on a split.
 
     Args:
-      model: a `RecurrentSegmenter`; pixels stop if its kernels are of 1.
+      model: a `RecurrentSegmenter`; single canvas pixels can stop only if its `kernel_size` is 1.
       source: the data.
-      split: its split.
-      iterations: how many at most.
-      thresholds: for `adaptive.refine_pixels`.
-      image_thresholds: for `adaptive.refine_images`.
+      split: the split of the data.
+      iterations: the largest number of iterations.
+      thresholds: the thresholds for `adaptive.refine_pixels`.
+      image_thresholds: the thresholds for `adaptive.refine_images`.
 
     Returns:
-      One row for every fixed number, from 1, and for every threshold.
+      One row for every fixed number of iterations, from 1, and one for every threshold.
+
+    Raises:
+      UserError: the model is feed-forward, or has other classes than the data.
     """
     check_classes(model, source)
     if not model.recurrent:
         raise UserError(f"{model.name} is feed-forward: expected a recurrent model")
-    prepare = _traced(
-        lambda image: model.prepare(model.encode(image[tf.newaxis])),
-        tf.TensorSpec((None, None, 3), tf.uint8),
-    )
-    read = tf.function(model.read, reduce_retracing=True, autograph=False)
+    stages = model.compiled_stages
+
+    def prepare(image):
+        return stages.prepare(stages.encode(image[np.newaxis]))
+
     ways = _ways(model, iterations, thresholds, image_thresholds)
     rows = {name: Row(name) for name in ways}
     images = evaluation_images(source, split)
-    for image, _, _ in images.take(1):  # traces, so that no image's time holds the compiling
+    # Traces all graphs, so that no image's time includes it.
+    for image, _, _ in images.take(1).as_numpy_iterator():
         for way in ways.values():
-            read(way(prepare(image))[0], tf.constant(image.shape[:2]))
+            stages.read(way(prepare(image))[0], image.shape[:2])
     bar = tqdm(images.as_numpy_iterator(), total=source.split_sizes[split], disable=None)
     for image, label, _ in bar:
-        size = tf.constant(label.shape)
         prepared, encoding = _timed(prepare, image)
         maps = {}
         for name, way in ways.items():
             (canvas, spent), refining = _timed(way, prepared)
-            class_map, reading = _timed(read, canvas, size)
+            class_map, reading = _timed(stages.read, canvas, label.shape)
             class_map = maps[name] = class_map[0].numpy()
             row = rows[name]
             row.confusion = row.confusion + metrics.confusion_matrix(
@@ -130,9 +137,9 @@ def measure(model, source, split, iterations, thresholds, image_thresholds) -> l
 
 
 def _ways(model, iterations, thresholds, image_thresholds) -> dict[str, Callable]:
-    """Functions from what `prepare` gives to canvas and iterations spent, by name."""
+    """Returns functions from the output of `prepare` to canvas and iterations spent, by name."""
     prepared = tf.TensorSpec((1, None, None, 4 * model.stack.widths[0]), model.compute_dtype)
-    refine = _traced(
+    refine = _compiled(
         lambda prepared, number: (model.refine(prepared, number)[0], number),
         prepared,
         tf.TensorSpec((), tf.int32),
@@ -142,7 +149,7 @@ def _ways(model, iterations, thresholds, image_thresholds) -> dict[str, Callable
     }
 
     def stopping(function, threshold):
-        return _traced(
+        return _compiled(
             lambda prepared: function(model, prepared, tf.constant(iterations), threshold), prepared
         )
 
@@ -154,20 +161,20 @@ def _ways(model, iterations, thresholds, image_thresholds) -> dict[str, Callable
     return ways
 
 
-def _traced(function, *signature) -> Callable:
+def _compiled(function, *signature) -> Callable:
     return tf.function(function, input_signature=signature, autograph=False)
 
 
 def _timed(function, *arguments):
-    """What a function gives, and the seconds that it takes."""
+    """Returns the result of a call, and its seconds."""
     begin = time.perf_counter()
     result = function(*arguments)
-    tf.test.experimental.sync_devices()  # a GPU may still be at work
+    tf.test.experimental.sync_devices()  # a GPU computes asynchronously
     return result, time.perf_counter() - begin
 
 
 def table(rows: list[Row]) -> str:
-    """What was found, one line for each row."""
+    """Returns the text of a table, one line per row."""
     lines = ["iterations      mean  refine ms  whole ms  mIoU %  of occurring %  equal %"]
     for row in rows:
         occurring = np.nanmean(metrics.class_iou(row.confusion)[row.confusion.sum(1) > 0])
@@ -180,15 +187,18 @@ def table(rows: list[Row]) -> str:
 
 
 def save_map(path, model, source, split: str, number: int, iterations: int) -> None:
-    """Writes an image, its classes over it, and where iterations were spent: black 1, white all.
+    """Writes an image, its overlaid class map, and its iterations (black: 1, white: the largest).
 
     Args:
       path: the PNG file.
       model: a `RecurrentSegmenter`.
       source: the data.
-      split: its split.
-      number: of the image in the split, from 0.
-      iterations: how many at most.
+      split: the split of the data.
+      number: the number of the image in the split, from 0.
+      iterations: the largest number of iterations.
+
+    Raises:
+      UserError: the split has no such image.
     """
     source.require_split(split)
     if number >= source.split_sizes[split]:
@@ -202,7 +212,7 @@ def save_map(path, model, source, split: str, number: int, iterations: int) -> N
     canvas, spent = adaptive.refine_pixels(model, prepared, iterations)
     class_map = model.read(canvas, image.shape[:2])[0].numpy()
     shades = (255 * (spent[0].numpy() - 1) // max(iterations - 1, 1)).astype(np.uint8)
-    # A pixel's shade is that of the nearest canvas pixel, `output_stride` apart.
+    # An image pixel gets the shade of the nearest canvas pixel; these are `output_stride` apart.
     nearest = [
         (np.arange(side) + model.output_stride // 2) // model.output_stride
         for side in image.shape[:2]

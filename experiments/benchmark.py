@@ -1,34 +1,40 @@
-"""How fast the recurrence runs: naive, as built, and against what the machine can do.
+"""Speed of the recurrence, beside a naive implementation and beside the peak of the machine.
 
     python -m experiments.benchmark
 
-Prints, for the stack of the paper on ResNet's features at 513x513 and for a small one on
-MobileNetV2's, milliseconds of 1 to 12 iterations in forms that give the same canvas:
+Prints the milliseconds of 1 to 12 iterations, for the stack of the paper on the features of ResNet
+at 513x513 and for a small stack on those of MobileNetV2. All forms give the same canvas:
 
 - naive: one kernel over features, canvas and state, applied anew at every iteration, as the
-  equations say;
-- as built: the features' share of the gates computed once (`prepare`), then iterations (`refine`)
-  on the rest, of which the first multiplies no zeros;
-- bfloat16: as built, with that type for all products (`dtype="mixed_bfloat16"`);
-- XLA: as built, `refine` compiled by XLA (`jit_compile=True`), which only predictions can be: of a
-  loop whose number of iterations is a tensor it has no gradient.
+  equations are written;
+- as built: the features' part of the gates, computed once (`prepare`), then iterations (`refine`)
+  on the rest; the first iteration omits products with zeros;
+- bfloat16: as built, with all products in that type (`dtype="mixed_bfloat16"`);
+- XLA: as built, with `refine` compiled by XLA (`jit_compile=True`). This is for predictions only:
+  XLA has no gradient of a loop whose number of iterations is a tensor.
 
-The ratio is that of naive to as built, `prepare` included. An iteration's own time is the slope
-over the number of iterations. GFLOP/s counts two operations a multiply-add that is carried out; the
-machine's peak is that of a product of two matrices of 2048x2048, measured in the same run. Below
-are the times of a step of training, without the encoder: 6 iterations and the gradient. All take
-turns, `--repeats` times; medians are printed.
+The printed ratio is naive over as built, `prepare` included. The time of one iteration is the slope
+over the number of iterations. GFLOP/s counts two operations per executed multiply-add. The peak is
+the speed of a product of two 2048x2048 matrices, measured in the same run. The last line has the
+time of a training step without the encoder: 6 iterations and the gradient. All take turns,
+`--repeats` times; medians are printed.
 
-Found on a server with AVX-512, with four cores of it, and with one (`taskset -c 0` before the
-command): at ResNet's size an iteration is 3.0 times as fast as the naive one on four cores and 3.4
-times on one, at 81 % of the peak on either, and 4.1 and 5.4 times in bfloat16. The multiply-adds
-alone would make it 3.2. At MobileNetV2's size, where they would make it 2.2, gates and activations
-cost as much as a good part of the products, and more so on four cores, where a product takes little
-longer than sharing it out: 1.8 and 1.9 times, at 23 and 61 % of the peak, in bfloat16 1.8 and 2.3.
-Time is linear in the number of iterations (R^2 0.999, on four cores at the small size 0.986), and
-the canvases are within 3e-6 of the naive ones, in bfloat16 within 0.04. A step of training is 2.9
-times as fast on four cores and 3.6 on one at the large size, 1.9 times at the small one. XLA is
-slower than what is built. `docs/experiments/budgets.md` has what two cores printed.
+Found on a server with AVX-512, on four cores and on one (`taskset -c 0` before the command):
+
+- ResNet's size: an iteration is 3.0 times as fast as the naive one on four cores and 3.4 times on
+  one, both at 81 % of the peak; in bfloat16 4.1 and 5.4 times. The multiply-adds alone predict a
+  ratio of 3.2.
+- MobileNetV2's size: 1.8 times on four cores and 1.9 times on one, at 23 and 61 % of the peak; in
+  bfloat16 1.8 and 2.3 times. The multiply-adds alone predict 2.2, but gates and activations take as
+  long as a good part of the products. On four cores they weigh more, because a product takes little
+  longer than its distribution over the cores.
+- Time is linear in the number of iterations (R^2 0.999; on four cores at the small size 0.986).
+- The canvases are within 3e-6 of the naive ones, in bfloat16 within 0.04.
+- A training step is 2.9 times as fast on four cores and 3.6 times on one at the large size, and 1.9
+  times at the small size.
+- XLA is slower than the form as built.
+
+`docs/experiments/budgets.md` has the output of two cores.
 """
 
 import dataclasses
@@ -53,30 +59,30 @@ _PEAK_SIDE = 2048
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Sizes of a stack and of what it runs on.
+    """The sizes of a stack and of its features.
 
     Attributes:
-      name: what is printed.
-      cells: features a side.
-      features: channels of the features.
-      hidden_channels: widths of the layers before the last.
-      classes: width of the last.
+      name: the name that is printed.
+      side: the side of the square canvas, in canvas pixels.
+      features: the channels of the features.
+      hidden_channels: the widths of the layers before the last.
+      classes: the width of the last layer.
     """
 
     name: str
-    cells: int
+    side: int
     features: int
     hidden_channels: tuple[int, ...]
     classes: int
 
     def refine_cost(self, iterations: int) -> int:
-        """Multiply-adds of some iterations as built."""
+        """Counts the multiply-adds of a number of iterations in the form as built."""
         seen = (self.classes, *self.hidden_channels)
         widths = (*self.hidden_channels, self.classes)
         later = sum(4 * width * (seen + width) for seen, width in zip(seen, widths, strict=True))
-        # No canvas, no last output, nothing to forget.
+        # The first iteration has no canvas, no previous output and no state to forget.
         first = sum(3 * width * seen for seen, width in zip(seen[1:], widths[1:], strict=True))
-        return self.cells**2 * (first + (iterations - 1) * later)
+        return self.side**2 * (first + (iterations - 1) * later)
 
 
 CASES = (
@@ -87,13 +93,14 @@ CASES = (
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Seconds that one form takes.
+    """The times of one form, in seconds.
 
     Attributes:
-      refine: for each of the numbers of iterations; what the naive form takes is all here.
-      prepare: once per image.
-      train: a step of training; NaN where there is none.
-      difference: the largest one to the naive form's canvas after the last number of iterations.
+      refine: the time of each number of iterations; in the naive form it includes everything.
+      prepare: the time of the loop-invariant part, computed once per image.
+      train: the time of a training step; NaN for a form that cannot be trained.
+      difference: the largest difference from the canvas of the naive form, in logits, after the
+        largest number of iterations.
     """
 
     refine: tuple[float, ...]
@@ -105,7 +112,7 @@ class Times:
 @click.command(cls=Command)
 @options.repeats(7)
 def main(repeats):
-    """Print milliseconds an iteration, naive and as built, and the share of the machine's peak."""
+    """Print milliseconds per iteration, naive and as built, and the share of the peak."""
     peaks = {dtype: measure_peak(dtype, repeats) for dtype in (tf.float32, tf.bfloat16)}
     print(
         f"peak: {peaks[tf.float32] / 1e9:.0f} GFLOP/s, {peaks[tf.bfloat16] / 1e9:.0f} in bfloat16, "
@@ -116,7 +123,7 @@ def main(repeats):
 
 
 def measure_peak(dtype: tf.DType, repeats: int) -> float:
-    """Operations a second of a large matrix product, the median."""
+    """Returns the median operations per second of a large matrix product."""
     matrix = tf.cast(tf.random.normal((_PEAK_SIDE, _PEAK_SIDE)), dtype)
     product = tf.function(lambda: tf.matmul(matrix, matrix), autograph=False)
     (times,) = take_turns([lambda: product().numpy()], repeats)
@@ -124,12 +131,12 @@ def measure_peak(dtype: tf.DType, repeats: int) -> float:
 
 
 def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) -> dict[str, Times]:
-    """Times a case.
+    """Measures the times of a case.
 
     Args:
       case: the sizes.
-      repeats: how often everything is run.
-      iterations: numbers of iterations.
+      repeats: the number of repetitions.
+      iterations: the numbers of iterations.
 
     Returns:
       The times of the forms "naive", "as built", "bfloat16" and "XLA".
@@ -147,7 +154,7 @@ def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) 
         "bfloat16": (small.stack, small.prepare, lambda prepared, n: small.refine(prepared, n)[0]),
         "XLA": (None, model.prepare, lambda prepared, n: model.refine(prepared, n)[0]),
     }
-    features = tf.random.normal((1, case.cells, case.cells, case.features))
+    features = tf.random.normal((1, case.side, case.side, case.features))
     numbers = [tf.constant(n) for n in iterations]
     functions, canvases = [], []
     for form, (layer, prepare, refine) in forms.items():
@@ -173,7 +180,7 @@ def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) 
 
 
 def _make_model(case: Case, dtype: str) -> rnnseg.RecurrentSegmenter:
-    """A model whose encoder only has the right number of channels: it is not run."""
+    """Returns a model with a placeholder encoder that has the right channels and is not run."""
     inputs = keras.Input((None, None, 3))
     encoder = keras.Model(inputs, keras.layers.Conv2D(case.features, 1, strides=16)(inputs))
     return rnnseg.RecurrentSegmenter(
@@ -186,7 +193,7 @@ def _make_model(case: Case, dtype: str) -> rnnseg.RecurrentSegmenter:
 
 
 def _training_step(stack, prepare, refine, features):
-    """Runs `_TRAINED` iterations and computes the gradient of the weights."""
+    """Returns a call that runs `_TRAINED` iterations and computes the gradient of the weights."""
 
     def step():
         with tf.GradientTape() as tape:
@@ -199,7 +206,7 @@ def _training_step(stack, prepare, refine, features):
 
 
 class NaiveStack:
-    """The same recurrence as the equations say, with nothing computed beforehand."""
+    """The recurrence as its equations are written, with nothing computed in advance."""
 
     def __init__(self, stack: conv_lstm.ConvLSTMStack, features: tf.Tensor):
         """Takes the kernels of `stack`; `features` are `(batch, h, w, channels)`."""
@@ -214,7 +221,7 @@ class NaiveStack:
         ]
 
     def __call__(self, prepared, canvas, state):
-        """One iteration; `prepared` is not used."""
+        """Runs one iteration; `prepared` is not used."""
         del prepared
         inputs, new_state = [self._features, canvas], []
         for (kernel, bias), (h, c) in zip(self._layers, state, strict=True):
@@ -229,13 +236,16 @@ class NaiveStack:
 
 
 def run(iterations, prepared, stack, iterate) -> tf.Tensor:
-    """The canvas after some iterations.
+    """Runs iterations from the initial canvas.
 
     Args:
-      iterations: how many, a scalar integer tensor.
-      prepared: any tensor of the canvas' batch, height and width.
-      stack: the `ConvLSTMStack` that tells where to start.
-      iterate: an iteration, such as a `NaiveStack`.
+      iterations: the number of iterations, a scalar integer tensor.
+      prepared: any tensor with the batch, height and width of the canvas.
+      stack: the `ConvLSTMStack` that makes the initial canvas and state.
+      iterate: a function that runs one iteration, such as a `NaiveStack`.
+
+    Returns:
+      The canvas after the last iteration.
     """
     canvas, state = stack.initial_state(prepared)
     _, canvas, _ = tf.while_loop(
@@ -248,17 +258,17 @@ def run(iterations, prepared, stack, iterate) -> tf.Tensor:
 
 
 def report(case: Case, result: dict[str, Times], peaks: dict[tf.DType, float]) -> str:
-    """The table of a case.
+    """Returns the text of the table of a case.
 
     Args:
       case: the sizes.
-      result: what `measure` gave.
-      peaks: operations a second, by type.
+      result: the times from `measure`.
+      peaks: the peak operations per second, by type.
     """
     naive, built, small, compiled = result.values()
     numbers = ITERATIONS[: len(built.refine)]
     lines = [
-        f"{case.name}: {case.cells}x{case.cells}x{case.features}, widths "
+        f"{case.name}: {case.side}x{case.side}x{case.features}, widths "
         f"{', '.join(map(str, (*case.hidden_channels, case.classes)))}; prepare "
         f"{1e3 * built.prepare:.2f} ms, {1e3 * small.prepare:.2f} ms in bfloat16",
         "iterations    naive ms  as built ms  with prepare  ratio  GFLOP/s  of peak  bfloat16 ms"
@@ -297,7 +307,7 @@ def report(case: Case, result: dict[str, Times], peaks: dict[tf.DType, float]) -
 
 
 def _slope(numbers, times) -> tuple[float, float]:
-    """Seconds an iteration by least squares, and the share of the variance that it explains."""
+    """Returns the seconds per iteration by least squares, and R^2 of the fit."""
     slope, start = np.polyfit(numbers, times, 1)
     rest = np.asarray(times) - (slope * np.asarray(numbers) + start)
     return float(slope), float(1 - rest.var() / np.var(times))

@@ -1,11 +1,14 @@
-"""Why a speed-accuracy curve has its shape: rare classes, and how far the canvas still moves.
+"""Rare classes and increments of the canvas, which explain the shape of a speed-accuracy curve.
 
     python -m experiments.curve_shape runs/voc --data data/voc --iterations 12
 
-Prints for every number of iterations the mIoU of all classes and of those that occur in enough
-images (with a class that occurs once, mIoU moves by several points on one image); and the mean
-size of what the iteration added to the canvas, 0-1, where 1 is as far as the last layer can go, and
-the mean lead of the best class over the second, in logits.
+Prints for every number of iterations
+
+- the mIoU of all classes, and of the classes that occur in enough images (if a class occurs in one
+  image only, this image can move the mIoU by several points);
+- the mean size of the increment that the iteration added to the canvas, 0-1, where 1 is the limit
+  of the last layer's output;
+- the mean lead of the best class over the second, in logits.
 """
 
 import click
@@ -20,10 +23,10 @@ from . import options
 @options.model_and_data
 @options.iterations(12)
 @click.option(
-    "--images", default=20, show_default=True, help="Images in which a class is not rare."
+    "--images", default=20, show_default=True, help="Images from which on a class is frequent."
 )
 def main(model, data, split, iterations, images):
-    """Print mIoU of all and of the frequent classes, increments and leads by iteration."""
+    """Print mIoU of all and of frequent classes, increments and leads, by number of iterations."""
     from rnnseg.data import open_source
     from rnnseg.data.scan import scan_split
     from rnnseg.evaluation.evaluator import Evaluator
@@ -47,19 +50,13 @@ def main(model, data, split, iterations, images):
 
 
 def _canvas_moves(model, source, split, iterations, every=10):
-    """Mean size of the increments and mean lead by iteration, over every tenth image."""
-    import tensorflow as tf
-
+    """Returns the mean increment and the mean lead of every iteration, over every tenth image."""
     from rnnseg.data.pipeline import evaluation_images
 
-    trace = tf.function(
-        lambda image: model.unroll(image[tf.newaxis], iterations),
-        input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)],
-        autograph=False,
-    )
     increments, leads = [], []
-    for image, _, _ in evaluation_images(source, split).shard(every, 0):
-        canvases = trace(image).numpy()
+    images = evaluation_images(source, split).shard(every, 0)
+    for image, _, _ in images.as_numpy_iterator():
+        canvases = model.compiled_stages.unroll(image[np.newaxis], iterations).numpy()
         steps = np.diff(canvases, axis=0, prepend=np.zeros_like(canvases[:1]))
         increments.append(np.abs(steps).mean(axis=(1, 2, 3, 4)))
         best = np.sort(canvases, axis=-1)

@@ -17,7 +17,7 @@ SIZE = (43, 51)
 
 
 def write_peer(path, logits, size=SIZE):
-    """A file of another maker: class 2 where red is above the middle, else class 1."""
+    """Writes a file of another maker: class 2 where red is above the middle, else class 1."""
 
     def call(image):
         red = (tf.cast(image, tf.float32) / 127.5 - 1 if not logits else image)[..., 0]
@@ -57,7 +57,7 @@ def run(*arguments, status=0):
 def test_the_command_prints_all_tables(folder, monkeypatch):
     source = tiny_source()
     monkeypatch.setattr(data, "open_source", lambda name: source)
-    # Processes of their own would import everything anew.
+    # New processes would import everything again.
     monkeypatch.setattr(device_benchmark, "measure_memory", lambda files, peers, threads: {
         path.name: (path.stat().st_size, 3_000_000) for path in (*files, *peers)
     })  # fmt: skip

@@ -109,7 +109,7 @@ def test_pipeline_benchmark_says_what_is_missing(arguments, message, monkeypatch
 
 
 def test_benchmark_compares_forms_of_the_same():
-    case = benchmark.Case("tiny", cells=5, features=12, hidden_channels=(8, 4), classes=3)
+    case = benchmark.Case("tiny", side=5, features=12, hidden_channels=(8, 4), classes=3)
     result = benchmark.measure(case, repeats=2, iterations=(1, 2, 3))
     assert list(result) == ["naive", "as built", "bfloat16", "XLA"]
     assert result["XLA"].difference < 1e-5 and math.isnan(result["XLA"].train)
@@ -117,7 +117,7 @@ def test_benchmark_compares_forms_of_the_same():
     for times in result.values():
         assert len(times.refine) == 3 and min(*times.refine, times.prepare) > 0
         assert not times.train <= 0
-    # Gates of every layer, of what it sees but the features; at first there is nothing to forget.
+    # The gates of every layer, without the features' part; the first iteration has no forget gate.
     later = 25 * 4 * (8 * (3 + 8) + 4 * (8 + 4) + 3 * (4 + 3))
     first = 25 * 3 * (4 * 8 + 3 * 4)
     assert [case.refine_cost(n) for n in (1, 2, 3)] == [first, first + later, first + 2 * later]
@@ -184,7 +184,7 @@ def test_comparison_trains_once_and_puts_all_in_one_table(tmp_path, monkeypatch)
         for stride in ("16", "8")
         for number in numbers
     }
-    # A finer stride costs more, another iteration too; the scores are what evaluation finds.
+    # A finer stride and a further iteration cost more; the scores are those of the evaluation.
     cost = {
         (row["system"], row["output_stride"], row["iterations"]): float(row["gmacs"])
         for row in rows
@@ -209,7 +209,7 @@ def test_training_benchmark_measures_every_form():
 
 
 def test_training_benchmark_trains_the_same_in_every_form():
-    """So that what is compared gives the same answer."""
+    """Checks that all compared forms have the same losses."""
     case = training_benchmark.Case("tiny", 6, (33, 49), 2, (4, 3), 5)
     losses = []
     for form in case.forms[:3]:
@@ -234,7 +234,7 @@ def test_training_benchmark_reports_what_was_measured():
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
 def test_measuring_finds_the_peak_of_memory():
     def take(size):
-        # Pages of its own, where malloc may have some left of earlier tests.
+        # Maps new pages, because malloc may still hold some of earlier tests.
         with mmap.mmap(-1, size) as memory:
             np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE] = 1
 

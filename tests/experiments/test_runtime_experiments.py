@@ -14,7 +14,7 @@ from tests.support.models import make_model
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A file and three images."""
+    """A folder with a file and three images."""
     folder = tmp_path_factory.mktemp("file")
     write_anytime(make_model(iterations=3), (41, 57), folder)
     (folder / "photos").mkdir()
