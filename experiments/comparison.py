@@ -1,24 +1,28 @@
-"""The recurrence beside feed-forward systems: the paper's Figure 5.
+"""The paper's Figure 5: the recurrence beside feed-forward systems.
 
     python -m experiments.comparison --recipe camvid --data data/camvid --out runs/compared
 
-Trains every system of `SYSTEMS` with the same recipe, encoder weights, epochs and seed (each in a
-folder of its own in `--out`; what is there already is not trained again, and a killed training goes
-on), evaluates all of them at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
-and prints one table; below it the costs of the paper's Table 3 beside those counted here
-(`experiments.cost_table`). `comparison.csv` and `comparison.png` in `--out` hold the first.
-Milliseconds are measured in the end, all predictions in turns, on one image of the most common
-size; of a system at one stride they are those of the line through its medians.
+Trains every system of `SYSTEMS` with the same recipe, encoder weights, epochs and seed, each in a
+subfolder of `--out`. A finished training is not repeated, and an interrupted training is resumed.
+Then evaluates all systems at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
+and prints one table, which is also written to `comparison.csv` and drawn in `comparison.png` in
+`--out`. Below it stand the multiply-adds of the paper's Table 3, beside those counted here
+(`experiments.cost_table`).
 
-At another stride than the one of training the weights are the same and kernels reach as many
-pixels, which is how DeepLabv3 gets its points at stride 8 in the paper's figure.
+Milliseconds are measured at the end on one image of the most common size; all predictions take
+turns. Those of one system at one stride are values of the line fitted to its medians.
+
+Models are trained at one stride. At the other stride they have the same weights, and their kernels
+are dilated so that they cover the same image pixels. In the paper's figure, DeepLabv3 has its
+points at stride 8 in this way.
 
 The paper's figure (without numbers) shows its recurrence on a par with feed-forward systems at the
-same cost, and its curve rising from the first iteration to the last.
+same cost, with a curve that rises from the first iteration to the last.
 
 Found on CamVid and a subset of VOC: at equal cost the feed-forward systems are one to three points
-ahead; below what they cost, and between their strides, there is nothing but the recurrence. Context
-beside the features brings it nearer, by twelve points on VOC (`docs/experiments/comparison.md`).
+ahead. At lower costs, and between the costs of their two strides, there is only the recurrence.
+Context beside the features narrows the gap, by twelve points on VOC
+(`docs/experiments/comparison.md`).
 """
 
 import dataclasses
@@ -35,9 +39,9 @@ from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
 
 from . import cost_table, options
-from .tables import save_csv
+from .tables import markdown_table, save_csv
 
-# What each adds to the recipe.
+# The options that each system adds to the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "RNN": {"context_channels": 0},
     "RNN, context": {"context_channels": 64},
@@ -55,14 +59,14 @@ class Row:
     """One point of the comparison.
 
     Attributes:
-      system: of `SYSTEMS`.
-      output_stride: in pixels.
-      iterations: 1 for a feed-forward system.
+      system: a name of `SYSTEMS`.
+      output_stride: the output stride, in image pixels.
+      iterations: the number of iterations; 1 for a feed-forward system.
       miou: in percent, as usually defined: a class that does not occur counts as zero as soon as
         it is predicted.
-      miou_occurring: over the classes that occur in the split.
-      gmacs: multiply-adds of an image of the most common size, in 10^9.
-      milliseconds: of a prediction from such an image to its class map.
+      miou_occurring: in percent, over the classes that occur in the split.
+      gmacs: the multiply-adds of an image of the most common size, in 10^9.
+      milliseconds: the time of a prediction, from such an image to its class map.
     """
 
     system: str
@@ -76,9 +80,9 @@ class Row:
 
 @click.command(cls=Command)
 @options.training
-@click.option("--seed", type=int, default=1, show_default=True, help="Of all trainings.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all trainings.")
 def main(recipe, data, weights, seed, out):
-    """Train and evaluate the recurrence and its rivals."""
+    """Train and evaluate the recurrence and feed-forward systems."""
     values = configuration.load_recipe(recipe) | {"data": data, "seed": seed}
     if weights:
         values["encoder_weights"] = weights
@@ -94,22 +98,22 @@ def main(recipe, data, weights, seed, out):
 
 
 def folder_name(system: str) -> str:
-    """What a system's run is called."""
+    """Returns the name of the folder of a system's run."""
     return system.lower().replace(", ", "_").replace(" ", "_")
 
 
 def compare(
     system: str, config: configuration.TrainingConfig, folder: str | os.PathLike
 ) -> list[tuple[Row, Callable]]:
-    """Trains a system, unless it is there, and evaluates its last model at all strides.
+    """Trains a system, unless its training is finished, and evaluates its last model.
 
     Args:
-      system: its name.
-      config: its training.
-      folder: of its run.
+      system: the name of the system.
+      config: the configuration of its training.
+      folder: the folder of its run.
 
     Returns:
-      Its points, without their times, each with a call that makes one such prediction.
+      The points at all strides, without their times, each with a call that makes such a prediction.
     """
     from rnnseg.data import open_source
     from rnnseg.evaluation.evaluator import Evaluator, image_of_size
@@ -143,10 +147,13 @@ def compare(
 
 
 def timed(points: Sequence[tuple[Row, Callable]]) -> list[Row]:
-    """The rows of all points with the time of a prediction.
+    """Measures the predictions of all points and returns their rows with the times.
 
-    They take turns, so that whatever else the machine does meets all of them alike; those of one
-    system at one stride are on a line.
+    Predictions take turns, so that any other load of the machine affects all of them alike. The
+    times of one system at one stride are values of the line fitted to its medians.
+
+    Args:
+      points: the points from `compare`.
     """
     seconds = take_turns([predict for _, predict in points], _REPEATS)
     groups = {}
@@ -161,22 +168,32 @@ def timed(points: Sequence[tuple[Row, Callable]]) -> list[Row]:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """All points, as a table of Markdown."""
-    lines = [
-        "| system | output stride | iterations | mIoU % | of classes that occur | multiply-adds G "
-        "| milliseconds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row.system} | {row.output_stride} | {row.iterations} | {row.miou:.2f} | "
-        f"{row.miou_occurring:.2f} | {row.gmacs:.3f} | {row.milliseconds:.1f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    """Returns all points as a Markdown table."""
+    header = ["system", "output stride", "iterations", "mIoU %", "of classes that occur"]
+    return markdown_table(
+        [*header, "multiply-adds G", "milliseconds"],
+        [
+            [
+                row.system,
+                row.output_stride,
+                row.iterations,
+                f"{row.miou:.2f}",
+                f"{row.miou_occurring:.2f}",
+                f"{row.gmacs:.3f}",
+                f"{row.milliseconds:.1f}",
+            ]
+            for row in rows
+        ],
+    )
 
 
 def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:
-    """Draws mIoU of the classes that occur against both costs, one line a system and stride."""
+    """Draws the mIoU of the classes that occur against both costs, one line per system and stride.
+
+    Args:
+      path: the PNG file.
+      rows: the points, with their times.
+    """
     from rnnseg import visualize
 
     groups = {}

@@ -1,4 +1,4 @@
-"""What figures of several experiments have in common: grids of images, curves, their axes."""
+"""Parts of the figures of several experiments: grids of images, quartile curves, dots and axes."""
 
 import dataclasses
 import itertools
@@ -9,19 +9,19 @@ import numpy as np
 
 from rnnseg import visualize
 
-# Inches: together panels fill a page's width in letters of a readable size.
+# In inches: the panels of a row fill the width of a page, and their titles stay readable.
 _WIDTH, _LEAST_WIDTH, _MOST_WIDTH = 10.0, 1.35, 3.3
 _PAPER = "paper:"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Panel:
-    """One place of a grid.
+    """A panel of a grid.
 
     Attributes:
       image: RGB, uint8 `(h, w, 3)`, or a class map with class indices or `IGNORE_LABEL`,
         `(h, w)`.
-      title: what stands over it.
+      title: the text above the image.
     """
 
     image: np.ndarray
@@ -35,14 +35,14 @@ def save_grid(
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
 ) -> None:
-    """Draws rows of images and class maps, and names the colours of the classes that occur.
+    """Draws rows of images and class maps, with a legend of the classes that occur.
 
     Args:
-      path: PNG file.
-      rows: of the same length; where there is None, nothing is drawn.
-      names: one a row, written beside it; may be empty strings.
-      colors: (red, green, blue) of 0-255 a class.
-      class_names: one name a class.
+      path: the PNG file.
+      rows: rows of the same length; None leaves a place empty.
+      names: one name per row, written beside it; may be empty.
+      colors: one colour per class, (red, green, blue), 0-255.
+      class_names: one name per class.
     """
     ratios = []
     for row in rows:
@@ -68,7 +68,7 @@ def save_grid(
                 if _is_map(panel):
                     image = visualize.colorize(image, colors)
                 axes.imshow(image, interpolation="antialiased")
-                # A $ in a file's name is no formula.
+                # A $ in a file name does not begin a formula.
                 axes.set_title(panel.title, fontsize=8, pad=3, parse_math=False)
         axes_row[0].set_ylabel(name, fontsize=8, parse_math=False)
     visualize.add_class_legend(figure, shown, colors, class_names, columns)
@@ -87,13 +87,14 @@ def save_starts(
     """Draws the class maps of an image by iteration, from a blank canvas and from seeds.
 
     Args:
-      path: PNG file.
+      path: the PNG file.
       image: RGB, uint8 `(h, w, 3)`.
       truth: the label, `(h, w)`.
       blank: class maps from the first iteration on, `(h, w)` each.
-      seeded: class maps of every seed, its own first, by the seed's name.
-      source: the data, for its colours and names.
-      numbers: of iterations that are shown, as far as there are maps.
+      seeded: by the name of the seed, the seed's own class map, and then those after each
+        iteration.
+      source: the data, for its colours and class names.
+      numbers: the numbers of iterations to show; those without a class map are left out.
     """
     numbers = [number for number in numbers if number <= len(blank)]
     maps = [Panel(blank[number - 1], f"n = {number}") for number in numbers]
@@ -116,11 +117,11 @@ def draw_quartiles(axes, numbers: Sequence[float], values: np.ndarray, label: st
     """Draws the median of many curves as a line, and their middle half as a band.
 
     Args:
-      axes: of Matplotlib.
-      numbers: where the curves have values, `(points,)`.
-      values: `(curves, points)`; NaN where a curve has none.
-      label: for the legend.
-      **style: of the line, for Matplotlib; `color` is the band's, too.
+      axes: the Matplotlib axes.
+      numbers: the x values of the curves, `(points,)`.
+      values: the y values, `(curves, points)`; NaN where a curve has none.
+      label: the name in the legend.
+      **style: options of the line, for Matplotlib; the band has its colour.
     """
     low, median, high = np.nanpercentile(values, (25, 50, 75), axis=0)
     (line,) = axes.plot(numbers, median, label=label, **style)
@@ -134,15 +135,15 @@ def save_dots(
     xlabel: str,
     xscale: str = "linear",
 ) -> None:
-    """Draws the numbers of a table: a line for each name, a dot for each series.
+    """Draws the numbers of a table: one line per name, with one dot per series.
 
     Args:
-      path: PNG file.
-      names: of the lines, from above.
-      series: a number for every name, NaN where there is none, by the series' name; those of the
-        paper, whose names begin with "paper:", are hollow, ours get lighter from one to the next.
-      xlabel: what the numbers are, with their unit.
-      xscale: of Matplotlib.
+      path: the PNG file.
+      names: the names of the lines, from the top.
+      series: by the name of the series, one number per line, NaN where there is none. Series whose
+        names begin with "paper:" have hollow markers; the others get lighter from one to the next.
+      xlabel: the label of the x axis, with the unit.
+      xscale: the scale of the x axis, for Matplotlib.
     """
     import matplotlib
 
@@ -166,7 +167,7 @@ def save_dots(
 
 
 def label_axes(axes, xlabel: str, ylabel: str, title: str = "") -> None:
-    """Names the axes and draws a grid."""
+    """Sets the labels and the title of axes, and draws a grid."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title, fontsize=11)

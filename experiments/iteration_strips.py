@@ -1,23 +1,23 @@
-"""Images over the iterations, with what each has cost so far.
+"""The paper's Figures 2 and 3: class maps of images over the iterations, with their costs.
 
     python -m experiments.iteration_strips runs/voc --data data/voc --image 3 --image 40 \
         --out strips.png
     python -m experiments.iteration_strips runs/camvid street.jpg --iterations 1,7 --out street.png
 
-The paper's Figure 2 (columns of one to six iterations, ground truth at the right, of images of a
-data set) and Figure 3 (street images at full size, one iteration beside seven). Files that are
-named have no ground truth. Over every column stands how many multiply-adds a prediction with so
-many iterations takes, encoder included; over every row where images have several sizes.
+Figure 2 has images of a data set, with columns of one to six iterations and the ground truth at the
+right. Figure 3 has street images at full size, after one and after seven iterations. Images given
+as files have no ground truth. The title of every column has the multiply-adds of a prediction with
+that number of iterations, encoder included. If the images have several sizes, every row has titles.
 
-OUT.png has the figure, OUT.csv for every map its cost, the share of its pixels that changed their
-class since the map before, and of a labelled image the share of right pixels.
+OUT.png has the figure. OUT.csv has for every class map its cost, the share of the pixels whose
+class changed since the class map before it, and, for a labelled image, the share of right pixels.
 
-The paper shows masks that grow finer with every iteration.
+The paper shows masks that become finer with every iteration.
 
-Found on CamVid, a subset of VOC and street images: the first map has everything that later ones
-have, with holes and ragged borders; the next ones close holes and smooth borders and change up to
-two pixels in a hundred each, the later ones fewer. Finer detail does not come: what is thinner than
-a canvas pixel is missing after seven iterations as it is after one.
+Found on CamVid, a subset of VOC and street images: the first class map has every object that later
+ones have, but with holes and ragged borders. The next iterations close holes and smooth borders;
+each changes up to two pixels in a hundred, later ones fewer. They add no finer detail: objects that
+are thinner than a canvas pixel are missing after seven iterations as after one.
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ from rnnseg.files import check_writable
 
 from . import options
 from .drawing import Panel, save_grid
-from .tables import save_csv
+from .tables import markdown_table, save_csv
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
-    """One row of the figure.
+    """An image to draw.
 
     Attributes:
-      name: of it.
+      name: the name of the image.
       image: RGB, uint8 `(h, w, 3)`.
-      label: the truth, `(h, w)`, or None.
+      label: the ground truth, `(h, w)`, or None.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One map.
+    """The figures of one class map.
 
     Attributes:
-      image: its name.
-      iterations: how many.
-      gmacs: multiply-adds of the whole prediction, in 10^9.
-      changed: share of the pixels whose class is another one than in the map before, in percent;
-        None of the first.
-      right: share of the labelled pixels that have the right class, in percent; None where there is
-        no label.
+      image: the name of the image.
+      iterations: the number of iterations.
+      gmacs: the multiply-adds of the whole prediction, in 10^9.
+      changed: the share of the pixels whose class differs from the class map before, in percent;
+        None for the first.
+      right: the share of the labelled pixels that have the right class, in percent; None without a
+        label.
     """
 
     image: str
@@ -76,9 +76,9 @@ class Row:
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.argument("images", nargs=-1)
 @click.option("--data", help="Folder that rnnseg prepare built; see --image.")
-@click.option("--split", default="val", show_default=True, help="Its split.")
+@click.option("--split", default="val", show_default=True, help="Split of the images.")
 @click.option("--image", "numbers", type=click.IntRange(min=0), multiple=True,
-              help="Which one of the split, from 0; may be repeated.")  # fmt: skip
+              help="Number of an image in the split, from 0; may be repeated.")  # fmt: skip
 @options.iteration_numbers("1-6")
 @options.figure
 def main(model, images, data, split, numbers, iterations, out):
@@ -106,7 +106,7 @@ def main(model, images, data, split, numbers, iterations, out):
 
 
 def read_files(names: Sequence[str]) -> Iterator[Example]:
-    """Images from files, folders or patterns."""
+    """Reads images from files, folders or patterns."""
     from rnnseg.data.images import find_images, read_image
 
     for path in find_images(names):
@@ -114,11 +114,17 @@ def read_files(names: Sequence[str]) -> Iterator[Example]:
 
 
 def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> list[Example]:
-    """Images of a data set with their labels, in the order of `numbers`.
+    """Reads images of a data set with their labels, in the order of `numbers`.
+
+    Args:
+      model: the model that will segment them.
+      data: folder of the data, or None.
+      split: the split of the data.
+      numbers: the numbers of the images in the split, from 0.
 
     Raises:
-      UserError: data without numbers or the other way round; other classes than the model's; or the
-        split has fewer images.
+      UserError: data without numbers or numbers without data; the data have other classes than the
+        model; or the split has fewer images.
     """
     from rnnseg.data import open_source
     from rnnseg.data.pipeline import evaluation_images
@@ -132,7 +138,7 @@ def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> l
     check_classes(model, source)
     count = source.require_split(split)
     if max(numbers) >= count:
-        raise UserError(f"--image {max(numbers)}: expected 0 to {count - 1}, those of {split}")
+        raise UserError(f"--image {max(numbers)}: expected 0 to {count - 1}, the images of {split}")
     examples = evaluation_images(source, split)
     chosen = []
     for number in numbers:
@@ -142,7 +148,7 @@ def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> l
 
 
 def class_maps(model, image: np.ndarray, iterations: Sequence[int]) -> dict[int, np.ndarray]:
-    """The class maps of an image by number of iterations."""
+    """Computes the class maps of an image, by number of iterations."""
     from rnnseg.inference.predictor import Predictor
 
     model.check_image(*image.shape[:2])
@@ -151,12 +157,12 @@ def class_maps(model, image: np.ndarray, iterations: Sequence[int]) -> dict[int,
 
 
 def measure(model, example: Example, maps: dict[int, np.ndarray]) -> list[Row]:
-    """What the maps of an image cost, and how they differ.
+    """Computes the costs, changes and right pixels of the class maps of an image.
 
     Args:
-      model: that made them.
+      model: the model that made the class maps.
       example: the image and its label.
-      maps: by number of iterations.
+      maps: the class maps, by number of iterations.
     """
     from rnnseg.budgets.costs import stage_costs
 
@@ -175,10 +181,11 @@ def measure(model, example: Example, maps: dict[int, np.ndarray]) -> list[Row]:
 
 
 def panels(drawn) -> list[list[Panel | None]]:
-    """The rows of the figure.
+    """Arranges the rows of the figure.
 
     Args:
-      drawn: of every image itself, its maps by number of iterations, and its rows.
+      drawn: for every image, its `Example`, its class maps by number of iterations, and their
+        `Row`s.
     """
     labelled = any(example.label is not None for example, *_ in drawn)
     grid, over = [], None
@@ -188,7 +195,7 @@ def panels(drawn) -> list[list[Panel | None]]:
         titles = [
             f"n = {row.iterations}\n{cost}" for row, cost in zip(measured, costs, strict=True)
         ]
-        if over == costs:  # as in the row above
+        if over == costs:  # the titles of the row above serve this row too
             titles = [""] * len(costs)
         first = over is None
         over = costs
@@ -202,17 +209,14 @@ def panels(drawn) -> list[list[Panel | None]]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """All maps, as a table of Markdown."""
-    lines = [
-        "| image | iterations | multiply-adds G | changed % | right % |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    """Returns all class maps as a Markdown table."""
+    entries = []
     for row in rows:
-        changed, right = (
-            "" if value is None else f"{value:.2f}" for value in (row.changed, row.right)
-        )
-        lines.append(f"| {row.image} | {row.iterations} | {row.gmacs:.3f} | {changed} | {right} |")
-    return "\n".join(lines)
+        shares = ("" if value is None else f"{value:.2f}" for value in (row.changed, row.right))
+        entries.append([row.image, row.iterations, f"{row.gmacs:.3f}", *shares])
+    return markdown_table(
+        ["image", "iterations", "multiply-adds G", "changed %", "right %"], entries
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""The image that the README opens with: a photograph over the iterations, curves under it.
+r"""The image at the top of the README: a photograph over the iterations, above curves.
 
     pip install scikit-image
     python -m experiments.overview runs/compared_voc/rnn_context \
@@ -6,12 +6,12 @@ r"""The image that the README opens with: a photograph over the iterations, curv
         --curve "VOC, a subset" runs/compared_voc/comparison.csv "RNN, context" \
         --out docs/iterations.png
 
-The photograph is `skimage.data.cat()`: Chelsea, by Stefan van der Walt (CC0). In every panel the
-line is the border of the class that has most pixels in the end; what the class map gives to it has
-its colours, the rest is grey; and the surer the canvas is of its class (the softmax of its logits),
-the more of the photograph is seen. The curves come from tables of `experiments.comparison`, at
-output stride 16: one recurrent system, and all feed-forward ones, with the mIoU of the classes that
-occur in the split.
+The photograph is `skimage.data.cat()`: Chelsea, by Stefan van der Walt (CC0). The class with most
+pixels after the last iteration is shown: in every panel, a line marks its border, pixels of the
+class keep their colours, and all others are grey. The higher the probability of the best class (the
+softmax of the logits), the more of the photograph is visible. The curves come from tables of
+`experiments.comparison`, at output stride 16: one recurrent system and all feed-forward ones, with
+the mIoU of the classes that occur in the split.
 """
 
 import csv
@@ -30,7 +30,7 @@ from rnnseg.files import atomic_path, check_writable
 from . import options
 
 _STRIDE = "16"
-_LEAST_SEEN = 0.15  # of the photograph, where the canvas is sure of nothing
+_LEAST_VISIBLE = 0.15  # the visible share of the photograph at certainty 0
 _NUMBERED = (1, 2, 3, 6, 12)
 _LINE, _DOT = visualize.LINE_COLORS[:2]
 
@@ -39,8 +39,8 @@ _LINE, _DOT = visualize.LINE_COLORS[:2]
 @click.argument("model", metavar="RUN_OR_MODEL")
 @options.iteration_numbers("1,2,3,4,6,12")
 @click.option("--curve", "curves", nargs=3, multiple=True, metavar="TITLE FILE SYSTEM",
-              help="A table of experiments.comparison, and the system whose iterations are drawn; "
-              "may be repeated.")  # fmt: skip
+              help="A title, a table of experiments.comparison, and the system whose iterations "
+              "are drawn; may be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="PNG file.")
 def main(model, iterations, curves, out):
     """Draw a photograph over the iterations, and speed-accuracy curves."""
@@ -61,36 +61,50 @@ def main(model, iterations, curves, out):
 
 
 def photograph() -> np.ndarray:
-    """The cat, uint8 `(300, 451, 3)`.
+    """Returns the cat, RGB, uint8 `(300, 451, 3)`.
 
     Raises:
-      UserError: scikit-image is not there.
+      UserError: scikit-image is not installed.
     """
     try:
         from skimage import data
     except ImportError as error:
         raise UserError(
-            "the photograph is scikit-image's, which is not installed: pip install scikit-image"
+            "the photograph comes with scikit-image, which is not installed: "
+            "pip install scikit-image"
         ) from error
     return data.cat()
 
 
 def segmenter_logits(model, image: np.ndarray, iterations: Sequence[int]) -> np.ndarray:
-    """The logits at every pixel after some numbers of iterations, `(several, h, w, classes)`."""
+    """Computes the logits of every image pixel after several numbers of iterations.
+
+    Args:
+      model: a `RecurrentSegmenter`.
+      image: RGB, uint8 `(h, w, 3)`.
+      iterations: the numbers of iterations.
+
+    Returns:
+      The logits, `(numbers of iterations, h, w, classes)`.
+    """
     canvases = model.unroll(image[np.newaxis], max(iterations))[:, 0]
     chosen = [canvases[number - 1] for number in iterations]
     return np.stack([model.logits(each[np.newaxis], image.shape[:2])[0] for each in chosen])
 
 
 def read_points(file: str, system: str) -> Mapping[str, list[tuple[int, float, float]]]:
-    """Number of iterations, multiply-adds in G and mIoU in percent, by system.
+    """Reads the points of a recurrent system and of all feed-forward ones.
 
     Args:
       file: a table of `experiments.comparison`.
-      system: the one whose iterations are wanted; beside it, those come that have but one.
+      system: the recurrent system.
+
+    Returns:
+      By the name of the system, its points: the number of iterations, multiply-adds in G and mIoU
+      in percent. `system` is the first; all others have one point.
 
     Raises:
-      UserError: no such table, or no such system in it.
+      UserError: the file is no such table, or has no such system.
     """
     found = {}
     try:
@@ -109,26 +123,26 @@ def read_points(file: str, system: str) -> Mapping[str, list[tuple[int, float, f
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of classes, along the last axis."""
+    """Returns the probabilities of the classes, along the last axis."""
     exponentials = np.exp(logits - logits.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
 
 
 def cut_out(image: np.ndarray, inside: np.ndarray, certainty: np.ndarray) -> np.ndarray:
-    """A photograph whose part has its colours, as far as certainty lets it be seen.
+    """Returns a photograph with one part in colour and the rest in grey, faded by certainty.
 
     Args:
       image: RGB, uint8 `(h, w, 3)`.
-      inside: the part, bool `(h, w)`.
+      inside: the part in colour, bool `(h, w)`.
       certainty: 0-1, `(h, w)`; 0 is nearly white.
 
     Returns:
-      uint8 `(h, w, 3)`.
+      RGB, uint8 `(h, w, 3)`.
     """
     grey = 255 - 0.5 * (255 - image.mean(-1, keepdims=True))
-    seen = _LEAST_SEEN + (1 - _LEAST_SEEN) * certainty[..., np.newaxis]
+    visible = _LEAST_VISIBLE + (1 - _LEAST_VISIBLE) * certainty[..., np.newaxis]
     part = np.where(inside[..., np.newaxis], image, grey)
-    return np.rint(255 - seen * (255 - part)).astype(np.uint8)
+    return np.rint(255 - visible * (255 - part)).astype(np.uint8)
 
 
 def save_figure(
@@ -141,11 +155,11 @@ def save_figure(
     """Draws the panels in a row, and the curves below.
 
     Args:
-      path: PNG file.
+      path: the PNG file.
       image: RGB, uint8 `(h, w, 3)`.
-      logits: `(panels, h, w, classes)`.
-      titles: of the panels.
-      points: from `read_points`, by the title of each curve.
+      logits: the logits of every panel, `(panels, h, w, classes)`.
+      titles: the titles of the panels.
+      points: the points from `read_points`, by the title of the curve.
     """
     columns = 1 + len(titles)
     width = 10.67
@@ -174,8 +188,8 @@ def save_figure(
         ):
             draw_curve(axes, title, systems)
     visualize.save_figure(path, figure)
-    # A palette makes the file a third as large. Median cut, Pillow's usual way to choose its
-    # colours, would lose the green of the eyes.
+    # A palette reduces the file to a third. Median cut, Pillow's default method, would lose the
+    # green of the eyes.
     with Image.open(path) as saved:
         small = saved.convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     with atomic_path(path) as temporary:
@@ -183,7 +197,13 @@ def save_figure(
 
 
 def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[int, float, float]]]) -> None:
-    """Draws a recurrent system as a line, a dot an iteration, and feed-forward ones as diamonds."""
+    """Draws a recurrent system as a line with one dot per iteration, others as diamonds.
+
+    Args:
+      axes: the Matplotlib axes.
+      title: the title of the curve.
+      systems: the points from `read_points`.
+    """
     (system, curve), *others = systems.items()
     numbers, costs, miou = zip(*curve, strict=True)
     axes.plot(costs, miou, "o-", color=_LINE, label=f"one model after n iterations: {system}")
