@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnnseg._renamed import RenamedAttribute
 from rnnseg.budgets.budget import Budget, OperatingPoint, best_within, frontier
 from rnnseg.budgets.profiles import Machine, Profile, profile_path
 from rnnseg.errors import UserError
@@ -39,6 +40,10 @@ class Scores:
     machine: Machine
     profiled: bool
     points: tuple[OperatingPoint, ...]
+
+    pictures = RenamedAttribute("images")
+    picture_size = RenamedAttribute("image_size")
+    several_views = RenamedAttribute("multi_scale")
 
     @classmethod
     def load(cls, model: str | os.PathLike, split: str) -> "Scores":

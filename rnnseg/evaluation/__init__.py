@@ -1,8 +1,8 @@
 """Evaluation: mIoU, cost and latency at many numbers of iterations, in one pass over the data.
 
-`evaluator` runs over a split; `unrolling` follows each image from iteration to iteration, and
-`multi_scale` averages several views of it; `metrics` and `cityscapes` score the class maps, and
-`report` prints and draws the result.
+`evaluator` runs over a split. `unrolling` segments each image after every iteration, and
+`multi_scale` averages its logits over scales and mirrored images. `metrics` and `cityscapes` score
+the class maps, and `report` prints and draws the result.
 """
 
 from rnnseg._lazy import lazy_attributes

@@ -1,15 +1,16 @@
 """The official scores of Cityscapes: IoU and instance-level IoU, of classes and categories.
 
-They agree to the last digit with `evalPixelLevelSemanticLabeling` of cityscapesscripts, which takes
-its predictions from files; so sums of fractions are made in its order, one after the other.
+The scores agree to the last digit with `evalPixelLevelSemanticLabeling` of cityscapesscripts, which
+reads its predictions from files. To round as it does, sums of fractions are added in its order, one
+after the other.
 
     IoU  = TP / (TP + FP + FN), in pixels
     iIoU = iTP / (iTP + FP + iFN)
 
-where iTP and iFN count a pixel of an instance by the average size of its class over the instance's
-own, so that far away objects count as much as near ones. What an instance-level prediction would be
-is not known, so FP is that of the pixels (Cordts et al., 2016, "The Cityscapes Dataset for Semantic
-Urban Scene Understanding", section 4.2).
+iTP and iFN weigh each pixel of an instance by the average size of the instances of its class over
+the size of the instance, so that distant objects count as much as near ones. Predictions have no
+instances, so FP counts pixels without weights (Cordts et al., 2016, "The Cityscapes Dataset for
+Semantic Urban Scene Understanding", section 4.2).
 """
 
 import dataclasses
@@ -21,8 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from rnnseg._renamed import renamed_attributes
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.evaluation import metrics
+
+__getattr__ = renamed_attributes(__name__, {"Scores": "CityscapesScores"})
 
 CATEGORIES = {
     "flat": ("road", "sidewalk"),
@@ -35,7 +39,7 @@ CATEGORIES = {
 }
 """The classes of each category."""
 
-# Average pixels of an instance in the training split, as cityscapesscripts has them.
+# The average pixels per instance in the training split, as cityscapesscripts has them.
 _INSTANCE_SIZES = {
     "person": 3462.4756337644,
     "rider": 3930.4788056518,
@@ -46,8 +50,8 @@ _INSTANCE_SIZES = {
     "motorcycle": 6298.7200839748,
     "bicycle": 4672.3249222261,
 }
-# An instance's id is its label id times this, plus its number.
-_INSTANCES_A_LABEL = 1000
+# The id of an instance is its label id times this, plus its number.
+_INSTANCES_PER_LABEL = 1000
 
 _CATEGORY_NAMES = tuple(CATEGORIES)
 _CATEGORY_OF = np.array(
@@ -62,12 +66,12 @@ _CATEGORIES_WITH_INSTANCES = np.unique(_CATEGORY_OF[_WITH_INSTANCES])
 
 
 def _classes_of_ids() -> np.ndarray:
-    """From instance ids to classes; -1 for what is no instance of any."""
+    """Returns the class of every instance id; -1 for an id that is no instance."""
     classes = np.full(1 << 16, -1, np.int8)
     for label_id, index in CITYSCAPES.values.items():
         if index in _WITH_INSTANCES:
-            start = label_id * _INSTANCES_A_LABEL
-            classes[start : start + _INSTANCES_A_LABEL] = index
+            start = label_id * _INSTANCES_PER_LABEL
+            classes[start : start + _INSTANCES_PER_LABEL] = index
     return classes
 
 
@@ -75,14 +79,14 @@ _CLASS_OF_ID = _classes_of_ids()
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-    """All official scores, 0-1; NaN for what neither occurs nor is predicted.
+class CityscapesScores:
+    """The official scores, 0-1; NaN for a class or category that neither occurs nor is predicted.
 
     Attributes:
-      class_iou: by class.
-      class_iiou: by class that has instances.
-      category_iou: by category.
-      category_iiou: by category that has instances.
+      class_iou: the IoU by class.
+      class_iiou: the iIoU by class, for the classes with instances.
+      category_iou: the IoU by category.
+      category_iiou: the iIoU by category, for the categories with instances.
     """
 
     class_iou: Mapping[str, float]
@@ -92,14 +96,14 @@ class Scores:
 
     @property
     def means(self) -> dict[str, float]:
-        """The mean of each, over what is not NaN."""
+        """The mean of each attribute over the values that are not NaN, by its name."""
         return {
             field.name: _mean(getattr(self, field.name).values())
             for field in dataclasses.fields(self)
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain numbers, null for NaN."""
+        """Returns all scores as plain numbers, with None for NaN."""
         content = {f"mean_{name}": value for name, value in self.means.items()}
         content |= dataclasses.asdict(self)
         return _without_nan(content)
@@ -110,6 +114,10 @@ class Instances:
 
     Args:
       ids: uint16 `(h, w)`, as in Cityscapes' `…_instanceIds.png`.
+
+    Attributes:
+      classes: the class of every instance, by rising id.
+      sizes: the number of pixels of every instance, likewise.
     """
 
     def __init__(self, ids: np.ndarray):
@@ -119,19 +127,21 @@ class Instances:
         starts, lengths = starts[inside], lengths[inside]
         found, numbers = np.unique(ids[starts], return_inverse=True)
         self.classes = _CLASS_OF_ID[found].astype(np.intp)
-        """The class of every instance, by rising id."""
         self.sizes = np.bincount(numbers, lengths, minlength=len(found)).astype(np.int64)
-        """Its pixels."""
-        # One after the other, all pixels of all runs, and whose they are.
+        # All pixels of all runs, one after the other: their index in the image, and the number of
+        # their instance.
         before = np.cumsum(lengths) - lengths
         self._places = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
         self._numbers = np.repeat(numbers, lengths)
 
     def count_hits(self, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many pixels of every instance have its class, and how many have its category.
+        """Counts the pixels of every instance with the right class, and with the right category.
 
         Args:
           prediction: class indices `(h, w)`.
+
+        Returns:
+          Both counts, `(instances,)`.
         """
         predicted = prediction.ravel()[self._places]
         own = self.classes[self._numbers]
@@ -142,7 +152,7 @@ class Instances:
 
 
 class InstanceSums:
-    """iTP and iFN of all classes and categories, over the images that were added."""
+    """The sums iTP and iFN of all classes and categories over the images that were added."""
 
     def __init__(self):
         self._classes = _Sums(len(CITYSCAPES.names))
@@ -152,7 +162,7 @@ class InstanceSums:
         """Adds an image.
 
         Args:
-          instances: in its ground truth.
+          instances: the instances in its ground truth.
           prediction: class indices `(h, w)`.
         """
         weights = _SIZES[instances.classes] / instances.sizes
@@ -161,15 +171,16 @@ class InstanceSums:
         self._classes.add(classes, by_class, instances.sizes, weights)
         self._categories.add(_CATEGORY_OF[classes], by_category, instances.sizes, weights)
 
-    def scores(self, confusion: np.ndarray) -> Scores:
-        """The scores of all images.
+    def scores(self, confusion: np.ndarray) -> CityscapesScores:
+        """Computes the scores of all images.
 
         Args:
-          confusion: of the same images, `(19, 19)`; row: true class, column: predicted class.
+          confusion: the confusion matrix of the same images, `(19, 19)`; row: true class, column:
+            predicted class.
         """
         members = np.eye(len(_CATEGORY_NAMES), dtype=np.int64)[_CATEGORY_OF]
         of_categories = members.T @ confusion @ members
-        return Scores(
+        return CityscapesScores(
             dict(zip(CITYSCAPES.names, metrics.class_iou(confusion).tolist(), strict=True)),
             self._classes.iiou(confusion, CITYSCAPES.names, _WITH_INSTANCES),
             dict(zip(_CATEGORY_NAMES, metrics.class_iou(of_categories).tolist(), strict=True)),
@@ -178,13 +189,13 @@ class InstanceSums:
 
 
 class _Sums:
-    """iTP and iFN of some classes, or of categories."""
+    """The sums iTP and iFN of classes, or of categories."""
 
     def __init__(self, count):
         self._hits, self._misses = np.zeros(count), np.zeros(count)
 
     def add(self, classes, hits, sizes, weights):
-        # One after the other, as `np.add.at` does it, where a sum of sums would round otherwise.
+        # `np.add.at` adds one value after the other; a sum of sums would round differently.
         np.add.at(self._hits, classes, hits * weights)
         np.add.at(self._misses, classes, (sizes - hits) * weights)
 
@@ -197,7 +208,7 @@ class _Sums:
 
 def _mean(values: Iterable[float]) -> float:
     valid = [value for value in values if not math.isnan(value)]
-    # Not by `sum`, which since Python 3.12 rounds better than one addition after the other.
+    # Since Python 3.12, `sum` rounds better than one addition after the other.
     return functools.reduce(operator.add, valid) / len(valid) if valid else math.nan
 
 

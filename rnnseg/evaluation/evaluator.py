@@ -1,4 +1,4 @@
-"""Scores, costs and times of a segmenter at many numbers of iterations, in one pass."""
+"""Evaluates a model at many numbers of iterations, in one pass over the data."""
 
 import collections
 import dataclasses
@@ -9,37 +9,41 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from rnnseg._renamed import RenamedAttribute
 from rnnseg.budgets import timing
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
-from rnnseg.evaluation.cityscapes import Instances, InstanceSums, Scores
+from rnnseg.evaluation.cityscapes import CityscapesScores, Instances, InstanceSums
 from rnnseg.evaluation.multi_scale import multi_scale_costs
 from rnnseg.evaluation.unrolling import Unroller
+from rnnseg.models.base import SegmentationModel
+from rnnseg.stages import Stages
 
-# Of timing, after one to warm up.
+# The rounds of timing, after one round to warm up.
 _ROUNDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What evaluation found; arrays have one row for each of `iterations`.
+    """The scores and costs of a model; arrays have one row per number of iterations.
 
     Attributes:
-      data, split: what was evaluated on.
-      class_names: of the data.
-      images: number of images.
-      iterations: numbers of iterations, rising.
-      confusion: `(len(iterations), classes, classes)`; row: true class, column: predicted class.
-      image_size: the most common (height, width), for which `multiply_adds` are counted.
-      multiply_adds: of one prediction.
-      milliseconds: of one prediction, from the image to its class map, with all iterations in one
-        call: on the line through the times of a few numbers of them, on one image of that size.
-      scales: at which every image was seen.
-      flip: whether it was seen mirrored at each of them, too.
-      cityscapes: the official scores of Cityscapes, one for each of `iterations`; None for other
-        data.
+      data: the name of the data.
+      split: the split of the data.
+      class_names: one name per class.
+      images: the number of images.
+      iterations: the numbers of iterations, rising.
+      confusion: the confusion matrices, `(len(iterations), classes, classes)`; row: true class,
+        column: predicted class.
+      image_size: the most common (height, width), in pixels; costs and times are for this size.
+      multiply_adds: the multiply-adds of one prediction.
+      milliseconds: the time of one prediction, from the image to its class map, with all iterations
+        in one call. A few numbers of iterations are timed; the others lie on the line through them.
+      scales: the scales of every image whose logits were averaged.
+      flip: True if mirrored images were averaged, too.
+      cityscapes: the official scores of Cityscapes; None for other data.
     """
 
     data: str
@@ -53,25 +57,28 @@ class Evaluation:
     milliseconds: tuple[float, ...]
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    cityscapes: tuple[Scores, ...] | None = None
+    cityscapes: tuple[CityscapesScores, ...] | None = None
+
+    pictures = RenamedAttribute("images")
+    picture_size = RenamedAttribute("image_size")
 
     @property
     def miou(self) -> np.ndarray:
-        """Mean IoU, 0-1."""
+        """The mean IoU, 0-1, `(len(iterations),)`."""
         return metrics.mean_iou(self.confusion)
 
     @property
     def class_iou(self) -> np.ndarray:
-        """IoU of every class, 0-1, `(len(iterations), classes)`; NaN where it never occurs."""
+        """The IoU of every class, 0-1, `(len(iterations), classes)`; NaN if it never occurs."""
         return metrics.class_iou(self.confusion)
 
     @property
     def pixel_accuracy(self) -> np.ndarray:
-        """Share of right pixels, 0-1."""
+        """The share of pixels with the right class, 0-1, `(len(iterations),)`."""
         return metrics.pixel_accuracy(self.confusion)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain numbers; a class that never occurs has IoU null."""
+        """Returns all of it as plain values; the IoU of a class that never occurs is None."""
         rows = []
         for index, iterations in enumerate(self.iterations):
             iou = {
@@ -102,25 +109,31 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates one model again and again, at given numbers of iterations.
+    """Evaluates a model at several numbers of iterations; may be called repeatedly, as in training.
 
     Args:
-      model: a segmenter.
-      iterations: numbers of iterations, in any order.
-      scales: at which every image is segmented, factors of its sides less one; the logits of all
-        are averaged.
-      flip: whether it is segmented mirrored at each of them, too.
+      model: the model.
+      iterations: the numbers of iterations, in any order.
+      scales: the scales that every image is segmented at; their logits are averaged.
+      flip: True to also segment every scale mirrored.
 
     Attributes:
+      model: the model.
+      iterations: the numbers of iterations, rising.
+      scales: as given.
+      flip: as given.
       unroll: the `Unroller` that segments the images.
 
     Raises:
-      UserError: no numbers of iterations, or one below 1; no scales, or one that is not above 0.
+      UserError: no numbers of iterations, or a number below 1; no scales, or a scale that is not a
+        finite number above 0.
     """
+
+    trace = RenamedAttribute("unroll")
 
     def __init__(
         self,
-        model,
+        model: SegmentationModel,
         iterations: Sequence[int],
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -131,25 +144,24 @@ class Evaluator:
             raise UserError(f"iterations {list(iterations)}: expected numbers of at least 1")
         if not model.recurrent and self.iterations != (1,):
             raise UserError(
-                f"iterations {list(iterations)}: {model.name} is feed-forward and has one alone"
+                f"iterations {list(iterations)}: {model.name} is feed-forward and has one iteration"
             )
         self.scales, self.flip = tuple(scales), flip
         self.unroll = Unroller(model, scales, flip)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
-        """Runs over one split.
+        """Evaluates the model on one split.
+
+        Memory grows neither with the number of images nor with the numbers of iterations.
 
         Args:
-          source: the data, with the model's classes.
-          split: its split.
-          progress: whether a progress bar is shown.
-
-        Returns:
-          The evaluation. Memory grows neither with the images nor with the iterations.
+          source: the data, with the classes of the model.
+          split: the split of the data.
+          progress: True to show a progress bar.
 
         Raises:
-          UserError: no such split, an empty one, other classes than the model's, or a label outside
-            the classes.
+          UserError: the split is missing or empty, the classes are not those of the model, or a
+            label is outside the classes.
         """
         check_classes(self.model, source)
         images = source.require_split(split)
@@ -159,13 +171,15 @@ class Evaluator:
             total=images,
             desc=f"evaluate {split}",
             unit="image",
-            # None: no bar where the output goes to a file.
+            # None: no bar if the output goes to a file.
             disable=None if progress else True,
         )
         for image, label, name, *instance_ids in bar:
             try:
                 if image.shape[:2] != label.shape:
-                    raise UserError(f"image of {image.shape[:2]} and label of {label.shape} pixels")
+                    raise UserError(
+                        f"an image of {image.shape[:2]} pixels, but a label of {label.shape}"
+                    )
                 self.unroll.check_size(*label.shape)
                 tally.add(self.unroll(image, self.iterations), label, *instance_ids)
             except UserError as error:
@@ -188,26 +202,30 @@ class Evaluator:
         )
 
     def class_maps(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """The class maps of one image that are scored, one for each number of iterations.
+        """Yields the class map of one image after each number of iterations.
 
         Args:
           image: RGB 0-255, `(h, w, 3)`.
 
         Yields:
-          int32 `(h, w)`.
+          Class maps, int32 `(h, w)`.
         """
         yield from self.unroll(image, self.iterations)
 
-    def _milliseconds(self, image, images: int) -> tuple[float, ...]:
-        """What a prediction takes at every number of iterations.
+    def _milliseconds(self, image: np.ndarray, images: int) -> tuple[float, ...]:
+        """Times predictions of one image at each number of iterations.
 
-        In the pass over the images all iterations are looked at one by one, which takes longer
-        than to run as many at once.
+        The pass over the images cannot be timed instead: it reads the canvas after each number of
+        iterations, which takes longer than to run the iterations in one call.
+
+        Args:
+          image: RGB 0-255, `(h, w, 3)`.
+          images: the number of images in the split.
         """
         last = len(self.iterations) - 1
         numbers = sorted({self.iterations[quarter * last // 4] for quarter in range(5)})
         predictions = [functools.partial(self.unroll.predict, image, number) for number in numbers]
-        # No longer than the pass itself, where every image is seen many times.
+        # Fewer rounds for a small split, so that timing takes no longer than the pass itself.
         repeats = min(_ROUNDS, max(1, images // 10))
         seconds = dict(zip(numbers, timing.take_turns(predictions, repeats), strict=True))
         start, each = timing.line(seconds)
@@ -215,17 +233,21 @@ class Evaluator:
 
 
 class _Tally:
-    """What is counted over the images."""
+    """The counts over all images.
 
-    def __init__(self, source: Source, length: int):
-        """Starts for a number of predictions, `length`, of every image."""
+    Args:
+      source: the data.
+      predictions: the number of predictions per image.
+    """
+
+    def __init__(self, source: Source, predictions: int):
         classes = source.num_classes
-        self.confusion = np.zeros((length, classes, classes), np.int64)
+        self.confusion = np.zeros((predictions, classes, classes), np.int64)
         self.sizes = collections.Counter()
-        self._instance_sums = [InstanceSums() for _ in range(length * source.has_instances)]
+        self._instance_sums = [InstanceSums() for _ in range(predictions * source.has_instances)]
 
     def add(self, predictions, label, instance_ids=None) -> None:
-        """Counts the predictions, class maps, of one image."""
+        """Counts the predictions, all class maps of one image."""
         classes = self.confusion.shape[-1]
         instances = None if instance_ids is None else Instances(instance_ids)
         for index, class_map in enumerate(predictions):
@@ -234,8 +256,8 @@ class _Tally:
                 self._instance_sums[index].add(instances, class_map)
         self.sizes[label.shape] += 1
 
-    def official_scores(self) -> tuple[Scores, ...] | None:
-        """Cityscapes' own, if the source has its instances."""
+    def official_scores(self) -> tuple[CityscapesScores, ...] | None:
+        """Returns the scores of Cityscapes; None if the source has no instances."""
         if not self._instance_sums:
             return None
         pairs = zip(self._instance_sums, self.confusion, strict=True)
@@ -243,22 +265,25 @@ class _Tally:
 
 
 def image_of_size(source: Source, split: str, size: tuple[int, int]) -> np.ndarray:
-    """The first image of a split that has this (height, width), RGB 0-255."""
+    """Returns the first image of a split that has this (height, width), RGB 0-255."""
     images = evaluation_images(source, split).as_numpy_iterator()
     return next(image for image, *_ in images if image.shape[:2] == size)
 
 
-def check_classes(model, source: Source) -> None:
-    """Makes sure that model and data mean the same by their labels.
+def check_classes(model: Stages, source: Source) -> None:
+    """Raises a UserError unless the model and the data have the same classes.
+
+    Args:
+      model: the model.
+      source: the data.
 
     Raises:
-      UserError: another number of classes, or other names.
+      UserError: the number of classes differs, or their names.
     """
     if model.num_classes != source.num_classes:
         raise UserError(
             f"the model has {model.num_classes} classes but {source.name} has "
-            f"{source.num_classes}: "
-            "use the data that the model was trained for"
+            f"{source.num_classes}: use the data that the model was trained for"
         )
     if model.class_names is not None and model.class_names != source.class_names:
         wrong = next(

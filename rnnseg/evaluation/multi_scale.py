@@ -1,9 +1,9 @@
-"""Views of an image, scaled and mirrored, and reading the mean of what is made of them.
+"""Multi-scale evaluation: the mean of the logits of several views of an image.
 
-Several views are segmented one by one and the logits of all averaged, as in McIntosh et al., 2017.
-A view's corners are the image's corners, so its grid of canvas cells lies on the image at the
-view's own spacing; each canvas is interpolated once, from its cells to the image's pixels,
-whatever the size of the view was.
+A view is the image at one scale, possibly mirrored. The views are segmented one by one and their
+logits averaged (McIntosh et al., 2017). The corners of a view are the corners of the image, so that
+the canvas pixels of each view form a regular grid on the image, with a spacing of its own. Each
+canvas is therefore interpolated only once, from its canvas pixels to the pixels of the image.
 """
 
 import dataclasses
@@ -18,25 +18,26 @@ from rnnseg import grid
 from rnnseg.budgets.costs import StageCosts, stage_costs
 from rnnseg.errors import UserError
 from rnnseg.models import geometry
+from rnnseg.models.base import SegmentationModel
 
-# Rows of pixels that go through one matrix product: of 32, 64 and 128 the quickest.
+# Rows of pixels per matrix product: the fastest of 32, 64 and 128.
 _BAND = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """One way to look at an image.
+    """An image at one scale, possibly mirrored.
 
     Attributes:
-      scale: factor of its sides less one.
-      mirrored: whether left and right are swapped.
+      scale: the factor of the distance between the first and the last pixel of a side.
+      mirrored: True if left and right are swapped.
     """
 
     scale: float = 1.0
     mirrored: bool = False
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """The size of the view of an image, in pixels."""
+        """Returns the (height, width) of the view of an image of this size, in pixels."""
         return grid.scaled_size(height, self.scale), grid.scaled_size(width, self.scale)
 
     def of(self, image) -> tf.Tensor:
@@ -56,14 +57,17 @@ class View:
 
 
 def make_views(scales: Sequence[float], flip: bool) -> tuple[View, ...]:
-    """All views of an evaluation, the largest first: it needs the most memory beside the others.
+    """Returns the views of a multi-scale evaluation, by falling scale.
+
+    The largest view comes first: it needs the most memory, and while a view is segmented, the
+    canvases of the views before it are held.
 
     Args:
-      scales: factors of an image's sides less one.
-      flip: whether every scale is there mirrored, too.
+      scales: the scales, as in `View`.
+      flip: True to add the mirrored view at every scale.
 
     Raises:
-      UserError: no scales, or one that is not above 0.
+      UserError: no scales, or a scale that is not a finite number above 0.
     """
     if not scales or not all(0 < scale < math.inf for scale in scales):
         raise UserError(f"scales {','.join(map(str, scales))}: expected numbers above 0")
@@ -74,19 +78,19 @@ def make_views(scales: Sequence[float], flip: bool) -> tuple[View, ...]:
 class MeanReader:
     """Reads class maps from the mean of the logits of several views.
 
-    The logits at the image's size are never there as a whole: class by class they are
-    interpolated, as two products with matrices, and compared with the best so far.
+    The logits at the size of the image are never held for all classes. Class by class, they are
+    interpolated by two matrix products and compared with the highest logits so far.
 
     Args:
-      views: of the images.
-      num_classes: width of the canvases.
-      stride: output stride, in pixels.
+      views: the views.
+      num_classes: the number of classes, which is the width of the canvases.
+      stride: the output stride, in image pixels per canvas pixel.
     """
 
     def __init__(self, views: Sequence[View], num_classes: int, stride: int):
         self._views = tuple(views)
         self._stride = stride
-        # Most data sets have a size or two; matrices of VOC's many sizes come and go.
+        # Most data sets have one or two sizes of images; VOC has too many to keep all matrices.
         self._matrices = functools.lru_cache(maxsize=8)(self._make_matrices)
         any_matrix = tf.TensorSpec((None, None))
         self._read = tf.function(
@@ -101,24 +105,25 @@ class MeanReader:
         )
 
     def __call__(self, canvases: Sequence[tf.Tensor], size: tuple[int, int]) -> np.ndarray:
-        """The class map of one image.
+        """Reads the class map of one image.
 
         Args:
-          canvases: one for each view, `(1, h, w, classes)`.
-          size: the image's `(height, width)`, in pixels.
+          canvases: one canvas per view, `(1, h, w, classes)`.
+          size: the `(height, width)` of the image, in pixels.
 
         Returns:
-          Class map, int32, `(height, width)`; of classes that are level, the first one.
+          Class map, int32, `(height, width)`; among classes with equal logits, the first.
         """
         return self._read(list(canvases), *self._matrices(*size)).numpy()[: size[0]]
 
-    def _make_matrices(self, height, width):
-        """What interpolates canvases to an image's size.
+    def _make_matrices(self, height: int, width: int) -> tuple[list, np.ndarray, np.ndarray]:
+        """Computes the matrices that interpolate the canvases to the size of an image.
 
         Returns:
-          A matrix `(w, width)` for each view; for each band of rows, which of the rows of all
-          canvases, one after the other, it needs, `(bands, n)`, and a matrix `(bands, _BAND, n)`
-          that interpolates these and adds up the views. The greatest sum is the greatest mean.
+          A matrix `(w, width)` per view, which interpolates along the rows. For each band of rows
+          of the image, the indices `(bands, n)` of the rows that it needs, among the rows of all
+          canvases put one below the other. For each band, a matrix `(_BAND, n)` that interpolates
+          along the columns and sums over the views; the highest sum is the highest mean.
         """
         across = [_interpolation(width, view, self._stride, view.mirrored) for view in self._views]
         down = np.concatenate(
@@ -127,7 +132,7 @@ class MeanReader:
         bands = -(-height // _BAND)
         down = np.pad(down, ((0, 0), (0, bands * _BAND - height))).reshape(-1, bands, _BAND)
         used = down.any(2).T
-        # As many rows for every band: where it has less, the others have weight zero in it.
+        # Every band gets the same number of rows; rows that it does not need have weight zero.
         rows = np.argsort(~used, axis=1, kind="stable")[:, : used.sum(1).max()]
         down = np.take_along_axis(down.transpose(1, 2, 0), rows[:, np.newaxis], 2)
         across = [tf.constant(matrix) for matrix in across]
@@ -135,18 +140,28 @@ class MeanReader:
 
 
 def _interpolation(size: int, view: View, stride: int, mirrored: bool) -> np.ndarray:
-    """The matrix from canvas cells to pixels along one side, float32 `(cells, size)`."""
+    """Returns the matrix from canvas pixels to image pixels along one side.
+
+    Args:
+      size: image pixels.
+      view: the view of the canvas.
+      stride: the output stride.
+      mirrored: True if the view is mirrored along this side.
+
+    Returns:
+      Float32 `(canvas pixels, size)`.
+    """
     scaled = grid.scaled_size(size, view.scale)
-    cells = grid.canvas_size(scaled, stride)
+    canvas_pixels = np.arange(grid.canvas_size(scaled, stride))
     place = np.linspace(0, (scaled - 1) / stride, size)
     place = place[::-1] if mirrored else place
-    # A cell's weight falls from one at its place to zero at its neighbours'.
-    weight = 1 - np.abs(place - np.arange(cells)[:, np.newaxis])
+    # The weight of a canvas pixel falls from one at its place to zero at its neighbours.
+    weight = 1 - np.abs(place - canvas_pixels[:, np.newaxis])
     return np.maximum(weight, 0).astype(np.float32)
 
 
 def _read(canvases, across, rows, down):
-    """The argmax over the classes of the sum of all views, `(bands * _BAND, width)`."""
+    """Returns the argmax over the classes of the sum of all views, `(bands * _BAND, width)`."""
     canvases = [tf.transpose(canvas[0], (2, 0, 1)) for canvas in canvases]
     pairs = list(zip(canvases, across, strict=True))
 
@@ -170,20 +185,20 @@ def _read(canvases, across, rows, down):
 
 
 def multi_scale_costs(
-    model, height: int, width: int, scales: Sequence[float], flip: bool
+    model: SegmentationModel, height: int, width: int, scales: Sequence[float], flip: bool
 ) -> StageCosts:
-    """Adds up what the images of a multi-scale evaluation cost.
+    """Sums the multiply-adds of all views of a multi-scale evaluation.
 
     Args:
-      model: a segmenter.
+      model: the model.
       height: of the image, in pixels.
       width: of the image, in pixels.
-      scales: factors of its sides less one: 0.5 makes 257 of 513, which keeps the grids aligned.
-      flip: whether every scale is evaluated mirrored, too.
+      scales: the scales, as in `View`.
+      flip: True if every scale is also evaluated mirrored.
 
     Raises:
-      UserError: no scales, or one that is not above 0; or a scaled image of less than one output
-        stride a side.
+      UserError: no scales, or a scale that is not a finite number above 0; or a side of a scaled
+        image is below one output stride.
     """
     costs = StageCosts(0, 0, 0, 0)
     for view in make_views(scales, flip=False):

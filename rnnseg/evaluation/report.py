@@ -1,11 +1,11 @@
-"""What evaluations, costs, times and plans look like: tables, JSON files, a curve."""
+"""Prints evaluations, costs, latencies and plans as tables; writes JSON files and curves."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnnseg import visualize
@@ -14,13 +14,13 @@ from rnnseg.budgets.planning import Plan
 from rnnseg.budgets.profiles import Machine, Profile
 from rnnseg.files import atomic_path
 
-if TYPE_CHECKING:  # they load TensorFlow, which a plan has no need of
+if TYPE_CHECKING:  # they load TensorFlow, which a plan does without
     from rnnseg.budgets.costs import Stage, StageCosts
     from rnnseg.evaluation.evaluator import Evaluation
 
 
 def table(result: Evaluation) -> str:
-    """The scores by number of iterations, and the IoU of every class at the best of them."""
+    """Returns the scores by number of iterations, and the IoU of every class at a few of them."""
     lines = [
         f"{result.data}, {result.split}: {result.images} images; multiply-adds and "
         f"milliseconds of one of {result.image_size[1]}x{result.image_size[0]}, the most "
@@ -28,82 +28,80 @@ def table(result: Evaluation) -> str:
     ]
     if result.scales != (1,) or result.flip:
         scales = ", ".join(f"{scale:g}" for scale in result.scales)
-        mirrored = ", each mirrored, too" if result.flip else ""
+        mirrored = ", each also mirrored" if result.flip else ""
         lines.append(f"logits averaged over scales {scales}{mirrored}")
-    lines += [
-        "",
-        "iterations  mIoU %  accuracy %  multiply-adds G  milliseconds",
+    columns = [
+        ("iterations", "d"),
+        ("mIoU %", ".2f"),
+        ("accuracy %", ".2f"),
+        ("multiply-adds G", ".3f"),
+        ("milliseconds", ".1f"),
     ]
-    for index, iterations in enumerate(result.iterations):
-        lines.append(
-            f"{iterations:10d}  {100 * result.miou[index]:6.2f}  "
-            f"{100 * result.pixel_accuracy[index]:10.2f}  "
-            f"{result.multiply_adds[index] / 1e9:15.3f}  {result.milliseconds[index]:12.1f}"
-        )
-    # First and last show what the iterations are worth to each class; all of them are in the JSON.
-    shown = sorted({0, int(result.miou.argmax()), len(result.iterations) - 1})
-    width = max(5, *map(len, result.class_names))
-    lines += [
-        "",
-        "IoU % at iterations".ljust(width + 14)
-        + "".join(f"{result.iterations[index]:8d}" for index in shown),
-    ]
-    for number, name in enumerate(result.class_names):
-        values = (100 * result.class_iou[index, number] for index in shown)
-        lines.append(
-            f"  {name}".ljust(max(width + 14, 19))
-            + "".join("       -" if value != value else f"{value:8.2f}" for value in values)
-        )
+    rows = zip(
+        result.iterations,
+        100 * result.miou,
+        100 * result.pixel_accuracy,
+        _giga(result.multiply_adds),
+        result.milliseconds,
+        strict=True,
+    )
+    lines += ["", *_table(columns, rows), "", *_class_lines(result)]
     return "\n".join(lines + _cityscapes_lines(result))
 
 
+def _class_lines(result: Evaluation) -> list[str]:
+    """Returns a table of every class's IoU at the first, the best and the last iteration."""
+    # They show the gain of each class from the iterations; the JSON file has all of them.
+    shown = sorted({0, int(result.miou.argmax()), len(result.iterations) - 1})
+    width = max(5, *map(len, result.class_names)) + 14
+    columns = [(f"{'IoU % at iterations':{width}s}", "s")]
+    columns += [(f"{result.iterations[index]:6d}", ".2f") for index in shown]
+    values = 100 * result.class_iou[shown]
+    rows = [(f"  {name}", *values[:, each]) for each, name in enumerate(result.class_names)]
+    return _table(columns, rows)
+
+
 def _cityscapes_lines(result: Evaluation) -> list[str]:
-    """The means of Cityscapes' official scores; all others are in the JSON."""
+    """Returns a table of the means of Cityscapes' scores; the JSON file has all of them."""
     if result.cityscapes is None:
         return []
-    lines = [
-        "",
-        "Cityscapes, %            classes          categories",
-        "iterations       IoU      iIoU       IoU      iIoU",
+    columns = [("iterations", "d"), *2 * [("     IoU", ".2f"), ("    iIoU", ".2f")]]
+    rows = [
+        (iterations, *(100 * value for value in scores.means.values()))
+        for iterations, scores in zip(result.iterations, result.cityscapes, strict=True)
     ]
-    for iterations, scores in zip(result.iterations, result.cityscapes, strict=True):
-        means = (f"{100 * value:8.2f}" for value in scores.means.values())
-        lines.append("  ".join([f"{iterations:10d}", *means]))
-    return lines
+    title = "Cityscapes, %            classes          categories"
+    return ["", title, *_table(columns, rows)]
 
 
 def cost_table(
     costs: StageCosts, stages: Mapping[str, Stage] | None, iterations: Sequence[int]
 ) -> str:
-    """What a prediction costs, by stage and by number of iterations.
+    """Returns the cost of a prediction by stage, and by number of iterations.
 
     Args:
-      costs: multiply-adds.
-      stages: parameters and memory; None where they would mean nothing, at several scales.
-      iterations: numbers of iterations.
+      costs: the multiply-adds.
+      stages: the parameters and memory; None at several scales, where they have no meaning.
+      iterations: the numbers of iterations.
     """
-    lines = ["stage    multiply-adds G" + ("  parameters M  memory MB" if stages else "")]
-    for name, count in dataclasses.asdict(costs).items():
-        line = f"{name:8s} {count / 1e9:15.3f}"
-        if stages:
-            line += f"  {stages[name].parameters / 1e6:12.3f}  {stages[name].memory / 1e6:9.1f}"
-        lines.append(line)
+    columns = [("stage  ", "s"), ("multiply-adds G", ".3f")]
+    rows = [(name, count / 1e9) for name, count in dataclasses.asdict(costs).items()]
     if stages:
-        # One stage after the other; what goes from one to the next is counted in both.
-        whole = (
-            sum(stage.parameters for stage in stages.values()),
-            max(stage.memory for stage in stages.values()),
-        )
-        lines.append(f"{'all':24s}  {whole[0] / 1e6:12.3f}  {whole[1] / 1e6:9.1f}")
-    lines += ["", "iterations  multiply-adds G"]
-    lines += [f"{number:10d}  {costs.total(number) / 1e9:15.3f}" for number in iterations]
+        columns += [("parameters M", ".3f"), ("memory MB", ".1f")]
+        rows = [(*row, *_millions(stages[row[0]])) for row in rows]
+        # The stages run one after the other; the tensors passed from one to the next count in both.
+        parameters, memory = zip(*map(_millions, stages.values()), strict=True)
+        rows.append(("all", None, sum(parameters), max(memory)))
+    totals = zip(iterations, _giga(map(costs.total, iterations)), strict=True)
+    lines = _table(columns, rows)
+    lines += ["", *_table([("iterations", "d"), ("multiply-adds G", ".3f")], totals)]
     return "\n".join(lines)
 
 
 def cost_json(
     costs: StageCosts, stages: Mapping[str, Stage] | None, iterations: Sequence[int]
 ) -> dict[str, Any]:
-    """The same as a dictionary of plain numbers."""
+    """Returns the content of `cost_table` as plain numbers, without rounding."""
     return {
         "multiply_adds": dataclasses.asdict(costs),
         "stages": {name: dataclasses.asdict(stage) for name, stage in (stages or {}).items()},
@@ -112,76 +110,85 @@ def cost_json(
 
 
 def save_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
-    """Writes what `Evaluation.to_json` or `cost_json` gives."""
+    """Writes plain values, as from `Evaluation.to_json` or `cost_json`, to a file."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def save_scores(path: str | os.PathLike, result: Evaluation) -> None:
-    """Writes an evaluation, with the machine whose times it holds, for `rnnseg plan` and others."""
+    """Writes an evaluation and the machine of its milliseconds, for `rnnseg.budgets.planning`."""
     save_json(path, result.to_json() | {"machine": dataclasses.asdict(Machine.this())})
 
 
 def profile_table(
     profile: Profile, costs: Sequence[StageCosts], stages: Sequence[Mapping[str, Stage]]
 ) -> str:
-    """Times of stages and whole predictions beside multiply-adds and memory, size by size.
+    """Returns the latency, multiply-adds and memory of stages and whole predictions, by size.
 
     Args:
-      profile: the times.
-      costs: one for each of the profile's sizes.
-      stages: likewise.
+      profile: the latency.
+      costs: the multiply-adds at each size of the profile.
+      stages: the memory at each size of the profile.
     """
     lines = [
         f"{profile.machine}, TensorFlow {profile.tensorflow}; medians, one image at a time",
     ]
     for size, cost, stage in zip(profile.sizes, costs, stages, strict=True):
-        start, each = size.line
-        title = f"{size.height}x{size.width}"
-        lines += ["", f"{title:15s}  milliseconds  multiply-adds G  memory MB"]
+        columns = [
+            (f"{f'{size.height}x{size.width}':15s}", "s"),
+            ("milliseconds", ".2f"),
+            ("multiply-adds G", ".3f"),
+            ("memory MB", ".1f"),
+        ]
         counted = dataclasses.asdict(cost)
         memory = {name: stage[name].memory / 1e6 for name in counted}
-        lines += [
-            f"{name:15s}  {time:12.2f}  {counted[name] / 1e9:15.3f}  {memory[name]:9.1f}"
-            for name, time in size.stages.items()
+        rows = [
+            (name, time, counted[name] / 1e9, memory[name]) for name, time in size.stages.items()
         ]
-        lines += [
-            f"{f'n = {number}':15s}  {time:12.2f}  {cost.total(number) / 1e9:15.3f}  "
-            f"{max(memory.values()):9.1f}"
+        rows += [
+            (f"n = {number}", time, cost.total(number) / 1e9, max(memory.values()))
             for number, time in size.predictions.items()
         ]
+        start, each = size.line
+        lines += ["", *_table(columns, rows)]
         lines.append(f"n iterations take {start:.2f} ms + n * {each:.2f} ms")
     return "\n".join(lines)
 
 
 def plan_table(plan: Plan) -> str:
-    """The frontier of several models, the best point within the budget, and what more would buy."""
+    """Returns the frontier of several models, the best point within the budget, and the next."""
     first, kind, unit = plan.scores[0], plan.budget.kind, plan.budget.unit
-    timed = kind == "milliseconds"
     lines = [
         f"{first.data}, {first.split}: {first.images} images, most often "
         f"{first.image_size[1]}x{first.image_size[0]}",
     ]
-    if timed:
+    width = max(5, *(len(each.model) for each in plan.scores))
+    columns = [
+        (f"  {'model':{width}s}", "s"),
+        ("iterations", "d"),
+        ("mIoU %", ".2f"),
+        ("multiply-adds G", ".3f"),
+    ]
+    if kind == "milliseconds":
+        columns.append(("milliseconds", ".1f"))
         lines.append(f"milliseconds of {first.machine}")
         for scores in plan.scores:
             source = "profile" if scores.profiled else "evaluation"
             lines.append(f"  {scores.model}: from its {source}")
-    width = max(5, *(len(each.model) for each in plan.scores))
-    header = f"  {'model':{width}s}  iterations  mIoU %  multiply-adds G"
-    lines += ["", "points that no other beats:", header + ("  milliseconds" if timed else "")]
+    rows = []
     for point in plan.frontier:
-        row = f"{'*' if point is plan.best else ' '} {point.model:{width}s}  {point.iterations:10d}"
-        row += f"  {100 * point.miou:6.2f}  {point.gmacs:15.3f}"
-        lines.append(row + (f"  {point.milliseconds:12.1f}" if timed else ""))
+        mark = "*" if point is plan.best else " "
+        row = (f"{mark} {point.model}", point.iterations, 100 * point.miou, point.gmacs)
+        rows.append((*row, point.milliseconds)[: len(columns)])
+    lines += ["", "points that no other beats:", *_table(columns, rows)]
     lines += ["", f"within {plan.budget}: {_point(plan.best, kind, unit)}"]
     beyond = plan.frontier[plan.frontier.index(plan.best) + 1 :]
-    # The next step, and all that there is to gain.
+    # The next point shows the gain of a slightly larger budget, the last one that of any budget.
     for point in dict.fromkeys((*beyond[:1], *beyond[-1:])):
         gain = 100 * (point.miou - plan.best.miou)
         lines.append(f"{gain:+.2f} points for more: {_point(point, kind, unit)}")
     if not beyond:
-        lines.append("more would buy nothing")
+        lines.append("a larger budget would gain nothing")
     return "\n".join(lines)
 
 
@@ -193,10 +200,10 @@ def save_curve(path: str | os.PathLike, name: str, result: Evaluation, trained: 
     """Draws the speed-accuracy curve of one model.
 
     Args:
-      path: PNG file.
-      name: what the legend calls the model.
-      result: its evaluation.
-      trained: the number of iterations it was trained with, which gets a mark.
+      path: the PNG file to write.
+      name: the name of the model in the legend.
+      result: the evaluation of the model.
+      trained: the number of iterations in training, which is marked.
     """
     curve = visualize.Curve(
         name=name,
@@ -207,3 +214,36 @@ def save_curve(path: str | os.PathLike, name: str, result: Evaluation, trained: 
         trained_iterations=trained if len(result.iterations) > 1 else None,
     )
     visualize.save_curve(path, [curve])
+
+
+def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence]) -> list[str]:
+    """Formats a table whose columns are as wide as their headers.
+
+    Args:
+      columns: the header and the format of each column, such as "d" or ".2f". Text, "s", is aligned
+        to the left.
+      rows: one value per column; NaN is shown as "-", None leaves the cell empty.
+
+    Returns:
+      The lines, the header first.
+    """
+    lines = ["  ".join(header for header, _ in columns)]
+    for row in rows:
+        cells = []
+        for value, (header, form) in zip(row, columns, strict=True):
+            if value is None or value != value:
+                text = "" if value is None else "-"
+            else:
+                text = format(value, form)
+            cells.append(text.ljust(len(header)) if form == "s" else text.rjust(len(header)))
+        lines.append("  ".join(cells))
+    return lines
+
+
+def _giga(counts: Iterable[int]) -> list[float]:
+    return [count / 1e9 for count in counts]
+
+
+def _millions(stage: Stage) -> tuple[float, float]:
+    """Returns the parameters in millions and the memory in megabytes."""
+    return stage.parameters / 1e6, stage.memory / 1e6

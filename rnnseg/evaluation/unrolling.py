@@ -1,36 +1,41 @@
-"""Class maps of an image after every number of iterations."""
+"""Class maps of an image after each of several numbers of iterations."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from rnnseg._renamed import renamed_attributes
 from rnnseg.errors import UserError
 from rnnseg.evaluation.multi_scale import MeanReader, View, make_views
+from rnnseg.models.base import SegmentationModel
 from rnnseg.runtime import reading
 
-# Numbers of iterations whose canvases are held at a time where there are several views. Those of
-# twelve views of 1024x2048 pixels and 19 classes take 350 MB; for more numbers than these, the
-# views are segmented anew.
+__getattr__ = renamed_attributes(__name__, {"Tracer": "Unroller"})
+
+# Multi-scale evaluation holds the canvases after this many numbers of iterations at a time; for
+# more of them, it segments the views again. With twelve views of 1024x2048 pixels and 19 classes,
+# the canvases take 350 MB.
 _AT_ONCE = 32
 
 
 class Unroller:
-    """Follows predictions from iteration to iteration; one trace serves images of all sizes.
+    """Segments images with several numbers of iterations, each continuing from the one before.
 
     Args:
-      model: a segmenter.
-      scales: at which every image is segmented, factors of its sides less one; the logits of all
-        are averaged.
-      flip: whether it is segmented mirrored at each of them, too.
+      model: the model.
+      scales: the scales that every image is segmented at; their logits are averaged.
+      flip: True to also segment every scale mirrored.
 
     Raises:
-      UserError: no scales, or one that is not above 0.
+      UserError: no scales, or a scale that is not a finite number above 0.
     """
 
-    def __init__(self, model, scales: Sequence[float] = (1.0,), flip: bool = False):
+    def __init__(
+        self, model: SegmentationModel, scales: Sequence[float] = (1.0,), flip: bool = False
+    ):
         self._views = make_views(scales, flip)
-        self._stride = model.output_stride
+        self._model = model
         self._read_mean = None
         if self._views != (View(),):
             self._read_mean = MeanReader(self._views, model.num_classes, model.output_stride)
@@ -41,44 +46,45 @@ class Unroller:
 
         Args:
           image: RGB 0-255, `(h, w, 3)`.
-          iterations: rising numbers of them.
+          iterations: the numbers of iterations, rising.
 
         Yields:
-          For every number the class map, int32 `(h, w)`. There is one at a time, and memory does
-          not grow with the number of iterations.
+          The class map after each number of iterations, int32 `(h, w)`. One is held at a time, so
+          that memory does not grow with their number.
         """
         for canvases in self._canvases(image, iterations):
             yield self._read(canvases, image.shape[:2])
 
     def predict(self, image, iterations: int) -> np.ndarray:
-        """The class map after a number of iterations, int32 `(h, w)`, all in one call."""
+        """Returns the class map after a number of iterations, run in one call; int32 `(h, w)`."""
         (class_map,) = self(image, (iterations,))
         return class_map
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises a UserError for an image with a view of less than one output stride a side."""
+        """Raises a UserError for an image that has a side below one output stride at some scale."""
         smallest = self._views[-1]
-        if min(smallest.size(height, width)) < self._stride:
-            scaled = "" if smallest.scale == 1 else f", scaled by {smallest.scale:g}"
-            raise UserError(
-                f"image of {width}x{height} pixels{scaled}; expected at least {self._stride} "
-                "(one output stride) a side"
-            )
+        try:
+            self._model.check_image(*smallest.size(height, width))
+        except UserError as error:
+            if smallest.scale == 1:
+                raise
+            scaled = f"{height}x{width} pixels, scaled by {smallest.scale:g}"
+            raise UserError(f"{scaled}: {error}") from error
 
     def _canvases(self, image, iterations) -> Iterator[Sequence[tf.Tensor]]:
-        """The canvas of every view after each number of iterations."""
+        """Yields the canvases of all views after each number of iterations."""
         if len(self._views) == 1:
             for canvas in self._follow(image, self._views[0], iterations):
                 yield [canvas]
             return
         for start in range(0, len(iterations), _AT_ONCE):
             numbers = iterations[start : start + _AT_ONCE]
-            # View by view: what comes before the canvases takes much more memory than they do.
+            # View by view, since the features take much more memory than the canvases.
             followed = [list(self._follow(image, view, numbers)) for view in self._views]
             yield from zip(*followed, strict=True)
 
     def _follow(self, image, view, iterations) -> Iterator[tf.Tensor]:
-        """The canvas of one view after each number of iterations."""
+        """Yields the canvas of one view after each number of iterations."""
         prepared = self._stages.prepare(self._stages.encode(view.of(image)[tf.newaxis]))
         canvas = state = None
         done = 0
@@ -88,7 +94,7 @@ class Unroller:
             done = number
 
     def _read(self, canvases, size) -> np.ndarray:
-        """The class map of an image of this size."""
+        """Returns the class map of an image of this size."""
         if self._read_mean is not None:
             return self._read_mean(canvases, size)
-        return reading.read_sparsely(canvases[0][0].numpy(), size, self._stride)
+        return reading.read_sparsely(canvases[0][0].numpy(), size, self._model.output_stride)

@@ -218,10 +218,10 @@ def test_budgets_that_cannot_be(tmp_path, model_file):
 
 
 def test_evaluate_at_several_scales(tmp_path, model_file):
-    """It has files of its own, so that the model's scores stay those of one view."""
+    """It has files of its own, so that the model's scores stay those of a single scale."""
     evaluate = ["evaluate", model_file, "--data", "tiny", "--iterations", 2]
     printed = run(*evaluate, "--scales", "0.5,1", "--flip")
-    assert "averaged over scales 0.5, 1, each mirrored, too" in printed
+    assert "averaged over scales 0.5, 1, each also mirrored" in printed
     scores = json.loads((tmp_path / "model.scores_val_scales0.5-1_flip.json").read_text())
     assert scores["scales"] == [0.5, 1] and scores["flip"]
     assert f"{100 * scores['results'][0]['miou']:.2f}" in printed

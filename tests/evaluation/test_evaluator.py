@@ -31,7 +31,7 @@ def test_one_pass_gives_what_single_predictions_give():
     assert result.multiply_adds[1] - result.multiply_adds[0] == 2 * step
 
 
-def test_views_are_averaged():
+def test_scales_and_mirrored_images_are_averaged():
     examples = halves(1) + halves(1, 33, 57, seed=3)
     model = make_model(num_classes=3)
     evaluator = Evaluator(model, (1, 3), scales=(0.5, 1, 1.5), flip=True)
@@ -41,18 +41,18 @@ def test_views_are_averaged():
         for image, label in examples:
             prediction = averaged(model, image, iterations, (0.5, 1, 1.5)).argmax(-1)
             expected += metrics.confusion_matrix(label, prediction, 3)
-        # Ties, which are rounded otherwise, are rare.
+        # Ties, which are rounded differently, are rare.
         assert np.abs(result.confusion[index] - expected).sum() <= 4
         assert result.confusion[index].sum() == expected.sum()
-    # The JSON says how it was made, and the costs are those of all views together.
+    # The JSON tells the scales, and the costs are the sum over all of them.
     assert result.to_json()["scales"] == [0.5, 1, 1.5] and result.to_json()["flip"]
     costs = multi_scale_costs(model, *result.image_size, (0.5, 1, 1.5), True)
     assert result.multiply_adds == (costs.total(1), costs.total(3))
-    assert "averaged over scales 0.5, 1, 1.5, each mirrored, too" in report.table(result)
+    assert "averaged over scales 0.5, 1, 1.5, each also mirrored" in report.table(result)
 
 
 def averaged(model, image, iterations, scales):
-    """The mean over the views of all logits at the image's size, float64."""
+    """Returns the mean logits over all scales at the size of the image, float64."""
     height, width = image.shape[:2]
     total = 0
     for scale in scales:
@@ -66,7 +66,7 @@ def averaged(model, image, iterations, scales):
 
 
 def sample_view(canvas, view, size, stride):
-    """The canvas of a view at the pixels of the image."""
+    """Interpolates the canvas of a view at the pixels of the image."""
     for axis, (scaled, side) in enumerate(zip(view, size, strict=True)):
         place = np.arange(side) * (scaled - 1) / (side - 1) / stride
         cells = np.arange(canvas.shape[axis])
@@ -145,14 +145,14 @@ def test_other_classes_are_refused():
 def test_an_image_below_one_output_stride_is_named():
     image, label = halves(1)[0]
     source = make_source({"val": [(image, label), (image[:7], label[:7])]})
-    with pytest.raises(UserError, match="val_1: image of 48x7 pixels; expected at least 8"):
+    with pytest.raises(UserError, match="^val_1: an image of 7x48 pixels is smaller than one"):
         Evaluator(make_model(num_classes=3), (1,))(source, "val", progress=False)
 
 
-def test_a_view_below_one_output_stride_is_named():
+def test_a_scaled_image_below_one_output_stride_is_named():
     source = make_source({"val": halves(1, 30, 30)})
     evaluator = Evaluator(make_model(num_classes=3), (1,), scales=(0.2, 1))
-    with pytest.raises(UserError, match="val_0: image of 30x30 pixels, scaled by 0.2; expected"):
+    with pytest.raises(UserError, match="val_0: 30x30 pixels, scaled by 0.2: an image of 7x7 pix"):
         evaluator(source, "val", progress=False)
     with pytest.raises(UserError, match="scales 0: expected numbers above 0"):
         Evaluator(make_model(num_classes=3), (1,), scales=(0,))

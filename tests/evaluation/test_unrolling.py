@@ -8,7 +8,7 @@ from rnnseg.models.baselines.deeplabv3 import DeepLabV3
 from tests.support.models import make_model
 from tests.support.sources import halves
 
-VIEWS = [{}, {"scales": (0.5, 1), "flip": True}]
+SCALES = [{}, {"scales": (0.5, 1), "flip": True}]
 
 
 @pytest.mark.parametrize("numbers", [(1, 2, 4), (3,)])
@@ -31,9 +31,9 @@ def test_feed_forward_models():
     np.testing.assert_array_equal(class_map, np.argmax(model(image[np.newaxis])[0], -1))
 
 
-@pytest.mark.parametrize("views", VIEWS)
-def test_one_trace_serves_all_sizes(views):
-    unroller = Unroller(make_model(num_classes=3), **views)
+@pytest.mark.parametrize("scales", SCALES)
+def test_one_trace_serves_all_sizes(scales):
+    unroller = Unroller(make_model(num_classes=3), **scales)
     images = [halves(1, *size)[0][0] for size in ((40, 48), (33, 57), (64, 48))]
     for image in images:
         for _ in unroller(image, (1, 2)):
@@ -43,9 +43,9 @@ def test_one_trace_serves_all_sizes(views):
     assert unroller._stages.trace_counts() == expected
 
 
-@pytest.mark.parametrize("views", VIEWS)
-def test_there_is_one_class_map_at_a_time(views, monkeypatch):
-    unroller = Unroller(make_model(num_classes=3), **views)
+@pytest.mark.parametrize("scales", SCALES)
+def test_there_is_one_class_map_at_a_time(scales, monkeypatch):
+    unroller = Unroller(make_model(num_classes=3), **scales)
     reads = []
     read = unroller._read
     monkeypatch.setattr(unroller, "_read", lambda *args: reads.append(1) or read(*args))
@@ -55,7 +55,7 @@ def test_there_is_one_class_map_at_a_time(views, monkeypatch):
         assert len(reads) == count
 
 
-def test_many_numbers_of_iterations_go_in_parts(monkeypatch):
+def test_many_numbers_of_iterations_are_run_in_parts(monkeypatch):
     unroller = Unroller(make_model(num_classes=3), scales=(0.5, 1))
     image, numbers = halves(1)[0][0], (1, 2, 4, 5, 7)
     whole = list(unroller(image, numbers))
@@ -69,10 +69,10 @@ def test_many_numbers_of_iterations_go_in_parts(monkeypatch):
     assert len(encoded) == 2 * 3
 
 
-def test_a_view_below_one_output_stride_is_refused():
+def test_a_scaled_image_below_one_output_stride_is_refused():
     unroller = Unroller(make_model(), scales=(0.2, 1))
-    with pytest.raises(UserError, match="image of 30x31 pixels, scaled by 0.2; expected at lea"):
+    with pytest.raises(UserError, match="^31x30 pixels, scaled by 0.2: an image of 7x7 pix"):
         unroller.check_size(31, 30)
     unroller.check_size(50, 50)
-    with pytest.raises(UserError, match="image of 30x7 pixels; expected at least 8"):
+    with pytest.raises(UserError, match="^an image of 7x30 pixels is smaller"):
         Unroller(make_model()).check_size(7, 30)
