@@ -1,8 +1,9 @@
-"""Cityscapes' scores beside those of cityscapesscripts.
+"""Speed and agreement of Cityscapes' scores with cityscapesscripts.
 
-Theirs is its version in Python, as `pip install` gives it. Predictions are made from the ground
-truth, which is moved, coarsened and partly given to other classes. cityscapesscripts takes all from
-files, which is timed by itself as well; ours takes images in memory, as evaluation has them.
+The Python version of cityscapesscripts, as `pip install` installs it, is compared. Predictions are
+made from the ground truth: it is shifted and coarsened, and some classes are exchanged.
+cityscapesscripts reads all images from files, which is also timed alone. Ours takes images in
+memory, as evaluation has them.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ IDS = np.array(
 LABELS = np.zeros(256, np.uint8)
 LABELS[list(CITYSCAPES.values)] = list(CITYSCAPES.values.values())
 
-# What cityscapesscripts calls the scores of `cityscapes.Scores`, and their mean.
+# The names in cityscapesscripts of the scores of `CityscapesScores`, and of their mean.
 _PARTS = {
     "class_iou": ("classScores", "averageScoreClasses"),
     "class_iiou": ("classInstScores", "averageScoreInstClasses"),
@@ -43,18 +44,18 @@ _PARTS = {
 
 
 def measure_scoring(truth: pathlib.Path, repeats: int) -> tuple[int, list[float], bool]:
-    """Times Cityscapes' scores beside those of cityscapesscripts.
+    """Measures the time of Cityscapes' scores, beside cityscapesscripts.
 
     Args:
-      truth: folder with images `…_labelIds.png` and `…_instanceIds.png`, in folders at will.
-      repeats: how often each has its turn.
+      truth: folder with images `…_labelIds.png` and `…_instanceIds.png`, also in its subfolders.
+      repeats: the number of repetitions.
 
     Returns:
-      The number of images; seconds for all of them, of ours, of cityscapesscripts, and of reading
-      its files alone; whether all scores agree to the last digit.
+      The number of images; the seconds for all of them, by our code, by cityscapesscripts, and for
+      reading its files alone; True if all scores agree to the last digit.
 
     Raises:
-      UserError: there is nothing to score, or cityscapesscripts is not installed.
+      UserError: the folder has no label images, or cityscapesscripts is not installed.
     """
     labels = sorted(truth.rglob("*_labelIds.png"))
     if not labels:
@@ -79,7 +80,7 @@ def measure_scoring(truth: pathlib.Path, repeats: int) -> tuple[int, list[float]
 
 
 def report_scoring(images: int, seconds: Sequence[float], agreeing: bool) -> str:
-    """The lines of `measure_scoring`."""
+    """Returns the text of the results of `measure_scoring`."""
     own, official, files = (1e3 * each / images for each in seconds)
     return (
         f"Cityscapes' scores of {images} images: ours {own:.1f} ms per image, "
@@ -90,10 +91,10 @@ def report_scoring(images: int, seconds: Sequence[float], agreeing: bool) -> str
 
 
 def perturb(label_ids: np.ndarray, seed: int) -> np.ndarray:
-    """A prediction, label ids as well, made from the ground truth."""
+    """Makes a prediction, in label ids, from the ground truth."""
     generator = np.random.default_rng(seed)
     height, width = label_ids.shape
-    # What is no class gets one by its id.
+    # Ids that are no class get one, by their number.
     predicted = np.where(LABELS < len(IDS), LABELS, np.arange(256) % len(IDS))[label_ids]
     predicted = np.roll(predicted, generator.integers(-9, 10, 2), (0, 1))
     predicted = predicted[::5, ::5].repeat(5, 0).repeat(5, 1)[:height, :width]
@@ -102,8 +103,12 @@ def perturb(label_ids: np.ndarray, seed: int) -> np.ndarray:
     return IDS[predicted]
 
 
-def own_scores(images) -> cityscapes.Scores:
-    """Our scores of (prediction, labels, instance ids), with class indices in the first two."""
+def own_scores(images) -> cityscapes.CityscapesScores:
+    """Computes our scores.
+
+    Args:
+      images: (prediction, labels, instance ids) of every image; the first two in class indices.
+    """
     classes = len(IDS)
     confusion, sums = np.zeros((classes, classes), np.int64), cityscapes.InstanceSums()
     for prediction, labels, instance_ids in images:
@@ -113,10 +118,17 @@ def own_scores(images) -> cityscapes.Scores:
 
 
 def official_scores(files) -> dict:
-    """What cityscapesscripts writes of files of (prediction, labels, instance ids), with label ids.
+    """Computes the scores by cityscapesscripts.
+
+    Args:
+      files: the paths of (prediction, labels, instance ids) of every image; the first two in label
+        ids.
+
+    Returns:
+      The content of the JSON file that cityscapesscripts writes.
 
     Raises:
-      UserError: it is not installed.
+      UserError: cityscapesscripts is not installed.
     """
     try:
         from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as scripts  # noqa: N813
@@ -126,7 +138,7 @@ def official_scores(files) -> dict:
         ) from error
     with (
         tempfile.TemporaryDirectory() as folder,
-        # NumPy 2.4 has it no more.
+        # cityscapesscripts calls `np.in1d`, which NumPy 2.4 removed.
         unittest.mock.patch.object(np, "in1d", np.isin, create=True),
         unittest.mock.patch.multiple(scripts.args, exportFile=f"{folder}/all.json", quiet=True),
         contextlib.redirect_stdout(io.StringIO()),
@@ -136,8 +148,8 @@ def official_scores(files) -> dict:
         return json.loads(pathlib.Path(folder, "all.json").read_text())
 
 
-def agree(own: cityscapes.Scores, official: dict) -> bool:
-    """Whether all scores are equal that the official ones have a number for, and no others."""
+def agree(own: cityscapes.CityscapesScores, official: dict) -> bool:
+    """Returns True if both have a number for the same scores, and all of these are equal."""
     pairs = []
     for name, (part, mean) in _PARTS.items():
         pairs.append((getattr(own, name), official[part]))
