@@ -1,5 +1,6 @@
 """The tab in TensorBoard itself, in headless Chromium."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -9,16 +10,15 @@ import sys
 import time
 import urllib.request
 
-import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-import rnnseg
-from rnnseg import data
-from rnnseg.cli import main
+from rnnseg.dashboard.images import make_strip, read_images
+from rnnseg.dashboard.writing import run_folder, write_evaluation
+from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.models.baselines.deeplabv3 import DeepLabV3
 from tests.dashboard.chromium import browser
-from tests.support.models import make_model
+from tests.support.models import make_lively_model
 from tests.support.sources import halves, make_source
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
@@ -34,29 +34,22 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
-    """A recurrent model, trained until its curve rises, and a feed-forward one, evaluated."""
-    folder = tmp_path_factory.mktemp("runs")
+    """Evaluations of a recurrent model, whose curve rises, and of a feed-forward one."""
+    folder = tmp_path_factory.mktemp("logs")
     source = make_source({"val": halves(3)}, class_names=("left", HOSTILE, "top"))
     options = {"num_classes": 3, "class_names": source.class_names}
-    model = make_model(**options, iterations=4)
-    model.compile(optimizer=keras.optimizers.Adam(0.01), loss=rnnseg.SegmentationLoss())
-    images, labels = map(np.stack, zip(*halves(3), strict=True))
-    model.fit(images, labels, batch_size=3, epochs=8, verbose=0)
-    model.save(folder / "rnn.keras")
-    rnnseg.models.baselines.deeplabv3.DeepLabV3(
-        **options, encoder="small_cnn", encoder_weights=None, output_stride=8
-    ).save(folder / f"{HOSTILE.replace('/', '')}.keras")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "open_source", lambda name: source)
-        for model, numbers in ((folder / "rnn.keras", "1-6"), (next(folder.glob("<*")), "1")):
-            done = CliRunner().invoke(
-                main,
-                ["evaluate", str(model), "--data", "tiny", "--iterations", numbers,
-                 "--tensorboard", str(folder / "logs")],
-            )  # fmt: skip
-            assert done.exit_code == 0, done.output
-            assert "for: tensorboard --logdir" in done.output
-    return folder / "logs"
+    deeplab = DeepLabV3(**options, encoder="small_cnn", encoder_weights=None, output_stride=8)
+    models = {"rnn": make_lively_model(**options), HOSTILE.replace("/", ""): deeplab}
+    for name, model in models.items():
+        evaluator = Evaluator(model, ITERATIONS if model.recurrent else (1,))
+        evaluation = evaluator(source, "val", progress=False)
+        rising = [n * np.eye(3, dtype=int) + 3 for n in evaluation.iterations]
+        evaluation = dataclasses.replace(evaluation, confusion=np.array(rising))
+        strips = [
+            make_strip(evaluator, each, model.colors) for each in read_images(source, "val", 3)
+        ]
+        write_evaluation(run_folder(folder, f"{name}.keras", "val"), evaluation, model, strips)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +74,17 @@ def address(logdir):
 
 @pytest.fixture
 def tab(driver, address):
-    """The driver inside the tab, once it has drawn its data."""
+    """The driver in the tab's own page, without TensorBoard around it, once it has drawn."""
     driver.switch_to.default_content()
-    driver.get("about:blank")
+    driver.get(f"{address}data/plugin_entry.html?name=rnnseg")
+    assert until(lambda: find(driver, ".dot")), driver.page_source
+    return driver
+
+
+@pytest.fixture
+def whole(driver, address):
+    """The driver inside the tab in TensorBoard."""
+    driver.switch_to.default_content()
     driver.get(f"{address}#rnnseg")
     assert until(lambda: find(driver, "iframe")), "no tab: is the installed rnnseg up to date?"
     driver.switch_to.frame(find(driver, "iframe")[0])
@@ -192,7 +193,7 @@ def test_slider_changes_the_choice_and_the_words(tab, address):
     assert len(frontier) > 1
     move(tab, "#budget", 0)
     assert not find(tab, ".chart .best")
-    assert text(tab, "#verdict").startswith("Nothing fits into")
+    assert text(tab, "#verdict").startswith("No point within")
     for name, iterations in frontier:
         find(tab, "#budget")[0].send_keys(ARROW_RIGHT)
         (point,) = [each for each in runs[name]["points"] if each["iterations"] == iterations]
@@ -321,15 +322,15 @@ def test_names_are_no_html(tab):
     assert HOSTILE.replace("/", "") in text(tab, ".legend")
 
 
-def test_reloading_shows_a_new_run(tab, logdir):
+def test_reloading_shows_a_new_run(whole, logdir):
     shutil.copytree(next(logdir.glob("*rnn/val")), logdir / "another")
-    tab.switch_to.default_content()
+    whole.switch_to.default_content()
 
     def drawn():
-        find(tab, "app-header-reload button")[0].click()
-        tab.switch_to.frame(find(tab, "iframe")[0])
-        dots = len(find(tab, ".dot[data-run=another]"))
-        tab.switch_to.default_content()
+        find(whole, "app-header-reload button")[0].click()
+        whole.switch_to.frame(find(whole, "iframe")[0])
+        dots = len(find(whole, ".dot[data-run=another]"))
+        whole.switch_to.default_content()
         return dots
 
     assert until(drawn) == len(ITERATIONS)
