@@ -4,10 +4,11 @@ The guide's Python runs as it stands and is compared with the model. Its Kotlin 
 expressions that make buffers and hand them to signatures are so plain that they are nearly Python.
 """
 
-import dataclasses
+import json
 import pathlib
 import re
 import types
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -267,13 +268,13 @@ def kotlin_definitions(code):
     }
 
 
-def test_the_guides_kotlin_reads_what_the_metadata_have(info):
-    keys = set(re.findall(r'json\.\w+\("(\w+)"\)', kotlin_file("ModelInfo.kt")))
-    assert keys == {field.name for field in dataclasses.fields(info)} - {
-        "multiply_adds",
-        "quantization",
-        "scored_on",
-    }
+def test_the_guides_kotlin_reads_keys_that_the_metadata_have(exported):
+    keys = re.findall(r'json\.\w+\("(\w+)"\)', kotlin_file("ModelInfo.kt"))
+    with zipfile.ZipFile(exported / "anytime.tflite") as archive:
+        metadata = json.loads(archive.read("rnnseg.json"))
+    assert len(keys) > 5
+    for key in keys:
+        assert key in metadata
 
 
 @pytest.mark.parametrize("miou", [None, {2: 0.6, 9: 0.7, 10: 0.7, 12: 0.5}])
@@ -283,14 +284,3 @@ def test_the_guides_deadlines_are_spent_on_the_number_that_scored_best(tmp_path,
     names = {}
     exec(code_blocks("python")[0], names)
     assert names["most"] == most_iterations(names["info"]["iterations"], miou)
-    # JSON's null is no object, and must not be asked for as one.
-    assert 'json.optJSONObject("miou")?.best() ?: iterations' in kotlin_file("ModelInfo.kt")
-    assert "most: Int = info.mostIterations" in kotlin_file("AnytimeSegmenter.kt")
-
-
-def test_the_guides_kotlin_draws_no_bitmap_onto_itself():
-    """A frame that is kept in `fitted` would be painted over with padding before it is drawn."""
-    code = kotlin_file("InputImage.kt")
-    assert "Canvas(fitted)" in code and "load(frameBitmap, " in code
-    kept = re.findall(r"\bframeBitmap =\s+(.+)", code)
-    assert len(kept) == 2 and all(each.startswith("Bitmap.createBitmap(") for each in kept)

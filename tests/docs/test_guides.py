@@ -5,6 +5,7 @@ masks run, in the order of their page, in a folder that has what the page takes 
 images, masks and a film. So does the pages' Python.
 """
 
+import ast
 import importlib
 import json
 import pathlib
@@ -293,6 +294,40 @@ def test_costs_in_the_text_are_those_that_are_counted(page, text):
         table = "    " + shown[1]
         for line in re.match(r"(?: {4,}.*\n|\n(?= {4}))+", table)[0].splitlines():
             assert " ".join(line.split()) in there, line
+
+
+def test_every_room_is_in_the_tour():
+    text = (ROOT / "docs" / "how_it_works.md").read_text()
+    listed = re.findall(r"^\| `rnnseg\.(\w+)` \|", text, re.MULTILINE)
+    rooms = [path.parent.name for path in ROOT.glob("rnnseg/*/__init__.py")]
+    assert sorted(listed) == sorted([*rooms, "data_prep", "experiments"])
+
+
+def test_every_experiment_is_in_the_index():
+    text = (ROOT / "experiments" / "README.md").read_text()
+    modules = {path.stem for path in ROOT.glob("experiments/*.py")} - {"__init__"}
+    assert set(re.findall(r"`experiments\.(\w+)`", text)) == modules
+
+
+def test_messages_in_the_export_guide_are_those_of_the_code():
+    texts = "\n".join(
+        text for path in ROOT.glob("rnnseg/**/*.py") for text in string_literals(path.read_text())
+    )
+    section = (ROOT / "docs" / "export.md").read_text().split("\n## Troubleshooting\n")[1]
+    messages = re.findall(r"^\| `(?!INFO: )(?:warning: )?(.+?)` \|", section, re.MULTILINE)
+    assert len(messages) > 10
+    for message in messages:
+        for part in message.split("…"):
+            assert part.strip() in texts, message
+
+
+def string_literals(source):
+    """The text literals of a module; gaps stand for the values in f-strings."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            yield " ".join(each.value for each in node.values if isinstance(each, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 # --- and what it does ---

@@ -41,15 +41,6 @@ def test_it_is_kept_without_outputs(notebook):
             assert not cell.outputs and cell.execution_count is None, cell.id
 
 
-def test_its_links_lead_somewhere(notebook):
-    links = re.findall(
-        r"\]\((?!https?:)([^)#]+)", "\n".join(cell.source for cell in notebook.cells)
-    )
-    assert links
-    for link in links:
-        assert (NOTEBOOK.parent / link).is_file(), link
-
-
 def execute(notebook, folder, monkeypatch):
     """Runs every cell in a folder; an error in any of them ends it."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
