@@ -1,1 +1,1 @@
-"""Recipes: one small file for each data set, with the settings that its results came from."""
+"""Experiments: one small file per table, figure and measurement that the documents quote."""

@@ -1,8 +1,8 @@
-"""How fast training images come: ours, Model Garden's, and what decoding alone would allow.
+"""Measures the throughput of training images: ours, Model Garden's, and decoding alone.
 
     python -m experiments.pipeline_benchmark --voc data/voc --cityscapes data/cityscapes
 
-Prints images a second, the median of several repeats in which the candidates take turns, of
+Prints images per second, the median of several repeats in which the candidates take turns, of
 
 - decoding alone: every image and label of the split `train` as a whole, by `decode`;
 - ours: the batches that a training gets, `training_batches`, with random scales of 0.5 to 2.0 and
@@ -46,7 +46,7 @@ _FIRST_STEPS = 2  # of a training, in which TensorFlow builds and warms up
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is measured on one data set.
+    """The measurement of one data set.
 
     Attributes:
       crop: a side of the crops, in pixels.
@@ -83,7 +83,7 @@ CASES = {
     "--json", "file", type=click.Path(path_type=pathlib.Path), help="Write all numbers here too."
 )
 def main(voc, cityscapes, repeats, file):
-    """Print images a second of the input pipeline, and how long training waits for it."""
+    """Print images per second of the input pipeline, and how long training waits for it."""
     folders = {"voc": voc, "cityscapes": cityscapes}
     folders = {name: folder for name, folder in folders.items() if folder}
     if not folders:
@@ -137,12 +137,12 @@ def measure(source, case: Case, repeats: int) -> dict:
 
 
 def report(name: str, case: Case, result: Mapping) -> str:
-    """What is printed of one data set."""
+    """Returns the report of one data set."""
     speeds = result["images_per_second"]
     lines = [f"{name}, crops of {case.crop}x{case.crop}"]
     for candidate, values in speeds.items():
         lines.append(
-            f"  {candidate:24s}{statistics.median(values):8.1f} images a second "
+            f"  {candidate:24s}{statistics.median(values):8.1f} images per second "
             f"({min(values):.1f} to {max(values):.1f})"
         )
     for other in ("Model Garden", "decoding alone"):
@@ -153,7 +153,7 @@ def report(name: str, case: Case, result: Mapping) -> str:
     trained = len(result["training"]["wait"]) * case.batch / (wait + compute)
     lines.append(
         f"  {'training waits':24s}{100 * wait / (wait + compute):8.2f} % of its time (batches of "
-        f"{case.batch}, {trained:.2f} images a second)\n"
+        f"{case.batch}, {trained:.2f} images per second)\n"
     )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""How fast class maps are read from canvases, sparsely as the runtime does it, and densely.
+"""Measures reading class maps from canvases, sparsely as the runtime does it, and densely.
 
     python -m experiments.reading_benchmark exported/voc/anytime.tflite photos --threads 4
 
@@ -59,14 +59,16 @@ def main(file, images, threads, repeats, limit):
             equal.append(np.mean(functions[0]() == functions[1]()))
             borders.append(_border_share(canvas))
     size = "x".join(map(str, (*info.size, len(info.classes))))
-    print(f"{size}, {len(equal)} canvases, {100 * np.mean(borders):.1f} % of the cells on borders")
+    print(
+        f"{size}, {len(equal)} canvases, {100 * np.mean(borders):.1f} % of the patches on borders"
+    )
     for name, times in (("sparsely", sparse_times), (f"densely, {threads} threads", dense_times)):
         print(f"  {name:<20} {statistics.median(times):6.2f} ms, at most {max(times):.2f}")
     print(f"  equal {100 * np.mean(equal):.4f} %")
 
 
 def _border_share(canvas: np.ndarray) -> float:
-    """The share of the cells whose corners have not all the same best class."""
+    """Returns the share of the canvas patches whose corners differ in their best class."""
     best = canvas.argmax(-1)
     corners = np.stack([best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]])
     return float(np.mean(corners.min(0) != corners.max(0)))

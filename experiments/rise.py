@@ -34,7 +34,7 @@ _DRAWS = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far mIoU is apart between two numbers of iterations.
+    """The difference of mIoU between two numbers of iterations.
 
     Attributes:
       first: number of iterations.

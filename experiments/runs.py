@@ -7,7 +7,7 @@ from rnnseg.errors import UserError
 
 
 def run_names(models: Sequence[str]) -> list[str]:
-    """What tables call models: their runs' names, or all of their paths where two are the same.
+    """Returns the names of models in tables: those of their runs, or whole paths if two agree.
 
     Args:
       models: folders of runs, or `.keras` files.

@@ -1,4 +1,4 @@
-"""What a model makes of an image whose canvas starts from a class map."""
+"""Predictions of a model whose canvas starts from a class map."""
 
 from collections.abc import Iterator, Sequence
 
@@ -41,7 +41,7 @@ class Runs:
         )
 
     def blank(self, image: np.ndarray) -> np.ndarray:
-        """The canvases from the start of training, one an iteration.
+        """The canvases from the start of training, one per iteration.
 
         Args:
           image: RGB, uint8 `(H, W, 3)`.
@@ -52,7 +52,7 @@ class Runs:
         return self._blank(image[np.newaxis])[:, 0].numpy()
 
     def seeded(self, image: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        """The canvases from a seed: the seed itself, then one an iteration.
+        """The canvases from a seed: the seed itself, then one per iteration.
 
         Args:
           image: RGB, uint8 `(H, W, 3)`.
@@ -91,7 +91,7 @@ class Runs:
 
 
 def strength(canvas: np.ndarray) -> float:
-    """How strong a seed would be with which the best class leads as far as it does in a canvas.
+    """Returns the strength of a seed in which the best class leads as far as in a canvas.
 
     Args:
       canvas: logits, `(h, w, classes)`.

@@ -126,7 +126,7 @@ def nearest_labels(label: np.ndarray) -> np.ndarray:
 
 
 def power_spectrum(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How the power of a mask is shared out among frequencies.
+    """Returns the distribution of a mask's power over the frequencies.
 
     The mask's mean is taken off and a Hann window laid over it, since an object that touches the
     image's edge would otherwise have the edge's spectrum.

@@ -1,4 +1,4 @@
-r"""What the test servers of PASCAL VOC 2012 and of Cityscapes take.
+r"""Writes the files that the test servers of PASCAL VOC 2012 and of Cityscapes take.
 
     python -m experiments.submissions voc runs/voc --images VOC2012test.tar --out submissions \
         --iterations 6,12 --scales 0.5,0.75,1,1.25,1.5,1.75 --flip

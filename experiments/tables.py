@@ -1,4 +1,4 @@
-"""What the paper's tables and ours share."""
+"""The shared parts of the tables: views, CSV files and Markdown."""
 
 import csv
 import dataclasses
@@ -12,7 +12,7 @@ SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
 def save_csv(path: str | os.PathLike, rows: Sequence) -> None:
-    """Writes instances of one dataclass, one a line."""
+    """Writes instances of one dataclass, one per line."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(rows[0])])
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""What a training step takes, in memory and time, with 1 to 12 iterations.
+"""Measures the memory and the time of a training step with 1 to 12 iterations.
 
     python -m experiments.training_benchmark
 
@@ -79,7 +79,7 @@ CASES = (
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What a training step takes.
+    """The memory and the time of a training step.
 
     Attributes:
       memory: bytes at its peak.

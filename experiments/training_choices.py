@@ -116,7 +116,7 @@ def main(recipe, data, weights, seeds, out):
 
 
 def folder_name(choice: str, seed: int) -> str:
-    """What a run is called."""
+    """Returns the name of a run's folder."""
     return f"{choice.replace(', ', '_').replace(' ', '_')}_seed{seed}"
 
 

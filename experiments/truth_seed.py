@@ -84,7 +84,7 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What there is of a class after some iterations, over all images in which it occurs.
+    """The counts of a class after some iterations, over all images in which it occurs.
 
     Attributes:
       class_name: of it.
@@ -226,7 +226,7 @@ class Tally:
                     counts[start, number] = found if before is None else before + found
 
     def rows(self, class_names: Sequence[str]) -> list[Row]:
-        """What was found of the classes that occur.
+        """Returns the results for the classes that occur.
 
         Args:
           class_names: of all classes.
@@ -257,7 +257,7 @@ def mean_curve(rows: Iterable[Row], start: str, measure: str) -> tuple[list[int]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """What is drawn, as a table of Markdown."""
+    """Returns the drawn values as a Markdown table."""
     last = max(row.iterations for row in rows)
     shown = [number for number in _SHOWN if number <= last]
     lines = [

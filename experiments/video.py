@@ -1,18 +1,18 @@
-"""Seeding a video's frames, measured: the paper's claim that two seeded iterations match six.
+"""Measures seeding of video frames: the paper claims that two seeded iterations match six.
 
     python -m experiments.video runs/camvid --camvid camvid --csv camvid_video.csv
     python -m experiments.video runs/voc --davis davis --clip drive.mp4 --sheet drive.png
 
 `--camvid` is a folder with CamVid's `val` (one clip, its frames in the order of their names) and
-`valannot`; `--davis` one with DAVIS' `JPEGImages` and `Annotations`, of which the sequences are
-taken whose object is a class of the model; `--clip` may be repeated. All ways to seed run side by
-side, frame by frame, and share the machine's moods. Every row tells
+`valannot`. `--davis` is a folder with DAVIS' `JPEGImages` and `Annotations`; the sequences whose
+object is a class of the model are used. `--clip` may be repeated. All ways to seed take turns frame
+by frame, so that other load on the machine meets all of them alike. Every row has
 
-- mIoU, or on DAVIS the object's IoU, mean over the frames; nothing where there are no labels;
-- multiply-adds, milliseconds and frames a second of segmenting, the first frame's cost spread over
-  all of them;
-- the share of pixels that keep their class from one frame to the next: at their place, and along
-  the optical flow, where that leads there and back.
+- mIoU, or on DAVIS the object's IoU, the mean over the frames; empty without labels;
+- multiply-adds, milliseconds and frames per second of segmenting, with the cost of the first frame
+  spread over all frames;
+- the share of pixels that keep their class from one frame to the next: at the same position, and
+  along the optical flow, where flow and backward flow agree.
 
 A second table has the change of colours from frame to frame, by which cuts are found; `--cuts`
 prints it alone.
@@ -68,16 +68,16 @@ _SHEET_FRAMES = 12
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one way to seed makes of a clip.
+    """The results of one way to seed on a clip.
 
     Attributes:
       clip: its name.
       seed: of `SEEDS`.
       iterations: a frame, after the first.
       score: mIoU or the object's IoU, in percent; None without labels.
-      gmacs: multiply-adds a frame, in 10^9.
+      gmacs: multiply-adds per frame, in 10^9.
       milliseconds: a frame.
-      rate: frames a second.
+      rate: frames per second.
       kept: share of pixels that keep their class at their place, in percent.
       kept_along_flow: that keep it along the optical flow.
     """
@@ -276,7 +276,7 @@ class _StatefulEngine(KerasEngine):
 
 
 def _flow_and_back(grey, before):
-    """Where each pixel was in the frame before, and whether the way back leads to it again.
+    """Returns the position of each pixel in the last frame, and True if the flow back confirms it.
 
     It does, to within what Sundaram et al., 2010, "Dense Point Trajectories by GPU-accelerated
     Large Displacement Optical Flow", allow for.
@@ -298,7 +298,7 @@ def table(rows: Iterable[Row]) -> str:
     """All rows, as a table of Markdown."""
     lines = [
         "| clip | seed | iterations | mIoU or IoU % | multiply-adds G | milliseconds "
-        "| frames a second | kept % | kept along flow % |",
+        "| frames per second | kept % | kept along flow % |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

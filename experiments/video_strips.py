@@ -8,11 +8,11 @@ frames at equal distances with the maps of both, and what a frame costs each; OU
 frame of the clip, its multiply-adds, its milliseconds, and the share of the pixels that keep their
 class from the frame before. `experiments.video` measures how good the maps are.
 
-The paper has 15.4 G multiply-adds a frame for the recurrence and 25.7 G for DeepLabv3, of 180x270
+The paper has 15.4 G multiply-adds per frame for the recurrence and 25.7 G for DeepLabv3, of 180x270
 pixels, and finds the recurrence's maps steadier.
 
 Found on CamVid's val clip and a dash-camera clip, with the same encoder: 0.55 times the cost of
-DeepLabv3 a frame (2.02 against 3.66 G, 10.2 against 18.4 G), 0.65 on a sequence of DAVIS with
+DeepLabv3 per frame (2.02 against 3.66 G, 10.2 against 18.4 G), 0.65 on a sequence of DAVIS with
 context beside the features; and a little steadier, by 0.4 to 0.5 points of pixels that keep their
 class.
 """
@@ -150,8 +150,8 @@ def save_figure(
     Args:
       path: PNG file.
       images: all frames.
-      maps: of every system, one a frame.
-      rows: of every system, one a frame.
+      maps: of every system, one per frame.
+      rows: of every system, one per frame.
       most: how many frames are drawn.
       model: for its classes' names and colours.
     """
@@ -168,9 +168,9 @@ def save_figure(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """What a frame costs each system, as a table of Markdown."""
+    """Returns the cost of a frame for each system as a Markdown table."""
     lines = [
-        "| system | G a frame, first | after it | milliseconds, median | pixels kept % |",
+        "| system | G per frame, first | after it | milliseconds, median | pixels kept % |",
         "| --- | --- | --- | --- | --- |",
     ]
     for system in dict.fromkeys(row.system for row in rows):

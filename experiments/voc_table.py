@@ -36,7 +36,7 @@ from rnnseg.files import atomic_path, check_writable
 from . import options
 from .drawing import save_dots
 from .runs import evaluate_all
-from .tables import SCALES
+from .tables import SCALES, markdown_table
 
 # Table 1: IoU in percent of the 20 classes in VOC's order, without background, and mIOU.
 PUBLISHED: Mapping[str, tuple[float, ...]] = {
@@ -73,7 +73,7 @@ class Row:
 
     Attributes:
       method: its name.
-      class_iou: one a class, the background first.
+      class_iou: one per class, the background first.
       miou: as usually defined: a class that does not occur counts as zero as soon as it is
         predicted.
       miou_occurring: over the classes that occur.
@@ -148,14 +148,13 @@ def save_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
 
 
 def table(rows: Sequence[Row], absent: np.ndarray) -> str:
-    """All rows, as a table of Markdown, turned so that a class has a line.
+    """Returns a Markdown table with one line per class and one column per method.
 
     Args:
-      rows: of the table.
-      absent: whether each class occurs nowhere in the data; it is marked.
+      rows: the methods.
+      absent: True for each class that does not occur in the data; it is marked.
     """
-    lines = ["| class | " + " | ".join(row.method for row in rows) + " |"]
-    lines.append("| --- " * (len(rows) + 1) + "|")
+    lines = []
     entries = [
         (f"{name} (absent)" if missing else name, [row.class_iou[index] for row in rows])
         for index, (name, missing) in enumerate(zip(PASCAL_VOC.names, absent, strict=True))
@@ -164,8 +163,8 @@ def table(rows: Sequence[Row], absent: np.ndarray) -> str:
     entries.append(("mean of those that occur", [row.miou_occurring for row in rows]))
     for name, values in entries:
         cells = ("–" if math.isnan(value) else f"{value:.1f}" for value in values)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([name, *cells])
+    return markdown_table(["class", *(row.method for row in rows)], lines)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ _LEVEL = 0.05  # of IoU below the blank start that counts as recovered
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What there is of an object after some iterations.
+    """The state of an object after some iterations.
 
     Attributes:
       image: its name.
@@ -128,7 +128,7 @@ def main(model, data, split, iterations, strengths, classes, out, strip, chosen_
 
 
 def start_name(strength: float) -> str:
-    """What a seed is called."""
+    """Returns the name of a seed."""
     return f"{strength:g}"
 
 
@@ -277,7 +277,7 @@ def first_iteration(reached: np.ndarray) -> np.ndarray:
 
 
 def correction_table(rows: Sequence[Row], starts: Sequence[str], trained: int) -> str:
-    """How soon seeds are overruled and their masks recovered, as a table of Markdown.
+    """Returns a Markdown table of the iterations until seeds are overruled and masks recovered.
 
     Args:
       rows: of all starts.
