@@ -1,4 +1,4 @@
-"""TensorBoard: the speed-accuracy trade-off of every run, its classes and its images.
+"""TensorBoard plugin: the speed-accuracy curve, the classes and some images of every run.
 
     callback = rnnseg.dashboard.SpeedAccuracy("data/camvid", log_dir="logs")
     model.fit(batches, callbacks=[callback])

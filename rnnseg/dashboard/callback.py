@@ -1,4 +1,4 @@
-"""The speed-accuracy curve of a model in training, for TensorBoard."""
+"""A Keras callback that writes speed-accuracy curves for TensorBoard during training."""
 
 import os
 from collections.abc import Sequence
@@ -13,28 +13,31 @@ from rnnseg.evaluation.evaluator import Evaluator, check_classes
 
 
 class SpeedAccuracy(keras.callbacks.Callback):
-    """Evaluates at many numbers of iterations after an epoch, in one pass, and writes event files.
+    """Evaluates a model at many numbers of iterations after an epoch and writes event files.
 
         model.fit(batches, callbacks=[rnnseg.dashboard.SpeedAccuracy("data/camvid")])
 
-    They go to `LOG_DIR/speed_accuracy`, beside the `train` and `validation` of
+    The event files go to `LOG_DIR/speed_accuracy`, beside the folders `train` and `validation` of
     `keras.callbacks.TensorBoard`; the step is the epoch, from 0. `logs` gets `val_miou`, 0-1, at
-    the number of iterations of training or, without it, at the most; a `ModelCheckpoint` after this
-    callback can monitor it.
+    the number of iterations in training or, if that is not evaluated, at the largest number. A
+    `ModelCheckpoint` after this callback can monitor it.
 
     Args:
-      validation_data: one of
-        what `rnnseg.data.open_source` names, or a `Source`, whose split "val" is taken;
-        a pair of one of these and a split;
-        a `tf.data.Dataset` of `(image, label)` or `(images, labels)`, as `model.fit` takes it;
-        a pair of arrays `(images, labels)`.
-        Images are RGB 0-255, labels class indices or 255 for pixels that do not count.
-      iterations: numbers of iterations; None: from 1 to twice as many as in training.
-      log_dir: folder of logs, as for `keras.callbacks.TensorBoard`.
-      every: epochs from one evaluation to the next; there is one after the last epoch, too.
+      validation_data: one of:
+
+        - a name for `rnnseg.data.open_source`, or a `Source`, whose split "val" is used;
+        - a pair of one of these and a split;
+        - a `tf.data.Dataset` of `(image, label)` or `(images, labels)`, as `model.fit` takes it;
+        - a pair of arrays `(images, labels)`.
+
+        Images are RGB 0-255; labels are class indices, or 255 for pixels to ignore.
+      iterations: the numbers of iterations; None for 1 to twice the number in training.
+      log_dir: the folder of logs, as for `keras.callbacks.TensorBoard`.
+      every: the number of epochs from one evaluation to the next; the last epoch is always
+        evaluated.
 
     Raises:
-      UserError: `every` below 1; when training begins, data that cannot be used.
+      UserError: `every` is below 1; or, when training begins, the data cannot be used.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class SpeedAccuracy(keras.callbacks.Callback):
         self._record = None
 
     def on_train_begin(self, logs=None):
-        """Opens the data, so that what is wrong with it shows before the first epoch."""
+        """Opens the data, so that problems with them show before the first epoch."""
         source, split = open_validation(self._data, self.model)
         check_classes(self.model, source)
         numbers = self._iterations
@@ -61,7 +64,7 @@ class SpeedAccuracy(keras.callbacks.Callback):
         self._record = Recorder(Evaluator(self.model, numbers), source, split, self._folder)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Evaluates, every so many epochs."""
+        """Evaluates after every `every`-th epoch and after the last one."""
         if (epoch + 1) % self._every and epoch + 1 != self.params["epochs"]:
             return
         evaluation = self._record(epoch, progress=False)

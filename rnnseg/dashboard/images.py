@@ -1,4 +1,4 @@
-"""A few images of a split with their class maps, small enough for event files."""
+"""Some images of a split with their class maps, small enough for event files."""
 
 import dataclasses
 import io
@@ -18,10 +18,10 @@ _JPEG_QUALITY = 90
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
-    """One image of a data set.
+    """An image of a data set.
 
     Attributes:
-      name: of it.
+      name: the name of the image.
       image: RGB, uint8 `(h, w, 3)`.
       label: class indices or `IGNORE_LABEL`, uint8 `(h, w)`.
     """
@@ -33,13 +33,13 @@ class Example:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Strip:
-    """An image and what a model made of it, as files.
+    """An image, its label and its class maps, encoded as files.
 
     Attributes:
-      name: of the image.
-      image: JPEG.
-      label: palette PNG; ignored pixels are transparent.
-      maps: palette PNGs, one a number of iterations.
+      name: the name of the image.
+      image: the image, JPEG.
+      label: the label, palette PNG; ignored pixels are transparent.
+      maps: the class maps, palette PNGs, one per number of iterations.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Strip:
 
 
 def read_images(source: Source, split: str, count: int) -> list[Example]:
-    """Some images, evenly spread over a split, where neighbours may be frames of one clip.
+    """Reads some images, evenly spread over a split, in which neighbours may show the same scene.
 
     Args:
       source: the data.
-      split: its split.
-      count: how many; fewer where the split is smaller.
+      split: the split.
+      count: the number of images; all of them if the split has fewer.
     """
     size = source.require_split(split)
     wanted = {(2 * index + 1) * size // (2 * count) for index in range(count)}
@@ -69,12 +69,12 @@ def read_images(source: Source, split: str, count: int) -> list[Example]:
 
 
 def make_strip(evaluator: Evaluator, example: Example, colors: Sequence[Sequence[int]]) -> Strip:
-    """Segments an image at all the numbers of iterations that an evaluator has.
+    """Segments an image with every number of iterations of an evaluator.
 
     Args:
-      evaluator: of the model.
-      example: what to segment.
-      colors: (red, green, blue) of 0-255 a class.
+      evaluator: the evaluator of the model.
+      example: the image.
+      colors: one (red, green, blue) of 0-255 per class.
     """
     height, width = example.label.shape
     factor = min(1.0, _LONGEST_SIDE / max(height, width))

@@ -1,6 +1,6 @@
-"""The plugin that TensorBoard loads: a tab *Speed-accuracy* and the data that it draws.
+"""The plugin that TensorBoard loads: the tab *Speed-accuracy* and its data.
 
-It imports neither TensorFlow nor Keras, since TensorBoard imports it whenever it starts.
+It imports neither TensorFlow nor Keras, since TensorBoard imports it at every start.
 """
 
 import functools
@@ -23,7 +23,7 @@ class SpeedAccuracyPlugin(TBPlugin):
     """Serves the front end and the evaluations.
 
     Args:
-      context: TensorBoard's `TBContext`.
+      context: the `TBContext` of TensorBoard.
     """
 
     plugin_name = tags.PLUGIN
@@ -32,7 +32,7 @@ class SpeedAccuracyPlugin(TBPlugin):
         self._provider = context.data_provider
 
     def get_plugin_apps(self):
-        """The routes: one a static file, `/data` (JSON) and `/blob` (an image)."""
+        """Returns the routes: one per static file, `/data` (JSON) and `/blob` (an image)."""
         files = {
             f"/{path.name}": _request(functools.partial(_serve_file, path))
             for path in _STATIC.iterdir()
@@ -40,11 +40,11 @@ class SpeedAccuracyPlugin(TBPlugin):
         return {**files, "/data": _request(self._data), "/blob": _request(self._blob)}
 
     def is_active(self):
-        """Left to TensorBoard, which knows by the plugin's name whether there is data of it."""
+        """Returns False: by the name of the plugin, TensorBoard itself finds out if it has data."""
         return False
 
     def frontend_metadata(self):
-        """What TensorBoard shows of the plugin."""
+        """Returns the module and the name of the tab."""
         return FrontendMetadata(es_module_path="/index.js", tab_name="Speed-accuracy")
 
     def _data(self, request):
@@ -59,9 +59,9 @@ class SpeedAccuracyPlugin(TBPlugin):
     def _blob(self, request):
         key = request.args.get("key")
         if not key:
-            raise errors.InvalidArgumentError("no key of a blob")
+            raise errors.InvalidArgumentError("the request has no key of a blob")
         content = self._provider.read_blob(plugin_util.context(request.environ), blob_key=key)
-        # The key may name any blob of any plugin: what is no image is not handed out.
+        # The key may belong to any blob of any plugin; only images are served.
         kind = next((kind for start, kind in _IMAGES.items() if content.startswith(start)), None)
         if kind is None:
             raise errors.InvalidArgumentError("this blob is no image")
@@ -69,7 +69,7 @@ class SpeedAccuracyPlugin(TBPlugin):
 
 
 def _request(function):
-    """A WSGI application of a function from request to response."""
+    """Returns the WSGI application of a function from request to response."""
     return werkzeug.wrappers.Request.application(function)
 
 

@@ -1,4 +1,4 @@
-"""Evaluations from event files, put side by side; what the plugin's front end draws."""
+"""Reads evaluations from event files and compares them, for the front end of the plugin."""
 
 import json
 from collections.abc import Collection
@@ -11,22 +11,23 @@ from rnnseg.dashboard import tags
 
 
 def read_comparisons(provider, context, experiment: str, hidden: Collection[str]) -> list[dict]:
-    """The latest evaluation of every run, those on the same images together.
+    """Reads the latest evaluation of every run, grouped by the images.
 
     Args:
-      provider: TensorBoard's data provider.
-      context: of the request.
-      experiment: TensorBoard's id of it.
-      hidden: names of runs that count for no frontier.
+      provider: the data provider of TensorBoard.
+      context: the context of the request.
+      experiment: TensorBoard's id of the experiment.
+      hidden: the names of runs to leave out of the frontier.
 
     Returns:
-      For every set of images, as plain values for JSON:
-        `data`, `split`, `images`, `image_size`: what was evaluated on;
-        `runs`: as `_run` gives them;
-        `machines`: what the milliseconds of the runs that are not hidden were taken on;
-        `frontier`: for the costs "gmacs" and "milliseconds" the points that no other beats, by
-          rising cost, as pairs of run and number of iterations; None for the milliseconds of
-          several machines.
+      One dictionary per set of images, with plain values for JSON:
+
+        - `data`, `split`, `images`, `image_size`: the images;
+        - `runs`: as from `_run`;
+        - `machines`: the machines on which the runs that are not hidden were timed;
+        - `frontier`: for each of the costs "gmacs" and "milliseconds", the points that no other
+          point beats, by rising cost, as pairs of run and number of iterations; None for
+          milliseconds of several machines.
     """
     blobs = _latest(provider.read_blob_sequences, context, experiment)
     comparisons = {}
@@ -61,7 +62,7 @@ def read_comparisons(provider, context, experiment: str, hidden: Collection[str]
 
 
 def _latest(read, context, experiment) -> dict[str, dict[str, Any]]:
-    """The last datum of every run and tag."""
+    """Returns the last datum of every run and tag."""
     series = read(context, experiment_id=experiment, plugin_name=tags.PLUGIN, downsample=1)
     return {
         run: {tag: data[-1] for tag, data in of_tag.items() if data}
@@ -70,7 +71,10 @@ def _latest(read, context, experiment) -> dict[str, dict[str, Any]]:
 
 
 def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
-    """One run: its points, with the IoU of every class (null: never occurs), and its images."""
+    """Returns a run as plain values: its points, with the IoU of every class, and its images.
+
+    The IoU of a class that never occurs is None.
+    """
     evaluation = content["evaluation"]
     classes = content["class_names"]
     return {
@@ -97,7 +101,7 @@ def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
 
 
 def _images(step, content, blobs) -> list[dict[str, Any]]:
-    """Names of images and the keys of their files; none where they are not of this evaluation."""
+    """Returns names and keys of the images that belong to this evaluation."""
     images = []
     for index, name in enumerate(content["images"]):
         datum = blobs.get(f"{tags.IMAGE}{index}")

@@ -1,4 +1,4 @@
-"""Evaluations that go into event files."""
+"""Evaluation of a model with results in event files."""
 
 import os
 
@@ -8,19 +8,19 @@ from rnnseg.data.source import Source
 from rnnseg.evaluation.evaluator import Evaluation, Evaluator
 
 EVALUATIONS = "speed_accuracy"
-"""TensorBoard's run of a training's evaluations, below the training's own folder of logs."""
+"""The folder of a training's evaluations in its folder of logs, and so TensorBoard's run."""
 
-_IMAGES = 3  # enough to look at; each takes some 50 to 150 kB an evaluation
+_IMAGES = 3  # Each takes about 50 to 150 kB per evaluation.
 
 
 class Recorder:
-    """Evaluates a model, again and again if wanted, and writes what it finds for TensorBoard.
+    """Evaluates a model, at every call, and writes the results for TensorBoard.
 
     Args:
-      evaluator: of the model.
+      evaluator: the evaluator of the model.
       source: the data.
-      split: its split, of which a few images are shown.
-      folder: of TensorBoard's run, for these evaluations alone.
+      split: the split; some of its images are written, too.
+      folder: the folder of TensorBoard's run, for these evaluations only.
     """
 
     def __init__(self, evaluator: Evaluator, source: Source, split: str, folder: str | os.PathLike):
@@ -32,8 +32,8 @@ class Recorder:
         """Evaluates and writes.
 
         Args:
-          step: of training, such as the epoch.
-          progress: whether a progress bar is shown.
+          step: the step of training, such as the epoch.
+          progress: True to show a progress bar.
 
         Raises:
           UserError: as `Evaluator`.

@@ -1,17 +1,17 @@
-"""What the event files hold for the plugin: the names that writer and reader agree on.
+"""The names in event files that writer and reader of the plugin share.
 
-The run of an evaluation holds, at the step of training that it belongs to,
+The run of an evaluation has, at its step of training,
 
-- `EVALUATION`: a string tensor, the JSON object that `rnnseg.dashboard.writing` describes;
-- `IMAGE` followed by 0, 1, ...: one sequence of blobs for each of a few images: the image
-  (JPEG), its label and its class map after every evaluated number of iterations (palette PNGs).
+- `EVALUATION`: a string tensor, the JSON object that `rnnseg.dashboard.writing` writes;
+- `IMAGE` followed by 0, 1, ...: for each of some images, a sequence of blobs: the image (JPEG), its
+  label, and its class map after every evaluated number of iterations (palette PNGs).
 
-What the stock dashboards show lies beside it: scalars of one point of operation in the same run,
-everything whose step is the number of iterations in a run of its own below it, `ITERATIONS`.
+The data of the standard dashboards are beside them: scalars of one operating point in the same run,
+and everything whose step is the number of iterations in a run below it, `ITERATIONS`.
 """
 
 PLUGIN = "rnnseg"
 EVALUATION = "rnnseg/evaluation"
 IMAGE = "rnnseg/pictures/"
-BEFORE_MAPS = 2  # blobs of an image that come before its class maps
+BEFORE_MAPS = 2  # the number of blobs before the class maps of an image
 ITERATIONS = "iterations"

@@ -1,4 +1,4 @@
-"""Validation data as people have it at hand in `model.fit`, as a `Source`."""
+"""Validation data in the forms that `model.fit` takes, as a `Source`."""
 
 import tensorflow as tf
 
@@ -18,14 +18,14 @@ def open_validation(data, model) -> tuple[Source, str]:
 
     Args:
       data: as `rnnseg.dashboard.SpeedAccuracy` takes it.
-      model: the segmenter, whose class names and colours images without any get.
+      model: the model; its class names and colours are used for data without names.
 
     Returns:
-      The source and its split.
+      The source and the split.
 
     Raises:
-      UserError: anything else, no such data, an empty or endless data set; or images and labels
-        that are not what they should be.
+      UserError: data in another form, no such data, an empty or endless data set; or images or
+        labels with wrong values.
     """
     if isinstance(data, (str, Source)):
         data = (data, _SPLIT)
@@ -47,7 +47,7 @@ def open_validation(data, model) -> tuple[Source, str]:
 
 
 def _source_of(pairs: tf.data.Dataset, model) -> Source:
-    """Images that are decoded already, encoded as those of all other sources are."""
+    """Returns a source of decoded images; they are encoded, as in all other sources."""
     pairs = _singles(pairs)
     count = _checked_count(pairs, model.num_classes)
 
@@ -55,7 +55,7 @@ def _source_of(pairs: tf.data.Dataset, model) -> Source:
         image, label = pair
         image = tf.cast(tf.round(tf.cast(image, tf.float32)), tf.uint8)
         label = tf.cast(label, tf.uint8)[..., tf.newaxis]
-        # Little compression: it is undone at once.
+        # Little compression, since the images are decoded again soon.
         return {
             "image": tf.io.encode_png(image, compression=1),
             "label": tf.io.encode_png(label, compression=1),
@@ -69,7 +69,7 @@ def _source_of(pairs: tf.data.Dataset, model) -> Source:
 
 
 def _singles(pairs: tf.data.Dataset) -> tf.data.Dataset:
-    """The images one by one."""
+    """Returns the images one by one, of images or batches."""
     spec = pairs.element_spec
     ranks = None
     if isinstance(spec, tuple) and len(spec) == 2:
@@ -77,12 +77,12 @@ def _singles(pairs: tf.data.Dataset) -> tf.data.Dataset:
     if ranks not in ((3, 2), (4, 3)):
         raise UserError(f"validation_data with elements {spec}: {_EXPECTED}")
     if pairs.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise UserError("validation_data has no end: leave out its repeat(), or take(N) of it")
+        raise UserError("validation_data has no end: remove its repeat(), or use take(N)")
     return pairs.unbatch() if ranks == (4, 3) else pairs
 
 
 def _checked_count(pairs: tf.data.Dataset, num_classes: int) -> int:
-    """The number of images, once all of them are known to be what is expected."""
+    """Returns the number of images, after a check of all values."""
     count, largest = 0, 0.0
     for image, label in pairs.as_numpy_iterator():
         count += 1

@@ -1,4 +1,4 @@
-"""An evaluation as event files: for the plugin, and for the dashboards that TensorBoard has."""
+"""Writes evaluations to event files, for the plugin and TensorBoard's standard dashboards."""
 
 import contextlib
 import dataclasses
@@ -32,12 +32,12 @@ _OPTIONS = ("encoder", "output_stride", "hidden_channels", "kernel_size", "conte
 
 
 def run_folder(logdir: str | os.PathLike, model: str | os.PathLike, name: str) -> str:
-    """The folder below `logdir`, and so TensorBoard's run, for an evaluation of a saved model.
+    """Returns the folder, and so TensorBoard's run, for an evaluation of a saved model.
 
     Args:
-      logdir: of TensorBoard.
+      logdir: the folder of logs of TensorBoard.
       model: the folder of a run, or a `.keras` file.
-      name: of the evaluation, such as its split.
+      name: the name of the evaluation, such as its split.
 
     Returns:
       `LOGDIR/RUN/NAME`, or `LOGDIR/FOLDER_MODEL/NAME` for `FOLDER/MODEL.keras`.
@@ -54,15 +54,15 @@ def write_evaluation(
     strips: Sequence[Strip] = (),
     step: int = 0,
 ) -> None:
-    """Writes an evaluation, which takes the place of those in `folder` of the same or later steps.
+    """Writes an evaluation; it replaces those of the same and of later steps in the folder.
 
     Args:
-      folder: of TensorBoard's run. No other event files belong there: older versions of a step are
-        dropped for the whole folder.
-      evaluation: what to show.
-      model: the segmenter that it is of.
-      strips: images with their class maps, at the evaluation's numbers of iterations.
-      step: of training, such as the epoch; of rising evaluations in one folder, the last counts.
+      folder: the folder of TensorBoard's run, for these event files only: replacing drops steps of
+        the whole folder.
+      evaluation: the evaluation.
+      model: the evaluated model.
+      strips: images with their class maps, for the numbers of iterations of the evaluation.
+      step: the step of training, such as the epoch; the tab shows the latest one.
     """
     with _events(folder, step) as add:
         add(step, _for_plugin(evaluation, model, strips))
@@ -82,14 +82,14 @@ def write_evaluation(
 
 @contextlib.contextmanager
 def _events(folder, first_step: int) -> Iterator:
-    """Gives `add(step, summary)` for a new event file that begins at `first_step`."""
+    """Yields a function `add(step, summary)` for a new event file that begins at `first_step`."""
     writer = EventFileWriter(str(folder))
 
     def add(step, summary):
         writer.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
 
     try:
-        # A start of training: readers drop what they have of this step and later ones.
+        # At a start of training, readers drop this step and later ones.
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         writer.add_event(event_pb2.Event(wall_time=time.time(), step=first_step, session_log=start))
         yield add
@@ -128,7 +128,7 @@ def _add(summary, tag, value, metadata) -> None:
     )
 
 
-# --- for the stock dashboards ---
+# --- for the standard dashboards ---
 
 
 def _numbers(evaluation, index) -> dict[str, float]:
@@ -147,7 +147,7 @@ def _scalars(group: str, numbers: Mapping[str, float]) -> summary_pb2.Summary:
 
 
 def _point_scalars(evaluation, model) -> summary_pb2.Summary:
-    """At the number of iterations of training; where it was not evaluated, at the best one."""
+    """Returns scalars at the number of iterations in training, or else at the best number."""
     if model.iterations in evaluation.iterations:
         index = evaluation.iterations.index(model.iterations)
     else:
@@ -160,27 +160,27 @@ def _hyperparameters(evaluation, model) -> Iterable[summary_pb2.Summary]:
     values = {"architecture": type(model).__name__, "data": evaluation.data}
     values |= {name: _plain(config[name]) for name in _OPTIONS if name in config}
     values["iterations"] = model.iterations
-    # TensorBoard takes the columns from the first run that it finds: all have the same.
+    # TensorBoard takes the columns from the first run that it finds, so all runs have the same.
     yield hparams.hparams_config_pb(
         hparams=[
             hparams.HParam(name) for name in ("architecture", "data", "iterations", *_OPTIONS)
         ],
         metrics=[hparams.Metric(_POINT + tag, display_name=name) for tag, name in _NAMES.items()],
     )
-    # Without an ID each run is a trial of its own, also where two have the same values, and has the
-    # run's name: the path below TensorBoard's folder of logs, which is not known here.
+    # Without an ID, each run is a trial of its own, even if two have the same values. Its name is
+    # that of the run, the path below TensorBoard's folder of logs, which is not known here.
     yield hparams.hparams_pb(values, trial_id="")
 
 
 def _plain(value) -> str | int:
-    """An option as a number or a text, which is all that a hyperparameter can be."""
+    """Returns an option as a number or a text, the only types of hyperparameters."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value))
-    return "a model of its own" if isinstance(value, Mapping) else value
+    return "custom model" if isinstance(value, Mapping) else value
 
 
 def _class_map(strip: Strip, index: int) -> summary_pb2.Summary:
-    """The class map after one number of iterations as an image."""
+    """Returns the class map after one number of iterations, as an image."""
     file = strip.maps[index]
     width, height = Image.open(io.BytesIO(file)).size
     summary = summary_pb2.Summary()
@@ -193,7 +193,7 @@ def _class_map(strip: Strip, index: int) -> summary_pb2.Summary:
 
 
 def _layout() -> summary_pb2.Summary:
-    """Custom scalars: what belongs together in one chart."""
+    """Returns the layout of the dashboard of custom scalars: the charts and their tags."""
 
     def chart(title, tag):
         content = layout_pb2.MultilineChartContent(tag=[tag])

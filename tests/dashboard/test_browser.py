@@ -1,4 +1,4 @@
-"""The tab in TensorBoard itself, in headless Chromium."""
+"""The tab, in TensorBoard and by itself, in headless Chromium."""
 
 import dataclasses
 import itertools
@@ -45,9 +45,8 @@ def logdir(tmp_path_factory):
         evaluation = evaluator(source, "val", progress=False)
         rising = [n * np.eye(3, dtype=int) + 3 for n in evaluation.iterations]
         evaluation = dataclasses.replace(evaluation, confusion=np.array(rising))
-        strips = [
-            make_strip(evaluator, each, model.colors) for each in read_images(source, "val", 3)
-        ]
+        images = read_images(source, "val", 3)
+        strips = [make_strip(evaluator, image, model.colors) for image in images]
         write_evaluation(run_folder(folder, f"{name}.keras", "val"), evaluation, model, strips)
     return folder
 

@@ -5,14 +5,15 @@ import rnnseg
 from rnnseg.data.pipeline import Augmentation, training_batches
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.models.baselines.deeplabv3 import DeepLabV3
 from tests.dashboard.logdirs import comparisons, scalars
 from tests.support.models import make_model
 from tests.support.sources import make_source, tiny_source
 
 
-def fit(callbacks, epochs=3, model=None):
+def fit(callbacks, epochs=3):
     source = tiny_source()
-    model = model or make_model(num_classes=3, iterations=2, class_names=source.class_names)
+    model = make_model(num_classes=3, iterations=2, class_names=source.class_names)
     model.compile(optimizer=keras.optimizers.Adam(0.02), loss=rnnseg.SegmentationLoss())
     batches, steps = training_batches(source, "train", 4, Augmentation((32, 40)), epochs, seed=1)
     history = model.fit(
@@ -48,13 +49,19 @@ def test_every_so_many_epochs_and_the_last(trained):
 
 
 def test_given_iterations_and_a_feed_forward_model(tmp_path):
-    callback = rnnseg.dashboard.SpeedAccuracy(tiny_source(), (1, 5), tmp_path / "rnn")
-    fit([callback], epochs=1)
-    model = rnnseg.models.baselines.deeplabv3.DeepLabV3(
-        3, encoder="small_cnn", encoder_weights=None, output_stride=8
-    )
     source = tiny_source()
-    fit([rnnseg.dashboard.SpeedAccuracy(source, log_dir=tmp_path / "ff")], epochs=1, model=model)
+    models = {
+        "rnn": make_model(num_classes=3),
+        "ff": DeepLabV3(3, encoder="small_cnn", encoder_weights=None, output_stride=8),
+    }
+    for (name, model), iterations in zip(models.items(), ((1, 5), None), strict=True):
+        callback = rnnseg.dashboard.SpeedAccuracy(source, iterations, tmp_path / name)
+        callback.set_model(model)
+        callback.set_params({"epochs": 1})
+        callback.on_train_begin()
+        logs = {}
+        callback.on_epoch_end(0, logs)
+        assert 0 <= logs["val_miou"] <= 1
     (comparison,) = comparisons(tmp_path)
     numbers = {
         run["name"].split("/")[0]: [point["iterations"] for point in run["points"]]

@@ -1,14 +1,15 @@
-// mIoU against a cost: a line a run, a dot an iteration, the frontier, the budget and its choice.
+// The chart of mIoU against a cost: a line per run, a dot per number of iterations, the frontier,
+// the budget and the best point within it.
 
 import {html, svg} from './dom.js';
 import {COSTS, lines, percent} from './words.js';
 
-// Okabe and Ito's colours: they can be told apart with any colour vision. The first is their blue or,
-// on dark ground, their yellow; the last is the text's.
+// The colours of Okabe and Ito, distinguishable with any colour vision. The first is their blue or,
+// on dark ground, their yellow; the last is the colour of the text.
 const COLORS = [
   'var(--first)', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', 'currentColor',
 ];
-// What tells runs of one colour apart, for as many runs as there are pairs of one of each.
+// The styles that distinguish runs of the same colour.
 const LOOKS = [
   {dash: null, hollow: false, square: false},
   {dash: '6 4', hollow: true, square: false},
@@ -17,18 +18,18 @@ const LOOKS = [
 ];
 const MARGIN = {top: 16, right: 24, bottom: 52, left: 64};
 const HEIGHT = 420;
-const [LEAST_TICKS, WANTED_TICKS] = [4, 5]; // of an axis; more where they stay TICK_DISTANCE apart
+const [LEAST_TICKS, WANTED_TICKS] = [4, 5]; // per axis; more if they stay TICK_DISTANCE apart
 const TICK_DISTANCE = 100; // pixels
-const TIP_DISTANCE = 14; // pixels from its dot, whose hit area has 11
+const TIP_DISTANCE = 14; // pixels from its dot, whose hit area has a radius of 11
 
-/** How a run is drawn: colours first; after seven of them lines and dots look otherwise. */
+/** Returns the style of a run: a colour, and after seven runs other lines and dots. */
 export function style(runs, run) {
   const index = runs.indexOf(run);
   const look = LOOKS[Math.floor(index / COLORS.length) % LOOKS.length];
   return {color: COLORS[index % COLORS.length], ...look};
 }
 
-/** A dot of a run, or the diamond of one that has no iterations; a slim one instead of a square. */
+/** Makes a dot of a run, or a diamond if it has no iterations, slim in place of a square. */
 export function mark(run, {color, hollow, square}, x, y) {
   const shape = {fill: hollow ? 'var(--paper)' : color, stroke: color, 'stroke-width': 1.5};
   if (run.points.length === 1) {
@@ -43,7 +44,7 @@ export function mark(run, {color, hollow, square}, x, y) {
 /**
  * Makes the chart.
  * @param onselect called with a run and a number of iterations when a dot is clicked.
- * @return the element, and what draws a state on it.
+ * @return the element, and a function that draws a state on it.
  */
 export function makeChart(onselect) {
   const tip = html('div', {class: 'tip', role: 'tooltip', hidden: true});
@@ -71,7 +72,7 @@ function image(state, width, handlers) {
   });
   if (!points.length) {
     root.append(svg('text', {x: width / 2, y: HEIGHT / 2, 'text-anchor': 'middle'},
-      'All runs are hidden: choose some in the legend.'));
+      'All runs are hidden: select some in the legend.'));
     return root;
   }
   const costs = points.map((point) => point[kind]);
@@ -121,7 +122,7 @@ function dots(run, {comparison, kind, selected}, x, y, {tip, onselect}) {
       },
     }, svg('circle', {cx: left, cy: top, r: 11, fill: 'transparent'}),
     mark(run, style(comparison.runs, run), left, top));
-    // First and last: enough to count the others by, and they stay apart.
+    // The first and the last number: the others can be counted, and the two do not overlap.
     if (last && (index === 0 || index === last)) {
       dot.append(svg('text', {x: left, y: top + 20, 'text-anchor': 'middle', class: 'number'},
         `${point.iterations}`));
@@ -130,14 +131,14 @@ function dots(run, {comparison, kind, selected}, x, y, {tip, onselect}) {
   });
 }
 
-/** Puts the tip beside a dot, on the side where it covers fewest of the dots of its run. */
+/** Puts the tip beside a dot, on the side where it covers the fewest dots of the run. */
 function place(tip, [x, y], dots) {
   const [width, height] = [tip.offsetWidth, tip.offsetHeight];
   const [right, bottom] = [tip.parentNode.clientWidth - width - 4, HEIGHT - height];
   const highest = Math.min(0, -tip.parentNode.getBoundingClientRect().top); // in the window
   const [before, behind] = [x - width - TIP_DISTANCE, x + TIP_DISTANCE];
   const [above, below] = [y - height - TIP_DISTANCE, y + TIP_DISTANCE];
-  // Curves mostly rise: above on the left and below on the right they leave room.
+  // Curves mostly rise, so that there is room above on the left and below on the right.
   const places = [[before, above], [behind, below], [behind, above], [before, below]]
     .map(([left, top]) =>
       [Math.max(0, Math.min(left, right)), Math.max(highest, Math.min(top, bottom))]);
@@ -148,7 +149,7 @@ function place(tip, [x, y], dots) {
   tip.style.top = `${top}px`;
 }
 
-/** Arrow keys: left and right along a run, up and down to the next run. */
+/** Moves the focus by arrow keys: left and right along a run, up and down to the next run. */
 function moveFocus(event, root) {
   const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1};
   const from = event.target.closest('.dot');
@@ -168,7 +169,7 @@ function moveFocus(event, root) {
   to.focus();
 }
 
-/** The best mIoU that every budget buys: it rises at the points of the frontier. */
+/** Draws the best mIoU within every budget, which rises at the points of the frontier. */
 function staircase(frontier, kind, x, y) {
   let path = '';
   for (const {point} of frontier) {
@@ -178,7 +179,7 @@ function staircase(frontier, kind, x, y) {
   return svg('path', {class: 'frontier', d: `${path}H${x.range[1]}`});
 }
 
-/** What is too dear. */
+/** Draws the budget and the area beyond it. */
 function limit(x, y, budget) {
   const left = Math.min(Math.max(x(budget), x.range[0]), x.range[1]);
   const [bottom, top] = y.range;
@@ -188,7 +189,7 @@ function limit(x, y, budget) {
   ];
 }
 
-/** The mark of the best point within the budget. */
+/** Marks the best point within the budget. */
 function ring({run, point}, kind, x, y) {
   return svg('circle', {
     class: 'best', cx: x(point[kind]), cy: y(100 * point.miou), r: 10,
@@ -220,7 +221,7 @@ function axes(x, y, width, kind) {
   return group;
 }
 
-/** A linear scale over values with a margin, from pixel to pixel, with round ticks, as texts. */
+/** Returns a linear scale from values, with a margin, to pixels, and its round ticks as texts. */
 function scale(values, from, to, margin) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const span = high - low || Math.abs(high) || 1;
@@ -231,7 +232,7 @@ function scale(values, from, to, margin) {
   return Object.assign(result, {ticks, range: [from, to]});
 }
 
-/** Of the round steps that give enough ticks, those of which there are about as many as wanted. */
+/** Returns ticks at the round step that gives enough of them, about as many as wanted. */
 function roundTicks(start, end, wanted) {
   const power = Math.floor(Math.log10((end - start) / wanted));
   let best = null;
@@ -246,7 +247,7 @@ function roundTicks(start, end, wanted) {
   return best;
 }
 
-/** The legend, whose boxes show and hide runs; calls `onchange(name, hidden)`. */
+/** Makes the legend, whose boxes show and hide runs; calls `onchange(name, hidden)`. */
 export function legend(runs, onchange) {
   const entries = runs.map((run) => {
     const sample = svg('svg', {width: 30, height: 16, 'aria-hidden': 'true'});
@@ -265,9 +266,10 @@ export function legend(runs, onchange) {
       }), sample, run.name);
   });
   const marks = [
-    [svg('path', {class: 'frontier', d: 'M0 14V8H15V3H30'}), 'frontier: the most that a budget buys'],
-    [svg('circle', {class: 'best', cx: 15, cy: 12, r: 10}), 'the best within the budget'],
-    [svg('circle', {class: 'chosen', cx: 15, cy: 12, r: 11}), 'chosen: what is shown below'],
+    [svg('path', {class: 'frontier', d: 'M0 14V8H15V3H30'}),
+      'frontier: the best mIoU within every budget'],
+    [svg('circle', {class: 'best', cx: 15, cy: 12, r: 10}), 'best point within the budget'],
+    [svg('circle', {class: 'chosen', cx: 15, cy: 12, r: 11}), 'selected: shown below'],
   ].map(([shape, text]) => html('span', {},
     svg('svg', {width: 30, height: 24, 'aria-hidden': 'true'}, shape), text));
   return html('div', {class: 'legend'}, ...entries, ...marks);
@@ -275,7 +277,7 @@ export function legend(runs, onchange) {
 
 function describe(run) {
   const views = run.scales.length > 1 || run.flip
-    ? `; ${run.scales.length} scales${run.flip ? ', mirrored, too' : ''}` : '';
+    ? `; averaged over ${run.scales.length} scales${run.flip ? ', also mirrored' : ''}` : '';
   const best = Math.max(...run.points.map((point) => point.miou));
-  return `step ${run.step}, at best ${percent(best)}; times of ${run.machine}${views}`;
+  return `step ${run.step}, best mIoU ${percent(best)}; timed on ${run.machine}${views}`;
 }

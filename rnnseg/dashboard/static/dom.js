@@ -1,4 +1,4 @@
-// Elements. All text goes in as text nodes: names of runs and classes are never read as HTML.
+// Elements. All texts become text nodes: names of runs and classes are never parsed as HTML.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -13,17 +13,17 @@ function fill(node, attributes, children) {
   return node;
 }
 
-/** An HTML element: `html('p', {class: 'note'}, 'text', ...)`. */
+/** Makes an HTML element: `html('p', {class: 'note'}, 'text', ...)`. */
 export function html(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same of SVG. */
+/** Makes an SVG element, likewise. */
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** A `select` over texts; calls `onchoice(index)`. */
+/** Makes a `select` of texts; calls `onchoice(index)`. */
 export function choice(texts, selected, attributes, onchoice) {
   const options = texts.map((text, index) =>
     html('option', {value: index, selected: index === selected}, text));
@@ -31,7 +31,7 @@ export function choice(texts, selected, attributes, onchoice) {
     ...options);
 }
 
-/** Radio buttons side by side in a group with a name; calls `onchoice(key)`. */
+/** Makes a named group of radio buttons; calls `onchoice(key)`. */
 export function radios(label, texts, selected, onchoice) {
   const buttons = Object.entries(texts).map(([key, text]) => html('label', {},
     html('input', {

@@ -1,16 +1,17 @@
-// IoU of every class after every number of iterations, as a table of coloured cells.
+// The table of the IoU of every class after every number of iterations, with coloured fields.
 
 import {html, radios} from './dom.js';
 
-// Cividis, at equal distances: dark blue for 0 to yellow for 1, read alike with any colour vision.
+// Samples of Cividis at equal distances, from dark blue for 0 to yellow for 1, legible with any
+// colour vision.
 const CIVIDIS = [
   [0, 34, 78], [53, 69, 108], [102, 105, 112], [148, 142, 119], [200, 184, 102], [254, 232, 56],
 ];
-const GAIN = '0 114 178'; // Okabe and Ito's blue and vermilion
+const GAIN = '0 114 178'; // the blue and the vermilion of Okabe and Ito
 const LOSS = '213 94 0';
-const STRONGEST = 0.7; // of gains and losses, so that numbers stay legible on them
+const STRONGEST = 0.7; // opacity of gains and losses, so that the numbers stay legible
 
-/** Makes the panel; returns its element and what draws a run on it. */
+/** Makes the panel; returns its element and a function that draws a run on it. */
 export function makeHeatMap() {
   const table = html('div', {class: 'scroll'});
   let shown = 'iou';
@@ -32,7 +33,7 @@ export function makeHeatMap() {
   return {node, draw};
 }
 
-/** Scrolls sideways, as little as it takes, until the chosen column is beside those of the names. */
+/** Scrolls sideways, as little as possible, so that the selected column is visible. */
 function reveal(table) {
   const column = table.querySelector('.selected');
   if (!column) return;
@@ -68,7 +69,7 @@ function label(run, index) {
   return index < 0 ? ['mean'] : [swatch(run.class_colors[index]), run.class_names[index]];
 }
 
-/** A small square of a class's colour. */
+/** Makes a small square in the colour of a class. */
 export function swatch(color) {
   return html('span', {class: 'swatch', style: `background: rgb(${color.join(' ')})`});
 }

@@ -1,4 +1,4 @@
-// The tab: fetches the evaluations, keeps what is chosen, and has the panels draw it.
+// The tab: fetches the evaluations, keeps the selection, and makes the panels draw it.
 
 import {legend, makeChart} from './chart.js';
 import {choice, html, radios} from './dom.js';
@@ -7,7 +7,7 @@ import {followTheme, onReload} from './tensorboard.js';
 import {makeViewer} from './viewer.js';
 import {COSTS, cost, verdict} from './words.js';
 
-/** TensorBoard calls this once, in a page of its own. */
+/** Builds the tab; TensorBoard calls it once, in a page of its own. */
 export async function render() {
   document.title = 'Speed-accuracy';
   document.head.append(html('link',
@@ -22,7 +22,7 @@ export async function render() {
 class Tab {
   constructor() {
     this.hidden = new Set();
-    this.shown = 0; // which comparison
+    this.shown = 0; // the index of the comparison
     this.kind = 'gmacs';
     this.budgets = {}; // by kind of cost, for the comparison shown
     this.selected = null; // {run, iterations}
@@ -53,7 +53,7 @@ class Tab {
     this.node = html('main', {}, this.message, this.panels);
   }
 
-  /** Fetches everything anew; what has been chosen stays chosen as far as it is still there. */
+  /** Fetches all evaluations; the selection stays if it still exists. */
   async load() {
     const url = new URL('data', import.meta.url);
     for (const run of this.hidden) url.searchParams.append('hide', run);
@@ -67,10 +67,10 @@ class Tab {
       this.tell(`The evaluations could not be loaded: ${error.message}`);
       return;
     }
-    if (wanted !== this.request) return; // asked again meanwhile
+    if (wanted !== this.request) return; // there is a newer request
     if (!comparisons.length) {
-      this.tell('No evaluations here yet: see rnnseg evaluate --tensorboard, or the callback ' +
-        'rnnseg.dashboard.SpeedAccuracy.');
+      this.tell('No evaluations yet: write some by rnnseg evaluate --tensorboard, or by the ' +
+        'callback rnnseg.dashboard.SpeedAccuracy.');
       return;
     }
     const text = JSON.stringify(comparisons);
@@ -87,7 +87,7 @@ class Tab {
     this.message.hidden = false;
   }
 
-  /** Draws everything after another choice than the budget's. */
+  /** Draws everything, after any change except for the budget. */
   draw() {
     this.shown = Math.min(this.shown, this.comparisons.length - 1);
     const {runs} = this.comparison;
@@ -124,7 +124,7 @@ class Tab {
     return this.comparisons[this.shown];
   }
 
-  /** The frontier's points as {run, point}; null where there is none. */
+  /** The points of the frontier as {run, point}; null if there is none. */
   get frontier() {
     const {runs, frontier} = this.comparison;
     return frontier[this.kind]?.length ? frontier[this.kind].map(([name, iterations]) => {
@@ -137,8 +137,8 @@ class Tab {
     const {comparison, frontier, kind} = this;
     this.budget.hidden = !frontier;
     this.note.hidden = comparison.machines.length < 2 || kind === 'gmacs';
-    this.note.textContent = 'Times of different machines have no common frontier; compare by ' +
-      `multiply-adds, or evaluate on one. They are of: ${comparison.machines.join('; ')}.`;
+    this.note.textContent = 'Times of different machines have no common frontier: compare ' +
+      `multiply-adds, or evaluate on one machine. Machines: ${comparison.machines.join('; ')}.`;
     let [budget, best] = [null, null];
     if (frontier) {
       budget = this.setSlider(frontier);
@@ -151,7 +151,7 @@ class Tab {
     this.chart.draw({comparison, kind, frontier, budget, best, selected: this.selected});
   }
 
-  /** Fits the slider to the costs that are shown; returns the budget. */
+  /** Fits the slider to the visible costs; returns the budget. */
   setSlider(frontier) {
     const {kind, slider} = this;
     const costs = this.comparison.runs.filter((run) => !run.hidden)
@@ -160,7 +160,7 @@ class Tab {
     const margin = 0.02 * (high - low || high);
     slider.min = low - margin;
     slider.max = high + margin;
-    // At first the middle of what there is to choose from.
+    // The first budget is in the middle of the frontier.
     slider.value = this.budgets[kind] ?? frontier[Math.floor(frontier.length / 2)].point[kind];
     return +slider.value;
   }
@@ -170,7 +170,7 @@ class Tab {
     this.drawChart();
   }
 
-  /** Arrow keys go from choice to choice, however close their costs are. */
+  /** Moves the budget by arrow keys, from one point of the frontier to the next. */
   moveBudget(event) {
     const up = event.key === 'ArrowRight' || event.key === 'ArrowUp';
     if (!up && event.key !== 'ArrowLeft' && event.key !== 'ArrowDown') return;

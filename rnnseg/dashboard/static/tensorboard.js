@@ -1,6 +1,6 @@
-// What the page around this one tells: TensorBoard's theme, and when it has reloaded its data.
+// The page around this one: TensorBoard's theme, and the event that its data were reloaded.
 
-/** Takes over TensorBoard's theme, now and when it changes. */
+/** Follows TensorBoard's theme, now and when it changes. */
 export function followTheme() {
   const outer = parentBody();
   const system = matchMedia('(prefers-color-scheme: dark)');
@@ -18,11 +18,11 @@ function parentBody() {
   try {
     return parent === window ? null : parent.document.body;
   } catch {
-    return null; // a page from elsewhere, into which one cannot look
+    return null; // a page of another origin, which is not accessible
   }
 }
 
-/** Calls back whenever TensorBoard has reloaded, by its button or by itself. */
+/** Calls back whenever TensorBoard has reloaded its data, by its button or by itself. */
 export function onReload(callback) {
   const {port1, port2} = new MessageChannel();
   port1.onmessage = ({data}) => {

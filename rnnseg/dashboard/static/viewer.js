@@ -1,4 +1,4 @@
-// A few images of the data with their class maps after a number of iterations.
+// Some images of the data with their class maps after a number of iterations.
 
 import {choice, html} from './dom.js';
 import {swatch} from './heatmap.js';
@@ -8,8 +8,8 @@ const source = (key) => new URL(`blob?key=${encodeURIComponent(key)}`, import.me
 
 /**
  * Makes the panel.
- * @param oniterations called with the number that the slider is moved to.
- * @return the element, and what draws a run on it.
+ * @param oniterations called with the number of iterations when the slider moves.
+ * @return the element, and a function that draws a run on it.
  */
 export function makeViewer(oniterations) {
   let [current, chosen] = [null, 0];
@@ -45,7 +45,7 @@ export function makeViewer(oniterations) {
     slider.setAttribute('aria-valuetext', words);
     text.textContent = words;
     prediction.show(image, image.maps[index], `after n = ${point.iterations}`);
-    truth.show(image, image.label, 'as labelled');
+    truth.show(image, image.label, 'label');
   };
   const draw = (state) => {
     const {run} = state;
@@ -64,7 +64,7 @@ export function makeViewer(oniterations) {
         (index) => { chosen = index; show(); }));
       classes.replaceChildren(...run.class_names.map((name, index) =>
         html('span', {}, swatch(run.class_colors[index]), name)));
-      // Loaded before they are asked for, so that the slider does not flicker.
+      // Loaded in advance, so that the slider does not flicker.
       for (const image of run.images) image.maps.forEach((key) => { new Image().src = source(key); });
     }
     show();
@@ -72,15 +72,15 @@ export function makeViewer(oniterations) {
   return {node, draw};
 }
 
-/** An image with a class map over it, and a line below. */
+/** Makes an image with a class map over it and a caption below. */
 function layers(what) {
   const below = html('img', {alt: ''});
   const above = html('img', {class: 'map'});
   const caption = html('figcaption');
   const node = html('figure', {}, html('div', {class: 'layers'}, below, above), caption);
   const show = (image, map, text) => {
-    for (const [image, key] of [[below, image.image], [above, map]]) {
-      if (image.src !== source(key)) image.src = source(key);
+    for (const [layer, key] of [[below, image.image], [above, map]]) {
+      if (layer.src !== source(key)) layer.src = source(key);
     }
     above.alt = `${what} of ${image.name}, ${text}`;
     caption.textContent = text;
