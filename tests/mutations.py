@@ -266,7 +266,7 @@ def run_tests(checkout: pathlib.Path, *options: str) -> str | None:
         return f"a test that ran for more than {_LONGEST_SECONDS} s"
     if process.returncode == 0:
         return None
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", printed, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", printed, re.MULTILINE)
     if not failed:
         sys.exit(f"pytest ended with status {process.returncode} and no failed test:\n{printed}")
     return failed[1]
