@@ -73,7 +73,7 @@ SMALLER = {
     r"rnnseg train (?!.*--weights \w+\.weights\.h5)": "--weights none",
     r"rnnseg .*--milliseconds": "--milliseconds 60000",
     r"rnnseg evaluate (?!runs/deeplabv3)|python -m experiments\.\w+_table": "--iterations 1,2",
-    r"python -m experiments\.submissions": "--iterations 1 --scales 0.25",
+    r"python -m experiments\.submissions": "--iterations 1 --scales 0.5",
     r"rnnseg prepare voc .*# downloads": "--download-dir .",
     r"rnnseg prepare coco (?!.*--root)": "--download-dir coco",
     r"rnnseg benchmark": "--size 64x96",
