@@ -23,19 +23,14 @@ import click
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tqdm import tqdm
 
 from rnnseg import files, visualize
 from rnnseg.cli.base import Command
-from rnnseg.data import open_source
-from rnnseg.data.pipeline import evaluation_images
-from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
-from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.models import adaptive
-from rnnseg.models.loading import load_model
 
-from . import options
+from . import options, runs
+from .tables import markdown_table
 
 
 @dataclasses.dataclass
@@ -64,105 +59,93 @@ class Row:
 @options.model_and_data
 @options.iterations(12, "The largest number of iterations.")
 @click.option("--threshold", "thresholds", type=float, multiple=True, show_default=True,
-              default=(0, 0.25, 0.5, 1, 2), help="For canvas pixels; may be repeated.")  # fmt: skip
+              default=(0, 0.25, 0.5, 1, 2),
+              help="Threshold of canvas pixels; may be repeated.")  # fmt: skip
 @click.option("--image-threshold", "image_thresholds", type=float, multiple=True,
               show_default=True, default=(0.15, 0.25, 0.35),
-              help="For images; may be repeated.")  # fmt: skip
-@click.option("--map", "map_file", type=click.Path(), help="PNG file: the iterations of one image.")
+              help="Threshold of images; may be repeated.")  # fmt: skip
+@click.option("--map", "map_file", type=click.Path(), help="PNG file: a map of the iterations.")
 @click.option("--image", "number", type=click.IntRange(min=0), default=0, show_default=True,
-              help="Number of that image in the split, from 0.")  # fmt: skip
+              help="Number of the image for --map in the split, from 0.")  # fmt: skip
 def main(model, data, split, iterations, thresholds, image_thresholds, map_file, number):
     """Print iterations, time and mIoU of fixed numbers of iterations and of adaptive stopping."""
-    tf.get_logger().setLevel("ERROR")  # TensorFlow warns of many traces; every threshold needs one
-    segmenter, source = load_model(model), open_source(data)
+    tf.get_logger().setLevel("ERROR")  # it warns of many traces; every threshold needs one
+    segmenter = runs.load_recurrent_model(model)
+    source = runs.open_split(data, split, segmenter)
     if map_file:
         files.check_writable(map_file, ".png")
-    rows = measure(segmenter, source, split, iterations, thresholds, image_thresholds)
-    print(table(rows))
+        (example,) = runs.choose_examples(source, split, [number])
+    print(table(measure(segmenter, source, split, iterations, thresholds, image_thresholds)))
     if map_file:
-        save_map(map_file, segmenter, source, split, number, iterations)
+        save_map(map_file, segmenter, example.image, iterations)
         print(f"wrote {map_file}")
 
 
 def measure(model, source, split, iterations, thresholds, image_thresholds) -> list[Row]:
-    """Measures all ways to refine on a split.
+    """Segments all images of a split in every way.
 
     Args:
-      model: a `RecurrentSegmenter`; single canvas pixels can stop only if its `kernel_size` is 1.
+      model: a `RecurrentSegmenter`; canvas pixels can stop if its kernels are of 1.
       source: the data.
-      split: the split of the data.
+      split: the split.
       iterations: the largest number of iterations.
-      thresholds: the thresholds for `adaptive.refine_pixels`.
-      image_thresholds: the thresholds for `adaptive.refine_images`.
+      thresholds: the thresholds of `adaptive.refine_pixels`.
+      image_thresholds: the thresholds of `adaptive.refine_images`.
 
     Returns:
-      One row for every fixed number of iterations, from 1, and one for every threshold.
-
-    Raises:
-      UserError: the model is feed-forward, or has other classes than the data.
+      One row per fixed number of iterations, from 1, and one per threshold.
     """
-    check_classes(model, source)
-    if not model.recurrent:
-        raise UserError(f"{model.name} is feed-forward: expected a recurrent model")
     stages = model.compiled_stages
+    ways = _ways(model, iterations, thresholds, image_thresholds)
+    rows = {name: Row(name) for name in ways}
 
     def prepare(image):
         return stages.prepare(stages.encode(image[np.newaxis]))
 
-    ways = _ways(model, iterations, thresholds, image_thresholds)
-    rows = {name: Row(name) for name in ways}
-    images = evaluation_images(source, split)
-    # Traces all graphs, so that no image's time includes it.
-    for image, _, _ in images.take(1).as_numpy_iterator():
-        for way in ways.values():
-            stages.read(way(prepare(image))[0], image.shape[:2])
-    bar = tqdm(images.as_numpy_iterator(), total=source.split_sizes[split], disable=None)
-    for image, label, _ in bar:
-        prepared, encoding = _timed(prepare, image)
+    for index, example in enumerate(runs.read_examples(source, split)):
+        size = example.label.shape
+        if index == 0:  # traces, so that the time of no image contains the compilation
+            for way in ways.values():
+                stages.read(way(prepare(example.image))[0], size)
+        prepared, encoding = _timed(prepare, example.image)
         maps = {}
         for name, way in ways.items():
             (canvas, spent), refining = _timed(way, prepared)
-            class_map, reading = _timed(stages.read, canvas, label.shape)
+            class_map, reading = _timed(stages.read, canvas, size)
             class_map = maps[name] = class_map[0].numpy()
             row = rows[name]
             row.confusion = row.confusion + metrics.confusion_matrix(
-                label, class_map, source.num_classes
+                example.label, class_map, source.num_classes
             )
             row.iterations.append(float(np.mean(spent)))
             row.refine.append(refining)
             row.whole.append(encoding + refining + reading)
         for name, class_map in maps.items():
-            rows[name].equal.append(np.mean(class_map == maps[f"{iterations}"]))
+            rows[name].equal.append(np.mean(class_map == maps[f"fixed {iterations}"]))
     return list(rows.values())
 
 
 def _ways(model, iterations, thresholds, image_thresholds) -> dict[str, Callable]:
     """Returns functions from the output of `prepare` to canvas and iterations spent, by name."""
-    prepared = tf.TensorSpec((1, None, None, 4 * model.stack.widths[0]), model.compute_dtype)
-    refine = _compiled(
-        lambda prepared, number: (model.refine(prepared, number)[0], number),
-        prepared,
-        tf.TensorSpec((), tf.int32),
-    )
-    ways = {
-        f"{n}": functools.partial(refine, number=tf.constant(n)) for n in range(1, iterations + 1)
-    }
 
-    def stopping(function, threshold):
-        return _compiled(
-            lambda prepared: function(model, prepared, tf.constant(iterations), threshold), prepared
+    def fixed(prepared, number):
+        return model.compiled_stages.refine(prepared, number)[0], number
+
+    def stopping(refine, threshold):
+        prepared = tf.TensorSpec((1, None, None, 4 * model.stack.widths[0]), model.compute_dtype)
+        return tf.function(
+            lambda prepared: refine(model, prepared, tf.constant(iterations), threshold),
+            input_signature=[prepared],
+            autograph=False,
         )
 
+    ways = {f"fixed {n}": functools.partial(fixed, number=n) for n in range(1, iterations + 1)}
     for threshold in image_thresholds:
-        ways[f"images {threshold:g}"] = stopping(adaptive.refine_images, threshold)
+        ways[f"images, threshold {threshold:g}"] = stopping(adaptive.refine_images, threshold)
     if model.stack.kernel_size == 1:
         for threshold in thresholds:
-            ways[f"pixels {threshold:g}"] = stopping(adaptive.refine_pixels, threshold)
+            ways[f"pixels, threshold {threshold:g}"] = stopping(adaptive.refine_pixels, threshold)
     return ways
-
-
-def _compiled(function, *signature) -> Callable:
-    return tf.function(function, input_signature=signature, autograph=False)
 
 
 def _timed(function, *arguments):
@@ -175,39 +158,32 @@ def _timed(function, *arguments):
 
 def table(rows: list[Row]) -> str:
     """Returns the text of a table, one line per row."""
-    lines = ["iterations      mean  refine ms  whole ms  mIoU %  of occurring %  equal %"]
-    for row in rows:
-        occurring = np.nanmean(metrics.class_iou(row.confusion)[row.confusion.sum(1) > 0])
-        lines.append(
-            f"{row.name:14s}  {np.mean(row.iterations):4.1f}  {1e3 * np.median(row.refine):9.1f}  "
-            f"{1e3 * np.median(row.whole):8.1f}  {100 * metrics.mean_iou(row.confusion):6.2f}  "
-            f"{100 * occurring:14.2f}  {100 * np.mean(row.equal):7.2f}"
+    titles = ["iterations", "iterations per pixel", "refining ms", "whole ms", "mIoU %",
+              "of classes that occur %", "pixels as after all %"]  # fmt: skip
+    cells = [
+        (
+            row.name,
+            f"{np.mean(row.iterations):.1f}",
+            f"{1e3 * np.median(row.refine):.1f}",
+            f"{1e3 * np.median(row.whole):.1f}",
+            f"{100 * metrics.mean_iou(row.confusion):.2f}",
+            f"{100 * metrics.mean_iou_occurring(row.confusion):.2f}",
+            f"{100 * np.mean(row.equal):.2f}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return markdown_table(titles, cells)
 
 
-def save_map(path, model, source, split: str, number: int, iterations: int) -> None:
-    """Writes an image, its overlaid class map, and its iterations (black: 1, white: the largest).
+def save_map(path, model, image: np.ndarray, iterations: int) -> None:
+    """Draws an image, its overlaid class map, and the iterations of its canvas pixels.
 
     Args:
       path: the PNG file.
-      model: a `RecurrentSegmenter`.
-      source: the data.
-      split: the split of the data.
-      number: the number of the image in the split, from 0.
-      iterations: the largest number of iterations.
-
-    Raises:
-      UserError: the split has no such image.
+      model: a `RecurrentSegmenter` with kernels of 1.
+      image: RGB, uint8 `(h, w, 3)`.
+      iterations: the largest number of iterations; it is white, one iteration is black.
     """
-    source.require_split(split)
-    if number >= source.split_sizes[split]:
-        raise UserError(
-            f"--image {number}: expected 0 to {source.split_sizes[split] - 1}, the images of "
-            f"{split}"
-        )
-    images = evaluation_images(source, split).skip(number).take(1)
-    ((image, _, _),) = images.as_numpy_iterator()
     prepared = model.prepare(model.encode(image[np.newaxis]))
     canvas, spent = adaptive.refine_pixels(model, prepared, iterations)
     class_map = model.read(canvas, image.shape[:2])[0].numpy()

@@ -209,7 +209,6 @@ class NaiveStack:
     """The recurrence as its equations are written, with nothing computed in advance."""
 
     def __init__(self, stack: conv_lstm.ConvLSTMStack, features: tf.Tensor):
-        """Takes the kernels of `stack`; `features` are `(batch, h, w, channels)`."""
         self._features = features
         first, *others = (cell.convolution for cell in stack.cells)
         self._layers = [

@@ -24,12 +24,11 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
-from rnnseg.files import check_writable
 
 from . import options
 from .drawing import save_dots
 from .runs import evaluate_all
-from .tables import markdown_table, save_csv
+from .tables import ResultFiles, markdown_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,17 +71,14 @@ PUBLISHED = (
 @options.table("cityscapes_table")
 def main(models, data, split, iterations, out):
     """Print Cityscapes' official scores by number of iterations, beside the paper's Table 2."""
-    for path in (f"{out}.csv", f"{out}.png"):
-        check_writable(path)
+    files = ResultFiles.named(out)
     results = evaluate_all(models, data, split, iterations, CITYSCAPES.names)
     rows = [row for name, result in results.items() for row in rows_of(name, result)]
     rows += PUBLISHED
-    save_csv(f"{out}.csv", rows)
-    values = {row.method: [getattr(row, part) for part in SCORES] for row in rows}
-    save_dots(f"{out}.png", list(SCORES.values()), values, "mean (%)")
     first = next(iter(results.values()))
     print(f"\n{first.data}, {split}; images: {first.images}\n\n{table(rows)}\n")
-    print(f"wrote {out}.csv and {out}.png")
+    values = {row.method: [getattr(row, part) for part in SCORES] for row in rows}
+    files.save(rows, lambda path: save_dots(path, list(SCORES.values()), values, "mean (%)"))
 
 
 def rows_of(name: str, result) -> list[Row]:
@@ -111,13 +107,11 @@ def rows_of(name: str, result) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns all rows as a Markdown table."""
-    return markdown_table(
-        ["method", *SCORES.values()],
-        [
-            [method, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
-            for method, *values in map(dataclasses.astuple, rows)
-        ],
-    )
+    cells = [
+        [method, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
+        for method, *values in map(dataclasses.astuple, rows)
+    ]
+    return markdown_table(["method", *SCORES.values()], cells)
 
 
 if __name__ == "__main__":

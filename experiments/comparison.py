@@ -39,9 +39,10 @@ from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
 
 from . import cost_table, options
-from .tables import markdown_table, save_csv
+from .runs import recipe_options
+from .tables import ResultFiles, markdown_table
 
-# The options that each system adds to the recipe.
+# The options that each system adds to those of the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "RNN": {"context_channels": 0},
     "RNN, context": {"context_channels": 64},
@@ -83,17 +84,15 @@ class Row:
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of all trainings.")
 def main(recipe, data, weights, seed, out):
     """Train and evaluate the recurrence and feed-forward systems."""
-    values = configuration.load_recipe(recipe) | {"data": data, "seed": seed}
-    if weights:
-        values["encoder_weights"] = weights
+    values = recipe_options(recipe, data, weights) | {"seed": seed}
+    files = ResultFiles(out / "comparison.csv", out / "comparison.png")
     points = []
     for system, changes in SYSTEMS.items():
         config = configuration.TrainingConfig(**(values | dict(changes)))
         points += compare(system, config, out / folder_name(system))
     rows = timed(points)
-    save_csv(out / "comparison.csv", rows)
-    save_plot(out / "comparison.png", rows)
-    print(f"\n{table(rows)}\n\nwrote {out}/comparison.csv and {out}/comparison.png")
+    print(f"\n{table(rows)}\n")
+    files.save(rows, lambda path: save_plot(path, rows))
     print(f"\nTable 3, ResNet-101 at 513x513\n\n{cost_table.table(cost_table.count())}")
 
 
@@ -169,31 +168,25 @@ def timed(points: Sequence[tuple[Row, Callable]]) -> list[Row]:
 
 def table(rows: Iterable[Row]) -> str:
     """Returns all points as a Markdown table."""
-    header = ["system", "output stride", "iterations", "mIoU %", "of classes that occur"]
-    return markdown_table(
-        [*header, "multiply-adds G", "milliseconds"],
-        [
-            [
-                row.system,
-                row.output_stride,
-                row.iterations,
-                f"{row.miou:.2f}",
-                f"{row.miou_occurring:.2f}",
-                f"{row.gmacs:.3f}",
-                f"{row.milliseconds:.1f}",
-            ]
-            for row in rows
-        ],
-    )
+    titles = ["system", "output stride", "iterations", "mIoU %", "of classes that occur",
+              "multiply-adds G", "milliseconds"]  # fmt: skip
+    cells = [
+        (
+            row.system,
+            row.output_stride,
+            row.iterations,
+            f"{row.miou:.2f}",
+            f"{row.miou_occurring:.2f}",
+            f"{row.gmacs:.3f}",
+            f"{row.milliseconds:.1f}",
+        )
+        for row in rows
+    ]
+    return markdown_table(titles, cells)
 
 
 def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:
-    """Draws the mIoU of the classes that occur against both costs, one line per system and stride.
-
-    Args:
-      path: the PNG file.
-      rows: the points, with their times.
-    """
+    """Draws mIoU of the classes that occur against both costs, one line per system and stride."""
     from rnnseg import visualize
 
     groups = {}

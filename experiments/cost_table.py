@@ -21,11 +21,10 @@ from collections.abc import Sequence
 import click
 
 from rnnseg.cli.base import Command
-from rnnseg.files import check_writable
 
 from . import options
 from .drawing import save_dots
-from .tables import SCALES, markdown_table, save_csv
+from .tables import SCALES, ResultFiles, markdown_table
 
 # Table 3: the model, its output stride or number of iterations, and its multiply-adds in G at a
 # single scale and at several.
@@ -68,13 +67,16 @@ class Row:
 @options.table("cost_table")
 def main(out):
     """Print the multiply-adds of the paper's Table 3 beside ours."""
-    for path in (f"{out}.csv", f"{out}.png"):
-        check_writable(path)
+    files = ResultFiles.named(out)
     rows = count()
-    print(table(rows))
-    save_csv(f"{out}.csv", rows)
+    print(f"{table(rows)}\n")
+    files.save(rows, lambda path: save_plot(path, rows))
+
+
+def save_plot(path, rows: Sequence[Row]) -> None:
+    """Draws all rows as dots."""
     save_dots(
-        f"{out}.png",
+        path,
         [f"{row.system}, {row.setting}" for row in rows],
         {
             "single-scale": [row.single for row in rows],
@@ -85,7 +87,6 @@ def main(out):
         "multiply-adds per image of 513x513 (G)",
         xscale="log",
     )
-    print(f"\nwrote {out}.csv and {out}.png")
 
 
 def count() -> list[Row]:
@@ -97,6 +98,7 @@ def count() -> list[Row]:
     for kind, number, single, multi in PUBLISHED:
         stride, iterations = (16, number) if kind == "recurrent" else (number, 1)
         if (kind, stride) not in counted:
+            # Those of the paper.
             widths = {"hidden_channels": (512, 256)} if kind == "recurrent" else {}
             model = MODELS[kind](
                 21, encoder="resnet101", encoder_weights=None, output_stride=stride, **widths
@@ -115,20 +117,19 @@ def count() -> list[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns all rows as a Markdown table."""
-    return markdown_table(
-        ["system", "stride or iterations", "G single-scale", "paper", "G multi-scale", "paper"],
-        [
-            [
-                row.system,
-                row.setting,
-                f"{row.single:.1f}",
-                f"{row.single_paper:g}",
-                f"{row.multi:.0f}",
-                row.multi_paper,
-            ]
-            for row in rows
-        ],
-    )
+    titles = ["system", "stride or iterations", "G single-scale", "paper", "G multi-scale", "paper"]
+    cells = [
+        (
+            row.system,
+            row.setting,
+            f"{row.single:.1f}",
+            f"{row.single_paper:g}",
+            f"{row.multi:.0f}",
+            row.multi_paper,
+        )
+        for row in rows
+    ]
+    return markdown_table(titles, cells)
 
 
 if __name__ == "__main__":

@@ -17,40 +17,55 @@ import numpy as np
 from rnnseg.cli.base import Command
 
 from . import options
+from .runs import load_recurrent_model, open_split
+from .tables import markdown_table
 
 
 @click.command(cls=Command)
 @options.model_and_data
 @options.iterations(12)
-@click.option(
-    "--images", default=20, show_default=True, help="Images from which on a class is frequent."
-)
+@click.option("--images", default=20, show_default=True,
+              help="Smallest number of images in which a class that counts occurs.")  # fmt: skip
 def main(model, data, split, iterations, images):
     """Print mIoU of all and of frequent classes, increments and leads, by number of iterations."""
-    from rnnseg.data import open_source
     from rnnseg.data.scan import scan_split
     from rnnseg.evaluation.evaluator import Evaluator
-    from rnnseg.models.loading import load_model
 
-    source = open_source(data)
-    segmenter = load_model(model)
+    segmenter = load_recurrent_model(model)
+    source = open_split(data, split, segmenter)
     result = Evaluator(segmenter, range(1, iterations + 1))(source, split)
-    scan = scan_split(source, split)
-    frequent = scan.label_images[: source.num_classes] >= images
-    increments, leads = _canvas_moves(segmenter, source, split, iterations)
-    named = [name for name, often in zip(source.class_names, frequent, strict=True) if often]
-    print(f"in {images} or more images: {', '.join(named) or 'no class'}\n")
-    print("iterations  mIoU %  mIoU % of these  increment  lead")
-    for index in range(iterations):
-        of_frequent = 100 * np.mean(result.class_iou[index, frequent]) if named else np.nan
-        print(
-            f"{index + 1:10d}  {100 * result.miou[index]:6.2f}  {of_frequent:15.2f}  "
-            f"{increments[index]:9.3f}  {leads[index]:4.2f}"
+    frequent = scan_split(source, split).label_images[: source.num_classes] >= images
+    names = [name for name, often in zip(source.class_names, frequent, strict=True) if often]
+    print(f"in {images} or more images: {', '.join(names) or 'no class'}\n")
+    increments, leads = canvas_moves(segmenter, source, split, iterations)
+    rows = [
+        (
+            index + 1,
+            f"{100 * result.miou[index]:.2f}",
+            f"{100 * np.mean(result.class_iou[index, frequent]):.2f}" if names else "",
+            f"{increments[index]:.3f}",
+            f"{leads[index]:.2f}",
         )
+        for index in range(iterations)
+    ]
+    print(markdown_table(["iterations", "mIoU %", "of these classes %", "increment", "lead"], rows))
 
 
-def _canvas_moves(model, source, split, iterations, every=10):
-    """Returns the mean increment and the mean lead of every iteration, over every tenth image."""
+def canvas_moves(
+    model, source, split: str, iterations: int, every: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures the increments of the canvas and the lead of its best class.
+
+    Args:
+      model: a `RecurrentSegmenter`.
+      source: the data.
+      split: the split.
+      iterations: the number of iterations.
+      every: the step from one image that counts to the next.
+
+    Returns:
+      The mean absolute increment and the mean lead, in logits, `(iterations,)` each.
+    """
     from rnnseg.data.pipeline import evaluation_images
 
     increments, leads = [], []

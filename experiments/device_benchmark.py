@@ -18,7 +18,6 @@ float32 in [-1, 1], to a class map or to logits. Prints
 """
 
 import functools
-import multiprocessing
 import os
 import pathlib
 import statistics
@@ -37,12 +36,12 @@ from rnnseg.runtime.letterbox import resize_nearest, scale_and_pad
 from rnnseg.runtime.segmenter import Segmenter
 
 from . import options
-from .measuring import peak_memory
-from .tables import markdown_table
+from .measuring import in_a_process, peak_memory
+from .runs import choose_examples, open_split, read_examples
+from .tables import iteration_titles, markdown_table
 
 ITERATIONS = (1, 2, 6)
 STAGES = ("encode", "refine", "read")
-_ITERATION_HEADER = tuple(f"n = {number}" for number in ITERATIONS)
 
 # The padding of DeepLab; as float32 in [-1, 1] it is close to 0.
 _GREY = (128, 128, 128)
@@ -146,9 +145,9 @@ class Peer:
                 type=click.Path(path_type=pathlib.Path))  # fmt: skip
 @click.option("--peer", "peers", multiple=True,
               type=click.Path(exists=True, path_type=pathlib.Path),
-              help="A LiteRT file of another maker; may be repeated.")  # fmt: skip
-@click.option("--data", help="Folder that rnnseg prepare built, for mIoU.")
-@click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
+              help="A LiteRT file published by others; may be repeated.")  # fmt: skip
+@click.option("--data", help="Labelled data, to measure mIoU on.")
+@click.option("--split", default="val", show_default=True, help="Split to run on.")
 @click.option("--threads", type=click.IntRange(min=1), multiple=True, default=(1, 4),
               show_default=True, help="Number of threads; may be repeated.")  # fmt: skip
 @options.repeats(21)
@@ -161,7 +160,8 @@ def main(files, peers, data, split, threads, repeats):
     opened(1)  # so that a wrong file is reported at once
     source = image = None
     if data is not None:
-        source, image = _open(data, split)
+        source = open_split(data, split)
+        image = choose_examples(source, split, [0])[0].image
     for number in threads:
         models = opened(number)
         seconds = measure_times(models, image, repeats)
@@ -169,17 +169,6 @@ def main(files, peers, data, split, threads, repeats):
     print(report_memory(measure_memory(files, peers, max(threads))), flush=True)
     if source is not None:
         print(report_miou(measure_miou(opened(max(threads)), source, split)))
-
-
-def _open(data, split):
-    """Opens a data set; returns it with the first image of its split."""
-    from rnnseg.data import open_source
-    from rnnseg.data.pipeline import evaluation_images
-
-    source = open_source(data)
-    source.require_split(split)
-    image, *_ = next(evaluation_images(source, split).as_numpy_iterator())
-    return source, image
 
 
 def measure_times(
@@ -235,20 +224,28 @@ def report_times(
                 entry += f" ({whole / seconds[peer, 1]:.2f})"
             entries.append(entry)
         rows.append(entries)
-    return f"{title}\n{markdown_table(['file', *STAGES, *_ITERATION_HEADER], rows)}"
+    table = markdown_table(["file", *STAGES, *iteration_titles(ITERATIONS)], rows)
+    return f"{title}\n{table}"
 
 
 def measure_memory(
     files: Sequence[pathlib.Path], peers: Sequence[pathlib.Path], threads: int
 ) -> dict[str, tuple[int, int]]:
-    """Returns the size and the peak memory of every file in bytes, by the file's name."""
+    """Measures the memory of all files, each in a new process.
+
+    Args:
+      files: the exported files.
+      peers: the files published by others.
+      threads: the number of threads.
+
+    Returns:
+      The size of every file and its peak memory, in bytes, by the name of the file.
+    """
     found = {}
-    # One process per file, so that memory left by one does not count for the next.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes:
-        tasks = [(Ours, path) for path in files] + [(Peer, path) for path in peers]
-        for kind, path in tqdm(tasks, desc="memory", unit="file", disable=None):
-            memory = processes.apply(_memory, (kind, path, threads))
-            found[path.name] = path.stat().st_size, memory
+    tasks = [(Ours, path) for path in files] + [(Peer, path) for path in peers]
+    for kind, path in tqdm(tasks, desc="memory", unit="file", disable=None):
+        memory = in_a_process(_memory, kind, path, threads)
+        found[path.name] = path.stat().st_size, memory
     return found
 
 
@@ -266,34 +263,37 @@ def _memory(kind, path, threads):
 
 def report_memory(found: Mapping[str, tuple[int, int]]) -> str:
     """Returns the table of `measure_memory`."""
-    return markdown_table(
-        ["file", "its size, MB", "memory, MB"],
-        [
-            [name, f"{size / 1e6:.2f}", f"{memory / 1e6:.0f}"]
-            for name, (size, memory) in found.items()
-        ],
-    )
+    rows = [
+        (name, f"{size / 1e6:.2f}", f"{memory / 1e6:.0f}") for name, (size, memory) in found.items()
+    ]
+    return markdown_table(["file", "its size, MB", "memory, MB"], rows)
 
 
 def measure_miou(
     models: Sequence[Ours | Peer], source, split: str
 ) -> dict[tuple[str, int], tuple[float, float]]:
-    """Returns the mIoU, 0-1, of all classes and of those that occur, by name and iterations."""
-    from rnnseg.data.pipeline import evaluation_images
+    """Measures the mIoU of all models on all images of a split.
 
+    Args:
+      models: the models.
+      source: the data.
+      split: the split.
+
+    Returns:
+      The mIoU of all classes and of the classes that occur, 0-1, by name of the model and number of
+      iterations.
+    """
     classes = source.num_classes
     confusions = {
         (model.name, number): np.zeros((classes, classes), np.int64)
         for model in models
         for number in model.numbers
     }
-    images = evaluation_images(source, split).as_numpy_iterator()
-    total = source.require_split(split)
-    for image, label, *_ in tqdm(images, "mIoU", total, unit="image", disable=None):
+    for example in read_examples(source, split):
         for model in models:
-            for number, class_map in model.maps(image).items():
+            for number, class_map in model.maps(example.image).items():
                 confusions[model.name, number] += metrics.confusion_matrix(
-                    label, class_map, classes
+                    example.label, class_map, classes
                 )
     return {
         key: (float(metrics.mean_iou(confusion)), float(metrics.mean_iou_occurring(confusion)))
@@ -312,7 +312,7 @@ def report_miou(scores: Mapping[tuple[str, int], tuple[float, float]]) -> str:
                 "" if found is None else "{:.2f}, {:.2f}".format(*(100 * np.array(found)))
             )
         rows.append(entries)
-    table = markdown_table(["file", *_ITERATION_HEADER], rows)
+    table = markdown_table(["file", *iteration_titles(ITERATIONS)], rows)
     return f"mIoU %, and of the classes that occur\n{table}"
 
 

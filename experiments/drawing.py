@@ -79,30 +79,30 @@ def save_starts(
     path: str | os.PathLike,
     image: np.ndarray,
     truth: np.ndarray,
-    blank: Sequence[np.ndarray],
+    initial: Sequence[np.ndarray],
     seeded: Mapping[str, Sequence[np.ndarray]],
     source,
     numbers: Iterable[int],
 ) -> None:
-    """Draws the class maps of an image by iteration, from a blank canvas and from seeds.
+    """Draws the class maps of an image by iteration, from the initial canvas and from seeds.
 
     Args:
       path: the PNG file.
       image: RGB, uint8 `(h, w, 3)`.
-      truth: the label, `(h, w)`.
-      blank: class maps from the first iteration on, `(h, w)` each.
-      seeded: by the name of the seed, the seed's own class map, and then those after each
-        iteration.
-      source: the data, for its colours and class names.
-      numbers: the numbers of iterations to show; those without a class map are left out.
+      truth: the ground truth, `(h, w)`.
+      initial: the class maps from the initial canvas, after the first iteration and on, `(h, w)`
+        each.
+      seeded: the class maps from every seed, that of the seed itself first, by the seed's name.
+      source: the data, for the colours and names of the classes.
+      numbers: the numbers of iterations to show, as far as there are maps.
     """
-    numbers = [number for number in numbers if number <= len(blank)]
-    maps = [Panel(blank[number - 1], f"n = {number}") for number in numbers]
+    numbers = [number for number in numbers if number <= len(initial)]
+    maps = [Panel(initial[number - 1], f"n = {number}") for number in numbers]
     rows = [[Panel(image, "image"), None, *maps, Panel(truth, "ground truth")]]
     for index, each in enumerate(seeded.values()):
         seed = Panel(each[0], "" if index else "seed")
         rows.append([None, seed, *(Panel(each[number]) for number in numbers), None])
-    save_grid(path, rows, ["blank", *seeded], source.class_colors, source.class_names)
+    save_grid(path, rows, ["initial", *seeded], source.class_colors, source.class_names)
 
 
 def _is_map(panel: Panel | None) -> bool:

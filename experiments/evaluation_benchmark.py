@@ -20,7 +20,7 @@ Everything that is compared takes turns, `--repeats` times; medians are printed.
 """
 
 import functools
-import multiprocessing
+import itertools
 import pathlib
 import statistics
 from collections.abc import Sequence
@@ -33,7 +33,6 @@ from tqdm import tqdm
 import rnnseg
 from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
-from rnnseg.data import open_source
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.tables import CITYSCAPES
@@ -43,7 +42,8 @@ from rnnseg.runtime import reading
 
 from . import options
 from .cityscapes_scoring import measure_scoring, report_scoring
-from .measuring import process_peak
+from .measuring import border_share, in_a_process, process_peak
+from .runs import open_split
 from .tables import SCALES
 
 ITERATIONS = tuple(range(1, 13))
@@ -66,8 +66,8 @@ MEMORY_FORMS = ("one view", "all views", "logits kept")
 @options.repeats(5)
 def main(model, data, split, count, truth, repeats):
     """Print speed and memory of evaluation, and Cityscapes' scores beside the official ones."""
-    segmenter, source = rnnseg.load_model(model), open_source(data)
-    source.require_split(split)
+    segmenter = rnnseg.load_model(model)
+    source = open_split(data, split, segmenter)
     print(report_speed(measure_speed(segmenter, source, split, count, repeats)), flush=True)
     images = [
         image for image, *_ in evaluation_images(source, split).take(count).as_numpy_iterator()
@@ -153,17 +153,16 @@ def measure_reading(
     results = []
     for image in images:
         if size is not None:
-            image = tf.image.resize(image, size)
-        canvas = stages.canvas_of(image[np.newaxis], model.iterations)
-        values, own_size = canvas[0].numpy(), tuple(image.shape[:2])
+            image = tf.image.resize(image, size).numpy()
+        own_size = image.shape[:2]
+        canvas = stages.unroll(image[np.newaxis], model.iterations)[-1]
+        values = canvas[0].numpy()
         functions = [
             functools.partial(reading.read_sparsely, values, own_size, model.output_stride),
             functools.partial(lambda *args: stages.read(*args)[0].numpy(), canvas, own_size),
         ]
         np.testing.assert_array_equal(*(function() for function in functions))
-        best = values.argmax(-1)
-        corners = np.stack([best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]])
-        results.append((*take_turns(functions, repeats), np.mean(np.ptp(corners, 0) > 0)))
+        results.append((*take_turns(functions, repeats), border_share(values)))
     return tuple(map(statistics.median, zip(*results, strict=True)))
 
 
@@ -182,19 +181,11 @@ def measure_all_memory() -> list[tuple[str, int, dict[str, int]]]:
       For each case and number of iterations: the encoder, the number of iterations, and the bytes
       by the name in `MEMORY_FORMS`.
     """
-    results = []
     tasks = [(*case[:2], n) for case in MEMORY_CASES for n in case[2]]
-    # One process per measurement, so that memory left by one does not count for the next.
-    with (
-        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as processes,
-        tqdm(total=len(tasks) * len(MEMORY_FORMS), desc="memory", disable=None) as bar,
-    ):
-        for task in tasks:
-            peaks = {}
-            for form in MEMORY_FORMS:
-                peaks[form] = processes.apply(measure_memory, (form, *task))
-                bar.update()
-            results.append((task[0], task[2], peaks))
+    results = [(task[0], task[2], {}) for task in tasks]
+    pairs = list(itertools.product(zip(tasks, results, strict=True), MEMORY_FORMS))
+    for (task, (*_, peaks)), form in tqdm(pairs, desc="memory", disable=None):
+        peaks[form] = in_a_process(measure_memory, form, *task)
     return results
 
 

@@ -29,26 +29,11 @@ import numpy as np
 from rnnseg.cli.base import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
-from rnnseg.files import check_writable
 
 from . import options
 from .drawing import Panel, save_grid
-from .tables import markdown_table, save_csv
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Example:
-    """An image to draw.
-
-    Attributes:
-      name: the name of the image.
-      image: RGB, uint8 `(h, w, 3)`.
-      label: the ground truth, `(h, w)`, or None.
-    """
-
-    name: str
-    image: np.ndarray
-    label: np.ndarray | None = None
+from .runs import Example, choose_examples, load_recurrent_model, open_split
+from .tables import ResultFiles, markdown_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +68,13 @@ class Row:
 @options.figure
 def main(model, images, data, split, numbers, iterations, out):
     """Draw class maps of images after several numbers of iterations."""
-    from rnnseg.models.loading import load_model
-
-    for path in (out, out.with_suffix(".csv")):
-        check_writable(path)
-    segmenter = load_model(model)
-    if not segmenter.recurrent:
-        raise UserError(f"{model} is feed-forward: expected a recurrent model")
-    chosen = [*read_files(images), *read_split(segmenter, data, split, numbers)]
+    files = ResultFiles(out.with_suffix(".csv"), out)
+    if bool(data) != bool(numbers):
+        raise UserError("give --data and --image together, or neither")
+    segmenter = load_recurrent_model(model)
+    chosen = list(read_files(images))
+    if data:
+        chosen += choose_examples(open_split(data, split, segmenter), split, numbers)
     if not chosen:
         raise UserError("no image to draw: name files, or give --data and --image")
     drawn, rows = [], []
@@ -99,10 +83,12 @@ def main(model, images, data, split, numbers, iterations, out):
         measured = measure(segmenter, example, maps)
         drawn.append((example, maps, measured))
         rows += measured
-    save_grid(out, panels(drawn), [""] * len(drawn), segmenter.colors, segmenter.names)
-    save_csv(out.with_suffix(".csv"), rows)
-    print(table(rows))
-    print(f"\nwrote {out} and {out.with_suffix('.csv')}")
+    print(f"{table(rows)}\n")
+    names = [""] * len(drawn)
+    files.save(
+        rows,
+        lambda path: save_grid(path, panels(drawn), names, segmenter.colors, segmenter.names),
+    )
 
 
 def read_files(names: Sequence[str]) -> Iterator[Example]:
@@ -111,40 +97,6 @@ def read_files(names: Sequence[str]) -> Iterator[Example]:
 
     for path in find_images(names):
         yield Example(path.stem, read_image(path))
-
-
-def read_split(model, data: str | None, split: str, numbers: Sequence[int]) -> list[Example]:
-    """Reads images of a data set with their labels, in the order of `numbers`.
-
-    Args:
-      model: the model that will segment them.
-      data: folder of the data, or None.
-      split: the split of the data.
-      numbers: the numbers of the images in the split, from 0.
-
-    Raises:
-      UserError: data without numbers or numbers without data; the data have other classes than the
-        model; or the split has fewer images.
-    """
-    from rnnseg.data import open_source
-    from rnnseg.data.pipeline import evaluation_images
-    from rnnseg.evaluation.evaluator import check_classes
-
-    if bool(data) != bool(numbers):
-        raise UserError("give --data and --image together, or neither")
-    if not data:
-        return []
-    source = open_source(data)
-    check_classes(model, source)
-    count = source.require_split(split)
-    if max(numbers) >= count:
-        raise UserError(f"--image {max(numbers)}: expected 0 to {count - 1}, the images of {split}")
-    examples = evaluation_images(source, split)
-    chosen = []
-    for number in numbers:
-        ((image, label, name),) = examples.skip(number).take(1).as_numpy_iterator()
-        chosen.append(Example(name.decode(), image, label))
-    return chosen
 
 
 def class_maps(model, image: np.ndarray, iterations: Sequence[int]) -> dict[int, np.ndarray]:
@@ -188,17 +140,17 @@ def panels(drawn) -> list[list[Panel | None]]:
         `Row`s.
     """
     labelled = any(example.label is not None for example, *_ in drawn)
-    grid, over = [], None
+    grid, above = [], None
     for example, maps, measured in drawn:
         costs = [f"{row.gmacs:.2f} G" for row in measured]
         costs[0] += " multiply-adds"
         titles = [
             f"n = {row.iterations}\n{cost}" for row, cost in zip(measured, costs, strict=True)
         ]
-        if over == costs:  # the titles of the row above serve this row too
+        if above == costs:  # the row above has the same titles
             titles = [""] * len(costs)
-        first = over is None
-        over = costs
+        first = above is None
+        above = costs
         row = [Panel(example.image, "image" if first else "")]
         row += map(Panel, maps.values(), titles)
         if labelled:
@@ -210,13 +162,16 @@ def panels(drawn) -> list[list[Panel | None]]:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns all class maps as a Markdown table."""
-    entries = []
-    for row in rows:
-        shares = ("" if value is None else f"{value:.2f}" for value in (row.changed, row.right))
-        entries.append([row.image, row.iterations, f"{row.gmacs:.3f}", *shares])
-    return markdown_table(
-        ["image", "iterations", "multiply-adds G", "changed %", "right %"], entries
-    )
+    cells = [
+        (
+            row.image,
+            row.iterations,
+            f"{row.gmacs:.3f}",
+            *("" if value is None else f"{value:.2f}" for value in (row.changed, row.right)),
+        )
+        for row in rows
+    ]
+    return markdown_table(["image", "iterations", "multiply-adds G", "changed %", "right %"], cells)
 
 
 if __name__ == "__main__":

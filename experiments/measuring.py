@@ -5,6 +5,8 @@ import multiprocessing
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
+
 
 def in_a_process(function: Callable, *arguments):
     """Calls a function in a new process, without memory left by earlier calls.
@@ -39,3 +41,17 @@ def _status(field: str) -> int:
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith(f"{field}:")]
     return 1024 * int(line.split()[1])
+
+
+def border_share(canvas: np.ndarray) -> float:
+    """Returns the share of the squares between four canvas pixels on a border between classes.
+
+    Args:
+      canvas: logits, `(h, w, classes)`.
+
+    Returns:
+      The share of the squares whose four corners have not all the same best class, 0-1.
+    """
+    best = canvas.argmax(-1)
+    corners = np.stack([best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]])
+    return float(np.mean(corners.min(0) != corners.max(0)))

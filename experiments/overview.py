@@ -28,6 +28,7 @@ from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, check_writable
 
 from . import options
+from .runs import load_recurrent_model
 
 _STRIDE = "16"
 _LEAST_VISIBLE = 0.15  # the visible share of the photograph at certainty 0
@@ -45,13 +46,10 @@ _LINE, _DOT = visualize.LINE_COLORS[:2]
 def main(model, iterations, curves, out):
     """Draw a photograph over the iterations, and speed-accuracy curves."""
     from rnnseg.budgets.costs import stage_costs
-    from rnnseg.models.loading import load_model
 
     check_writable(out, ".png")
     points = {title: read_points(file, system) for title, file, system in curves}
-    segmenter = load_model(model)
-    if not segmenter.recurrent:
-        raise UserError(f"{model} is feed-forward: expected a recurrent model")
+    segmenter = load_recurrent_model(model)
     image = photograph()
     logits = segmenter_logits(segmenter, image, iterations)
     costs = stage_costs(segmenter, *image.shape[:2])
@@ -77,17 +75,14 @@ def photograph() -> np.ndarray:
 
 
 def segmenter_logits(model, image: np.ndarray, iterations: Sequence[int]) -> np.ndarray:
-    """Computes the logits of every image pixel after several numbers of iterations.
+    """Returns the logits at every image pixel, `(several, h, w, classes)`.
 
     Args:
       model: a `RecurrentSegmenter`.
       image: RGB, uint8 `(h, w, 3)`.
       iterations: the numbers of iterations.
-
-    Returns:
-      The logits, `(numbers of iterations, h, w, classes)`.
     """
-    canvases = model.unroll(image[np.newaxis], max(iterations))[:, 0]
+    canvases = model.compiled_stages.unroll(image[np.newaxis], max(iterations))[:, 0]
     chosen = [canvases[number - 1] for number in iterations]
     return np.stack([model.logits(each[np.newaxis], image.shape[:2])[0] for each in chosen])
 

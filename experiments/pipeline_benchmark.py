@@ -5,18 +5,18 @@
 Prints images per second, the median of several repeats in which the candidates take turns, of
 
 - decoding alone: every image and label of the split `train` as a whole, by `decode`;
-- ours: the batches that a training gets, `training_batches`, with random scales of 0.5 to 2.0 and
+- ours: the batches of a training, by `training_batches`, with random scales of 0.5 to 2.0 and
   mirroring;
 - Model Garden: `segmentation_input.Decoder` and `Parser` with the same crop, scales and mirroring,
-  in the order of its own input reader: map, map, batch, prefetch. As its own configurations do,
-  images of VOC are fitted to the crop before the random scaling, those of Cityscapes cropped at
-  their full size;
+  in the order of its own input reader: map, map, batch, prefetch. As in its own configurations,
+  images of VOC are fitted to the crop before the random scaling, and images of Cityscapes are
+  cropped at their full size.
 
-then what share of its time a training waits for data: MobileNetV2 and a small stack, trained with
-ours.
+Then prints the share of its time that a training waits for data: MobileNetV2 and a small stack,
+trained with our pipeline.
 
-All three read the same encoded bytes from memory (Model Garden's as `tf.train.Example`), run as
-parallel as tf.data chooses, keep the order, and are consumed without Python in between; only ours
+All three read the same encoded bytes from memory (Model Garden's as `tf.train.Example`), in
+parallel as tf.data chooses, keep the order, and are consumed without Python in between. Only ours
 shuffles.
 """
 
@@ -41,7 +41,7 @@ from rnnseg.files import atomic_path
 from . import options
 
 _SPLIT = "train"
-_FIRST_STEPS = 2  # of a training, in which TensorFlow builds and warms up
+_FIRST_STEPS = 2  # steps of a training in which TensorFlow builds and warms up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Case:
     """The measurement of one data set.
 
     Attributes:
-      crop: a side of the crops, in pixels.
-      images: in every turn, whole batches; a smaller split is gone through several times.
-      batch: images a batch.
-      steps: of the training.
-      model_garden: sizes that `segmentation_input.Parser` is given.
+      crop: the side of the crops, in pixels.
+      images: the number of images per turn, a multiple of `batch`; a smaller split is repeated.
+      batch: the number of images per batch.
+      steps: the number of steps of the training.
+      model_garden: the sizes for `segmentation_input.Parser`.
     """
 
     crop: int
@@ -76,11 +76,11 @@ CASES = {
 
 
 @click.command(cls=Command)
-@click.option("--voc", metavar="DIR", help="PASCAL VOC, built by data_prep.")
-@click.option("--cityscapes", metavar="DIR", help="Cityscapes, built by data_prep.")
+@click.option("--voc", metavar="DIR", help="PASCAL VOC, built by rnnseg prepare.")
+@click.option("--cityscapes", metavar="DIR", help="Cityscapes, built by rnnseg prepare.")
 @options.repeats(5)
 @click.option(
-    "--json", "file", type=click.Path(path_type=pathlib.Path), help="Write all numbers here too."
+    "--json", "file", type=click.Path(path_type=pathlib.Path), help="JSON file for all numbers."
 )
 def main(voc, cityscapes, repeats, file):
     """Print images per second of the input pipeline, and how long training waits for it."""
@@ -105,15 +105,15 @@ def main(voc, cityscapes, repeats, file):
 
 
 def measure(source, case: Case, repeats: int) -> dict:
-    """Measures everything on one data set.
+    """Measures all candidates and a training on one data set.
 
     Args:
-      source: a `rnnseg.data.Source`.
-      case: what to do with it.
-      repeats: how often every candidate has its turn.
+      source: a `rnnseg.data.source.Source`.
+      case: the settings.
+      repeats: the number of turns of every candidate.
 
     Returns:
-      `images_per_second`: a list of `repeats` numbers for each candidate; `training`: seconds
+      `images_per_second`: for each candidate a list of `repeats` numbers; `training`: the seconds
       that every step waited for its batch, `wait`, and computed, `compute`.
 
     Raises:
@@ -127,7 +127,7 @@ def measure(source, case: Case, repeats: int) -> dict:
         "Model Garden": _timed(_model_garden(examples, case)),
     }
     speeds = {name: [] for name in candidates}
-    # The first turn of each is not counted: TensorFlow warms up in it.
+    # The first turn of each candidate is not counted: TensorFlow warms up in it.
     turns = [name for _ in range(repeats + 1) for name in candidates]
     for turn, name in enumerate(tqdm(turns, desc="measure", leave=False, disable=None)):
         seconds = candidates[name]()
@@ -146,7 +146,7 @@ def report(name: str, case: Case, result: Mapping) -> str:
             f"({min(values):.1f} to {max(values):.1f})"
         )
     for other in ("Model Garden", "decoding alone"):
-        # Of one turn each, so that what slows the machine for a while slows both.
+        # Ratios of single turns, so that a load that slows the machine for a while slows both.
         ratios = [ours / its for ours, its in zip(speeds["ours"], speeds[other], strict=True)]
         lines.append(f"  {'ours / ' + other:24s}{statistics.median(ratios):8.2f}")
     wait, compute = (sum(result["training"][key]) for key in ("wait", "compute"))
@@ -169,7 +169,7 @@ def _import_model_garden():
 
 
 def _repeated(examples, case):
-    """A data set of `case.images` elements, held in memory."""
+    """Returns a data set of `case.images` elements, held in memory."""
     import tensorflow as tf
 
     rounds = math.ceil(case.images / len(examples))
@@ -234,7 +234,7 @@ def _model_garden_record(example):
 
 
 def _timed(dataset) -> Callable[[], float]:
-    """A function that runs through a data set and says how many seconds that took."""
+    """Returns a function that runs through a data set and returns the seconds it took."""
 
     def run():
         start = time.perf_counter()

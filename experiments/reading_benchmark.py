@@ -2,11 +2,14 @@
 
     python -m experiments.reading_benchmark exported/voc/anytime.tflite photos --threads 4
 
-Images are scaled down and padded to the file's size, so that all of it is read, after one
-iteration and after as many as in training. Prints, over these canvases, the share of the cells with
-different classes at their corners; milliseconds of `rnnseg.runtime.reading.read_sparsely` (one
-thread) and of the file's own `read` (`--threads`), of each canvas the median of `--repeats` turns,
-and of these the median and the largest; and the share of the pixels that are equal.
+Letterboxes images to the file's size and runs the file on them, with one iteration and with as many
+as in training. Reads every canvas by `rnnseg.runtime.reading.read_sparsely`, as the runtime does
+(one thread), and by the dense `read` of the file (`--threads`). Prints, over all canvases,
+
+- the share of the patches with different classes at their corners;
+- milliseconds of both: the median and the largest of the medians of each canvas, which is read
+  `--repeats` times;
+- the share of the pixels that have the same class in both.
 """
 
 import functools
@@ -26,16 +29,17 @@ from rnnseg.runtime.reading import read_sparsely
 from rnnseg.runtime.segmenter import Segmenter
 
 from . import options
+from .measuring import border_share
 
 
 @click.command(cls=Command)
 @click.argument("file", metavar="ANYTIME.TFLITE")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True,
-              help="Of the file's read.")  # fmt: skip
+              help="Threads of the file's read.")  # fmt: skip
 @options.repeats(11)
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True,
-              help="Images at most, evenly spread.")  # fmt: skip
+              help="Largest number of images, evenly spread.")  # fmt: skip
 def main(file, images, threads, repeats, limit):
     """Print milliseconds of reading, sparsely and densely."""
     segmenter = Segmenter(file, threads)
@@ -57,7 +61,7 @@ def main(file, images, threads, repeats, limit):
             ):
                 times.append(1000 * seconds)
             equal.append(np.mean(functions[0]() == functions[1]()))
-            borders.append(_border_share(canvas))
+            borders.append(border_share(canvas))
     size = "x".join(map(str, (*info.size, len(info.classes))))
     print(
         f"{size}, {len(equal)} canvases, {100 * np.mean(borders):.1f} % of the patches on borders"
@@ -65,13 +69,6 @@ def main(file, images, threads, repeats, limit):
     for name, times in (("sparsely", sparse_times), (f"densely, {threads} threads", dense_times)):
         print(f"  {name:<20} {statistics.median(times):6.2f} ms, at most {max(times):.2f}")
     print(f"  equal {100 * np.mean(equal):.4f} %")
-
-
-def _border_share(canvas: np.ndarray) -> float:
-    """Returns the share of the canvas patches whose corners differ in their best class."""
-    best = canvas.argmax(-1)
-    corners = np.stack([best[:-1, :-1], best[:-1, 1:], best[1:, :-1], best[1:, 1:]])
-    return float(np.mean(corners.min(0) != corners.max(0)))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""Does quality rise with iterations, and go on past the trained number? With error bars.
+"""Measures by how much mIoU rises with the iterations, with error bars.
 
     python -m experiments.rise runs/camvid --data data/camvid --block 10
     python -m experiments.rise runs/voc --data data/voc
 
-Prints the difference of mIoU (over the classes that occur) between numbers of iterations: from the
-first to that of training, from there to twice as many, and at every step; each with the interval
-that holds 95 % of the differences when images are drawn anew with replacement (a paired
-bootstrap). Where neighbouring images of a split look alike, as the frames of a clip do, `--block`
-draws so many in a row together. A difference whose interval holds 0 may be chance of the images;
-another training is not in it.
+Prints the difference of mIoU (over the classes that occur) between numbers of iterations: from one
+to the number in training, from there to twice this number, and for every single step. Each has its
+95 % interval under a paired bootstrap, which draws the images anew with replacement. If
+neighbouring images of a split look alike, as the frames of a clip do, `--block` draws runs of
+images together. A difference whose interval contains 0 may be an accident of the images. The
+interval does not cover differences between trainings.
 
 The paper's curve rises all the way, and goes on past the six iterations of training.
 
-Found: on CamVid it rises at every step to the ninth iteration, well past the sixth, and not by
-chance of the images; with context beside the features it rises to the fifth and falls slowly from
-the seventh. On a subset of VOC the rise of the first steps lies within what chance of the images
-can do, the fall after the seventh does not (`docs/experiments/iterations.md`).
+Results: on CamVid mIoU rises at every step to the ninth iteration, well past the sixth, and not by
+accident of the images; with context beside the features it rises to the fifth and falls slowly from
+the seventh. On a subset of VOC the rise of the first steps may be an accident of the images, the
+fall after the seventh is not (`docs/experiments/iterations.md`).
 """
 
 import dataclasses
@@ -28,6 +28,8 @@ from rnnseg.cli.base import Command
 from rnnseg.evaluation import metrics
 
 from . import options
+from .runs import load_recurrent_model, open_split, read_examples
+from .tables import markdown_table
 
 _DRAWS = 2000
 
@@ -37,11 +39,11 @@ class Difference:
     """The difference of mIoU between two numbers of iterations.
 
     Attributes:
-      first: number of iterations.
-      second: number of iterations.
-      points: mIoU at the second less that at the first, in percent.
-      low: below which a fortieth of the draws lie.
-      high: above which a fortieth of the draws lie.
+      first: the first number of iterations.
+      second: the second number of iterations.
+      points: the mIoU at the second minus the mIoU at the first, in percent.
+      low: the 2.5th percentile of the draws.
+      high: the 97.5th percentile of the draws.
     """
 
     first: int
@@ -54,35 +56,31 @@ class Difference:
 @click.command(cls=Command)
 @options.model_and_data
 @click.option("--block", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Images in a row that are drawn together.")  # fmt: skip
+              help="Number of images in a row that are drawn together.")  # fmt: skip
 def main(model, data, split, block):
-    """Print by how much mIoU rises from iteration to iteration, and how sure that is."""
-    from rnnseg.data import open_source
-    from rnnseg.models.loading import load_model
-
-    segmenter = load_model(model)
+    """Print by how much mIoU rises from iteration to iteration, with error bars."""
+    segmenter = load_recurrent_model(model)
     trained = segmenter.iterations
-    confusions = image_confusions(segmenter, open_source(data), split, 2 * trained)
+    source = open_split(data, split, segmenter)
+    confusions = image_confusions(segmenter, source, split, 2 * trained)
     pairs = [(1, trained), (trained, 2 * trained)] if trained > 1 else []
     pairs += [(n, n + 1) for n in range(1, 2 * trained)]
     print(table(differences(confusions, dict.fromkeys(pairs), block), trained))
 
 
 def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
-    """The confusion matrix of every image, `(images, iterations, classes, classes)`."""
+    """Returns the confusion matrix of every image, `(images, iterations, classes, classes)`."""
     from rnnseg.evaluation.unrolling import Unroller
 
-    from .seeding import examples
-
-    trace = Unroller(model)
+    unroll = Unroller(model)
     numbers = range(1, iterations + 1)
     return np.stack(
         [
             [
-                metrics.confusion_matrix(label, class_map, source.num_classes)
-                for class_map in trace(image, numbers)
+                metrics.confusion_matrix(example.label, class_map, source.num_classes)
+                for class_map in unroll(example.image, numbers)
             ]
-            for image, label, _ in examples(model, source, split)
+            for example in read_examples(source, split)
         ]
     )
 
@@ -90,18 +88,18 @@ def image_confusions(model, source, split: str, iterations: int) -> np.ndarray:
 def differences(
     confusions: np.ndarray, pairs: Iterable[tuple[int, int]], block: int = 1, seed: int = 0
 ) -> list[Difference]:
-    """Differences of mIoU, and how they scatter when images are drawn anew.
+    """Computes differences of mIoU and their intervals under a paired bootstrap.
 
     Args:
       confusions: `(images, iterations, classes, classes)`.
-      pairs: numbers of iterations, from 1.
-      block: images in a row that are drawn together.
-      seed: of the draws, the same for all pairs.
+      pairs: pairs of numbers of iterations, from 1.
+      block: the number of images in a row that are drawn together.
+      seed: the seed of the draws, which are the same for all pairs.
     """
     starts = np.arange(0, len(confusions), block)
     sums = np.add.reduceat(confusions, starts)
     rng = np.random.default_rng(seed)
-    # How often each block is drawn.
+    # The number of times that each block is drawn.
     weights = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _DRAWS)
     drawn = 100 * np.stack(
         [metrics.mean_iou_occurring(np.tensordot(weight, sums, 1)) for weight in weights]
@@ -116,20 +114,18 @@ def differences(
 
 
 def table(found: Sequence[Difference], trained: int) -> str:
-    """All differences, as a table of Markdown."""
-    lines = [
-        f"mIoU of the classes that occur; trained for {trained} iterations",
-        "",
-        "| iterations | points | 95 % of the draws | |",
-        "| --- | --- | --- | --- |",
-    ]
-    for each in found:
-        word = "rises" if each.low > 0 else "falls" if each.high < 0 else "open"
-        lines.append(
-            f"| {each.first} to {each.second} | {each.points:+.2f} "
-            f"| {each.low:+.2f} to {each.high:+.2f} | {word} |"
+    """Returns all differences as a Markdown table; `trained` is the number in training."""
+    rows = [
+        (
+            f"{each.first} to {each.second}",
+            f"{each.points:+.2f}",
+            f"{each.low:+.2f} to {each.high:+.2f}",
+            "rises" if each.low > 0 else "falls" if each.high < 0 else "open",
         )
-    return "\n".join(lines)
+        for each in found
+    ]
+    title = f"mIoU of the classes that occur; trained with {trained} iterations"
+    return f"{title}\n\n{markdown_table(['iterations', 'points', '95 % of the draws', ''], rows)}"
 
 
 if __name__ == "__main__":

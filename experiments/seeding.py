@@ -1,47 +1,28 @@
-"""Predictions of a model whose canvas starts from a class map."""
+"""Canvases that start from a class map."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
-from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
-from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.exporting.signatures import SEED_STRENGTH, seeded_canvas
 from rnnseg.runtime import reading
 
 
 class Runs:
-    """The canvases of a recurrent model by iteration, from a blank start and from given ones.
+    """The canvases of a recurrent model after each iteration, from the initial canvas and seeds.
 
     Args:
       model: a `RecurrentSegmenter`.
-      iterations: how many.
-
-    Raises:
-      UserError: a feed-forward model.
+      iterations: the number of iterations.
     """
 
     def __init__(self, model, iterations: int):
-        if not model.recurrent:
-            raise UserError(f"{model.name} is feed-forward: expected a recurrent model")
         self.model, self.iterations = model, iterations
-        image_spec = tf.TensorSpec((1, None, None, 3), tf.uint8)
-        logits = tf.TensorSpec((1, None, None, model.num_classes), tf.float32)
-        self._blank, self._seeded = (
-            tf.function(
-                lambda image, canvas=None: model.unroll(image, iterations, canvas),
-                input_signature=signature,
-                autograph=False,
-            )
-            for signature in ([image_spec], [image_spec, logits])
-        )
 
-    def blank(self, image: np.ndarray) -> np.ndarray:
-        """The canvases from the start of training, one per iteration.
+    def initial(self, image: np.ndarray) -> np.ndarray:
+        """Computes the canvases from the initial canvas.
 
         Args:
           image: RGB, uint8 `(H, W, 3)`.
@@ -49,37 +30,42 @@ class Runs:
         Returns:
           Logits, float32 `(iterations, h, w, classes)`.
         """
-        return self._blank(image[np.newaxis])[:, 0].numpy()
+        return self._unroll(image)
 
     def seeded(self, image: np.ndarray, seed: np.ndarray) -> np.ndarray:
-        """The canvases from a seed: the seed itself, then one per iteration.
+        """Computes the canvases from a seed.
 
         Args:
           image: RGB, uint8 `(H, W, 3)`.
           seed: logits, float32 `(h, w, classes)`.
 
         Returns:
-          Logits, float32 `(1 + iterations, h, w, classes)`.
+          Logits, float32 `(1 + iterations, h, w, classes)`: the seed, then one canvas per
+          iteration.
         """
-        canvases = self._seeded(image[np.newaxis], seed[np.newaxis])[:, 0].numpy()
-        return np.concatenate([seed[np.newaxis], canvases])
+        return np.concatenate([seed[np.newaxis], self._unroll(image, seed[np.newaxis])])
+
+    def _unroll(self, image, canvas=None) -> np.ndarray:
+        stages = self.model.compiled_stages
+        return stages.unroll(image[np.newaxis], self.iterations, canvas)[:, 0].numpy()
 
     def read(self, canvases: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
-        """The class map, int32 `(H, W)`, of every canvas.
+        """Returns one class map, int32 `(H, W)`, per canvas.
 
         Args:
           canvases: logits, float32 `(several, h, w, classes)`.
-          size: the image's (height, width), in pixels.
+          size: (height, width) of the image, in pixels.
         """
         stride = self.model.output_stride
         return [reading.read_sparsely(canvas, size, stride) for canvas in canvases]
 
     def seed(self, labels: np.ndarray, strength: float) -> np.ndarray:
-        """A canvas that says what a class map says at its places.
+        """Returns the canvas that holds the classes of a class map.
 
         Args:
-          labels: class indices or `IGNORE_LABEL`, of which nothing is said, `(H, W)`.
-          strength: logit of a place's class; the others' is its negative.
+          labels: class indices, or `IGNORE_LABEL` where all logits of the canvas are 0, `(H, W)`.
+          strength: the logit of the class at a canvas pixel; the logits of all other classes are
+            its negative.
 
         Returns:
           Logits, float32 `(h, w, classes)`.
@@ -97,33 +83,20 @@ def strength(canvas: np.ndarray) -> float:
       canvas: logits, `(h, w, classes)`.
 
     Returns:
-      Half of what the best class has more than the others in their mean, in the mean over the
-      canvas, in logits.
+      Half of the lead of the best class over the mean of the others, averaged over the canvas, in
+      logits.
     """
     best = canvas.max(-1)
     others = (canvas.sum(-1) - best) / (canvas.shape[-1] - 1)
     return float((best - others).mean() / 2)
 
 
-def examples(model, source: Source, split: str) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    """The images of a split with labels and names, one by one, behind a progress bar.
-
-    Raises:
-      UserError: no such split, an empty one, or other classes than the model's.
-    """
-    check_classes(model, source)
-    count = source.require_split(split)
-    examples = evaluation_images(source, split).as_numpy_iterator()
-    for image, label, name in tqdm(examples, split, count, unit="image", disable=None):
-        yield image, label, name.decode()
-
-
 def object_classes(source: Source, names: Sequence[str] | None) -> list[int]:
-    """The classes that count as objects.
+    """Returns the indices of the classes that count as objects.
 
     Args:
       source: the data.
-      names: of the classes; None: all but one that is called background.
+      names: the names of the classes; None: all classes but one that is called background.
 
     Raises:
       UserError: a name that no class has.

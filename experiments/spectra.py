@@ -1,27 +1,27 @@
-"""Power spectra of predictions and of the truth, class by class: what detail is missing?
+"""Compares the power spectra of predicted masks with those of the ground truth, class by class.
 
     python -m experiments.spectra runs/voc --data data/voc --out spectra
 
 The paper's Figure 8. The mask of a class, 1 on its pixels and 0 elsewhere, is windowed, and its
-power spectrum averaged over all directions; each spectrum is divided by its sum, so that what is
-compared is the share of detail and not the size of objects, and averaged over the images that
-show the class. Pixels that the truth leaves open get the class of the nearest one that has a class,
-so that both masks have one outline and no gap.
+power spectrum is averaged over all directions. Each spectrum is divided by its sum, so that the
+share of detail is compared and not the size of objects. Spectra are averaged over the images that
+show the class. Ignored pixels of the truth get the class of the nearest labelled pixel, so that
+both masks have a single outline and no gap.
 
-Detail is what lies above 1 / (2 * output stride) cycles a pixel, the finest that canvas pixels can
-tell apart. Prints, and draws in OUT.png, its share of the power for every class, in the truth and
-after some numbers of iterations; and the distance, in decibels, of the predictions' spectra from
-the truth's of the same class, and from the mean of the truth's over all classes. OUT.csv has the
-spectra.
+Detail is the power above 1 / (2 * output stride) cycles per pixel, the highest frequency of the
+canvas. Prints, and draws in OUT.png, the share of detail in the power for every class, in the truth
+and after several numbers of iterations. Prints also the distance, in decibels, of the spectra of
+the predictions from the truth of the same class, and from the mean of the truth over all classes.
+OUT.csv has the spectra.
 
-The paper found that predictions have the mean spectrum of all classes, even those of classes with
-finer detail (bicycles, chairs).
+The paper found that predictions have the mean spectrum of all classes, even for classes with finer
+detail (bicycles, chairs).
 
-Found on a subset of VOC: chairs, bicycles and plants, the most detailed classes, lose detail and
-come near the mean, sofas and television sets gain it, and 7 of 16 classes have a spectrum nearer to
-the mean of all than to their own; animals and persons, of which there are many images, keep their
-own. On CamVid each class keeps its own, and none is nearer to the mean: predictions have less
-detail, though for cars, pavement and buildings more with every iteration
+Results on a subset of VOC: chairs, bicycles and plants, the most detailed classes, lose detail and
+come near the mean; sofas and television sets gain detail; 7 of 16 classes have a spectrum nearer to
+the mean of all classes than to their own. Animals and persons, of which there are many images, keep
+their own. On CamVid every class keeps its own, and none is nearer to the mean: predictions have
+less detail, though for cars, pavement and buildings more with every iteration
 (`docs/experiments/paper.md`).
 """
 
@@ -36,31 +36,33 @@ from rnnseg import visualize
 from rnnseg.cli.base import Command
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
-from rnnseg.files import check_writable
 from rnnseg.video import libraries
 
 from . import options
 from .drawing import label_axes
-from .tables import save_csv
+from .runs import open_split, read_examples
+from .tables import ResultFiles, iteration_titles, markdown_table
 
 TRUTH = "truth"
 EDGES = np.geomspace(1 / 256, 0.5, 25)
-"""Of the rings over which power is averaged, in cycles a pixel."""
+"""The edges of the rings over which power is averaged, in cycles per pixel."""
 _CLASS_COLORS = visualize.LINE_COLORS[1::-1]
-_LEAST_PIXELS = 256  # of a class in truth and predictions; less than a canvas pixel has no shape
+# Of a class, in the truth and in the predictions: an object that is smaller than a canvas pixel has
+# no shape.
+_LEAST_PIXELS = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One ring of a class' mean spectrum.
+    """One ring of the mean spectrum of a class.
 
     Attributes:
-      class_name: of it.
-      images: over which the mean is.
+      class_name: the name of the class.
+      images: the number of images in the mean.
       mask: `TRUTH`, or the number of iterations.
-      frequency: the geometric mean of the ring's edges, in cycles a pixel.
-      power: mean over the ring, as a share of the sum over all frequencies; NaN where the images
-        are too small to have any frequency in it.
+      frequency: the geometric mean of the ring's edges, in cycles per pixel.
+      power: the mean power over the ring, as a share of the sum over all frequencies; NaN if the
+        images are too small to have a frequency in the ring.
     """
 
     class_name: str
@@ -76,35 +78,33 @@ class Row:
 @options.table()
 def main(model, data, split, iterations, out):
     """Compare the spectra of predicted masks with those of the truth."""
-    from rnnseg.data import open_source
     from rnnseg.evaluation.unrolling import Unroller
     from rnnseg.models.loading import load_model
 
-    from .seeding import examples
-
-    for path in (f"{out}.csv", f"{out}.png"):
-        check_writable(path)
-    source, segmenter = open_source(data), load_model(model)
+    files = ResultFiles.named(out)
+    segmenter = load_model(model)
+    source = open_split(data, split, segmenter)
     if not segmenter.recurrent:
         iterations = (1,)
-    trace = Unroller(segmenter)
+    unroll = Unroller(segmenter)
     sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
-    for image, label, _ in examples(segmenter, source, split):
-        maps = {TRUTH: nearest_labels(label)}
-        maps |= dict(zip(map(str, iterations), trace(image, iterations), strict=True))
+    for example in read_examples(source, split):
+        maps = {TRUTH: nearest_labels(example.label)}
+        maps |= dict(zip(map(str, iterations), unroll(example.image, iterations), strict=True))
         sums.add(maps)
     found = sums.classes(source.class_names)
     if not found:
         raise UserError(f"{data}: no class of {split} is both shown and predicted")
     numbers = [str(n) for n in iterations]
-    print(table(found, numbers))
-    save_csv(f"{out}.csv", spectrum_rows(found))
-    save_plot(f"{out}.png", found, numbers, segmenter.output_stride)
-    print(f"\nwrote {out}.csv and {out}.png")
+    print(f"{table(found, numbers)}\n")
+    files.save(
+        spectrum_rows(found),
+        lambda path: save_plot(path, found, numbers, segmenter.output_stride),
+    )
 
 
 def nearest_labels(label: np.ndarray) -> np.ndarray:
-    """A label whose ignored pixels have the class of the nearest pixel that has one.
+    """Returns a label whose ignored pixels have the class of the nearest labelled pixel.
 
     Args:
       label: class indices or `IGNORE_LABEL`, uint8 `(h, w)`.
@@ -119,7 +119,7 @@ def nearest_labels(label: np.ndarray) -> np.ndarray:
         ignored.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE,
         labelType=cv2.DIST_LABEL_PIXEL,
     )  # fmt: skip
-    # OpenCV numbers the pixels that are not ignored, and says for each pixel which is nearest.
+    # OpenCV numbers the labelled pixels, and returns for each pixel the number of the nearest.
     class_of = np.empty(places.max() + 1, label.dtype)
     class_of[places[~ignored]] = label[~ignored]
     return class_of[places]
@@ -128,14 +128,15 @@ def nearest_labels(label: np.ndarray) -> np.ndarray:
 def power_spectrum(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the distribution of a mask's power over the frequencies.
 
-    The mask's mean is taken off and a Hann window laid over it, since an object that touches the
-    image's edge would otherwise have the edge's spectrum.
+    The mean of the mask is subtracted and a Hann window is applied. Otherwise, an object that
+    touches the edge of the image would have the spectrum of the edge.
 
     Args:
       mask: bool `(h, w)`, neither empty nor full.
 
     Returns:
-      Frequencies in cycles a pixel, of any direction, and the power of each, with sum 1, `(h, w)`.
+      Frequencies in cycles per pixel, over all directions, and the power of each, with sum 1,
+      `(h, w)` each.
     """
     height, width = mask.shape
     window = np.outer(np.hanning(height), np.hanning(width))
@@ -146,7 +147,7 @@ def power_spectrum(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ring_means(frequencies: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """The mean power in every ring between `EDGES`; NaN where there is no frequency in it."""
+    """Returns the mean power in every ring between `EDGES`; NaN if it contains no frequency."""
     rings = np.digitize(frequencies.ravel(), EDGES)
     number = np.bincount(rings, minlength=len(EDGES) + 1)[1 : len(EDGES)]
     total = np.bincount(rings, power.ravel(), minlength=len(EDGES) + 1)[1 : len(EDGES)]
@@ -155,13 +156,13 @@ def ring_means(frequencies: np.ndarray, power: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassSpectra:
-    """Of one class, in the mean over its images.
+    """The mean spectra of one class.
 
     Attributes:
-      name: of the class.
-      images: how many.
-      spectra: power in every ring, by mask.
-      detail: share of the power above the finest frequency of the canvas, 0-1, by mask.
+      name: the name of the class.
+      images: the number of images in the mean.
+      spectra: the power in every ring, by mask.
+      detail: the share of the power above the highest frequency of the canvas, 0-1, by mask.
     """
 
     name: str
@@ -171,11 +172,11 @@ class ClassSpectra:
 
 
 class Sums:
-    """Adds up spectra by class and mask, image by image.
+    """The sums of spectra by class and mask, to which images are added one by one.
 
     Args:
-      num_classes: how many.
-      cutoff: above which power is detail, in cycles a pixel.
+      num_classes: the number of classes.
+      cutoff: the frequency above which power is detail, in cycles per pixel.
     """
 
     def __init__(self, num_classes: int, cutoff: float):
@@ -183,7 +184,7 @@ class Sums:
         self._found = [[] for _ in range(num_classes)]
 
     def add(self, maps: Mapping[str, np.ndarray]) -> None:
-        """Adds the classes of an image that truth and all predictions have enough of.
+        """Adds the classes of an image that have enough pixels in truth and all predictions.
 
         Args:
           maps: class maps, `(h, w)`, by mask.
@@ -199,10 +200,10 @@ class Sums:
         return ring_means(frequencies, power), power[frequencies > self._cutoff].sum()
 
     def classes(self, names: Sequence[str]) -> list[ClassSpectra]:
-        """The means of all classes that were added.
+        """Returns the means of all classes that were added.
 
         Args:
-          names: of the classes.
+          names: one name per class.
         """
         result = []
         for name, found in zip(names, self._found, strict=True):
@@ -221,55 +222,63 @@ class Sums:
 
 
 def distance(spectrum: np.ndarray, other: np.ndarray) -> float:
-    """The root of the mean squared difference of two spectra, in decibels."""
+    """Returns the root of the mean squared difference of two spectra, in decibels."""
     return float(np.sqrt(np.nanmean((10 * np.log10(spectrum / other)) ** 2)))
 
 
 def mean_spectrum(found: Sequence[ClassSpectra], mask: str) -> np.ndarray:
-    """The mean over the classes."""
+    """Returns the mean spectrum of a mask over the classes."""
     return np.mean([each.spectra[mask] for each in found], axis=0)
 
 
 def table(found: Sequence[ClassSpectra], numbers: Sequence[str]) -> str:
-    """Detail by class, and how far spectra are apart, as tables of Markdown."""
-    head = " | ".join(f"n = {number}" for number in numbers)
-    rule = "| --- " * len(numbers) + "|"
-    lines = [
-        "share of the power that is detail, %, and how much of the truth's it is",
-        "",
-        f"| class | images | truth | {head} | {head.replace('n =', 'ratio, n =')} |",
-        f"| --- | --- | --- {rule[:-1]}{rule}",
-    ]
-    for each in sorted(found, key=lambda each: -each.detail[TRUTH]):
-        lines.append(_detail_line(each.name, str(each.images), each.detail, numbers))
+    """Returns the detail and the distances of all classes as two Markdown tables."""
+    return (
+        "detail, % of the power, and its ratio to the truth's\n\n"
+        f"{_detail_table(found, numbers)}\n\n"
+        "distance of the prediction's spectrum, dB, mean over the classes\n\n"
+        f"{_distance_table(found, numbers)}"
+    )
+
+
+def _detail_table(found, numbers) -> str:
     mean = {mask: np.mean([each.detail[mask] for each in found]) for mask in (TRUTH, *numbers)}
-    lines.append(_detail_line("mean", "", mean, numbers))
-    lines += [
-        "",
-        "distance of the prediction's spectrum, dB, in the mean over the classes",
-        "",
-        f"| from the truth's | {head} |",
-        f"| --- {rule}",
+    details = [
+        (each.name, each.images, each.detail)
+        for each in sorted(found, key=lambda each: -each.detail[TRUTH])
     ]
+    rows = [
+        [
+            name,
+            images,
+            *(f"{100 * detail[mask]:.2f}" for mask in (TRUTH, *numbers)),
+            *(f"{detail[number] / detail[TRUTH]:.2f}" for number in numbers),
+        ]
+        for name, images, detail in (*details, ("mean", "", mean))
+    ]
+    titles = iteration_titles(numbers)
+    ratios = [f"ratio, {title}" for title in titles]
+    return markdown_table(["class", "images", "truth", *titles, *ratios], rows)
+
+
+def _distance_table(found, numbers) -> str:
     of_all = mean_spectrum(found, TRUTH)
     own = [[distance(each.spectra[n], each.spectra[TRUTH]) for each in found] for n in numbers]
-    all_ = [[distance(each.spectra[n], of_all) for each in found] for n in numbers]
-    for name, values in (("of the same class", own), ("mean of all classes", all_)):
-        lines.append(f"| {name} | {' | '.join(f'{np.mean(each):.2f}' for each in values)} |")
-    closer = np.sum(np.array(all_) < np.array(own), axis=1)
-    cells = " | ".join(f"{each} of {len(found)}" for each in closer)
-    lines.append(f"| classes closer to the mean than to their own | {cells} |")
-    return "\n".join(lines)
-
-
-def _detail_line(name, images, detail, numbers):
-    cells = [f"{100 * detail[mask]:.2f}" for mask in (TRUTH, *numbers)]
-    cells += [f"{detail[number] / detail[TRUTH]:.2f}" for number in numbers]
-    return f"| {name} | {images} | {' | '.join(cells)} |"
+    mean = [[distance(each.spectra[n], of_all) for each in found] for n in numbers]
+    closer = np.sum(np.array(mean) < np.array(own), axis=1)
+    rows = [
+        ["of the same class", *(f"{np.mean(each):.2f}" for each in own)],
+        ["mean of all classes", *(f"{np.mean(each):.2f}" for each in mean)],
+        [
+            "classes closer to the mean than to their own",
+            *(f"{each} of {len(found)}" for each in closer),
+        ],
+    ]
+    return markdown_table(["from the truth's", *iteration_titles(numbers)], rows)
 
 
 def spectrum_rows(found: Sequence[ClassSpectra]) -> list[Row]:
-    """All spectra, a row a ring."""
+    """Returns all spectra, one row per ring."""
     middles = np.sqrt(EDGES[:-1] * EDGES[1:])
     return [
         Row(each.name, each.images, mask, float(frequency), float(power))
@@ -280,7 +289,7 @@ def spectrum_rows(found: Sequence[ClassSpectra]) -> list[Row]:
 
 
 def save_plot(path, found: Sequence[ClassSpectra], numbers: Sequence[str], stride: int) -> None:
-    """Draws spectra, how much of the truth's power predictions have, and the detail by class."""
+    """Draws spectra, the ratio of prediction to truth, and the detail of every class."""
     figure = visualize.new_figure((11, 6.4))
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.1))
     spectra, ratios = (figure.add_subplot(grid[row, 0]) for row in (0, 1))
@@ -303,7 +312,7 @@ def save_plot(path, found: Sequence[ClassSpectra], numbers: Sequence[str], strid
                         label=f"n = {number}")  # fmt: skip
     ratios.axhline(1, color="#000000", linewidth=1)
     ratios.set_ylim(bottom=0)
-    label_axes(ratios, "spatial frequency (cycles a pixel)", "power, prediction / truth",
+    label_axes(ratios, "spatial frequency (cycles per pixel)", "power, prediction / truth",
                "Geometric mean over the classes")  # fmt: skip
     ratios.legend(frameon=False, fontsize=8, ncols=2, loc="best")
     for axes in (spectra, ratios):

@@ -5,9 +5,9 @@ r"""Writes the files that the test servers of PASCAL VOC 2012 and of Cityscapes 
     python -m experiments.submissions cityscapes runs/cityscapes \
         --images leftImg8bit_trainvaltest.zip --out submissions --iterations 6,12
 
-Segments all images of a split (test, unless `--split` says another) and writes an archive for
-every number of iterations. Images come from the archives that are handed out, or from the folders
-that they unpack to; there are no labels to be had.
+Segments all images of a split (test, unless `--split` names another) and writes one archive per
+number of iterations. Images come from the published archives, or from the folders that they unpack
+to. The test images have no published labels.
 
 - VOC, `voc_n6.tgz`: `results/VOC2012/Segmentation/comp6_test_cls/ID.png`, images of one channel
   whose values are the classes, with the palette of the development kit. "comp6" is the competition
@@ -16,11 +16,12 @@ that they unpack to; there are no labels to be had.
 - Cityscapes, `cityscapes_n6.zip`: `CITY_SEQUENCE_FRAME_labelIds.png` of 2048x1024 pixels, whose
   values are labelIds, not trainIds, exactly one for each test image.
 
-The archives are whole or not there. The servers give the scores of Table 1 and Table 2.
+An archive is complete or does not exist. The servers compute the scores of Table 1 and Table 2.
 
-Found here, without test images and servers, with `--split val`: VOC's files have the colours that
-the kit's own masks have, and counting their pixels gives the mIoU that `rnnseg evaluate` prints;
-cityscapesscripts finds Cityscapes' by their names, and scores them (`docs/experiments/paper.md`).
+Checked without test images and servers, with `--split val`: the files for VOC have the colours of
+the kit's own masks, and counting their pixels gives the mIoU that `rnnseg evaluate` prints;
+cityscapesscripts finds the files for Cityscapes by their names, and scores them
+(`docs/experiments/paper.md`).
 """
 
 import contextlib
@@ -55,15 +56,15 @@ class Server:
     """A test server.
 
     Attributes:
-      name: of its data set; archives begin with it.
-      class_names: that a model must have.
-      ending: of the archive's name.
-      list_images: from the images' place and the split to the images, by the names that their
-        PNGs have in the archive.
-      draw: from a class map to the image that the server takes.
-      size: (width, height) that images must have; None: any.
-      test_images: how many the test split has.
-      place: where its images are, for the help.
+      name: the name of the data set, with which the names of the archives begin.
+      class_names: the classes that a model must have.
+      ending: the ending of the archive's name.
+      list_images: lists the images at a place and of a split, by the names of their PNG files in
+        the archive.
+      draw: makes the image that the server takes from a class map.
+      size: the (width, height) that images must have, in pixels; None: any size.
+      test_images: the number of images in the test split.
+      place: the place of the images, for the help.
     """
 
     name: str
@@ -77,11 +78,11 @@ class Server:
 
 
 def list_voc(place: pathlib.Path, split: str) -> dict[str, File]:
-    """The images of a split of VOC 2012.
+    """Lists the images of a split of VOC 2012.
 
     Args:
       place: an archive or a folder with `JPEGImages` and `ImageSets/Segmentation`, at any depth.
-      split: whose list names the images.
+      split: the split whose list names the images.
 
     Raises:
       UserError: the list is missing, or there are several, or an image is missing.
@@ -108,11 +109,11 @@ def list_voc(place: pathlib.Path, split: str) -> dict[str, File]:
 
 
 def list_cityscapes(place: pathlib.Path, split: str) -> dict[str, File]:
-    """The images of a split of Cityscapes.
+    """Lists the images of a split of Cityscapes.
 
     Args:
-      place: the archive of the images, or a folder with `leftImg8bit` in it or of that name.
-      split: its split.
+      place: the archive of the images, or a folder that is or contains `leftImg8bit`.
+      split: the split.
 
     Raises:
       UserError: there is no image of the split.
@@ -131,14 +132,14 @@ def list_cityscapes(place: pathlib.Path, split: str) -> dict[str, File]:
 
 
 def draw_voc(class_map: np.ndarray) -> Image.Image:
-    """An image of classes with all 256 colours of the development kit."""
+    """Returns a class map as an image with the 256 colours of the development kit."""
     image = Image.fromarray(class_map.astype(np.uint8))
     image.putpalette(np.uint8(default_colors(256)).tobytes())
     return image
 
 
 def draw_cityscapes(class_map: np.ndarray) -> Image.Image:
-    """An image of labelIds."""
+    """Returns a class map as an image of labelIds."""
     return Image.fromarray(IDS[class_map])
 
 
@@ -160,23 +161,23 @@ def write_submissions(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> list[pathlib.Path]:
-    """Segments images and writes an archive for every number of iterations.
+    """Segments images and writes one archive per number of iterations.
 
     Args:
-      server: for which they are.
+      server: the server.
       model: a segmenter.
-      images: as `server.list_images` gives them.
-      out: folder for the archives.
-      iterations: numbers of them.
-      scales: at which every image is segmented; the logits of all are averaged.
-      flip: whether it is segmented mirrored at each of them, too.
+      images: the images, as `server.list_images` returns them.
+      out: the folder for the archives.
+      iterations: the numbers of iterations.
+      scales: the scales at which every image is segmented; the logits of all scales are averaged.
+      flip: True to average over mirrored images as well.
 
     Returns:
       The archives, by rising number of iterations.
 
     Raises:
-      UserError: other classes than the server's, an image that cannot be read or is of a wrong
-        size, an archive that is there already. No archive is written then.
+      UserError: other classes than the server's, an image that cannot be read or has a wrong size,
+        an archive that exists already. No archive is written then.
     """
     import tensorflow as tf
 
@@ -187,7 +188,7 @@ def write_submissions(
     paths = [out / f"{server.name}_n{number}{server.ending}" for number in evaluator.iterations]
     for path in paths:
         if path.exists():
-            raise UserError(f"{path} is there already: choose another --out")
+            raise UserError(f"{path} exists already: choose another --out")
     with contextlib.ExitStack() as stack:
         archives = [stack.enter_context(_archive(path)) for path in paths]
         bar = tqdm(images.items(), desc="segment", unit="image", disable=None)
@@ -198,7 +199,7 @@ def write_submissions(
                     f"{file}: {size[0]}x{size[1]} pixels; the server takes "
                     f"{server.size[0]}x{server.size[1]}"
                 )
-            # As evaluation decodes them: Pillow's JPEGs differ in last bits.
+            # As in evaluation: Pillow decodes JPEG images differently in the last bits.
             image = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
             for add, class_map in zip(archives, evaluator.class_maps(image), strict=True):
                 encoded = io.BytesIO()
@@ -209,10 +210,10 @@ def write_submissions(
 
 @contextlib.contextmanager
 def _archive(path: pathlib.Path) -> Iterator[Callable[[str, bytes], None]]:
-    """Gives what adds a file to the archive `path`, which is a zip, or else a compressed tar."""
+    """Yields a function that adds a file to an archive, which is a zip or a compressed tar."""
     with atomic_path(path) as temporary:
         if path.suffix == ".zip":
-            with zipfile.ZipFile(temporary, "w") as archive:  # PNGs are compressed already
+            with zipfile.ZipFile(temporary, "w") as archive:  # PNG files are compressed already
                 yield archive.writestr
             return
         with tarfile.open(temporary, "w:gz") as archive:
@@ -227,20 +228,20 @@ def _archive(path: pathlib.Path) -> Iterator[Callable[[str, bytes], None]]:
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main():
-    """Write what the test servers of PASCAL VOC and of Cityscapes take."""
+    """Write submission files for the test servers of PASCAL VOC and of Cityscapes."""
 
 
 def _add_command(server: Server) -> None:
-    @main.command(server.name, help=f"Write the submission files of {server.name}'s server.")
+    @main.command(server.name, help=f"Write the submission files for the server of {server.name}.")
     @click.argument("model", metavar="RUN_OR_MODEL")
     @click.option("--images", "place", required=True, type=click.Path(path_type=pathlib.Path),
                   help=f"{server.place}, or the folder that it unpacks to.")  # fmt: skip
     @click.option("--split", default="test", show_default=True, help="Split to segment.")
     @click.option("--iterations", type=IterationNumbers(), default="6", show_default=True,
-                  help="Numbers of iterations, such as 6 or 1,6,12; an archive each.")  # fmt: skip
+                  help="Numbers of iterations, such as 6 or 1,6,12; one archive each.")  # fmt: skip
     @click.option("--scales", type=Numbers("S,S,...", float, ","), default="1", show_default=True,
                   help="Average the logits over several scales, such as 0.5,1,1.5.")  # fmt: skip
-    @click.option("--flip", is_flag=True, help="Average over mirrored images, too.")
+    @click.option("--flip", is_flag=True, help="Average over mirrored images as well.")
     @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path),
                   help="Folder for the archives.")  # fmt: skip
     def command(model, place, split, iterations, scales, flip, out):

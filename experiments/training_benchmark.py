@@ -2,19 +2,19 @@
 
     python -m experiments.training_benchmark
 
-Four forms of the same training, on random images:
+Runs four forms of the same training, on random images:
 
-- naive: one kernel over features, canvas and state, applied anew at every iteration, and everything
-  kept for the gradient;
-- as built: the features' share of the gates computed once;
-- recompute: the same with `RecurrentSegmenter(recompute=True)`;
-- sampled: as built, on some cells of every image (`rnnseg train --sample-patches`); only with a
+- naive: one kernel over features, canvas and state, applied anew at every iteration, with all
+  activations stored for the gradient;
+- as built: the features' share of the gates is computed once;
+- recompute: as built, with checkpointing (`RecurrentSegmenter(recompute=True)`);
+- sampled: as built, on some patches of every image (`rnnseg train --sample-patches`); only with a
   frozen encoder.
 
-A step is the whole of it: encoder, iterations, loss, gradient, optimizer (momentum). Its memory is
-by how much the process grows at most in its first three steps; weights and images are there
-before, the trace is not. Every number is measured in a process of its own; for the time all forms
-are in one and take turns, `--repeats` times, and medians are printed. It needs Linux.
+A step consists of encoder, iterations, loss, gradient and optimizer (momentum). Its memory is the
+peak of its first three steps beyond what the process had before: weights and images are not
+counted, the graph is. Every memory is measured in a new process. For the time, all forms are in one
+process and take turns, `--repeats` times, and medians are printed. Needs Linux.
 """
 
 import dataclasses
@@ -41,17 +41,17 @@ _STRIDE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model and what it trains on.
+    """A model and the images that it trains on.
 
     Attributes:
-      name: what is printed.
-      encoder: a name; or the number of channels of features that cost next to nothing, where the
-        stack is to be measured alone.
-      size: (height, width) of images.
-      batch: how many.
-      hidden_channels: widths of the layers before the last.
-      classes: width of the last.
-      train_encoder: whether the encoder is trained.
+      name: the name that is printed.
+      encoder: the name of the encoder; or, to measure the stack alone, the number of channels of
+        features that cost next to nothing.
+      size: (height, width) of the images, in pixels.
+      batch: the number of images per step.
+      hidden_channels: the widths of the ConvLSTM layers before the last.
+      classes: the width of the last layer.
+      train_encoder: True if the encoder is trained.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The forms that it can be trained in."""
+        """The forms in which the model can be trained."""
         every = ("naive", "as built", "recompute", "sampled")
         return every[:3] if self.train_encoder else every
 
@@ -82,90 +82,90 @@ class Step:
     """The memory and the time of a training step.
 
     Attributes:
-      memory: bytes at its peak.
-      seconds: of time.
+      memory: the peak memory, in bytes.
+      seconds: the time, in seconds.
     """
 
     memory: int
     seconds: float
 
 
-@click.command(cls=Command)
-@click.option("--cells", type=click.IntRange(min=1), default=16, show_default=True,
-              help="Of every image, in the sampled form.")  # fmt: skip
+@click.command(cls=Command, renamed={"--cells": "--patches"})
+@click.option("--patches", type=click.IntRange(min=1), default=16, show_default=True,
+              help="Number of patches per image, in the sampled form.")  # fmt: skip
 @options.repeats(5)
-def main(cells, repeats):
-    """Print memory and time of a training step against the number of iterations."""
+def main(patches, repeats):
+    """Print memory and time of a training step by number of iterations."""
     total = len(ITERATIONS) * sum(1 + len(case.forms) for case in CASES)
     with tqdm(total=total, unit="process", disable=None) as bar:
         for case in CASES:
             results = []
             for number in ITERATIONS:
-                times = in_a_process(measure_times, case, number, cells, repeats)
+                times = in_a_process(measure_times, case, number, patches, repeats)
                 bar.update()
                 steps = {}
                 for form, seconds in times.items():
-                    memory = in_a_process(measure_memory, case, form, number, cells)
+                    memory = in_a_process(measure_memory, case, form, number, patches)
                     steps[form] = Step(memory, seconds)
                     bar.update()
                 results.append(steps)
             bar.write(f"{report(case, results)}\n")
 
 
-def measure_times(case: Case, iterations: int, cells: int, repeats: int) -> dict[str, float]:
-    """Seconds of a training step in every form of a case.
+def measure_times(case: Case, iterations: int, patches: int, repeats: int) -> dict[str, float]:
+    """Returns the seconds of a training step in every form of a case.
 
     Args:
       case: the model.
-      iterations: of training.
-      cells: of every image, in the sampled form.
-      repeats: how often every step is timed.
+      iterations: the number of iterations.
+      patches: the number of patches per image, in the sampled form.
+      repeats: the number of rounds.
     """
-    steps = [training_step(case, form, iterations, cells) for form in case.forms]
+    steps = [training_step(case, form, iterations, patches) for form in case.forms]
     return dict(zip(case.forms, take_turns(steps, repeats), strict=True))
 
 
-def measure_memory(case: Case, form: str, iterations: int, cells: int) -> int:
-    """Bytes that training steps take at their peak.
+def measure_memory(case: Case, form: str, iterations: int, patches: int) -> int:
+    """Returns the peak memory of training steps in this process, in bytes.
 
     Args:
       case: the model.
-      form: one of the case's.
-      iterations: of training.
-      cells: of every image, in the sampled form.
+      form: one of the case's forms.
+      iterations: the number of iterations.
+      patches: the number of patches per image, in the sampled form.
     """
-    # What TensorFlow takes for itself, once and for any step, must not count.
+    # The memory that TensorFlow takes for itself, once and for any step, must not count.
     training_step(dataclasses.replace(case, size=(33, 33), batch=1), form, iterations, 1)()
-    step = training_step(case, form, iterations, cells)
+    step = training_step(case, form, iterations, patches)
     return peak_memory(lambda: [step() for _ in range(3)])
 
 
-def training_step(case: Case, form: str, iterations: int, cells: int) -> Callable:
-    """A function that trains a new model for one step on random images.
+def training_step(case: Case, form: str, iterations: int, patches: int) -> Callable:
+    """Returns a function that trains a new model for one step on random images.
 
     Args:
       case: the model.
-      form: one of the case's.
-      iterations: of training.
-      cells: of every image, in the sampled form.
+      form: one of the case's forms.
+      iterations: the number of iterations.
+      patches: the number of patches per image, in the sampled form.
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (case.batch, *case.size, 3), np.uint8)
     labels = rng.integers(0, case.classes, (case.batch, *case.size), np.uint8)
     if form == "sampled":
-        chosen, labels = sample_patches(labels, cells, _STRIDE, (0, 0))
+        chosen, labels = sample_patches(labels, patches, _STRIDE, (0, 0))
         images = SampledImages(images, chosen)
     model = build_model(case, form, iterations)
     return functools.partial(model.train_on_batch, images, labels)
 
 
 def build_model(case: Case, form: str, iterations: int) -> rnnseg.RecurrentSegmenter:
-    """The compiled model, with random weights.
+    """Builds and compiles a model with random weights.
 
     Args:
       case: the model.
-      form: one of the case's.
-      iterations: of training.
+      form: one of the case's forms.
+      iterations: the number of iterations.
     """
     encoder = case.encoder if isinstance(case.encoder, str) else _features_only(case.encoder)
     kinds = {"naive": NaiveSegmenter, "sampled": SampledSegmenter}
@@ -187,17 +187,17 @@ def build_model(case: Case, form: str, iterations: int) -> rnnseg.RecurrentSegme
 
 
 def _features_only(channels: int) -> keras.Model:
-    """Features for next to nothing: a linear function of one image pixel each."""
+    """Builds an encoder that costs next to nothing: linear in one image pixel per feature pixel."""
     inputs = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(channels, 1, strides=_STRIDE)(inputs)
     return keras.Model(inputs, keras.layers.Rescaling(1 / 255)(features))
 
 
 class NaiveSegmenter(rnnseg.RecurrentSegmenter):
-    """The same with nothing computed beforehand."""
+    """A `RecurrentSegmenter` in which nothing is computed once per image."""
 
     def prepare(self, features):
-        """The features themselves."""
+        """Returns the features themselves."""
         return features
 
     def _canvases(self, prepared, iterations, canvas, kept):
@@ -206,11 +206,11 @@ class NaiveSegmenter(rnnseg.RecurrentSegmenter):
 
 
 def report(case: Case, results: Sequence[Mapping[str, Step]]) -> str:
-    """The table of a case.
+    """Returns the table of a case.
 
     Args:
-      case: what was measured.
-      results: what `measure` gave for each of the first `ITERATIONS`.
+      case: the model.
+      results: the measurements of every form, for each of the first `ITERATIONS`.
     """
     height, width = case.size
     numbers = ITERATIONS[: len(results)]

@@ -1,12 +1,12 @@
-r"""The training choices that the paper reports, in small runs.
+r"""Compares the training choices that the paper reports, in small runs.
 
     python -m experiments.training_choices --recipe camvid --data data/camvid \
         --weights camvid.weights.h5 --seeds 1,2 --out runs/choices
 
 Trains every one of `CHOICES` with every seed, on the same frozen encoder, images and schedule,
-evaluates each after 1 to 12 iterations, and prints one table. Each has a folder of its own in
-`--out`; what is there already is not trained again, and a killed training goes on.
-`training_choices.csv` and `training_choices.png` in `--out` hold the same.
+evaluates each run after 1 to 12 iterations, and prints one table. Each run has a folder in `--out`;
+a finished training is not run again, and an interrupted one is resumed. `training_choices.csv` and
+`training_choices.png` in `--out` hold the same numbers.
 
 The paper (section 3) found:
 
@@ -15,15 +15,15 @@ The paper (section 3) found:
 - A learned initial state has the lower training error and generalises worse.
 - Kernels larger than 1x1, dense or dilated, are worse.
 
-Found on CamVid, two seeds (`docs/experiments/training.md` has the figures):
+Results on CamVid with two seeds (`docs/experiments/training.md` has the figures):
 
-- A loss at the third or the second iteration does bend the curve, which falls from there on, and
-  its best is several points below that of a loss at the sixth; but early iterations are worse, too,
-  not better. A loss at all six keeps the curve rising, two points lower.
-- A learned start has the paper's signs, a slightly lower training loss and lower scores, but by
-  less than seeds differ; only the first iteration is clearly worse.
-- Larger kernels are clearly worse; their training loss is higher as well, so these few epochs do
-  not tell bad generalisation from slow training.
+- A loss at the third or the second iteration does bend the curve: it falls from there on, and its
+  best is several points below the best of a loss at the sixth. But early iterations are worse, too,
+  not better. With a loss at all six iterations the curve keeps rising, two points lower.
+- A learned initial state has the paper's signs, a slightly lower training loss and lower scores,
+  but seeds differ by more; only the first iteration is clearly worse.
+- Larger kernels are clearly worse. Their training loss is higher as well, so these few epochs
+  cannot tell bad generalisation from slow training.
 """
 
 import dataclasses
@@ -41,9 +41,10 @@ from rnnseg.evaluation import metrics
 from rnnseg.training import config as configuration
 
 from . import options
-from .tables import save_csv
+from .runs import recipe_options
+from .tables import ResultFiles, iteration_titles, markdown_table
 
-# What each changes; the first is what the paper settled on.
+# The options that each choice changes; the first is the paper's final choice.
 CHOICES: Mapping[str, Mapping[str, object]] = {
     "loss at 6": {},
     "loss at 3": {"iterations": 3},
@@ -53,7 +54,7 @@ CHOICES: Mapping[str, Mapping[str, object]] = {
     "3x3 kernels": {"kernel_size": 3},
     "3x3 kernels, 2 apart": {"kernel_size": 3, "dilation_rate": 2},
 }
-# The panels of the figure: title, and the choices in it.
+# The panels of the figure: their titles and choices.
 _PANELS = (
     ("Where the loss is", ("loss at 6", "loss at 3", "loss at 2", "loss at 1 to 6")),
     (
@@ -61,8 +62,8 @@ _PANELS = (
         ("loss at 6", "learned start", "3x3 kernels", "3x3 kernels, 2 apart"),
     ),
 )
-# Makes a run of any recipe small: the stack alone on frozen features, few steps, small crops. Not
-# `sampled_patches`, which larger kernels cannot do; and plain cross-entropy, as in the paper.
+# Makes a run of any recipe small: the stack alone on frozen features, few steps, small crops; with
+# plain cross-entropy, as in the paper, and without `sampled_patches`, which need kernels of 1.
 SMALL: Mapping[str, object] = {
     "train_encoder": False,
     "crop": (193, 257),
@@ -80,12 +81,12 @@ class Row:
     """One point of one run.
 
     Attributes:
-      choice: of `CHOICES`.
-      seed: of the run.
-      training_loss: mean of the last epoch.
-      trained_iterations: of the run.
-      iterations: of this point.
-      miou: of the classes that occur in the validation split, in percent.
+      choice: a name in `CHOICES`.
+      seed: the seed of the run.
+      training_loss: the mean loss of the last epoch.
+      trained_iterations: the number of iterations in training.
+      iterations: the number of iterations of this point.
+      miou: the mIoU of the classes that occur in the validation split, in percent.
     """
 
     choice: str
@@ -99,20 +100,18 @@ class Row:
 @click.command(cls=Command)
 @options.training
 @click.option("--seeds", type=Numbers("N,N,...", int, ","), default="1,2", show_default=True,
-              help="Of the runs; every choice is trained with each.")  # fmt: skip
+              help="Seeds; every choice is trained with each of them.")  # fmt: skip
 def main(recipe, data, weights, seeds, out):
     """Train and evaluate the paper's training choices, and compare their curves."""
-    values = configuration.load_recipe(recipe) | SMALL | {"data": data}
-    if weights:
-        values["encoder_weights"] = weights
+    values = recipe_options(recipe, data, weights) | SMALL
+    files = ResultFiles(out / "training_choices.csv", out / "training_choices.png")
     rows = []
     for seed in seeds:
         for choice, changes in CHOICES.items():
             config = configuration.TrainingConfig(**(values | {"seed": seed} | dict(changes)))
             rows += measure(choice, config, out / folder_name(choice, seed))
-    save_csv(out / "training_choices.csv", rows)
-    save_plot(out / "training_choices.png", rows)
-    print(f"\n{table(rows)}\n\nwrote {out}/training_choices.csv and {out}/training_choices.png")
+    print(f"\n{table(rows)}\n")
+    files.save(rows, lambda path: save_plot(path, rows))
 
 
 def folder_name(choice: str, seed: int) -> str:
@@ -123,12 +122,12 @@ def folder_name(choice: str, seed: int) -> str:
 def measure(
     choice: str, config: configuration.TrainingConfig, folder: str | os.PathLike
 ) -> list[Row]:
-    """Trains a run, unless it is there, and evaluates its last model.
+    """Trains a run, unless it is trained already, and evaluates its last model.
 
     Args:
-      choice: its name.
-      config: its training.
-      folder: of the run.
+      choice: the name of the choice.
+      config: the configuration of the training.
+      folder: the folder of the run.
     """
     from rnnseg.data import open_source
     from rnnseg.evaluation.evaluator import Evaluator
@@ -149,7 +148,7 @@ def measure(
 
 
 def curves(rows: Iterable[Row]) -> dict[str, np.ndarray]:
-    """The mIoU by choice, `(seeds, iterations)`, of rows in the order of `measure`."""
+    """Returns the mIoU by choice, `(seeds, iterations)`, of rows in the order of `measure`."""
     runs = {}
     for row in rows:
         runs.setdefault(row.choice, {}).setdefault(row.seed, []).append(row.miou)
@@ -157,24 +156,29 @@ def curves(rows: Iterable[Row]) -> dict[str, np.ndarray]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The means over the seeds, as a table of Markdown."""
+    """Returns the means over the seeds as a Markdown table."""
     numbers = sorted({row.iterations for row in rows})
     shown = [number for number in numbers if number in _SHOWN]
-    titles = ["choice", *(f"n = {number}" for number in shown), "best", "at n", "seeds apart"]
-    lines = [f"| {' | '.join([*titles, 'training loss'])} |", "| --- " * (len(titles) + 1) + "|"]
+    cells = []
     for choice, curve in curves(rows).items():
         mean = curve.mean(axis=0)
-        cells = [f"{mean[numbers.index(number)]:.2f}" for number in shown]
-        cells += [f"{mean.max():.2f}", str(numbers[mean.argmax()])]
-        cells.append(f"{np.ptp(curve, axis=0).max():.2f}")
-        loss = statistics.fmean({row.seed: row.training_loss for row in rows
-                                 if row.choice == choice}.values())  # fmt: skip
-        lines.append(f"| {' | '.join([choice, *cells])} | {loss:.4f} |")
-    return "\n".join(lines)
+        losses = {row.seed: row.training_loss for row in rows if row.choice == choice}
+        cells.append(
+            [
+                choice,
+                *(f"{mean[numbers.index(number)]:.2f}" for number in shown),
+                f"{mean.max():.2f}",
+                numbers[mean.argmax()],
+                f"{np.ptp(curve, axis=0).max():.2f}",
+                f"{statistics.fmean(losses.values()):.4f}",
+            ]
+        )
+    titles = ["choice", *iteration_titles(shown), "best", "at n", "seeds apart", "training loss"]
+    return markdown_table(titles, cells)
 
 
 def save_plot(path: str | os.PathLike, rows: Sequence[Row]) -> None:
-    """Draws mIoU against iterations: means over the seeds as lines, the seeds' range as bands."""
+    """Draws mIoU by iteration: means over the seeds as lines, the range of the seeds as bands."""
     numbers = sorted({row.iterations for row in rows})
     trained = {row.choice: row.trained_iterations for row in rows}
     found = curves(rows)

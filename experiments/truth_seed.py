@@ -1,31 +1,32 @@
-"""A canvas that starts from the ground truth: what do the dynamics fill in?
+"""Measures how the map of a canvas that starts from the ground truth changes with the iterations.
 
     python -m experiments.truth_seed runs/voc --data data/voc --out truth_seed
     python -m experiments.truth_seed runs/camvid --data data/camvid --output-stride 8 \
         --out truth_seed --strip truth_seed_strip.png --image 40
 
 The paper's Figure 7. The canvas of every image starts from the ground truth, as strong as the
-model's own canvas is after the iterations of training, and is iterated; beside it runs a blank
-start. The seed itself is read, too: what a canvas of that output stride cannot hold is lost before
-the first iteration. Measured are, and written to OUT.csv, for every class and number of
-iterations, summed over the images:
+model's own canvas after the iterations of training; beside it the iterations run from the initial
+canvas. The seed itself is read as well: detail that a canvas of this output stride cannot hold is
+lost before the first iteration. OUT.csv has, for every class and number of iterations, summed over
+the images:
 
 - the IoU with the truth;
-- *filled*: of what lies within the convex hull of an object (of each connected part of the class)
-  and is not the object, the share that has its class;
-- *lost*: the share of the object that has another class;
-- *spread*: the pixels of the class outside the hulls, as a share of the object's.
+- *filled*: the share of the pixels inside the convex hull of the object (of each connected part of
+  the class), but not of the object, that have its class;
+- *lost*: the share of the pixels of the object that have another class;
+- *spread*: the number of pixels of the class outside the hulls, relative to the object's.
 
-OUT.png draws, and the table holds, the mean over the classes and those that fill their hulls least.
+The printed table and OUT.png have the mean over the classes, and the classes whose objects fill the
+least of their hulls.
 
 The paper shows a bicycle whose spokes and frame are filled in with every iteration, until the mask
-covers the hull, as it does from a blank start.
+covers the hull, as it does from the initial canvas.
 
-Found on CamVid and a subset of VOC: the map drifts from the truth towards what a blank start gives,
-slowly at first and then faster, and its IoU falls below that of the seed. It does fill in what is
-thin or full of holes in the same way as a blank start does (chairs, plants, pedestrians,
-bicyclists); but where a blank start finds little of a class (boats, poles), the truth is worn away
-rather than filled in (`docs/experiments/seeding.md`).
+Results on CamVid and a subset of VOC: the map drifts from the truth towards the map from the
+initial canvas, slowly at first and then faster, and its IoU falls below that of the seed. What is
+thin or full of holes (chairs, plants, pedestrians, bicyclists) is filled in as it is from the
+initial canvas. But where the model finds little of a class from there (boats, poles), the truth is
+worn away rather than filled in (`docs/experiments/seeding.md`).
 """
 
 import dataclasses
@@ -45,9 +46,10 @@ from rnnseg.video import libraries
 
 from . import options
 from .drawing import label_axes, save_starts
-from .tables import save_csv
+from .runs import choose_examples, load_recurrent_model, open_split, read_examples
+from .tables import ResultFiles, markdown_table, seeded_titles
 
-STARTS = ("truth", "blank")
+STARTS = ("truth", "initial")
 MEASURES = {
     "iou": "IoU with the truth",
     "filled": "Filled, of the hull's empty part",
@@ -61,14 +63,14 @@ _DRAWN_CLASSES = 3
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """Pixels of a class, in one image or in several.
+    """The numbers of pixels of a class, in one image or in several.
 
     Attributes:
-      size: of the object.
-      hits: of the object that have its class.
-      empty: within the hull and not of the object.
-      filled: of these that have its class.
-      spread: outside the hull that have its class.
+      size: the pixels of the object.
+      hits: the pixels of the object that have its class.
+      empty: the pixels inside the hull that do not belong to the object.
+      filled: the pixels of `empty` that have the class.
+      spread: the pixels outside the hull that have the class.
     """
 
     size: int
@@ -87,18 +89,21 @@ class Row:
     """The counts of a class after some iterations, over all images in which it occurs.
 
     Attributes:
-      class_name: of it.
-      images: how many show it.
-      solidity: the object's share of its hulls, in percent.
-      start: of `STARTS`.
-      iterations: how many; 0: the seed itself.
-      iou, filled, lost, spread: in percent.
+      class_name: the name of the class.
+      images: the number of images that show it.
+      solidity: the share of its hulls that the class fills, in percent.
+      canvas: the canvas that the iterations start from, one of `STARTS`.
+      iterations: the number of iterations; 0: the seed itself.
+      iou: the IoU with the truth, in percent.
+      filled: see `Counts.filled`, in percent of `Counts.empty`.
+      lost: the pixels of the object that have another class, in percent of `Counts.size`.
+      spread: see `Counts.spread`, in percent of `Counts.size`.
     """
 
     class_name: str
     images: int
     solidity: float
-    start: str
+    canvas: str
     iterations: int
     iou: float
     filled: float
@@ -116,54 +121,48 @@ class Row:
 @options.table()
 @options.strip
 def main(model, data, split, iterations, output_stride, classes, out, strip, chosen_number):
-    """Seed every image's canvas with the truth, and watch what the iterations make of it."""
-    from rnnseg.data import open_source
-    from rnnseg.models.loading import load_model
-
+    """Seed every image's canvas with the truth, and measure the maps of the iterations."""
     from . import seeding
-    from .iteration_strips import read_split
 
-    for path in (f"{out}.csv", f"{out}.png", *filter(None, [strip])):
-        check_writable(path)
-    source, segmenter = open_source(data), load_model(model)
+    files = ResultFiles.named(out)
+    segmenter = load_recurrent_model(model)
+    source = open_split(data, split, segmenter)
     if output_stride and output_stride != segmenter.output_stride:
         segmenter = segmenter.at_output_stride(output_stride)
     runs = seeding.Runs(segmenter, iterations)
     objects = seeding.object_classes(source, classes and classes.split(","))
-    if strip:
-        read_split(
-            segmenter, data, split, [chosen_number]
-        )  # before long work: is there such an image?
+    if strip:  # before the long work
+        check_writable(strip)
+        choose_examples(source, split, [chosen_number])
     tally = Tally(objects)
-    for number, (image, label, _) in enumerate(seeding.examples(segmenter, source, split)):
-        blank = runs.blank(image)
-        own = seeding.strength(blank[min(segmenter.iterations, iterations) - 1])
+    for number, example in enumerate(read_examples(source, split)):
+        image, label = example.image, example.label
+        initial = runs.initial(image)
+        own = seeding.strength(initial[min(segmenter.iterations, iterations) - 1])
         maps = {
             "truth": runs.read(runs.seeded(image, runs.seed(label, own)), label.shape),
-            "blank": runs.read(blank, label.shape),
+            "initial": runs.read(initial, label.shape),
         }
         tally.add(label, maps)
         if strip and number == chosen_number:
             seeded = {"truth": maps["truth"]}
-            save_starts(strip, image, label, maps["blank"], seeded, source, _STRIP)
+            save_starts(strip, image, label, maps["initial"], seeded, source, _STRIP)
             print(f"wrote {strip}")
     rows = tally.rows(source.class_names)
     if not rows:
         raise UserError(f"{data}: no image of {split} shows any of these classes")
-    print(table(rows))
-    save_csv(f"{out}.csv", rows)
-    save_plot(f"{out}.png", rows)
-    print(f"\nwrote {out}.csv and {out}.png")
+    print(f"{table(rows)}\n")
+    files.save(rows, lambda path: save_plot(path, rows))
 
 
 def convex_hull(mask: np.ndarray) -> np.ndarray:
-    """Fills the convex hull of every connected part.
+    """Fills the convex hull of every connected part of a mask.
 
     Args:
       mask: bool `(h, w)`.
 
     Returns:
-      bool `(h, w)`.
+      Bool `(h, w)`.
     """
     with libraries():
         import cv2
@@ -180,7 +179,7 @@ def count(maps: Iterable[np.ndarray], label: np.ndarray, object_class: int) -> l
     """Counts the pixels of a class in class maps of one image.
 
     Args:
-      maps: `(h, w)` each.
+      maps: the class maps, `(h, w)` each.
       label: the truth, `(h, w)`; ignored pixels are not counted.
       object_class: the class.
     """
@@ -198,10 +197,10 @@ def count(maps: Iterable[np.ndarray], label: np.ndarray, object_class: int) -> l
 
 
 class Tally:
-    """Adds up counts by class, start and number of iterations, image by image.
+    """The sums of counts by class, canvas and number of iterations, over the images added.
 
     Args:
-      classes: those to look at.
+      classes: the classes to count.
     """
 
     def __init__(self, classes: Sequence[int]):
@@ -213,14 +212,15 @@ class Tally:
 
         Args:
           label: the truth, `(h, w)`.
-          maps: class maps by start, of `STARTS`; the first of "truth" is the seed itself.
+          maps: the class maps by canvas, one of `STARTS`; the first map of "truth" is that of the
+            seed itself.
         """
         for object_class, counts in self._counts.items():
             if not (label == object_class).any():
                 continue
             self._images[object_class] += 1
             for start, each in maps.items():
-                first = int(start == "blank")
+                first = int(start == "initial")
                 for number, found in enumerate(count(each, label, object_class), start=first):
                     before = counts.get((start, number))
                     counts[start, number] = found if before is None else before + found
@@ -229,7 +229,7 @@ class Tally:
         """Returns the results for the classes that occur.
 
         Args:
-          class_names: of all classes.
+          class_names: the names of all classes.
         """
         return [
             Row(
@@ -248,10 +248,19 @@ class Tally:
 
 
 def mean_curve(rows: Iterable[Row], start: str, measure: str) -> tuple[list[int], np.ndarray]:
-    """The numbers of iterations, and the mean of one attribute over the classes of some rows."""
+    """Returns the mean of a measurement over classes, by number of iterations.
+
+    Args:
+      rows: the rows of the classes.
+      start: the canvas, one of `STARTS`.
+      measure: one of `MEASURES`.
+
+    Returns:
+      The numbers of iterations, and the mean at each of them.
+    """
     values = {}
     for row in rows:
-        if row.start == start:
+        if row.canvas == start:
             values.setdefault(row.iterations, []).append(getattr(row, measure))
     return list(values), np.array([np.mean(each) for each in values.values()])
 
@@ -260,11 +269,7 @@ def table(rows: Sequence[Row]) -> str:
     """Returns the drawn values as a Markdown table."""
     last = max(row.iterations for row in rows)
     shown = [number for number in _SHOWN if number <= last]
-    lines = [
-        f"| class | images | solidity % | start | % "
-        f"| {' | '.join(f'n = {number}' if number else 'seed' for number in shown)} |",
-        f"| --- | --- | --- | --- | --- {'| --- ' * len(shown)}|",
-    ]
+    cells = []
     for name, group in drawn_groups(rows).items():
         of_class = {row.class_name: row for row in group}.values()
         images = group[0].images if len(of_class) == 1 else ""
@@ -273,16 +278,14 @@ def table(rows: Sequence[Row]) -> str:
             for start in STARTS:
                 numbers, values = mean_curve(group, start, measure)
                 found = dict(zip(numbers, values, strict=True))
-                cells = [f"{found[each]:.1f}" if each in found else "" for each in shown]
-                lines.append(
-                    f"| {name} | {images} | {solidity:.0f} | {start} | {measure} "
-                    f"| {' | '.join(cells)} |"
-                )
-    return "\n".join(lines)
+                curve = (f"{found[each]:.1f}" if each in found else "" for each in shown)
+                cells.append([name, images, f"{solidity:.0f}", start, measure, *curve])
+    titles = ["class", "images", "solidity %", "canvas", "%", *seeded_titles(shown)]
+    return markdown_table(titles, cells)
 
 
 def drawn_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The rows of all classes, and of each of those that fill least of their hulls, by name."""
+    """Returns the rows of all classes, and of the classes of least solidity, by name."""
     solidity = {row.class_name: row.solidity for row in rows}
     least = sorted(solidity, key=solidity.get)[:_DRAWN_CLASSES]
     groups = {name: [row for row in rows if row.class_name == name] for name in least}
@@ -290,7 +293,7 @@ def drawn_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def save_plot(path, rows: Sequence[Row]) -> None:
-    """Draws all measures by iteration, from the truth and from a blank canvas."""
+    """Draws all measures by iteration, from the truth and from the initial canvas."""
     figure = visualize.new_figure((10, 7))
     groups = drawn_groups(rows)
     last = max(row.iterations for row in rows)
@@ -300,7 +303,7 @@ def save_plot(path, rows: Sequence[Row]) -> None:
             for start, style in zip(STARTS, ("-", "--"), strict=True):
                 axes.plot(*mean_curve(group, start, measure), style, marker="o", markersize=4,
                           markerfacecolor=color if start == "truth" else "white", color=color,
-                          label=f"{name}, from {'the truth' if start == 'truth' else 'blank'}",
+                          label=f"{name}, from the {start}{' canvas' * (start == 'initial')}",
                           )  # fmt: skip
         label_axes(axes, "iterations (0: the seed)", "%", title)
         axes.set_xticks(range(0, last + 1, 1 + last // 13))

@@ -1,20 +1,23 @@
-"""Measures seeding of video frames: the paper claims that two seeded iterations match six.
+"""Measures what seeding frames saves and costs on videos, in several ways.
 
     python -m experiments.video runs/camvid --camvid camvid --csv camvid_video.csv
     python -m experiments.video runs/voc --davis davis --clip drive.mp4 --sheet drive.png
 
-`--camvid` is a folder with CamVid's `val` (one clip, its frames in the order of their names) and
-`valannot`. `--davis` is a folder with DAVIS' `JPEGImages` and `Annotations`; the sequences whose
-object is a class of the model are used. `--clip` may be repeated. All ways to seed take turns frame
-by frame, so that other load on the machine meets all of them alike. Every row has
+The paper claims that two iterations from the canvas of the last frame match six from the initial
+canvas. `--camvid` is a folder with CamVid's `val` (one clip, its frames in the order of their
+names) and `valannot`. `--davis` is a folder with DAVIS' `JPEGImages` and `Annotations`, of which
+those sequences are used whose object is a class of the model. `--clip` is a video without labels.
 
-- mIoU, or on DAVIS the object's IoU, the mean over the frames; empty without labels;
+All ways to seed run side by side, frame by frame, so that any other load of the machine affects all
+of them alike. Every row has
+
+- the mIoU, or on DAVIS the IoU of the object, mean over the frames; nothing without labels;
 - multiply-adds, milliseconds and frames per second of segmenting, with the cost of the first frame
-  spread over all frames;
-- the share of pixels that keep their class from one frame to the next: at the same position, and
-  along the optical flow, where flow and backward flow agree.
+  distributed over all frames;
+- the share of the pixels that keep their class from one frame to the next: at their place, and
+  along the optical flow where it is consistent in both directions.
 
-A second table has the change of colours from frame to frame, by which cuts are found; `--cuts`
+A second table has the change of colours from frame to frame, by which cuts are detected; `--cuts`
 prints it alone.
 """
 
@@ -39,7 +42,7 @@ from rnnseg.files import check_writable
 from rnnseg.video import libraries
 from rnnseg.video.engines import KerasEngine
 
-from .tables import save_csv
+from .tables import markdown_table, save_csv
 
 with libraries():
     import cv2
@@ -49,7 +52,7 @@ with libraries():
 
 ITERATIONS = (1, 2, 3, 6)
 
-# What each adds to `VideoSegmenter`; "state" carries h and c on, too.
+# The options of `VideoSegmenter` for each way to seed; `_WITH_STATE` carries h and c over as well.
 SEEDS: Mapping[str, Mapping[str, object]] = {
     "blank": {"decay": 1.0, "motion": False},
     "all of it": {"decay": 0.0, "motion": False},
@@ -60,7 +63,7 @@ SEEDS: Mapping[str, Mapping[str, object]] = {
 }
 _WITH_STATE = "half of it, h and c"
 
-# The object of a DAVIS sequence, by the name of its class in PASCAL VOC.
+# The class in PASCAL VOC of the object in a DAVIS sequence, by the name of the sequence.
 DAVIS_OBJECTS = {"dog": "dog", "car-shadow": "car"}
 
 _SHEET_FRAMES = 12
@@ -68,18 +71,19 @@ _SHEET_FRAMES = 12
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """The results of one way to seed on a clip.
+    """The measurements of one way to seed on a clip.
 
     Attributes:
-      clip: its name.
-      seed: of `SEEDS`.
-      iterations: a frame, after the first.
-      score: mIoU or the object's IoU, in percent; None without labels.
+      clip: the name of the clip.
+      seed: a name in `SEEDS`.
+      iterations: the number of iterations per frame, after the first frame.
+      score: the mIoU, or the IoU of the object, in percent; None without labels.
       gmacs: multiply-adds per frame, in 10^9.
-      milliseconds: a frame.
+      milliseconds: milliseconds per frame.
       rate: frames per second.
-      kept: share of pixels that keep their class at their place, in percent.
-      kept_along_flow: that keep it along the optical flow.
+      kept: the share of the pixels that keep their class at their place, in percent.
+      kept_along_flow: the share of the pixels that keep their class along the optical flow, in
+        percent.
     """
 
     clip: str
@@ -98,10 +102,10 @@ class Clip:
     """A video to measure on.
 
     Attributes:
-      name: of it.
-      frames: where they are, for `open_frames`.
-      labels: the folder of masks with the frames' names; None: there are none.
-      object_class: the class whose mask that is; None: the masks hold all classes.
+      name: the name that is printed.
+      frames: the file or folder of the frames, for `open_frames`.
+      labels: the folder of masks with the names of the frames; None: there are none.
+      object_class: the class of the object that the masks show; None: the masks show all classes.
     """
 
     name: str
@@ -112,19 +116,25 @@ class Clip:
 
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.option("--camvid", type=click.Path(path_type=pathlib.Path), help="Folder with val/.")
-@click.option("--davis", type=click.Path(path_type=pathlib.Path), help="Folder with JPEGImages/.")
+@click.option(
+    "--camvid",
+    type=click.Path(path_type=pathlib.Path),
+    help="Folder of CamVid, with val/ and valannot/.",
+)
+@click.option(
+    "--davis", type=click.Path(path_type=pathlib.Path), help="Folder of DAVIS, with JPEGImages/."
+)
 @click.option("--clip", "clips", multiple=True, type=click.Path(path_type=pathlib.Path),
               help="A video without labels; may be repeated.")  # fmt: skip
-@click.option("--cuts", is_flag=True, help="Measure the change of colours alone.")
-@click.option("--csv", "csv_file", type=click.Path(), help="File for all rows.")
-@click.option("--sheet", type=click.Path(), help="Image of the first --clip's overlays.")
+@click.option("--cuts", is_flag=True, help="Print the change of colours alone.")
+@click.option("--csv", "csv_file", type=click.Path(), help="CSV file for all rows.")
+@click.option("--sheet", type=click.Path(), help="PNG file: overlays of the first --clip.")
 def main(model, camvid, davis, clips, cuts, csv_file, sheet):
-    """Measure what seeding saves and costs on videos."""
+    """Print accuracy, cost and steadiness of all ways to seed on videos."""
     for path in filter(None, (csv_file, sheet)):
         check_writable(path)
     if sheet and not clips:
-        raise UserError("--sheet: give a --clip to show")
+        raise UserError("--sheet shows the first --clip: give one")
     segmenter = load_model(model)
     found = find_clips(segmenter, camvid, davis, clips)
     if not cuts:
@@ -140,10 +150,10 @@ def main(model, camvid, davis, clips, cuts, csv_file, sheet):
 
 
 def find_clips(model, camvid, davis, clips) -> list[Clip]:
-    """The clips that the options name.
+    """Returns the clips that the options name.
 
     Raises:
-      UserError: none.
+      UserError: the options name no clip.
     """
     found = []
     if camvid:
@@ -163,24 +173,24 @@ def find_clips(model, camvid, davis, clips) -> list[Clip]:
 
 
 def read_small_frames(clip: Clip) -> list[SmallFrame]:
-    """The frames of a clip as far as cuts are seen by them."""
+    """Returns the frames of a clip, reduced to what the detection of cuts compares."""
     with open_frames(clip.frames) as source:
         return [SmallFrame(frame.image) for frame in source.frames]
 
 
 def measure(model, clip: Clip) -> list[Row]:
-    """Segments a clip in all ways at once.
+    """Segments a clip in all ways, frame by frame.
 
     Args:
       model: a segmenter.
       clip: the video.
 
     Returns:
-      A row a way.
+      One row per way to seed and number of iterations.
     """
     engine, stateful = KerasEngine(model), _StatefulEngine(model)
     ways = [
-        # Every one has a state of its own, and all have their traces in common.
+        # Each copy has a state of its own; they share the compiled stages of the model.
         _Way(model, copy.copy(stateful) if seed == _WITH_STATE else engine, seed, iterations)
         for iterations in ITERATIONS
         for seed in SEEDS
@@ -204,7 +214,7 @@ def measure(model, clip: Clip) -> list[Row]:
 
 
 class _Way:
-    """One number of iterations and one seed, on its way through a clip."""
+    """One number of iterations with one way to seed, which segments a clip frame by frame."""
 
     def __init__(self, model, engine, seed, iterations):
         self._seed, self._iterations = seed, iterations
@@ -215,7 +225,7 @@ class _Way:
         self._before = None
 
     def warm_up(self, image):
-        """Traces what there is to trace."""
+        """Traces all functions."""
         self._video(image)
         self._video(image)
         self._video.reset()
@@ -262,7 +272,7 @@ class _Way:
 
 
 class _StatefulEngine(KerasEngine):
-    """Carries h and c on from frame to frame, as long as there is a seed."""
+    """An engine that carries h and c over from frame to frame, as long as there is a seed."""
 
     _state = None
 
@@ -276,13 +286,12 @@ class _StatefulEngine(KerasEngine):
 
 
 def _flow_and_back(grey, before):
-    """Returns the position of each pixel in the last frame, and True if the flow back confirms it.
-
-    It does, to within what Sundaram et al., 2010, "Dense Point Trajectories by GPU-accelerated
-    Large Displacement Optical Flow", allow for.
+    """Computes the place of each pixel in the frame before, and checks it by the flow back.
 
     Returns:
-      Columns and rows, float32 `(height, width)`, and a mask.
+      Columns and rows, float32 `(height, width)`, and a mask that is True where the flow back leads
+      to the pixel again, within the tolerance of Sundaram et al., 2010, "Dense Point Trajectories
+      by GPU-accelerated Large Displacement Optical Flow".
     """
     find = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     there, back = find.calc(grey, before, None), find.calc(before, grey, None)
@@ -295,25 +304,28 @@ def _flow_and_back(grey, before):
 
 
 def table(rows: Iterable[Row]) -> str:
-    """All rows, as a table of Markdown."""
-    lines = [
-        "| clip | seed | iterations | mIoU or IoU % | multiply-adds G | milliseconds "
-        "| frames per second | kept % | kept along flow % |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        score = "" if row.score is None else f"{row.score:.2f}"
-        lines.append(
-            f"| {row.clip} | {row.seed} | {row.iterations} | {score} | {row.gmacs:.3f} | "
-            f"{row.milliseconds:.1f} | {row.rate:.1f} | {row.kept:.2f} | "
-            f"{row.kept_along_flow:.2f} |"
+    """Returns all rows as a Markdown table."""
+    titles = ["clip", "seed", "iterations", "mIoU or IoU %", "multiply-adds G", "milliseconds",
+              "frames per second", "kept %", "kept along flow %"]  # fmt: skip
+    cells = [
+        (
+            row.clip,
+            row.seed,
+            row.iterations,
+            "" if row.score is None else f"{row.score:.2f}",
+            f"{row.gmacs:.3f}",
+            f"{row.milliseconds:.1f}",
+            f"{row.rate:.1f}",
+            f"{row.kept:.2f}",
+            f"{row.kept_along_flow:.2f}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return markdown_table(titles, cells)
 
 
 def change_table(small_frames: Mapping[str, Sequence[SmallFrame]]) -> str:
-    """The change of colours within clips and between any two of them, as a table of Markdown."""
-    lines = ["| frames | change of colours |", "| --- | --- |"]
+    """Returns the change of colours within clips and between any two as a Markdown table."""
 
     def largest(step):
         return max(
@@ -322,20 +334,22 @@ def change_table(small_frames: Mapping[str, Sequence[SmallFrame]]) -> str:
             for first, second in zip(clip, clip[step:], strict=False)
         )
 
-    lines.append(f"| of one clip, next to each other | at most {largest(1):.3f} |")
-    lines.append(f"| of one clip, two in between | at most {largest(3):.3f} |")
+    rows = [
+        ("of one clip, next to each other", f"at most {largest(1):.3f}"),
+        ("of one clip, two in between", f"at most {largest(3):.3f}"),
+    ]
     between = [
         color_change(first, second)
         for one, other in itertools.combinations(small_frames.values(), 2)
         for first, second in itertools.product(one[::5], other[::5])
     ]
     if between:
-        lines.append(f"| of two clips, every fifth of each | at least {min(between):.3f} |")
-    return "\n".join(lines)
+        rows.append(("of two clips, every fifth of each", f"at least {min(between):.3f}"))
+    return markdown_table(["frames", "change of colours"], rows)
 
 
 def save_sheet(path, model, clip: pathlib.Path) -> None:
-    """Draws frames of a clip beside their overlays, as `rnnseg video` would make them."""
+    """Draws frames of a clip beside their overlays, as `rnnseg video` makes them."""
     video = VideoSegmenter(model)
     with open_frames(clip) as source:
         every = max(1, (source.count or _SHEET_FRAMES) // _SHEET_FRAMES)

@@ -1,20 +1,20 @@
-"""Frames of a clip over their class maps: the seeded recurrence beside a feed-forward rival.
+"""Draws frames of a clip and their class maps: the seeded recurrence and a feed-forward model.
 
     python -m experiments.video_strips runs/camvid runs/deeplabv3 --clip drive.mp4 --out strips.png
 
-The paper's Figure 1. Every frame goes on from what the last one left
-(`rnnseg.VideoSegmenter`) and takes two iterations; the rival segments each by itself. OUT.png has
-frames at equal distances with the maps of both, and what a frame costs each; OUT.csv, for every
-frame of the clip, its multiply-adds, its milliseconds, and the share of the pixels that keep their
-class from the frame before. `experiments.video` measures how good the maps are.
+The paper's Figure 1. The recurrence starts every frame from the canvas of the last one
+(`rnnseg.VideoSegmenter`) and runs two iterations; the other model segments each frame by itself.
+OUT.png shows frames at equal distances with the maps and the multiply-adds of both. OUT.csv has,
+for every frame of the clip, its multiply-adds, its milliseconds, and the share of the pixels that
+keep their class from the frame before. `experiments.video` measures the accuracy of the maps.
 
-The paper has 15.4 G multiply-adds per frame for the recurrence and 25.7 G for DeepLabv3, of 180x270
-pixels, and finds the recurrence's maps steadier.
+The paper has 15.4 G multiply-adds per frame for the recurrence and 25.7 G for DeepLabv3, on frames
+of 180x270 pixels, and finds the recurrence's maps steadier.
 
-Found on CamVid's val clip and a dash-camera clip, with the same encoder: 0.55 times the cost of
-DeepLabv3 per frame (2.02 against 3.66 G, 10.2 against 18.4 G), 0.65 on a sequence of DAVIS with
-context beside the features; and a little steadier, by 0.4 to 0.5 points of pixels that keep their
-class.
+Results on CamVid's val clip and a dash-camera clip, with the same encoder: 0.55 times the cost of
+DeepLabv3 per frame (2.02 against 3.66 G, 10.2 against 18.4 G), and 0.65 times on a sequence of
+DAVIS with context beside the features. The maps are a little steadier, by 0.4 to 0.5 points of
+pixels that keep their class.
 """
 
 import dataclasses
@@ -27,12 +27,11 @@ import numpy as np
 
 from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
-from rnnseg.files import check_writable
 
 from . import options
 from .drawing import Panel, save_grid
-from .runs import run_names
-from .tables import save_csv
+from .runs import load_recurrent_model, run_names
+from .tables import ResultFiles, markdown_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +39,13 @@ class Row:
     """One frame, segmented by one system.
 
     Attributes:
-      system: its name.
-      frame: its number, from 0.
-      iterations: how many it took.
-      gmacs: multiply-adds, in 10^9.
-      milliseconds: from the frame to its class map.
-      kept: share of the pixels that have the class of the frame before, in percent; None of the
-        first.
+      system: the name of the system.
+      frame: the number of the frame, from 0.
+      iterations: the number of iterations.
+      gmacs: the multiply-adds, in 10^9.
+      milliseconds: the latency from the frame to its class map.
+      kept: the share of the pixels that have the class of the frame before, in percent; None in the
+        first frame.
     """
 
     system: str
@@ -59,24 +58,24 @@ class Row:
 
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.argument("rival", metavar="RIVAL")
+@click.argument("rival", metavar="OTHER_MODEL")
 @click.option("--clip", required=True, help="A video file, or a folder of frames.")
 @options.iterations(2, "Iterations of the recurrence per frame, after the first.")
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True,
-              help="How many are drawn.")  # fmt: skip
+              help="Number of frames that are drawn.")  # fmt: skip
 @options.figure
 def main(model, rival, clip, iterations, frames, out):
-    """Draw what the recurrence and a rival make of a clip, and what it costs them."""
+    """Draw class maps of a clip by the recurrence and by another model, with their costs."""
     from rnnseg.budgets.costs import stage_costs
     from rnnseg.models.loading import load_model
     from rnnseg.video.segmenter import VideoSegmenter
 
-    for path in (out, out.with_suffix(".csv")):
-        check_writable(path)
-    segmenter, other = load_model(model), load_model(rival)
-    if not segmenter.recurrent or segmenter.num_classes != other.num_classes:
+    files = ResultFiles(out.with_suffix(".csv"), out)
+    segmenter, other = load_recurrent_model(model), load_model(rival)
+    if segmenter.num_classes != other.num_classes:
         raise UserError(
-            f"{model} and {rival}: expected a recurrent model, and another one of the same classes"
+            f"{model} has {segmenter.num_classes} classes and {rival} {other.num_classes}: "
+            "expected models of the same classes"
         )
     recurrence, feed_forward = run_names((model, rival))
     systems = {
@@ -89,17 +88,15 @@ def main(model, rival, clip, iterations, frames, out):
         costs = stage_costs(system, *images[0].shape[:2])
         maps[name], measured = segment(name, VideoSegmenter(system, number), costs, images)
         rows += measured
-    save_figure(out, images, maps, rows, frames, segmenter)
-    save_csv(out.with_suffix(".csv"), rows)
-    print(table(rows))
-    print(f"\nwrote {out} and {out.with_suffix('.csv')}")
+    print(f"{table(rows)}\n")
+    files.save(rows, lambda path: save_figure(path, images, maps, rows, frames, segmenter))
 
 
 def read_clip(clip: str) -> list[np.ndarray]:
-    """All frames of a clip.
+    """Returns all frames of a clip.
 
     Raises:
-      UserError: nothing there that can be read, or frames of several sizes.
+      UserError: nothing that can be read, or frames of several sizes.
     """
     from rnnseg.video import libraries
 
@@ -109,7 +106,7 @@ def read_clip(clip: str) -> list[np.ndarray]:
     with open_frames(clip) as source:
         images = [frame.image for frame in source.frames]
     if len({image.shape for image in images}) != 1:
-        raise UserError(f"{clip}: expected frames of one size, and one at least")
+        raise UserError(f"{clip}: expected at least one frame, and all frames of one size")
     return images
 
 
@@ -119,13 +116,13 @@ def segment(
     """Segments the frames of a clip.
 
     Args:
-      name: of the system.
+      name: the name of the system.
       video: a `rnnseg.VideoSegmenter`.
-      costs: `rnnseg.budgets.StageCosts` of a frame.
+      costs: the `rnnseg.budgets.costs.StageCosts` of a frame.
       images: the frames.
 
     Returns:
-      Their class maps, and a row for each.
+      The class maps, and one row per frame.
     """
     maps, rows = [], []
     for number, image in enumerate(images):
@@ -148,12 +145,12 @@ def save_figure(
     """Draws frames at equal distances above the maps of all systems.
 
     Args:
-      path: PNG file.
+      path: the PNG file.
       images: all frames.
-      maps: of every system, one per frame.
-      rows: of every system, one per frame.
-      most: how many frames are drawn.
-      model: for its classes' names and colours.
+      maps: the class maps of every system, one per frame.
+      rows: the rows of every system, one per frame.
+      most: the number of frames that are drawn.
+      model: the model that has the names and colours of the classes.
     """
     shown = np.unique(np.linspace(0, len(images) - 1, most).round().astype(int))
     grid = [[Panel(images[number], f"frame {number}") for number in shown]]
@@ -168,22 +165,23 @@ def save_figure(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Returns the cost of a frame for each system as a Markdown table."""
-    lines = [
-        "| system | G per frame, first | after it | milliseconds, median | pixels kept % |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    """Returns the cost of a frame in each system as a Markdown table."""
+    cells = []
     for system in dict.fromkeys(row.system for row in rows):
         first, *others = (row for row in rows if row.system == system)
-        # Of a single frame there is no more than that.
-        others = others or [first]
+        others = others or [first]  # a clip of a single frame
         kept = [row.kept for row in others if row.kept is not None]
-        lines.append(
-            f"| {system} | {first.gmacs:.3f} | {statistics.fmean(row.gmacs for row in others):.3f} "
-            f"| {statistics.median(row.milliseconds for row in others):.1f} "
-            f"| {f'{statistics.fmean(kept):.2f}' if kept else ''} |"
+        cells.append(
+            (
+                system,
+                f"{first.gmacs:.3f}",
+                f"{statistics.fmean(row.gmacs for row in others):.3f}",
+                f"{statistics.median(row.milliseconds for row in others):.1f}",
+                f"{statistics.fmean(kept):.2f}" if kept else "",
+            )
         )
-    return "\n".join(lines)
+    titles = ["system", "G per frame, first", "after it", "milliseconds, median", "pixels kept %"]
+    return markdown_table(titles, cells)
 
 
 if __name__ == "__main__":

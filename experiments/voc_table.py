@@ -1,28 +1,26 @@
-r"""The paper's Table 1: IoU of every class of PASCAL VOC, at six scales, each mirrored, too.
+r"""Prints the paper's Table 1 for models of one's own: IoU of every class of PASCAL VOC.
 
     python -m experiments.voc_table runs/voc runs/voc_deeplabv3 --data data/voc \
         --iterations 1,3,6,12 --out voc_table
 
-Prints models of one's own, after several numbers of iterations, beside the rows of the paper,
-writes the same to OUT.csv, a line a row of the paper's table, and draws it in OUT.png. All are the
-mean of the logits over the paper's scales.
+Evaluates models after several numbers of iterations, by multi-scale evaluation as in the paper: six
+scales, each mirrored too, with the mean of the logits. Prints them beside the rows of the paper.
+OUT.csv has the same numbers, one line per row of the paper's table, and OUT.png draws them.
 
-The paper found its recurrence, with a ResNet-101 trained on COCO, within 5 to 6 points of
-DeepLabv3 and PSPNet, and worst against them where shapes are fine: bicycles, chairs. Its caption
-says that the figures are of VOC's validation split, its text that they are of the test split. Its
-mIOU is over 21 classes, the background, which has no column, among them.
+The paper found its recurrence, with a ResNet-101 trained on COCO, within 5 to 6 points of DeepLabv3
+and PSPNet, and worst against them on fine shapes: bicycles, chairs. Its caption says that the
+figures are of VOC's validation split, its text that they are of the test split. Its mIOU is over 21
+classes, among them the background, which has no column.
 
-Found on a subset of 231 images, with a MobileNetV2 of COCO and VOC: several scales lift the mean
-of the classes that occur by a point at six iterations and by three at twelve, where the curve of a
-single scale has fallen; DeepLabv3 on the same features loses 2.5 by them and ends half a point
-below. Animals come nearest to the paper's figures, chairs and bicycles are poor as there, and
-classes of an image or two say nothing (`docs/experiments/paper.md`).
+Results on a subset of 231 images, with a MobileNetV2 trained on COCO and VOC: several scales raise
+the mean of the classes that occur by a point at six iterations and by three at twelve, where the
+curve of a single scale has fallen. DeepLabv3 on the same features loses 2.5 points by them and ends
+half a point below. Animals come nearest to the paper's figures, chairs and bicycles are as poor as
+there, and classes that one or two images show have no meaning (`docs/experiments/paper.md`).
 """
 
-import csv
 import dataclasses
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 import click
@@ -31,12 +29,11 @@ import numpy as np
 from rnnseg.cli.base import Command
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.evaluation import metrics
-from rnnseg.files import atomic_path, check_writable
 
 from . import options
 from .drawing import save_dots
 from .runs import evaluate_all
-from .tables import SCALES, markdown_table
+from .tables import SCALES, ResultFiles, markdown_table
 
 # Table 1: IoU in percent of the 20 classes in VOC's order, without background, and mIOU.
 PUBLISHED: Mapping[str, tuple[float, ...]] = {
@@ -69,14 +66,14 @@ PUBLISHED: Mapping[str, tuple[float, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of the table; percents, NaN for what is not known or does not occur.
+    """One row of the table; percents, NaN if unknown or if the class does not occur.
 
     Attributes:
-      method: its name.
-      class_iou: one per class, the background first.
-      miou: as usually defined: a class that does not occur counts as zero as soon as it is
+      method: the name of the method.
+      class_iou: the IoU of every class, the background first.
+      miou: the mIoU as usually defined: a class that does not occur counts as zero as soon as it is
         predicted.
-      miou_occurring: over the classes that occur.
+      miou_occurring: the mIoU over the classes that occur.
     """
 
     method: str
@@ -91,29 +88,21 @@ class Row:
 @options.table("voc_table")
 def main(models, data, split, iterations, out):
     """Print IoU by class on VOC, at several scales and mirrored, beside the paper's Table 1."""
-    for path in (f"{out}.csv", f"{out}.png"):
-        check_writable(path)
+    files = ResultFiles.named(out)
     results = evaluate_all(models, data, split, iterations, PASCAL_VOC.names, SCALES, flip=True)
     rows = [row for name, result in results.items() for row in rows_of(name, result)]
     first = next(iter(results.values()))
     absent = first.confusion[0].sum(axis=1) == 0
     rows += published_rows()
-    save_csv(f"{out}.csv", rows)
-    save_dots(
-        f"{out}.png",
-        [*PASCAL_VOC.names, "mean"],
-        {row.method: [*row.class_iou, row.miou_occurring] for row in rows},
-        "IoU (%); the mean is of the classes that occur",
-    )
     print(f"\n{first.data}, {split}; images: {first.images}\n\n{table(rows, absent)}\n")
-    print(f"wrote {out}.csv and {out}.png")
+    files.save(records(rows), lambda path: save_plot(path, rows))
 
 
 def rows_of(name: str, result) -> list[Row]:
-    """A row for every number of iterations.
+    """Returns one row per number of iterations.
 
     Args:
-      name: of the model.
+      name: the name of the model.
       result: its `Evaluation`.
     """
     miou = 100 * result.miou
@@ -130,41 +119,58 @@ def rows_of(name: str, result) -> list[Row]:
 
 
 def published_rows() -> list[Row]:
-    """The paper's rows; all classes occur in them."""
+    """Returns the rows of the paper, in which all classes occur."""
     return [
         Row(f"paper: {name}", (math.nan, *values[:-1]), values[-1], values[-1])
         for name, values in PUBLISHED.items()
     ]
 
 
-def save_csv(path: str | os.PathLike, rows: Sequence[Row]) -> None:
-    """Writes a line a row; what is not known is empty."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", *PASCAL_VOC.names, "miou", "miou_occurring"])
-        for row in rows:
-            numbers = (*row.class_iou, row.miou, row.miou_occurring)
-            writer.writerow([row.method, *("" if math.isnan(each) else each for each in numbers)])
+def records(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Returns the lines of the CSV file, one per row; unknown numbers are empty."""
+    return [
+        {
+            "method": row.method,
+            **dict(zip(PASCAL_VOC.names, map(_known, row.class_iou), strict=True)),
+            "miou": row.miou,
+            "miou_occurring": row.miou_occurring,
+        }
+        for row in rows
+    ]
+
+
+def _known(value: float) -> float | str:
+    return "" if math.isnan(value) else value
+
+
+def save_plot(path, rows: Sequence[Row]) -> None:
+    """Draws all rows as dots, one line per class."""
+    save_dots(
+        path,
+        [*PASCAL_VOC.names, "mean"],
+        {row.method: [*row.class_iou, row.miou_occurring] for row in rows},
+        "IoU (%); the mean is of the classes that occur",
+    )
 
 
 def table(rows: Sequence[Row], absent: np.ndarray) -> str:
-    """Returns a Markdown table with one line per class and one column per method.
+    """Returns a Markdown table with one line per class and one column per row.
 
     Args:
-      rows: the methods.
-      absent: True for each class that does not occur in the data; it is marked.
+      rows: the rows.
+      absent: True for every class that does not occur in the data, and is marked, `(classes,)`.
     """
-    lines = []
     entries = [
         (f"{name} (absent)" if missing else name, [row.class_iou[index] for row in rows])
         for index, (name, missing) in enumerate(zip(PASCAL_VOC.names, absent, strict=True))
     ]
     entries.append(("mean", [row.miou for row in rows]))
     entries.append(("mean of those that occur", [row.miou_occurring for row in rows]))
-    for name, values in entries:
-        cells = ("–" if math.isnan(value) else f"{value:.1f}" for value in values)
-        lines.append([name, *cells])
-    return markdown_table(["class", *(row.method for row in rows)], lines)
+    cells = [
+        [name, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
+        for name, values in entries
+    ]
+    return markdown_table(["class", *(row.method for row in rows)], cells)
 
 
 if __name__ == "__main__":

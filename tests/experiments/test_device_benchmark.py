@@ -1,14 +1,11 @@
-import pathlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 
 from experiments import device_benchmark
 from experiments.device_benchmark import Ours, Peer
-from rnnseg import data
 from rnnseg.evaluation.evaluator import Evaluator
+from tests.support.commands import fail, run
 from tests.support.litert import write_anytime
 from tests.support.models import make_lively_model
 from tests.support.sources import tiny_source
@@ -17,7 +14,7 @@ SIZE = (43, 51)
 
 
 def write_peer(path, logits, size=SIZE):
-    """Writes a file of another maker: class 2 where red is above the middle, else class 1."""
+    """Writes a file as others make it: class 2 where red is above the middle, else class 1."""
 
     def call(image):
         red = (tf.cast(image, tf.float32) / 127.5 - 1 if not logits else image)[..., 0]
@@ -48,22 +45,15 @@ def folder(tmp_path_factory, model):
     return folder
 
 
-def run(*arguments, status=0):
-    result = CliRunner().invoke(device_benchmark.main, [str(each) for each in arguments])
-    assert result.exit_code == status, result.output + repr(result.exception)
-    return result.output
-
-
-def test_the_command_prints_all_tables(folder, monkeypatch):
-    source = tiny_source()
-    monkeypatch.setattr(data, "open_source", lambda name: source)
-    # New processes would import everything again.
+def test_the_command_prints_all_tables(folder, open_as, monkeypatch):
+    open_as(tiny_source())
+    # Processes of their own would import everything anew.
     monkeypatch.setattr(device_benchmark, "measure_memory", lambda files, peers, threads: {
         path.name: (path.stat().st_size, 3_000_000) for path in (*files, *peers)
     })  # fmt: skip
     output = run(
-        folder / "anytime.tflite", "--peer", folder / "peer.tflite", "--peer",
-        folder / "peer_logits.tflite", "--data", "tiny", "--repeats", "1", "--threads", "1",
+        device_benchmark.main, folder / "anytime.tflite", "--peer", folder / "peer.tflite",
+        "--peer", folder / "peer_logits.tflite", "--data", "tiny", "--repeats", 1, "--threads", 1,
     )  # fmt: skip
     rows = [line.split("|")[1:-1] for line in output.splitlines() if ".tflite |" in line]
     assert [row[0].strip() for row in rows] == 3 * [
@@ -104,7 +94,6 @@ def test_memory_and_size_are_told():
 def test_what_is_no_such_file_is_refused(folder, tmp_path):
     wrong = tmp_path / "wrong.tflite"
     wrong.write_bytes(b"nothing of the kind")
-    assert "has no metadata" in run(wrong, status=2)
-    ours = folder / "anytime.tflite"
-    assert "is no LiteRT file" in run(ours, "--peer", wrong, status=2)
-    assert pathlib.Path(ours).is_file()
+    assert "has no metadata" in fail(device_benchmark.main, wrong)
+    message = fail(device_benchmark.main, folder / "anytime.tflite", "--peer", wrong)
+    assert "is no LiteRT file" in message

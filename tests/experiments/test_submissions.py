@@ -6,7 +6,6 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from click.testing import CliRunner
 from PIL import Image
 
 from experiments import cityscapes_scoring, submissions
@@ -14,6 +13,7 @@ from rnnseg.data.tables import CITYSCAPES, PASCAL_VOC
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import Evaluator
 from tests.evaluation.test_cityscapes import draw
+from tests.support.commands import fail, run
 from tests.support.models import make_lively_model
 from tests.support.sources import make_source
 
@@ -149,15 +149,13 @@ def test_real_cityscapes_images_keep_their_size_and_name(real_data, cityscapes_m
 def test_commands_write_for_the_split_that_is_asked_for(kit, voc_model, tmp_path):
     voc_model.save(tmp_path / "model.keras")
     out = tmp_path / "out"
-    arguments = ["voc", str(tmp_path / "model.keras"), "--images", str(kit), "--out", str(out)]
-    result = CliRunner().invoke(submissions.main, [*arguments, "--iterations", "1"])
-    assert result.exit_code == 0, result.output
-    assert f"wrote {out}/voc_n1.tgz; images: 2" in result.output
-    assert "the server wants 1456 images" in result.output
-    again = CliRunner().invoke(submissions.main, [*arguments, "--iterations", "1,2"])
-    assert again.exit_code == 2 and "voc_n1.tgz is there already" in again.output
-    val = CliRunner().invoke(submissions.main, [*arguments, "--split", "val"])
-    assert val.exit_code == 0 and "the server wants" not in val.output
+    arguments = ["voc", tmp_path / "model.keras", "--images", kit, "--out", out]
+    printed = run(submissions.main, *arguments, "--iterations", 1)
+    assert f"wrote {out}/voc_n1.tgz; images: 2" in printed
+    assert "the server wants 1456 images" in printed
+    message = fail(submissions.main, *arguments, "--iterations", "1,2")
+    assert "voc_n1.tgz exists already" in message
+    assert "the server wants" not in run(submissions.main, *arguments, "--split", "val")
     assert list(read_tgz(out / "voc_n6.tgz")) == [
         "results/VOC2012/Segmentation/comp6_val_cls/2008_000006.png"
     ]

@@ -1,23 +1,19 @@
-import csv
-
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from experiments import training_choices
 from experiments.training_choices import Row
-from rnnseg import data
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models.loading import load_model
 from rnnseg.training import config, loop
+from tests.support.commands import read_csv, run
 from tests.support.sources import tiny_source
 
 
-def test_a_choice_is_trained_once_with_every_seed(tmp_path, monkeypatch):
-    source = tiny_source()
-    for module in (data, loop):
-        monkeypatch.setattr(module, "open_source", lambda name: source)
+def test_a_choice_is_trained_once_with_every_seed(tmp_path, open_as, monkeypatch):
+    source = open_as(tiny_source())
+    monkeypatch.setattr(loop, "open_source", lambda name: source)
     choices = {"loss at 2": training_choices.CHOICES["loss at 2"]}
     monkeypatch.setattr(training_choices, "CHOICES", choices)
     small = training_choices.SMALL | dict(crop=(33, 33), epochs=1, train_encoder=True)
@@ -27,16 +23,13 @@ def test_a_choice_is_trained_once_with_every_seed(tmp_path, monkeypatch):
     options = dict(encoder="small_cnn", encoder_weights=None, freeze_batch_norm=False)
     recipe.write_text(f"RECIPE = {options | dict(batch_size=4)!r}")
     out = tmp_path / "runs"
-    arguments = ["--recipe", str(recipe), "--data", "tiny", "--out", str(out)]
-    first = CliRunner().invoke(training_choices.main, [*arguments, "--seeds", "1"])
-    assert first.exit_code == 0, first.output
+    arguments = ["--recipe", recipe, "--data", "tiny", "--out", out]
+    run(training_choices.main, *arguments, "--seeds", 1)
     kept = out / "loss_at_2_seed1" / "last.keras"
     stamp = kept.stat().st_mtime_ns
-    both = CliRunner().invoke(training_choices.main, [*arguments, "--seeds", "1,2"])
-    assert both.exit_code == 0, both.output
+    run(training_choices.main, *arguments, "--seeds", "1,2")
     assert kept.stat().st_mtime_ns == stamp
-    with open(out / "training_choices.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(out / "training_choices.csv")
     assert [(row["seed"], row["iterations"]) for row in rows] == [
         (seed, number) for seed in "12" for number in ("1", "2", "9")
     ]

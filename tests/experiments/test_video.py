@@ -1,13 +1,11 @@
-import csv
-
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from experiments import video as experiment
 from rnnseg import Budget
 from rnnseg.budgets import costs as budgets
+from tests.support.commands import image_size, read_csv, run
 from tests.support.models import make_model
 from tests.video import clips
 
@@ -24,16 +22,13 @@ def test_measures_accuracy_cost_and_consistency(tmp_path, monkeypatch):
         for number, image in enumerate(images):
             Image.fromarray(image).save(tmp_path / folder / f"{number}.png")
     other = clips.write(tmp_path / "other.mp4", clips.scene(7, seed=2))
-    result = CliRunner().invoke(
-        experiment.main,
-        [str(tmp_path / "model.keras"), "--camvid", str(tmp_path), "--clip", str(other),
-         "--csv", str(tmp_path / "rows.csv"), "--sheet", str(tmp_path / "sheet.png")],
+    printed = run(
+        experiment.main, tmp_path / "model.keras", "--camvid", tmp_path, "--clip", other,
+        "--csv", tmp_path / "rows.csv", "--sheet", tmp_path / "sheet.png",
     )  # fmt: skip
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    with open(tmp_path / "rows.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(tmp_path / "rows.csv")
     assert len(rows) == 2 * len(experiment.SEEDS)
-    assert sum(line.startswith(("| CamVid", "| other")) for line in result.stdout.split("\n")) == 12
+    assert sum(line.startswith(("| CamVid", "| other")) for line in printed.split("\n")) == 12
     blank, all_of_it = rows[:2]
     maps = [model.predict_classes(frame, Budget(iterations=2)) for frame in frames]
     counted = np.stack(labels) < 4
@@ -50,7 +45,7 @@ def test_measures_accuracy_cost_and_consistency(tmp_path, monkeypatch):
     assert float(blank["gmacs"]) == pytest.approx(costs.total(2) / 1e9)
     assert float(all_of_it["gmacs"]) == pytest.approx(costs.total((3 + 2 + 2 + 2) / 4) / 1e9)
     assert rows[-1]["score"] == "" and rows[-1]["clip"] == "other"
-    assert Image.open(tmp_path / "sheet.png").size[0] > 300
+    assert image_size(tmp_path / "sheet.png")[0] > 300
 
 
 def test_a_davis_sequence_counts_its_object_alone(tmp_path):
