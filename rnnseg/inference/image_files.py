@@ -1,4 +1,4 @@
-"""Segments image files: class map, overlay and a strip of all iterations."""
+"""Segments image files into class maps, overlays and strips of all iterations."""
 
 import dataclasses
 import os
@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from rnnseg import visualize
+from rnnseg._renamed import renamed_arguments
 from rnnseg.budgets.budget import Budget
 from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
@@ -19,6 +20,8 @@ from rnnseg.inference.predictor import Predictor
 
 @dataclasses.dataclass(frozen=True)
 class _Outputs:
+    """The files to write for one image."""
+
     class_map: pathlib.Path
     overlay: pathlib.Path
     strip: pathlib.Path | None
@@ -30,17 +33,18 @@ class _Outputs:
 
 @dataclasses.dataclass(frozen=True)
 class Segmented:
-    """What came of image files.
+    """The result of segmenting image files.
 
     Attributes:
-      files: that were written.
-      iterations: one number per image.
+      files: the files that were written.
+      iterations: the number of iterations of each image.
     """
 
     files: tuple[pathlib.Path, ...]
     iterations: tuple[int, ...]
 
 
+@renamed_arguments(pictures="files")
 def segment_files(
     predictor: Predictor,
     files: Sequence[pathlib.Path],
@@ -53,22 +57,19 @@ def segment_files(
     """Segments images and writes `NAME_classes.png`, `NAME_overlay.png`, `NAME_iterations.png`.
 
     Args:
-      predictor: segments the images.
-      files: of images.
-      out: folder to write to.
-      budget: for each image; None: as many iterations as in training.
-      every_iteration: whether the strip of all iterations is written too.
-      overwrite: whether files that are there already are written anew.
-      stop_when_settled: whether iterations are spared where they would change next to nothing; not
-        along with `every_iteration`.
-
-    Returns:
-      What was written.
+      predictor: the predictor with the model.
+      files: the image files.
+      out: the folder to write to.
+      budget: the budget for each image; None: as many iterations as in training.
+      every_iteration: True to write the strip of all iterations, `NAME_iterations.png`.
+      overwrite: True to replace existing files.
+      stop_when_settled: True to stop where further iterations would hardly change the prediction.
+        It has no effect with `every_iteration`.
 
     Raises:
-      UserError: two images of one name, an output that is there already, or milliseconds without
-        a profile: before anything is written. Images that are unreadable, too small, or too large
-        for the budget: after all others are written.
+      UserError: two images of the same name, an existing output, or milliseconds without a profile;
+        then nothing is written. Or images that are unreadable, too small, or too large for the
+        budget; then all other images are written first.
     """
     planned = _plan(files, pathlib.Path(out), every_iteration, overwrite)
     model = predictor.model
@@ -99,31 +100,35 @@ def segment_files(
         written += outputs.all
         numbers.append(iterations)
     if failures:
-        # The reason is often the same for all.
+        # All failures often have the same reason, so one message is enough.
         first, *others = failures
-        some = f"{len(failures)} of {len(planned)} images left out, the others are in {out}: "
+        some = (
+            f"{len(failures)} of {len(planned)} images were not segmented; the others are in {out}"
+        )
         raise UserError(
-            (some if written else "")
+            (f"{some}; the others are in {out}: " if written else "")
             + failures[first]
-            + (f"; nor could be segmented: {', '.join(others)}" if others else "")
+            + (f"; not segmented either: {', '.join(others)}" if others else "")
         )
     return Segmented(tuple(written), tuple(numbers))
 
 
 def iteration_titles(predictor: Predictor, size: tuple[int, int], iterations: int) -> list[str]:
-    """What stands over the map of each iteration: its number and what it has cost so far.
+    """Returns the title of each iteration's map: its number and the multiply-adds so far.
 
     Args:
-      predictor: of the model.
-      size: the image's (height, width), in pixels.
-      iterations: how many.
+      predictor: the predictor with the model.
+      size: the (height, width) of the image, in pixels.
+      iterations: the number of iterations.
     """
     costs = predictor.costs(*size)
     return [f"n = {n}\n{costs.total(n) / 1e9:.2f} G" for n in range(1, iterations + 1)]
 
 
-def _open(file, predictor, budget) -> tuple[np.ndarray, int]:
-    """An image and how many iterations it gets."""
+def _open(
+    file: pathlib.Path, predictor: Predictor, budget: Budget | None
+) -> tuple[np.ndarray, int]:
+    """Returns an image and the number of iterations for it."""
     image = read_image(file)
     try:
         predictor.model.check_image(*image.shape[:2])
@@ -132,13 +137,16 @@ def _open(file, predictor, budget) -> tuple[np.ndarray, int]:
         raise UserError(f"{file}: {error}") from error
 
 
-def _plan(files, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outputs]:
+def _plan(
+    files: Sequence[pathlib.Path], out: pathlib.Path, every_iteration: bool, overwrite: bool
+) -> dict[pathlib.Path, _Outputs]:
+    """Returns the outputs of every file, after a check that they can be written."""
     planned, owners = {}, {}
     for file in files:
         if file.stem in owners:
             raise UserError(
-                f"{owners[file.stem]} and {file} have one name and would write the same "
-                "files: segment them to different folders"
+                f"{owners[file.stem]} and {file} have the same name and would write the same "
+                "files: segment them into different folders"
             )
         owners[file.stem] = file
         planned[file] = _Outputs(
@@ -153,6 +161,6 @@ def _plan(files, out, every_iteration, overwrite) -> dict[pathlib.Path, _Outputs
     there = [path for outputs in planned.values() for path in outputs.all if path.exists()]
     if there and not overwrite:
         raise UserError(
-            f"{there[0]} is there already: choose another --out, or write it anew by --overwrite"
+            f"{there[0]} exists already: choose another --out, or replace it by --overwrite"
         )
     return planned

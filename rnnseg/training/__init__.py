@@ -1,17 +1,19 @@
 """Training: runs that can be repeated, and resumed after any interruption.
 
-`config` declares every option of a run and `recipes` holds the settings of known data sets; `loop`
-trains on one device or several (`replicas`), with the loss of `losses`, on whole images or on
-sampled cells (`sampling`).
+`config` declares every option of a run, and `recipes` holds the settings for known data sets.
+`loop` trains on one device or several (`replicas`), with the loss of `losses`, on whole images or
+on sampled patches (`sampling`), and keeps the run in a folder (`runs`).
 """
 
 from rnnseg._lazy import lazy_attributes
 
 _NAMES = {
-    "Run": "loop",
+    "Run": "runs",
     "SegmentationLoss": "losses",
     "TrainingConfig": "config",
     "build_model": "loop",
+    "check_data": "loop",
+    "poly_schedule": "loop",
     "train": "loop",
 }
 __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

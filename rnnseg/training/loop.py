@@ -1,16 +1,12 @@
-"""Training runs: what a run is made of, and a folder that can go on after any interruption."""
+"""The training loop: validates after each epoch, and continues after any interruption."""
 
-import csv
 import dataclasses
-import json
 import math
 import os
-import pathlib
 from typing import Any
 
 import keras
 
-from rnnseg._renamed import present_names
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.dashboard.recording import EVALUATIONS, Recorder
 from rnnseg.data import absolute_data, open_source
@@ -23,19 +19,20 @@ from rnnseg.files import atomic_path
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
-from rnnseg.training.config import RENAMED, TrainingConfig
+from rnnseg.training.config import TrainingConfig
 from rnnseg.training.losses import SegmentationLoss
 from rnnseg.training.replicas import training_strategy
+from rnnseg.training.runs import Run
 from rnnseg.training.sampling import SampledSegmenter, sampled_batches
 
 
 def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> SegmentationModel:
-    """The compiled, untrained model of a run.
+    """Builds and compiles the untrained model of a run.
 
     Args:
-      config: of the run.
-      source: whose classes the model gets.
-      steps_per_epoch: from which the schedule's length follows.
+      config: the configuration of the run.
+      source: the data, whose classes the model gets.
+      steps_per_epoch: the number of steps per epoch, for the length of the schedule.
     """
     kind = MODELS[config.model] if config.sampled_patches is None else SampledSegmenter
     model = kind(
@@ -55,91 +52,25 @@ def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) ->
 
 
 def poly_schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.PolynomialDecay:
-    """`learning_rate * (1 - step / steps) ** 0.9`, as in DeepLab and the paper."""
+    """Returns the schedule `learning_rate * (1 - step / steps) ** 0.9` of DeepLab and the paper."""
     return keras.optimizers.schedules.PolynomialDecay(
         learning_rate, steps, end_learning_rate=0.0, power=0.9
     )
 
 
-class Run:
-    """The folder of one training run.
+class _RunFiles(keras.callbacks.Callback):
+    """Validates the model and writes the files of the run at the end of every epoch.
 
-    `config.json` is what was asked for; `last.keras` the model after the last whole epoch with its
-    optimizer; `best.keras` the one with the best validation mIoU; `history.csv` one line an epoch;
-    `logs/` is for TensorBoard.
+    Args:
+      run: the folder of the run.
+      source: the data.
+      config: the configuration of the run.
+      rows: the history so far, to which a row per epoch is added.
     """
 
-    def __init__(self, folder: str | os.PathLike):
-        self.folder = pathlib.Path(folder)
-        self.config = self.folder / "config.json"
-        self.last = self.folder / "last.keras"
-        self.best = self.folder / "best.keras"
-        self.history = self.folder / "history.csv"
-        self.logs = self.folder / "logs"
-
-    def check(self, config: TrainingConfig, resume: bool) -> None:
-        """Makes sure that the folder is free for a run, or holds this one and `resume` is wanted.
-
-        Raises:
-          UserError: the folder holds something else, or another run.
-        """
-        if not self.config.is_file():
-            if self.folder.exists() and (not self.folder.is_dir() or self._visible_files()):
-                raise UserError(
-                    f"{self.folder} is not empty and holds no run: choose another --out"
-                )
-            return
-        if not resume:
-            raise UserError(
-                f"{self.folder} holds a run already: choose another --out, or go on with it by "
-                "--resume"
-            )
-        try:
-            held = present_names(json.loads(self.config.read_text()), RENAMED)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.config} is damaged: choose another --out") from error
-        # A run of an earlier version says nothing of options that came later.
-        held = _as_json(TrainingConfig(data="")) | held
-        asked = _as_json(config)
-        different = [key for key in asked | held if asked.get(key) != held.get(key)]
-        if different:
-            raise UserError(
-                f"{self.folder} holds another run: "
-                + ", ".join(
-                    f"{key} is {held.get(key)!r} there, not {asked.get(key)!r}" for key in different
-                )
-            )
-
-    def begin(self, config: TrainingConfig) -> None:
-        """Writes `config.json`, and removes what a kill in the middle of writing left."""
-        if self.folder.is_dir():
-            for file in (self.config, self.last, self.best, self.history):
-                for path in self.folder.glob(f".{file.stem}.*"):
-                    path.unlink()
-        if not self.config.is_file():
-            with atomic_path(self.config) as path:
-                path.write_text(json.dumps(_as_json(config), indent=2) + "\n")
-
-    def read_history(self) -> list[dict[str, str]]:
-        """The lines of `history.csv`, one an epoch, from the first."""
-        if not self.history.is_file():
-            return []
-        with open(self.history, newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _visible_files(self) -> bool:
-        return any(not path.name.startswith(".") for path in self.folder.iterdir())
-
-
-def _as_json(config: TrainingConfig) -> dict[str, Any]:
-    """The fields as JSON gives them back: tuples as lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-class _RunFiles(keras.callbacks.Callback):
-    """Validates, and keeps the run's files, at the end of every epoch."""
-
-    def __init__(self, run: Run, source: Source, config: TrainingConfig, rows):
+    def __init__(
+        self, run: Run, source: Source, config: TrainingConfig, rows: list[dict[str, Any]]
+    ):
         super().__init__()
         self._run, self._source, self._config = run, source, config
         self._rows = rows
@@ -178,11 +109,8 @@ class _RunFiles(keras.callbacks.Callback):
             }
             | scores
         )
-        with atomic_path(self._run.history) as path, open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, self._rows[0].keys())
-            writer.writeheader()
-            writer.writerows(self._rows)
-        # Last, so that a run killed before it does this epoch again and writes all of it anew.
+        self._run.write_history(self._rows)
+        # The last file to be written: if the run is killed before, it repeats the whole epoch.
         self._save(self._run.last)
 
     def _save(self, path):
@@ -191,32 +119,38 @@ class _RunFiles(keras.callbacks.Callback):
 
 
 def check_data(source: Source, *splits: str, output_stride: int) -> None:
-    """Looks at every image and label, so that bad data ends a run before it starts.
+    """Checks every image and label, so that bad data ends a run before it starts.
+
+    Args:
+      source: the data.
+      *splits: the splits to check.
+      output_stride: the output stride of the model, the smallest side of an image.
 
     Raises:
-      UserError: no such split or an empty one, a label outside the classes, a label of another size
-        than its image, an unreadable or too small image.
+      UserError: a split is missing or empty, a label is outside the classes or differs from its
+        image in size, or an image is unreadable or too small.
     """
     for split in dict.fromkeys(splits):
         scan_split(source, split, smallest_side=output_stride).raise_if_bad(source)
 
 
 def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) -> Run:
-    """Trains a segmenter on all GPUs that TensorFlow sees, and prints first what it will do.
+    """Trains a model on all GPUs that TensorFlow sees.
 
-    A run may go on with another number of GPUs than it began with.
+    A summary of the run is printed before it starts. A run may continue on another number of GPUs
+    than it began on.
 
     Args:
-      config: what to train.
-      out: the run's folder; it must be new or empty.
-      resume: go on with the run that `out` holds, from its last whole epoch; the configuration must
-        be the same. With nothing there yet it starts.
+      config: the configuration of the run.
+      out: the folder of the run, which must be new or empty.
+      resume: True to continue the run in `out` from its last complete epoch, with the same
+        configuration; an empty folder starts a new run.
 
     Returns:
-      The run's folder.
+      The folder of the run.
 
     Raises:
-      UserError: anything about configuration, data or folder that cannot be used. Nothing is
+      UserError: the configuration, the data or the folder cannot be used. Nothing has been
         overwritten then.
     """
     run, config = Run(out), _with_absolute_paths(config)
@@ -232,7 +166,7 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         with strategy.scope():
             model = _load_last(run, config)
         check_classes(model, source)
-        rows = _rows_until(run, _steps_done(model))
+        rows = run.history_until(_steps_done(model))
     batches, steps = training_batches(
         source,
         config.train_split,
@@ -262,24 +196,24 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
                 _RunFiles(run, source, config, rows),
                 keras.callbacks.TensorBoard(run.logs, write_graph=False),
             ],
-            shuffle=False,  # the data set shuffles
+            shuffle=False,  # the batches are shuffled already
             verbose=1 if os.isatty(1) else 2,
         )
     return run
 
 
 def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
-    """Loads the model of the last whole epoch, with its optimizer."""
+    """Loads the model and the optimizer of the last complete epoch."""
     classes = {}
     if config.sampled_patches is not None:
-        # Earlier versions saved what they trained on patches as a plain RecurrentSegmenter.
+        # Earlier versions saved a SampledSegmenter as a RecurrentSegmenter.
         classes["rnnseg>RecurrentSegmenter"] = SampledSegmenter
     with keras.saving.custom_object_scope(classes):
         return load_model(run.last, compile=True)
 
 
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
-    """So that a run goes on from any working folder."""
+    """Makes paths absolute, so that the run continues from any working folder."""
     weights = config.encoder_weights
     if weights not in (None, "imagenet"):
         weights = os.path.abspath(weights)
@@ -287,47 +221,47 @@ def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
 
 
 def _steps_done(model: SegmentationModel) -> int:
-    # Where there are several replicas of the number, `int` of the variable fails.
+    # `int(variable)` fails on a variable with several replicas.
     return int(model.optimizer.iterations.numpy())
 
 
-def _rows_until(run: Run, step: int) -> list[dict[str, str]]:
-    """The history up to the epoch that `last.keras` holds.
-
-    Not the optimizer's step over the steps of an epoch: with float16 it skips some.
-    """
-    rows = run.read_history()
-    ends = [index for index, row in enumerate(rows, start=1) if row.get("step") == str(step)]
-    if not ends:
-        raise UserError(
-            f"{run.history} has no line for step {step}, where {run.last} stands: it is damaged; "
-            "choose another --out"
-        )
-    return rows[: ends[-1]]
-
-
-def _describe(config, source, model, first_epoch, steps, run, gpus):
-    costs = stage_costs(model, *config.crop)
-    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+def _describe(
+    config: TrainingConfig,
+    source: Source,
+    model: SegmentationModel,
+    first_epoch: int,
+    steps: int,
+    run: Run,
+    gpus: int,
+) -> None:
+    """Prints a summary of the run."""
+    sizes = source.split_sizes
     head = f"ConvLSTM layers {model.stack.widths}" if model.recurrent else config.model
-    sizes, crop = source.split_sizes, f"{config.crop[0]}x{config.crop[1]}"
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    costs = stage_costs(model, *config.crop)
+    cost = f"at {config.crop[0]}x{config.crop[1]}: "
+    cost += f"{costs.encode / 1e9:.3g} G multiply-adds to encode, "
+    if model.recurrent:
+        cost += f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G per iteration"
+    else:
+        cost += f"{costs.prepare / 1e9:.3g} G for the head"
+    if first_epoch == config.epochs:
+        training = f"all {config.epochs} epochs are done"
+    else:
+        training = f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
+        training += f"{config.batch_size} images each, "
+        if gpus > 1:
+            training += f"{config.batch_size // gpus} of them on each of {gpus} GPUs, "
+        if config.sampled_patches:
+            training += f"{config.sampled_patches} patches per image, "
+        training += f"{model.iterations} iterations"
     rows = {
         "data": f"{source.name}: {sizes[config.train_split]} images to train on, "
         f"{sizes[config.val_split]} to validate, {source.num_classes} classes",
         "model": f"{config.encoder} at output stride {config.output_stride}, {head}, "
         f"{trainable / 1e6:.2f} M trainable parameters of {model.count_params() / 1e6:.2f} M",
-        "cost": f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
-        f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G an iteration"
-        if model.recurrent
-        else f"at {crop}: {costs.encode / 1e9:.3g} G multiply-adds to encode, "
-        f"{costs.prepare / 1e9:.3g} G for the head",
-        "training": f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
-        f"{config.batch_size} images each, "
-        + (f"{config.batch_size // gpus} of them on each of {gpus} GPUs, " if gpus > 1 else "")
-        + (f"{config.sampled_patches} patches of each, " if config.sampled_patches else "")
-        + f"{model.iterations} iterations"
-        if first_epoch < config.epochs
-        else f"all {config.epochs} epochs are done",
+        "cost": cost,
+        "training": training,
         "run": run.folder,
     }
     print("\n".join(f"{name:12s}{text}" for name, text in rows.items()), flush=True)

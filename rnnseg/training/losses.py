@@ -8,15 +8,15 @@ from rnnseg.data.source import IGNORE_LABEL
 
 @keras.saving.register_keras_serializable("rnnseg")
 class SegmentationLoss(keras.losses.Loss):
-    """Softmax cross-entropy, the mean over all pixels that are not `IGNORE_LABEL`.
+    """The softmax cross-entropy, averaged over all pixels that are not `IGNORE_LABEL`.
 
     Args:
-      label_smoothing: share of the target that is spread over all classes, 0-1 (Szegedy et al.,
-        2016). An iteration changes a logit by less than one. Without smoothing the best that a
-        handful of iterations can do is to push every logit as far as it goes; the increments
-        saturate, and more iterations only flatten what the canvas holds between yes and no. A
-        finite target can be reached and kept.
-      name: of the loss.
+      label_smoothing: the share of the target that is spread over all classes, 0-1 (Szegedy et al.,
+        2016). An iteration changes a logit by less than one. Without smoothing, a few iterations
+        reduce the loss most if they push every logit as far as they can. The increments then
+        saturate, and further iterations only drive undecided logits to either extreme. With
+        smoothing the target is finite: it can be reached and kept.
+      name: the name of the loss.
     """
 
     def __init__(self, label_smoothing: float = 0.0, name: str = "segmentation_loss"):
@@ -24,15 +24,19 @@ class SegmentationLoss(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred) -> tf.Tensor:
-        """The mean over the counted pixels; 0 where there is none.
+        """Computes the mean over the counted pixels, 0 if there are none.
 
-        In one of several replicas (`tf.distribute`) the sum over its own pixels, divided by the
-        number of counted pixels in all of them: the replicas' losses, and with them the gradients,
-        add up to what one device finds on the whole batch, however the ignored pixels lie.
+        On several replicas (`tf.distribute`), each replica divides the sum over its own pixels by
+        the number of counted pixels of all replicas. The losses of the replicas, and with them the
+        gradients, then add up to those of one device with the whole batch, even if the ignored
+        pixels are spread unevenly over the replicas.
 
         Args:
           y_true: class indices or `IGNORE_LABEL`, `(batch, H, W)`.
           y_pred: logits, `(batch, H, W, classes)`.
+
+        Returns:
+          A scalar.
         """
         labels = tf.cast(y_true, tf.int32)
         counted = labels != IGNORE_LABEL
@@ -40,18 +44,19 @@ class SegmentationLoss(keras.losses.Loss):
             tf.where(counted, labels, 0), y_pred
         )
         if self.label_smoothing:
-            # The cross-entropy against equal shares of all classes.
+            # The cross-entropy with equal shares of all classes as the target.
             uniform = tf.reduce_logsumexp(y_pred, -1) - tf.reduce_mean(y_pred, -1)
             values += self.label_smoothing * (uniform - values)
         weights = tf.cast(counted, values.dtype)
         number = tf.reduce_sum(weights)
         replica = tf.distribute.get_replica_context()
-        # Keras adds up the replicas' gradients; of losses that it reduces itself it takes a share,
-        # but a scalar it leaves as it is. None: Keras builds the model, outside of any replica.
+        # Keras sums the gradients of the replicas. It scales a loss that it reduces itself by the
+        # number of replicas, but leaves a scalar unchanged. None: Keras builds the model, outside
+        # of any replica.
         if replica is not None and replica.num_replicas_in_sync > 1:
             number = replica.all_reduce(tf.distribute.ReduceOp.SUM, number)
         return tf.math.divide_no_nan(tf.reduce_sum(weights * values), number)
 
     def get_config(self):
-        """What `from_config` needs."""
+        """Returns the arguments for `from_config`."""
         return {"label_smoothing": self.label_smoothing, "name": self.name}

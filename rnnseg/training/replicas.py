@@ -1,4 +1,4 @@
-"""Training on all GPUs of a machine: every step's images are divided among them."""
+"""Training on all GPUs of a machine: the images of each step are divided among them."""
 
 import functools
 
@@ -8,22 +8,22 @@ from rnnseg.errors import UserError
 
 
 def training_strategy(batch_size: int) -> tf.distribute.Strategy:
-    """What divides the images of a step: a replica of the model on every GPU.
+    """Returns the strategy that trains a replica of the model on every GPU.
 
-    The model must be made, loaded and compiled within its `scope()`. With one GPU or none it is
-    TensorFlow's default, which changes nothing. `CUDA_VISIBLE_DEVICES=0,1` in the environment
-    leaves TensorFlow the first two GPUs alone.
+    The model must be built, loaded and compiled within its `scope()`. With one GPU or none it is
+    the default strategy of TensorFlow, which changes nothing. The environment variable
+    `CUDA_VISIBLE_DEVICES=0,1` shows TensorFlow only the first two GPUs.
 
-    What comes out is what one device finds on all of the images (`rnnseg.training.losses` divides
-    by the pixels of all replicas, Keras adds up their gradients), but for batch norm where it is
-    trained: its statistics are those of one replica's images, and only their moving averages are
+    The result is that of one device with all images: `rnnseg.training.losses` divides by the pixels
+    of all replicas, and Keras sums their gradients. Batch norm in training mode is the exception:
+    each replica normalizes with the statistics of its own images, and only the moving averages are
     shared.
 
     Args:
-      batch_size: images a step, on all GPUs together.
+      batch_size: the number of images per step, on all GPUs together.
 
     Raises:
-      UserError: they cannot be divided evenly.
+      UserError: the GPUs cannot share the images evenly.
     """
     devices = gpus()
     if len(devices) < 2:
@@ -34,18 +34,20 @@ def training_strategy(batch_size: int) -> tf.distribute.Strategy:
 
 
 def gpus() -> tuple[str, ...]:
-    """The names of all GPUs that TensorFlow sees."""
+    """Returns the names of all GPUs that TensorFlow sees."""
     return tuple(device.name for device in tf.config.list_logical_devices("GPU"))
 
 
-# Every strategy counts its reductions from the same number, by which the devices know them: with a
-# second one in the process (another training) they meet the first one's, of other shapes, and fail.
+# Devices match their reductions by numbers, which every strategy counts from the same start. A
+# second strategy in the process, for another training, would meet the reductions of the first one,
+# whose shapes differ, and fail.
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
 def _uneven(batch_size: int, count: int) -> str:
+    """Returns the message for a batch that a number of GPUs cannot share, with ways out."""
     below = batch_size - batch_size % count
     batches = " or ".join(str(size) for size in (below, below + count) if size)
     fewer = max(each for each in range(1, count) if batch_size % each == 0)

@@ -32,20 +32,20 @@ class SampledImages(NamedTuple):
 class SampledSegmenter(RecurrentSegmenter):
     """A `RecurrentSegmenter` that can also be trained on patches.
 
-    The encoder and the context see the whole image; the recurrence runs on the canvas pixels at the
-    corners of the patches alone. Everything else is inherited, and a saved model serves as any
-    other.
+    The encoder and the context see the whole image. The recurrence runs only on the canvas pixels
+    at the corners of the patches. Everything else is inherited, and a saved model can be used like
+    any other.
 
     Raises:
-      UserError: kernels larger than 1, which would need the neighbours of these canvas pixels.
+      UserError: the kernels are larger than 1 and would need the neighbours of these canvas pixels.
     """
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         if self.stack.kernel_size > 1:
             raise UserError(
-                f"kernel_size={self.stack.kernel_size}: only with kernels of 1 are canvas pixels "
-                "independent, so that some can be sampled; train on whole images"
+                f"kernel_size={self.stack.kernel_size}: patches can only be sampled with kernels "
+                "of 1, which keep canvas pixels independent; train on whole images"
             )
 
     def call(self, images, iterations=None, canvas=None, training=False):
@@ -53,17 +53,18 @@ class SampledSegmenter(RecurrentSegmenter):
 
         Args:
           images: as in `RecurrentSegmenter.call`, or `SampledImages`.
-          iterations: as there.
-          canvas: as there.
-          training: as there.
+          iterations: as in `RecurrentSegmenter.call`.
+          canvas: as in `RecurrentSegmenter.call`.
+          training: as in `RecurrentSegmenter.call`.
 
         Returns:
-          For images as there. For `SampledImages` the logits of the patches, one below the other,
-          `(batch, patches * output_stride, output_stride, classes)`.
+          For images, the result of `RecurrentSegmenter.call`. For `SampledImages`, the logits of
+          the patches, one below the other, `(batch, patches * output_stride, output_stride,
+          classes)`.
         """
         if not isinstance(images, SampledImages):
             return super().call(images, iterations, canvas, training)
-        # Keras builds the model of several replicas with the mean of their first batches.
+        # To build a model on several replicas, Keras averages their first batches: also patches.
         images, patches = images.images, tf.cast(images.patches, tf.int32)
         features = self._in_context(self.encode(images, training=training))
         prepared = self.stack.prepare(_at_corners(features, patches))
@@ -91,18 +92,18 @@ def sampled_batches(
 ) -> tf.data.Dataset:
     """Makes batches for training on sampled patches with `model.fit`.
 
-    The choice follows from `seed` and the number of the step alone, so that a training that is
-    resumed at step 700 chooses the same patches as one that was never interrupted.
+    The choice depends only on `seed` and the number of the step. A run that is resumed at step 700
+    thus chooses the same patches as a run that was never interrupted.
 
     Args:
-      batches: of `(images, labels)`, as from `rnnseg.data.pipeline.training_batches`.
+      batches: the data set of `(images, labels)`, as from `rnnseg.data.pipeline.training_batches`.
       count: the number of patches per image.
       stride: the model's output stride, in pixels.
       first_step: the number of the first batch.
-      seed: makes the choice the same in every run.
+      seed: the seed, with which the choice is the same in every run; None: runs differ.
 
     Returns:
-      The data set of `(SampledImages, labels)`, with labels as from `sample_patches`.
+      A data set of `(SampledImages, labels)`, with labels as from `sample_patches`.
     """
     base_seed = int(np.random.default_rng(seed).integers(2**31))
 
@@ -119,7 +120,7 @@ def sampled_batches(
 
 
 def sample_patches(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf.Tensor]:
-    """Chooses patches at random, without repetition; those with a label come first.
+    """Chooses patches at random without repetition, preferring patches with a label.
 
     Every pixel lies in one patch, except for the last row and column of an image of `k * stride +
     1` pixels, where the grid ends.

@@ -135,24 +135,25 @@ def test_segment_refuses(tmp_path, model_file):
     run("segment", model_file, images, "--out", out)
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     printed = run("segment", model_file, images, "--out", out, status=2)
-    assert "is there already: choose another --out" in printed
+    assert "exists already: choose another --out" in printed
     assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
     run("segment", model_file, images, "--out", out, "--overwrite")
     other = write_images(tmp_path / "more")
     printed = run("segment", model_file, images, other, "--out", tmp_path / "new", status=2)
-    assert "have one name" in printed and not (tmp_path / "new").exists()
+    assert "have the same name" in printed and not (tmp_path / "new").exists()
     Image.new("RGB", (5, 50)).save(tmp_path / "thin.png")
     printed = run("segment", model_file, tmp_path / "thin.png", "--out", tmp_path / "new", status=2)
     assert "thin.png: an image of 50x5 pixels is smaller than one output stride (8)" in printed
     written = write_images(tmp_path / "good")
     (written / "broken.png").write_text("no image")
     printed = run("segment", model_file, written, "--out", tmp_path / "new", status=2)
-    assert "1 of 3 images left out, the others are in" in printed and "broken.png" in printed
+    assert "1 of 3 images were not segmented; the others are in" in printed
+    assert "broken.png" in printed
     assert len(list((tmp_path / "new").iterdir())) == 4
     (written / "worse.png").write_text("nor this")
     printed = run("segment", model_file, written, "--out", tmp_path / "newer", status=2)
-    assert "2 of 4 images left out" in printed and printed.count("cannot be read") == 1
-    assert printed.strip().endswith("nor could be segmented: worse.png")
+    assert "2 of 4 images were not segmented" in printed and printed.count("cannot be read") == 1
+    assert printed.strip().endswith("not segmented either: worse.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "a_classes.png")
     Image.new("RGB", (50, 50)).save(tmp_path / "a.png")
     files = [tmp_path / "a.png", tmp_path / "a_classes.png"]

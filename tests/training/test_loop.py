@@ -1,6 +1,7 @@
-import csv
 import dataclasses
 import json
+import math
+import shutil
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from rnnseg.models import encoders
 from rnnseg.models.loading import load_model
 from rnnseg.training import loop
 from rnnseg.training.config import TrainingConfig
+from rnnseg.training.sampling import sampled_batches
 from tests.support.sources import halves, make_source, tiny_source
 
 CONFIG = TrainingConfig(
@@ -30,11 +32,24 @@ CONFIG = TrainingConfig(
 )
 
 
-@pytest.fixture
-def source(monkeypatch):
+@pytest.fixture(scope="module")
+def source():
     source = tiny_source()
-    monkeypatch.setattr(loop, "open_source", lambda data: source)
-    return source
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "open_source", lambda data: source)
+        yield source
+
+
+@pytest.fixture(scope="module")
+def whole(source, tmp_path_factory):
+    """A run that was never interrupted; no test changes it."""
+    return loop.train(CONFIG, tmp_path_factory.mktemp("whole") / "run")
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    """A copy of the run, to damage."""
+    return loop.Run(shutil.copytree(whole.folder, tmp_path / "copied"))
 
 
 class Killed(Exception):
@@ -58,30 +73,35 @@ def kill_in_epoch(monkeypatch, epoch):
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_begin", begin_batch)
 
 
-def test_a_run_leaves_its_files(source, tmp_path, capsys):
-    run = loop.train(CONFIG, tmp_path / "run")
-    printed = capsys.readouterr().out
-    for part in ("8 images to train on, 3 to validate, 3 classes", "parameters", "an iteration"):
-        assert part in printed
-    assert TrainingConfig.from_json(json.loads(run.config.read_text())) == CONFIG
-    rows = run.read_history()
+def train_and_kill(config, folder, epoch):
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in_epoch(patch, epoch)
+        with pytest.raises(Killed):
+            # Without a run in the folder, one that may be resumed starts.
+            loop.train(config, folder, resume=True)
+
+
+def test_a_run_leaves_its_files(whole, source):
+    assert TrainingConfig.from_json(json.loads(whole.config.read_text())) == CONFIG
+    rows = whole.read_history()
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     assert float(rows[-1]["learning_rate"]) == 0
-    assert list(run.logs.rglob("events*"))
+    assert list(whole.logs.rglob("events*"))
     best = max(float(row["val_miou"]) for row in rows)
-    found = Evaluator(load_model(run.folder), (2,))(source, "val", progress=False).miou[0]
+    found = Evaluator(load_model(whole.folder), (2,))(source, "val", progress=False).miou[0]
     assert found == pytest.approx(best)
-    assert not [path for path in run.folder.iterdir() if path.name.startswith(".")]
+    assert not [path for path in whole.folder.iterdir() if path.name.startswith(".")]
 
 
-def test_killed_and_resumed_it_ends_as_if_never_killed(source, tmp_path, monkeypatch):
-    whole = loop.train(CONFIG, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        kill_in_epoch(patch, 3)
-        with pytest.raises(Killed):
-            loop.train(CONFIG, tmp_path / "killed")
+def test_killed_and_resumed_it_ends_as_if_never_killed(whole, tmp_path, capsys):
+    train_and_kill(CONFIG, tmp_path / "killed", epoch=3)
+    printed = capsys.readouterr().out
+    for part in ("8 images to train on, 3 to validate, 3 classes", "parameters", "G per iteration"):
+        assert part in printed
+    assert "epoch 1 to 4, 4 steps of 2 images each, 2 iterations" in printed
     killed = loop.train(CONFIG, tmp_path / "killed", resume=True)
+    assert "epoch 3 to 4, 4 steps of 2 images each, 2 iterations" in capsys.readouterr().out
     assert [row["epoch"] for row in killed.read_history()] == ["1", "2", "3", "4"]
     for column in ("loss", "val_miou", "learning_rate"):
         np.testing.assert_allclose(
@@ -95,29 +115,29 @@ def test_killed_and_resumed_it_ends_as_if_never_killed(source, tmp_path, monkeyp
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_resuming_a_finished_or_a_new_run(source, tmp_path, capsys):
-    config = dataclasses.replace(CONFIG, epochs=1)
-    run = loop.train(config, tmp_path / "run", resume=True)
-    before = run.last.read_bytes()
-    capsys.readouterr()
-    loop.train(config, tmp_path / "run", resume=True)
-    assert run.last.read_bytes() == before
-    assert "all 1 epochs are done" in capsys.readouterr().out
+def test_a_finished_run_stays_as_it_is(copied, capsys):
+    before = copied.last.read_bytes()
+    loop.train(CONFIG, copied.folder, resume=True)
+    assert copied.last.read_bytes() == before
+    assert "all 4 epochs are done" in capsys.readouterr().out
 
 
-def test_a_folder_that_holds_something_is_left_alone(source, tmp_path):
-    config = dataclasses.replace(CONFIG, epochs=1)
-    run = loop.train(config, tmp_path / "run")
-    files = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+def test_a_run_is_not_overwritten(whole):
+    files = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
     with pytest.raises(UserError, match="holds a run already.*--resume"):
-        loop.train(config, run.folder)
-    with pytest.raises(UserError, match="epochs is 1 there, not 2"):
-        loop.train(dataclasses.replace(config, epochs=2), run.folder, resume=True)
-    assert files == {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_text("mine")
-    with pytest.raises(UserError, match="photos is not empty and holds no run"):
-        loop.train(config, tmp_path / "photos")
+        loop.train(CONFIG, whole.folder)
+    with pytest.raises(UserError, match="epochs is 4 there, not 5"):
+        loop.train(dataclasses.replace(CONFIG, epochs=5), whole.folder, resume=True)
+    assert files == {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
+
+
+def test_damaged_files_of_a_run_are_named(copied):
+    copied.history.write_text("epoch,step\n1,3\n")
+    with pytest.raises(UserError, match="history.csv has no line for step 16"):
+        loop.train(CONFIG, copied.folder, resume=True)
+    copied.last.write_text("cut off")
+    with pytest.raises(UserError, match="last.keras cannot be loaded as a model"):
+        loop.train(CONFIG, copied.folder, resume=True)
 
 
 def test_bad_data_ends_a_run_before_it_starts(tmp_path, monkeypatch):
@@ -132,64 +152,34 @@ def test_bad_data_ends_a_run_before_it_starts(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_left_of_a_run_is_named(source, tmp_path):
-    config = dataclasses.replace(CONFIG, epochs=1)
-    run = loop.train(config, tmp_path / "run")
-    run.history.write_text("epoch,loss\n1,0.5\n")
-    with pytest.raises(UserError, match="history.csv has no line for step 4"):
-        loop.train(config, run.folder, resume=True)
-    run.history.write_text("epoch,step\n1,3\n")
-    with pytest.raises(UserError, match="history.csv has no line for step 4"):
-        loop.train(config, run.folder, resume=True)
-    run.last.write_text("cut off")
-    with pytest.raises(UserError, match="last.keras cannot be loaded as a model"):
-        loop.train(config, run.folder, resume=True)
-    run.config.write_text("{")
-    with pytest.raises(UserError, match="config.json is damaged"):
-        loop.train(config, run.folder, resume=True)
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_files(copied, source, loss):
+    rows = copied.read_history()
+    before = [path.read_bytes() for path in (copied.last, copied.best, copied.history)]
+    files = loop._RunFiles(copied, source, CONFIG, rows)
+    with pytest.raises(UserError, match=f"the loss became {loss} in epoch 5: try a lower"):
+        files.on_epoch_end(4, {"loss": loss})
+    assert before == [path.read_bytes() for path in (copied.last, copied.best, copied.history)]
 
 
-def test_what_a_kill_while_writing_left_is_removed(source, tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for name in (".config.abc.json", ".last.abc.keras"):
-        (folder / name).write_text("half")
-    loop.train(dataclasses.replace(CONFIG, epochs=1), folder, resume=True)
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-
-
-def test_steps_that_float16_skips_do_not_confuse_resuming(source, tmp_path):
-    """An overflow leaves the optimizer's step behind; the epoch is the history's all the same."""
-    run = loop.train(dataclasses.replace(CONFIG, epochs=2), tmp_path / "run")
+def test_float16_resumes_with_its_loss_scale(source, tmp_path):
+    """`tests/models` trains in both 16-bit precisions; only this one wraps the optimizer."""
+    config = dataclasses.replace(CONFIG, precision="mixed_float16", crop=(16, 16), epochs=2)
+    run = loop.Run(tmp_path / "run")
+    run.begin(config)
+    model = loop.build_model(config, source, 4)
+    model.optimizer.build(model.trainable_variables)
+    # As after an epoch in which one of four steps overflowed.
+    model.optimizer.inner_optimizer.iterations.assign(3)
+    model.optimizer.dynamic_scale.assign(512.0)
+    model.save(run.last)
+    row = {"epoch": 1, "step": 3, "loss": 1.5, "learning_rate": 0.03}
+    run.write_history([row | {"val_miou_1_iteration": "", "val_miou": ""}])
+    loop.train(config, run.folder, resume=True)
     rows = run.read_history()
-    for row, step in zip(rows, (2, 7), strict=True):
-        row["step"] = step
-    with open(run.history, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    assert len(loop._rows_until(run, 2)) == 1 and len(loop._rows_until(run, 7)) == 2
-
-
-def test_a_diverging_run_says_so_and_keeps_what_was(source, tmp_path):
-    config = dataclasses.replace(CONFIG, learning_rate=1e30)
-    with pytest.raises(UserError, match="the loss became (nan|inf) in epoch 1: try a lower"):
-        loop.train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "last.keras").exists()
-
-
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_runs_go_on_too(source, tmp_path, monkeypatch, precision):
-    config = dataclasses.replace(CONFIG, precision=precision, epochs=2)
-    with monkeypatch.context() as patch:
-        kill_in_epoch(patch, 2)
-        with pytest.raises(Killed):
-            loop.train(config, tmp_path / "run")
-    run = loop.train(config, tmp_path / "run", resume=True)
-    rows = run.read_history()
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert float(rows[1]["learning_rate"]) == 0
-    assert load_model(run.folder).compute_dtype == precision.removeprefix("mixed_")
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "7")]
+    model = load_model(run.last, compile=True)
+    assert float(model.optimizer.dynamic_scale) == 512 and model.compute_dtype == "float16"
 
 
 def test_poly_schedule_by_its_formula():
@@ -198,43 +188,38 @@ def test_poly_schedule_by_its_formula():
         assert float(schedule(step)) == pytest.approx(0.007 * (1 - step / 100) ** 0.9, rel=1e-5)
 
 
-def test_adamw_iteration_weights_and_frozen_encoder_train_too(source, tmp_path):
+def test_a_run_on_sampled_patches_resumes_with_the_next_patches(
+    source, tmp_path, monkeypatch, capsys
+):
+    """With all options that change what is trained: AdamW, weighted iterations, frozen encoder."""
     weights = tmp_path / "encoder.weights.h5"
     encoders.build_encoder("small_cnn", output_stride=8).network.save_weights(weights)
     config = dataclasses.replace(
         CONFIG,
-        epochs=1,
+        encoder_weights=str(weights),
+        train_encoder=False,
         optimizer="adamw",
         iteration_weights=(1.0, 2.0),
-        encoder_weights=str(weights),
-        train_encoder=False,
-    )
-    run = loop.train(config, tmp_path / "run")
-    model = load_model(run.folder)
-    assert not model.encoder.trainable_weights
-    with pytest.raises(UserError, match="gives no features unless it is trained"):
-        dataclasses.replace(config, encoder_weights=None)
-
-
-def test_a_run_on_sampled_patches_goes_on_as_if_never_killed(source, tmp_path, monkeypatch, capsys):
-    weights = tmp_path / "encoder.weights.h5"
-    loop.build_model(CONFIG, source, 4).encoder.network.save_weights(weights)
-    config = dataclasses.replace(
-        CONFIG,
-        encoder_weights=str(weights),
-        train_encoder=False,
         sampled_patches=5,
         recompute=True,
         epochs=2,
     )
-    whole = loop.train(config, tmp_path / "whole")
-    assert "2 images each, 5 patches of each, 2 iterations" in capsys.readouterr().out
-    assert load_model(whole.folder).get_config()["recompute"]
-    with monkeypatch.context() as patch:
-        kill_in_epoch(patch, 2)
-        with pytest.raises(Killed):
-            loop.train(config, tmp_path / "killed")
-    killed = loop.train(config, tmp_path / "killed", resume=True)
-    losses = [[float(row["loss"]) for row in run.read_history()] for run in (whole, killed)]
-    np.testing.assert_allclose(*losses, rtol=1e-4)
-    assert losses[0][1] < losses[0][0]
+    asked = []
+
+    def spy(*args):
+        asked.append(args[1:])
+        return sampled_batches(*args)
+
+    monkeypatch.setattr(loop, "sampled_batches", spy)
+    train_and_kill(config, tmp_path / "run", epoch=2)
+    assert "2 images each, 5 patches per image, 2 iterations" in capsys.readouterr().out
+    run = loop.train(config, tmp_path / "run", resume=True)
+    # 5 patches at output stride 8, from step 0 and from step 4, by the seed 3.
+    assert asked == [(5, 8, 0, 3), (5, 8, 4, 3)]
+    first, second = (float(row["loss"]) for row in run.read_history())
+    assert second < first
+    model = load_model(run.folder)
+    assert not model.encoder.trainable_weights and model.get_config()["recompute"]
+    saved = encoders.build_encoder("small_cnn", str(weights), output_stride=8)
+    for ours, theirs in zip(model.encoder.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

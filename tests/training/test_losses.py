@@ -29,12 +29,12 @@ def test_smoothing_is_keras_own_on_the_counted_pixels(smoothing):
     np.testing.assert_allclose(SegmentationLoss(smoothing)(labels, logits), expected, rtol=1e-5)
 
 
-def test_nothing_counted_is_nothing_lost():
+def test_the_loss_without_counted_pixels_is_zero():
     labels, logits = example()
     assert float(SegmentationLoss(0.1)(np.full_like(labels, 255), logits)) == 0
 
 
-def test_it_survives_its_config():
+def test_the_loss_survives_serialization():
     loss = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(SegmentationLoss(0.2))
     )

@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import pathlib
 import re
@@ -11,59 +10,65 @@ import pytest
 import tensorflow as tf
 
 from rnnseg import UserError
+from rnnseg.data.pipeline import Augmentation, training_batches
+from rnnseg.models import encoders
 from rnnseg.training import loop, replicas
 from rnnseg.training.config import TrainingConfig
 from tests.support.sources import tiny_source
-from tests.training.test_loop import CONFIG, Killed, kill_in_epoch
-
-SAMPLED = dict(
-    train_encoder=False,
-    sampled_patches=5,
-    iteration_weights=(1.0, 2.0),
-    recompute=True,
-    epochs=1,
-)
+from tests.training.test_loop import CONFIG, train_and_kill
 
 
 def train_in_both_ways(folder: pathlib.Path) -> None:
-    """The runs that the tests compare; for a process of its own, whose CPU is divided in two."""
+    """Trains all that the tests compare, in a process of its own whose CPU is divided in two.
+
+    Each device sees half of the images, and the pixels that count are not spread evenly over them.
+    """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    keras.utils.set_random_seed(0)
     source = tiny_source(train=12)
-    loop.open_source = lambda data: source
-    fit = keras.Model.fit
-
-    def fit_and_tell(model, *args, **options):
-        print(f"\nreplicas: {model.distribute_strategy.num_replicas_in_sync}")
-        return fit(model, *args, **options)
-
-    keras.Model.fit = fit_and_tell
     weights = folder / "encoder.weights.h5"
-    loop.build_model(CONFIG, source, 3).encoder.network.save_weights(weights)
+    encoders.build_encoder("small_cnn", output_stride=8).network.save_weights(weights)
     config = dataclasses.replace(
         CONFIG,
         batch_size=4,
-        epochs=2,
         encoder_weights=str(weights),
         freeze_batch_norm=True,
         l2=1e-3,
     )
-    sampled = dataclasses.replace(config, **SAMPLED)
-    loop.train(config, folder / "one")
+    sampled = dataclasses.replace(
+        config,
+        epochs=2,
+        train_encoder=False,
+        sampled_patches=5,
+        iteration_weights=(1.0, 2.0),
+        recompute=True,
+    )
+    loop.open_source = lambda data: source
+    fit_all(config, source, folder / "one.keras")
     loop.train(sampled, folder / "one_sampled")
     replicas.gpus = lambda: ("CPU:0", "CPU:1")
-    loop.train(sampled, folder / "two_sampled")
-    with pytest.MonkeyPatch.context() as patch:
-        kill_in_epoch(patch, 2)
-        with pytest.raises(Killed):
-            loop.train(config, folder / "two")
-    loop.train(config, folder / "two", resume=True)
+    fit_all(config, source, folder / "two.keras")
+    train_and_kill(sampled, folder / "two_sampled", epoch=2)
+    loop.train(sampled, folder / "two_sampled", resume=True)
+
+
+def fit_all(config, source, path):
+    """Trains all weights on whole images for an epoch, without the rest of a run."""
+    keras.utils.set_random_seed(config.seed)
+    batches, steps = training_batches(
+        source, "train", config.batch_size, Augmentation(config.crop), 1, seed=config.seed
+    )
+    strategy = replicas.training_strategy(config.batch_size)
+    with strategy.scope():
+        model = loop.build_model(config, source, steps)
+    print(f"\nreplicas: {model.distribute_strategy.num_replicas_in_sync}")
+    model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
+    model.save(path)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folder of all runs, and what the commands printed."""
+    """The folder of all that was trained, and the output."""
     folder = tmp_path_factory.mktemp("runs")
     code = (
         "import pathlib\n"
@@ -77,39 +82,32 @@ def runs(tmp_path_factory):
     return folder, done.stdout
 
 
-def weights_and_history(run):
-    model = keras.saving.load_model(run / "last.keras")
-    with open(run / "history.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [*model.get_weights(), *model.optimizer.variables], rows
-
-
-def assert_same(run, other):
-    """Weights, optimizer, and every column of the history."""
-    ours, our_rows = weights_and_history(run)
-    theirs, their_rows = weights_and_history(other)
-    for left, right in zip(ours, theirs, strict=True):
+def assert_same_weights(path, other):
+    """Compares the weights and the state of the optimizer."""
+    models = [keras.saving.load_model(each) for each in (path, other)]
+    values = [[*model.get_weights(), *model.optimizer.variables] for model in models]
+    for left, right in zip(*values, strict=True):
         np.testing.assert_allclose(left, right, atol=1e-5)
-    assert len(our_rows) == len(their_rows)
-    for left, right in zip(our_rows, their_rows, strict=True):
+
+
+def test_two_devices_learn_what_one_does(runs):
+    folder, printed = runs
+    assert_same_weights(folder / "one.keras", folder / "two.keras")
+    assert re.findall(r"^replicas: (\d+)", printed, re.MULTILINE) == ["1", "2"]
+
+
+def test_two_devices_learn_from_patches_what_one_does_even_if_killed_and_resumed(runs):
+    folder, printed = runs
+    one, two = loop.Run(folder / "one_sampled"), loop.Run(folder / "two_sampled")
+    assert_same_weights(one.last, two.last)
+    assert len(one.read_history()) == 2
+    for left, right in zip(one.read_history(), two.read_history(), strict=True):
         assert left.keys() == right.keys()
         for key in left:
             assert float(left[key]) == pytest.approx(float(right[key]), abs=1e-5)
-
-
-def test_two_devices_learn_what_one_does_even_if_killed_and_resumed(runs):
-    """Each sees half of the images, and pixels that count are not spread evenly over them."""
-    folder, printed = runs
-    assert_same(folder / "one", folder / "two")
-    assert re.findall(r"^replicas: (\d+)", printed, re.MULTILINE) == ["1", "1", "2", "2", "2"]
     for first in (1, 2):
         line = f"epoch {first} to 2, 3 steps of 4 images each, 2 of them on each of 2 GPUs, "
         assert printed.count(line) == 1
-
-
-def test_two_devices_learn_from_sampled_patches_what_one_does(runs):
-    folder, _ = runs
-    assert_same(folder / "one_sampled", folder / "two_sampled")
 
 
 def test_one_gpu_or_none_needs_no_strategy(monkeypatch):

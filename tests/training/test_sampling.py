@@ -29,7 +29,7 @@ def make_batch(height=33, width=41, batch=2, seed=0):
 
 
 def blocks(examples, patches):
-    """The pixels of each patch, `(batch, patches * STRIDE, STRIDE, ...)`; 255 beyond the image."""
+    """Returns the pixels of patches, `(batch, patches * STRIDE, STRIDE, ...)`; 255 outside."""
     around = [(0, 0), (0, STRIDE), (0, STRIDE)] + [(0, 0)] * (examples.ndim - 3)
     padded = np.pad(examples, around, constant_values=255)
     return np.stack(
@@ -87,7 +87,7 @@ def test_the_choice_is_uniform_and_follows_the_seed():
     "options",
     [{}, {"context_channels": 3}, {"iterations": 3, "iteration_weights": (1, 0, 2)}],
 )
-def test_logits_of_patches_are_the_image_s(options):
+def test_logits_of_patches_are_those_of_the_image(options):
     model = make_sampled(train_encoder=False, recompute=True, **options)
     images, labels = make_batch(batch=3)
     patches, _ = sample_patches(labels, 6, STRIDE, (0, 0))
@@ -111,11 +111,11 @@ def cross_entropy(logits, labels):
 
 
 @pytest.mark.parametrize("options", [{}, {"iterations": 2, "iteration_weights": (1, 3)}])
-def test_a_step_minimises_the_loss_of_the_cells(options):
+def test_a_step_minimizes_the_loss_of_the_patches(options):
     images, labels = make_batch()
     patches, chosen = sample_patches(labels, 4, STRIDE, (0, 0))
     model = make_sampled(train_encoder=False, **options)
-    # Large ones, so that no iteration's canvas looks like another's.
+    # Large weights, so that the canvases of all iterations differ.
     model.stack.set_weights([10 * weight for weight in model.stack.get_weights()])
     weights = options.get("iteration_weights", (1,))
     numbers = range(1, 3) if options else [6]
@@ -151,7 +151,7 @@ def test_fit_learns_from_patches():
         shuffle=False,
         verbose=0,
     ).history
-    # From four classes that are equally likely; black and white are easy.
+    # The loss starts from four equally likely classes; black and white are easy to learn.
     assert history["loss"][-1] < 0.8 * np.log(4)
     assert history["val_loss"][-1] < 0.8 * np.log(4)
 
@@ -175,12 +175,12 @@ def test_batches_are_the_same_again_from_any_step():
         np.testing.assert_array_equal(labels, blocks(original[1].numpy(), examples.patches))
 
 
-def test_kernels_that_see_neighbours_are_refused():
-    with pytest.raises(rnnseg.UserError, match="kernel_size=3: only with kernels of 1"):
+def test_kernels_larger_than_1_are_refused():
+    with pytest.raises(rnnseg.UserError, match="kernel_size=3: patches can only .* kernels of 1"):
         make_sampled(kernel_size=3)
 
 
-def test_saved_and_loaded_it_is_the_same_and_a_plain_model_can_be_trained_on_patches(tmp_path):
+def test_saved_and_plain_models_load_as_models_for_patches(tmp_path):
     images, labels = make_batch()
     patches, _ = sample_patches(labels, 4, STRIDE, (0, 0))
     for model in (make_sampled(), make_model()):

@@ -1,0 +1,125 @@
+"""The folder of a training run, from which the run continues after any interruption."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rnnseg._renamed import present_names
+from rnnseg.errors import UserError
+from rnnseg.files import atomic_path
+from rnnseg.training.config import RENAMED, TrainingConfig
+
+
+class Run:
+    """The folder of one training run.
+
+    Args:
+      folder: the folder; it need not exist yet.
+
+    Attributes:
+      folder: the folder.
+      config: `config.json`, the configuration of the run.
+      last: `last.keras`, the model and its optimizer after the last complete epoch.
+      best: `best.keras`, the model with the best validation mIoU.
+      history: `history.csv`, one line per epoch.
+      logs: `logs`, the folder for TensorBoard.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = pathlib.Path(folder)
+        self.config = self.folder / "config.json"
+        self.last = self.folder / "last.keras"
+        self.best = self.folder / "best.keras"
+        self.history = self.folder / "history.csv"
+        self.logs = self.folder / "logs"
+
+    def check(self, config: TrainingConfig, resume: bool) -> None:
+        """Checks that a run can begin in the folder, or continue there.
+
+        Args:
+          config: the configuration of the run.
+          resume: True if a run of the same configuration may continue.
+
+        Raises:
+          UserError: the folder holds another run, this run without `resume`, or other files.
+        """
+        if not self.config.is_file():
+            if self.folder.exists() and (not self.folder.is_dir() or self._visible_files()):
+                raise UserError(
+                    f"{self.folder} is not empty and holds no run: choose another --out"
+                )
+            return
+        if not resume:
+            raise UserError(
+                f"{self.folder} holds a run already: choose another --out, or continue the run by "
+                "--resume"
+            )
+        try:
+            held = present_names(json.loads(self.config.read_text()), RENAMED)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.config} is damaged: choose another --out") from error
+        # The run of an earlier version lacks the options that were added later.
+        held = _as_json(TrainingConfig(data="")) | held
+        asked = _as_json(config)
+        different = [key for key in asked | held if asked.get(key) != held.get(key)]
+        if different:
+            raise UserError(
+                f"{self.folder} holds another run: "
+                + ", ".join(
+                    f"{key} is {held.get(key)!r} there, not {asked.get(key)!r}" for key in different
+                )
+            )
+
+    def begin(self, config: TrainingConfig) -> None:
+        """Writes `config.json`, and removes partly written files of a process that was killed."""
+        if self.folder.is_dir():
+            for file in (self.config, self.last, self.best, self.history):
+                for path in self.folder.glob(f".{file.stem}.*"):
+                    path.unlink()
+        if not self.config.is_file():
+            with atomic_path(self.config) as path:
+                path.write_text(json.dumps(_as_json(config), indent=2) + "\n")
+
+    def read_history(self) -> list[dict[str, str]]:
+        """Returns the lines of `history.csv`, one per epoch; none before the first epoch."""
+        if not self.history.is_file():
+            return []
+        with open(self.history, newline="") as file:
+            return list(csv.DictReader(file))
+
+    def history_until(self, step: int) -> list[dict[str, str]]:
+        """Returns the history up to the epoch that ended at a step of the optimizer.
+
+        The epoch is found by its step, since the step of the optimizer is no multiple of the steps
+        per epoch: with float16, it skips steps that overflow.
+
+        Raises:
+          UserError: no epoch ended at this step.
+        """
+        rows = self.read_history()
+        ends = [index for index, row in enumerate(rows, start=1) if row.get("step") == str(step)]
+        if not ends:
+            raise UserError(
+                f"{self.history} has no line for step {step} of {self.last}: it is damaged; choose "
+                "another --out"
+            )
+        return rows[: ends[-1]]
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes `history.csv`, with the keys of the rows as its columns."""
+        with atomic_path(self.history) as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys())
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _visible_files(self) -> bool:
+        return any(not path.name.startswith(".") for path in self.folder.iterdir())
+
+
+def _as_json(config: TrainingConfig) -> dict[str, Any]:
+    """Returns the fields as they are after a round trip through JSON, with lists for tuples."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))

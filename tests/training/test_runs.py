@@ -1,0 +1,95 @@
+import dataclasses
+import json
+
+import pytest
+
+from rnnseg import UserError
+from rnnseg.training.config import TrainingConfig
+from rnnseg.training.runs import Run
+
+CONFIG = TrainingConfig(data="shapes", crop=(32, 40), hidden_channels=(8, 6), epochs=3)
+ROWS = [{"epoch": epoch, "step": step} for epoch, step in ((1, 2), (2, 7), (3, 11))]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has begun."""
+    run = Run(tmp_path / "run")
+    run.check(CONFIG, resume=False)
+    run.begin(CONFIG)
+    return run
+
+
+def test_config_json_gives_the_configuration_again(run):
+    assert TrainingConfig.from_json(json.loads(run.config.read_text())) == CONFIG
+
+
+def test_a_run_continues_only_if_asked_and_with_the_same_configuration(run):
+    before = run.config.read_bytes()
+    with pytest.raises(UserError, match="holds a run already: .*--resume"):
+        run.check(CONFIG, resume=False)
+    with pytest.raises(UserError, match=r"another run: crop is \[32, 40\] there, not \[32, 48\]$"):
+        run.check(dataclasses.replace(CONFIG, crop=(32, 48)), resume=True)
+    run.check(CONFIG, resume=True)
+    run.begin(CONFIG)
+    assert run.config.read_bytes() == before
+
+
+def test_a_run_of_an_earlier_version_continues(run):
+    """It has old names, and lacks the options that were added since, whose defaults it used."""
+    content = json.loads(run.config.read_text())
+    content["sampled_cells"] = content.pop("sampled_patches")
+    del content["label_smoothing"]
+    run.config.write_text(json.dumps(content))
+    with pytest.warns(DeprecationWarning, match="sampled_cells is now called sampled_patches"):
+        run.check(CONFIG, resume=True)
+    config = dataclasses.replace(CONFIG, label_smoothing=0.3)
+    with (
+        pytest.warns(DeprecationWarning),
+        pytest.raises(UserError, match="another run: label_smoothing is 0.* there, not 0.3$"),
+    ):
+        run.check(config, resume=True)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_folder_with_other_files_is_refused(tmp_path, resume):
+    (tmp_path / "a.jpg").write_text("a photograph")
+    for path in (tmp_path, tmp_path / "a.jpg"):
+        with pytest.raises(UserError, match="is not empty and holds no run: choose another --out"):
+            Run(path).check(CONFIG, resume)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3"])
+def test_a_damaged_configuration_is_named(run, content):
+    run.config.write_text(content)
+    with pytest.raises(UserError, match="config.json is damaged: choose another --out"):
+        run.check(CONFIG, resume=True)
+
+
+def test_partly_written_files_are_removed(tmp_path):
+    """Only those of the run's own files; a folder with nothing else is empty."""
+    left = [tmp_path / name for name in (".config.abc.json", ".last.abc.keras", ".DS_Store")]
+    for path in left:
+        path.write_text("half")
+    run = Run(tmp_path)
+    run.check(CONFIG, resume=True)
+    run.begin(CONFIG)
+    assert sorted(tmp_path.iterdir()) == [left[2], run.config]
+
+
+def test_the_history_ends_with_the_epoch_of_a_step(run):
+    """The steps are irregular: with float16, the optimizer skips steps that overflow."""
+    assert run.read_history() == []
+    run.write_history(ROWS)
+    expected = [{key: str(value) for key, value in row.items()} for row in ROWS]
+    assert run.read_history() == expected
+    for number, row in enumerate(ROWS, start=1):
+        assert run.history_until(row["step"]) == expected[:number]
+    with pytest.raises(UserError, match="history.csv has no line for step 8 of .*last.keras"):
+        run.history_until(8)
+
+
+def test_a_history_without_steps_is_damaged(run):
+    run.write_history([{"epoch": 1, "loss": 0.5}])
+    with pytest.raises(UserError, match="history.csv has no line for step 4"):
+        run.history_until(4)
