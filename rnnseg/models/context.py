@@ -1,9 +1,10 @@
 """Context: the surroundings of every canvas pixel, beside its own features."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 import tensorflow as tf
 
-# At output stride 16; in input pixels the rates are the same at every stride.
 _RATES = (6, 12)
 
 
@@ -42,8 +43,8 @@ class Context(keras.layers.Layer):
 
         self.channels = channels
         self.branches = [
-            convolution(f"branch_{number}", 3, 16 * rate // output_stride)
-            for number, rate in enumerate(_RATES, start=1)
+            convolution(f"branch_{number}", 3, rate)
+            for number, rate in enumerate(atrous_rates(_RATES, output_stride), start=1)
         ]
         self.image_level = convolution("image_level")
 
@@ -67,7 +68,35 @@ class Context(keras.layers.Layer):
         Returns:
           `(batch, h, w, channels + 3 * self.channels)`.
         """
-        whole = self.image_level(tf.reduce_mean(features, [1, 2], keepdims=True))
-        near = [branch(features) for branch in self.branches]
-        whole = tf.broadcast_to(whole, tf.shape(near[0]))
-        return tf.concat([tf.cast(features, near[0].dtype), *near, whole], axis=-1)
+        seen = run_branches(features, self.branches, self.image_level)
+        return tf.concat([tf.cast(features, seen[0].dtype), *seen], axis=-1)
+
+
+def atrous_rates(rates: Sequence[int], output_stride: int) -> list[int]:
+    """Returns atrous rates that cover the same input pixels at any output stride.
+
+    Args:
+      rates: the rates at output stride 16.
+      output_stride: input pixels per feature pixel: 8, 16 or 32.
+    """
+    return [16 * rate // output_stride for rate in rates]
+
+
+def run_branches(
+    features, branches: Sequence[Callable], image_level: Callable, **options
+) -> list[tf.Tensor]:
+    """Runs the branches of atrous spatial pyramid pooling (Chen et al., 2017, DeepLabv3).
+
+    Args:
+      features: `(batch, h, w, channels)`.
+      branches: layers that see every pixel and its surroundings.
+      image_level: a layer that sees the mean of all features.
+      **options: arguments of all layers, such as `training`.
+
+    Returns:
+      The results of the branches and that of the image level at every pixel, each `(batch, h, w,
+      channels of the layer)`.
+    """
+    whole = image_level(tf.reduce_mean(features, [1, 2], keepdims=True), **options)
+    near = [branch(features, **options) for branch in branches]
+    return [*near, tf.broadcast_to(whole, tf.shape(near[0]))]

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
+from rnnseg.models.context import atrous_rates, run_branches
 from rnnseg.models.options import DeepLabV3Options
 
-# At output stride 16; in input pixels the rates are the same at every stride.
 _RATES = (6, 12, 18)
 _DROPOUT = 0.1
 
@@ -32,7 +32,7 @@ class DeepLabV3(FeedForwardSegmenter):
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
-        rates = [16 * rate // self.output_stride for rate in _RATES]
+        rates = atrous_rates(_RATES, self.output_stride)
         return _AtrousPyramid(
             self.num_classes,
             self.head_channels,
@@ -68,9 +68,6 @@ class _AtrousPyramid(keras.layers.Layer):
         self.built = True
 
     def call(self, features, training=False):
-        mean = tf.reduce_mean(features, [1, 2], keepdims=True)
-        mean = self.image_level(mean, training=training)
-        seen = [branch(features, training=training) for branch in self.branches]
-        seen.append(tf.broadcast_to(mean, tf.shape(seen[0])))
+        seen = run_branches(features, self.branches, self.image_level, training=training)
         x = self.project(tf.concat(seen, axis=-1), training=training)
         return self.classify(self.dropout(x, training=training))
