@@ -1,4 +1,8 @@
-"""Whole exports, used by what is in the files alone."""
+"""Whole exports, whose files are used by their signatures and metadata alone.
+
+The programs of the export run in the present process; in the test of the command they run in
+processes of their own.
+"""
 
 import collections
 import json
@@ -17,16 +21,21 @@ from rnnseg import UserError
 from rnnseg.budgets import costs
 from rnnseg.budgets.profiles import Machine
 from rnnseg.cli import main
-from rnnseg.exporting import export, quantization
+from rnnseg.exporting import export, processes, quantization
 from rnnseg.exporting.processes import quantize
 from rnnseg.models.registry import MODELS
 from rnnseg.runtime.model_info import ModelInfo
+from tests.support.litert import run_here
 from tests.support.models import make_model
 from tests.support.sources import halves, tiny_source
 
 SIZE = (41, 57)
-KINDS = ("float16", "dynamic", "int8")
-ALL = ("float32", *KINDS)
+# The quantizations of each export; int8 calibrates, and is dynamic outside the encoder.
+KINDS = {
+    "fixed": ("float32", "float16", "dynamic", "int8"),
+    "any_size": ("float32", "int8"),
+    "feed_forward": ("float32", "int8"),
+}
 # Of logits, relative to the largest.
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.1, "int8": 0.2}
 
@@ -40,15 +49,16 @@ def liven(model, factor):
 
 
 class Run:
-    """A model, the folder it was exported to, and what the export said."""
+    """A model, the folder of its export, and the report."""
 
-    def __init__(self, model, folder, size):
+    def __init__(self, model, folder, size, kinds):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(export, "open_source", lambda data: tiny_source())
-            self.model, self.folder, self.size = model, folder, size
-            # A run's folder says size and data by itself.
+            patch.setattr(processes, "run", run_here)
+            self.model, self.folder, self.size, self.kinds = model, folder, size, kinds
+            # The folder of a run has size and data.
             options = {} if model.loaded_from else {"size": size or "any", "data": "tiny"}
-            self.parity = export.export_model(model, folder, quantize=KINDS, **options)
+            self.parity = export.export_model(model, folder, quantize=kinds[1:], **options)
 
     def path(self, name, kind):
         return self.folder / (f"{name}.tflite" if kind == "float32" else f"{name}_{kind}.tflite")
@@ -84,7 +94,8 @@ def fixed(tmp_path_factory):
     scores = {"data": "tiny", "split": "val", "images": 3, "image_size": [43, 51]}
     scores |= {"scales": [1.0], "flip": False, "machine": vars(Machine("chip", 4)), "results": rows}
     (folder / "scores_val.json").write_text(json.dumps(scores))
-    return Run(rnnseg.load_model(folder), tmp_path_factory.mktemp("out") / "it", SIZE)
+    out = tmp_path_factory.mktemp("out") / "it"
+    return Run(rnnseg.load_model(folder), out, SIZE, KINDS["fixed"])
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +113,7 @@ def any_size(tmp_path_factory):
     )
     for index, value in enumerate(model.stack.initial_values.values()):
         value.assign(tf.random.uniform(value.shape, -0.5, 0.5, seed=index))
-    return Run(model, tmp_path_factory.mktemp("out") / "it", None)
+    return Run(model, tmp_path_factory.mktemp("out") / "it", None, KINDS["any_size"])
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +121,10 @@ def feed_forward(tmp_path_factory):
     keras.utils.set_random_seed(5)
     options = dict(encoder="small_cnn", encoder_weights=None, output_stride=8, head_channels=16)
     model = liven(MODELS["deeplabv3"](3, **options), 1.5)
-    return Run(model, tmp_path_factory.mktemp("out") / "it", SIZE)
+    return Run(model, tmp_path_factory.mktemp("out") / "it", SIZE, KINDS["feed_forward"])
 
 
-@pytest.fixture(params=["fixed", "any_size", "feed_forward"])
+@pytest.fixture(params=KINDS)
 def run(request):
     return request.getfixturevalue(request.param)
 
@@ -151,13 +162,15 @@ def expected(run, image, number):
 
 
 def test_all_files_are_there_and_nothing_beside_them(run):
-    names = {run.path(name, kind).name for name in ("anytime", "segment") for kind in ALL}
+    names = {run.path(name, kind).name for name in ("anytime", "segment") for kind in run.kinds}
     assert {path.name for path in run.folder.iterdir()} == {*names, "saved_model", "parity.json"}
     assert [path.name for path in run.folder.parent.iterdir()] == ["it"]
     assert export._check_out(run.folder, overwrite=True) == run.folder
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize(
+    ("run", "kind"), [(run, kind) for run in KINDS for kind in KINDS[run]], indirect=["run"]
+)
 def test_every_file_gives_what_the_model_gives(run, kind):
     anytime, whole = run.runners("anytime", kind), run.runners("segment", kind)["segment"]
     image = run.image(30, 44)
@@ -178,7 +191,7 @@ def test_every_file_gives_what_the_model_gives(run, kind):
         assert (result["classes"][0] == classes).mean() >= at_least
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", KINDS["fixed"])
 def test_signatures_have_names_shapes_and_types(fixed, kind):
     """Canvas and cell state are float32 in all of them."""
     pixels, cells = (1, 41, 57), (1, 6, 8)
@@ -261,7 +274,7 @@ def test_ranges_are_carried_over_only_where_the_same_is_computed(fixed, feed_for
 
 
 def test_quantized_files_are_smaller(fixed):
-    size = {kind: fixed.path("anytime", kind).stat().st_size for kind in ALL}
+    size = {kind: fixed.path("anytime", kind).stat().st_size for kind in fixed.kinds}
     weights = 4 * fixed.model.count_params()
     assert size["float16"] < size["float32"] - 0.45 * weights
     assert size["dynamic"] < size["float32"] - 0.6 * weights
@@ -280,8 +293,8 @@ def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
     assert info.multiply_adds == vars(costs.stage_costs(fixed.model, *SIZE))
     with zipfile.ZipFile(fixed.path("anytime", "float16")) as archive:
         assert archive.read("labels.txt").decode().split() == list(source.class_names)
-    info = ModelInfo.load(any_size.path("anytime", "dynamic"))
-    assert (info.kind, info.quantization, info.size) == ("anytime", "dynamic", None)
+    info = ModelInfo.load(any_size.path("anytime", "int8"))
+    assert (info.kind, info.quantization, info.size) == ("anytime", "int8", None)
     learned = any_size.model.stack.initial_values["canvas"]
     assert info.initial_state["canvas"] == tuple(learned.numpy())
     assert info.initial_state.keys() == {"canvas", *info.state}
@@ -330,17 +343,13 @@ def write_images(folder):
 
 
 def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
-    images, out, model = (
-        write_images(tmp_path / "photos"),
-        tmp_path / "out",
-        tmp_path / "m.keras",
-    )
-    make_model().save(model)
+    images, out = write_images(tmp_path / "photos"), tmp_path / "out"
+    make_model().save(tmp_path / "m.keras")
     out.mkdir()
     (out / "parity.json").write_text("{}")
-    (out / "anytime_int8.tflite").write_text("of an earlier one")
-    arguments = ["export", model, "--out", out, "--size", "33x41", "--images", images]
-    arguments = [str(each) for each in (*arguments, "--limit", 1)]
+    (out / "anytime_dynamic.tflite").write_text("of an earlier export")
+    arguments = ["export", str(tmp_path / "m.keras"), "--out", str(out), "--size", "33x41"]
+    arguments += ["--images", images, "--limit", "1", "--quantize", "int8"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2 and "out already exists: choose" in result.output
     result = CliRunner().invoke(main, [*arguments, "--overwrite"])
@@ -348,9 +357,8 @@ def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
     assert f"{images}: 1 images" in result.stdout and f"wrote {out}" in result.stdout
     (row,) = (line for line in result.stdout.splitlines() if line.startswith("anytime.tflite"))
     assert row.split()[1:4] == ["1", "100.0000", "99.99"] and row.split()[-2:] == ["-", "-"]
-    assert sorted(path.name for path in out.iterdir()) == [
-        "anytime.tflite", "parity.json", "saved_model", "segment.tflite"
-    ]  # fmt: skip
+    files = {f"{name}{kind}.tflite" for name in ("anytime", "segment") for kind in ("", "_int8")}
+    assert {path.name for path in out.iterdir()} == {*files, "parity.json", "saved_model"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.keras", "out", "photos"]
 
 
@@ -362,7 +370,8 @@ class Odd(keras.layers.Layer):
         return tf.math.erfinv(tf.tanh(inputs))
 
 
-def test_an_operator_that_not_every_device_has_is_refused(tmp_path):
+def test_an_operator_that_not_every_device_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "run", run_here)
     image = keras.Input((None, None, 3))
     features = keras.layers.Conv2D(4, 3, 8, padding="same")(image / 255.0)
     encoder = keras.Model(image, Odd()(features))

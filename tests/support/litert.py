@@ -1,14 +1,30 @@
-"""LiteRT files, for tests: small real ones, and one that only pretends."""
+"""Small LiteRT files, and metadata without a model, for tests."""
 
+import importlib
 import pathlib
+import warnings
 
-from rnnseg.exporting import saved_model, signatures
+from rnnseg.exporting import processes, saved_model, signatures
 from rnnseg.exporting.processes import convert
 from rnnseg.runtime.model_info import ModelInfo
 
 
+def run_here(program: str, *arguments) -> None:
+    """Runs a program as `rnnseg.exporting.processes.run` does, but in the present process.
+
+    In a process of its own, importing TensorFlow takes most of the time.
+    """
+    module = importlib.import_module(f"rnnseg.exporting.processes.{program}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nobody sees those of a process of its own
+            module.main(*map(str, arguments))
+    except SystemExit as error:
+        raise processes.ProcessError(error.code) from error
+
+
 def make_info(**options) -> ModelInfo:
-    """What a file of four classes holds."""
+    """Returns metadata of a file for four classes."""
     options = {
         "kind": "anytime",
         "recurrent": True,
@@ -27,7 +43,7 @@ def make_info(**options) -> ModelInfo:
 
 
 def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
-    """Converts a model without a process of its own, which takes most of an export's time."""
+    """Writes an `anytime.tflite` of a model to a folder, in the present process."""
     stages = signatures.stage_functions(model, size, batch=1)
     saved_model.write(stages, folder / "saved_model")
     convert.main(str(folder / "saved_model"), str(folder), "anytime.tflite:" + ",".join(stages))
