@@ -23,6 +23,8 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.training.config import TrainingConfig, load_recipe
 
+from .tables import markdown_table
+
 _VIEWS = "--scales 0.5,0.75,1,1.25,1.5,1.75 --flip"
 _GPUS = (1, 8)
 _MEASURED = (1, 2, 4)  # images
@@ -176,14 +178,13 @@ def needs(training: Training, device: Device, precision: str) -> str:
     epochs = training.epochs or config.epochs
     steps = epochs * (training.images // config.batch_size)
     shares = tuple(config.batch_size // count for count in _GPUS)
-    lines = [
+    title = (
         f"{training.title}: {training.images:,} images, {epochs} epochs, {steps:,} steps of "
-        f"{config.batch_size} crops of {config.crop[0]}x{config.crop[1]}, {precision}.",
-        "",
-        "| options | trainable parameters | multiply-adds per image | in all | one GPU: memory | "
-        "time | eight GPUs: memory of each | time | cores that read |",
-        f"|{' --- |' * 9}",
-    ]
+        f"{config.batch_size} crops of {config.crop[0]}x{config.crop[1]}, {precision}."
+    )
+    header = ["options", "trainable parameters", "multiply-adds per image", "in all"]
+    header += ["one GPU: memory", "time", "eight GPUs: memory of each", "time", "cores that read"]
+    rows = []
     for options in training.options:
         costs = step_costs(training.config(options, precision), training.classes, shares)
         total = steps * config.batch_size * costs.multiply_adds
@@ -197,9 +198,8 @@ def needs(training: Training, device: Device, precision: str) -> str:
             seconds = total / device.multiply_adds(count)
             cells += [f"{costs.memory[share] / 1e9:.1f} GB", f"{seconds / 3600:.1f} h"]
         speed = device.multiply_adds(_GPUS[-1]) / costs.multiply_adds
-        cells.append(f"{speed / training.read:.0f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([*cells, f"{speed / training.read:.0f}"])
+    return f"{title}\n\n{markdown_table(header, rows)}"
 
 
 def measured(training: Training, precision: str) -> str:
@@ -207,12 +207,8 @@ def measured(training: Training, precision: str) -> str:
     from .measuring import in_a_process
     from .step_costs import step_costs
 
-    lines = [
-        f"{training.title}, {precision}, on a CPU:",
-        "",
-        "| options | images | memory | estimate | time | multiply-adds per image | profiler |",
-        f"|{' --- |' * 7}",
-    ]
+    header = ["options", "images", "memory", "estimate", "time", "multiply-adds per image"]
+    rows = []
     for options in training.options:
         config = training.config(options, precision)
         costs = step_costs(config, training.classes, _MEASURED)
@@ -232,8 +228,9 @@ def measured(training: Training, precision: str) -> str:
                 f"{costs.multiply_adds / 1e9:.1f} G",
                 profiled,
             ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows.append(cells)
+    title = f"{training.title}, {precision}, on a CPU:"
+    return f"{title}\n\n{markdown_table([*header, 'profiler'], rows)}"
 
 
 def measure_step(config: TrainingConfig, classes: int, images: int) -> tuple[int, float]:
