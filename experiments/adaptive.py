@@ -160,7 +160,7 @@ def table(rows: list[Row]) -> str:
     """Returns the text of a table, one line per row."""
     titles = ["iterations", "iterations per pixel", "refining ms", "whole ms", "mIoU %",
               "of classes that occur %", "pixels as after all %"]  # fmt: skip
-    cells = [
+    entries = [
         (
             row.name,
             f"{np.mean(row.iterations):.1f}",
@@ -172,7 +172,7 @@ def table(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 def save_map(path, model, image: np.ndarray, iterations: int) -> None:

@@ -19,7 +19,7 @@ the speed of a product of two 2048x2048 matrices, measured in the same run. The 
 time of a training step without the encoder: 6 iterations and the gradient. All take turns,
 `--repeats` times; medians are printed.
 
-Found on a server with AVX-512, on four cores and on one (`taskset -c 0` before the command):
+Results on a server with AVX-512, on four cores and on one (`taskset -c 0` before the command):
 
 - ResNet's size: an iteration is 3.0 times as fast as the naive one on four cores and 3.4 times on
   one, both at 81 % of the peak; in bfloat16 4.1 and 5.4 times. The multiply-adds alone predict a

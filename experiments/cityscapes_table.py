@@ -10,7 +10,7 @@ The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine
 val (`rnnseg prepare cityscapes --config coarse` builds both). It found its recurrence second best
 in all four scores, and its rows agree. It does not name the scales of its evaluation.
 
-Found here: no result yet that is comparable with the paper. `docs/experiments/paper.md` has the
+There is no result yet that is comparable with the paper. `docs/experiments/paper.md` has the
 scores of a model that was trained on six images and tested on a seventh; they show that the command
 works and nothing else.
 """
@@ -107,11 +107,11 @@ def rows_of(name: str, result) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns all rows as a Markdown table."""
-    cells = [
+    entries = [
         [method, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
         for method, *values in map(dataclasses.astuple, rows)
     ]
-    return markdown_table(["method", *SCORES.values()], cells)
+    return markdown_table(["method", *SCORES.values()], entries)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ points at stride 8 in this way.
 The paper's figure (without numbers) shows its recurrence on a par with feed-forward systems at the
 same cost, with a curve that rises from the first iteration to the last.
 
-Found on CamVid and a subset of VOC: at equal cost the feed-forward systems are one to three points
-ahead. At lower costs, and between the costs of their two strides, there is only the recurrence.
-Context beside the features narrows the gap, by twelve points on VOC
+Results on CamVid and a subset of VOC: at equal cost the feed-forward systems are one to three
+points ahead. At lower costs, and between the costs of their two strides, there is only the
+recurrence. Context beside the features narrows the gap, by twelve points on VOC
 (`docs/experiments/comparison.md`).
 """
 
@@ -170,7 +170,7 @@ def table(rows: Iterable[Row]) -> str:
     """Returns all points as a Markdown table."""
     titles = ["system", "output stride", "iterations", "mIoU %", "of classes that occur",
               "multiply-adds G", "milliseconds"]  # fmt: skip
-    cells = [
+    entries = [
         (
             row.system,
             row.output_stride,
@@ -182,7 +182,7 @@ def table(rows: Iterable[Row]) -> str:
         )
         for row in rows
     ]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:

@@ -10,7 +10,7 @@ paper's and writes OUT.csv and OUT.png. Needs no data and no weights.
 The paper counts 61.1 G for one iteration and 6.6 for each further one, and 40 to 100 % more for
 feed-forward systems of the same stride.
 
-Found: the rows of the recurrence agree within 1 %. Those of the feed-forward systems at stride 16
+Results: the rows of the recurrence agree within 1 %. Those of the feed-forward systems at stride 16
 do not: with their published heads they cost 16 and 23 % more than one iteration
 (`docs/experiments/budgets.md` discusses the difference).
 """
@@ -118,7 +118,7 @@ def count() -> list[Row]:
 def table(rows: Sequence[Row]) -> str:
     """Returns all rows as a Markdown table."""
     titles = ["system", "stride or iterations", "G single-scale", "paper", "G multi-scale", "paper"]
-    cells = [
+    entries = [
         (
             row.system,
             row.setting,
@@ -129,7 +129,7 @@ def table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ class changed since the class map before it, and, for a labelled image, the shar
 
 The paper shows masks that become finer with every iteration.
 
-Found on CamVid, a subset of VOC and street images: the first class map has every object that later
-ones have, but with holes and ragged borders. The next iterations close holes and smooth borders;
-each changes up to two pixels in a hundred, later ones fewer. They add no finer detail: objects that
-are thinner than a canvas pixel are missing after seven iterations as after one.
+Results on CamVid, a subset of VOC and street images: the first class map has every object that
+later ones have, but with holes and ragged borders. The next iterations close holes and smooth
+borders; each changes up to two pixels in a hundred, later ones fewer. They add no finer detail:
+objects that are thinner than a canvas pixel are missing after seven iterations as after one.
 """
 
 import dataclasses
@@ -162,7 +162,7 @@ def panels(drawn) -> list[list[Panel | None]]:
 
 def table(rows: Sequence[Row]) -> str:
     """Returns all class maps as a Markdown table."""
-    cells = [
+    entries = [
         (
             row.image,
             row.iterations,
@@ -171,7 +171,9 @@ def table(rows: Sequence[Row]) -> str:
         )
         for row in rows
     ]
-    return markdown_table(["image", "iterations", "multiply-adds G", "changed %", "right %"], cells)
+    return markdown_table(
+        ["image", "iterations", "multiply-adds G", "changed %", "right %"], entries
+    )
 
 
 if __name__ == "__main__":

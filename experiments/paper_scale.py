@@ -188,7 +188,7 @@ def needs(training: Training, device: Device, precision: str) -> str:
     for options in training.options:
         costs = step_costs(training.config(options, precision), training.classes, shares)
         total = steps * config.batch_size * costs.multiply_adds
-        cells = [
+        entries = [
             f"`{options}`" if options else "the recipe's",
             f"{costs.trainable / 1e6:.1f} M",
             f"{costs.multiply_adds / 1e9:.0f} G",
@@ -196,9 +196,9 @@ def needs(training: Training, device: Device, precision: str) -> str:
         ]
         for count, share in zip(_GPUS, shares, strict=True):
             seconds = total / device.multiply_adds(count)
-            cells += [f"{costs.memory[share] / 1e9:.1f} GB", f"{seconds / 3600:.1f} h"]
+            entries += [f"{costs.memory[share] / 1e9:.1f} GB", f"{seconds / 3600:.1f} h"]
         speed = device.multiply_adds(_GPUS[-1]) / costs.multiply_adds
-        rows.append([*cells, f"{speed / training.read:.0f}"])
+        rows.append([*entries, f"{speed / training.read:.0f}"])
     return f"{title}\n\n{markdown_table(header, rows)}"
 
 
@@ -219,7 +219,7 @@ def measured(training: Training, precision: str) -> str:
         for images in _MEASURED:
             memory, seconds = in_a_process(measure_step, config, training.classes, images)
             memory += 4 * costs.parameters  # allocated before the measurement
-            cells = [
+            entries = [
                 f"`{options}`" if options else "the recipe's",
                 f"{images}",
                 f"{memory / 1e9:.2f} GB",
@@ -228,7 +228,7 @@ def measured(training: Training, precision: str) -> str:
                 f"{costs.multiply_adds / 1e9:.1f} G",
                 profiled,
             ]
-            rows.append(cells)
+            rows.append(entries)
     title = f"{training.title}, {precision}, on a CPU:"
     return f"{title}\n\n{markdown_table([*header, 'profiler'], rows)}"
 

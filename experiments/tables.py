@@ -16,14 +16,14 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> s
 
     Args:
       titles: one title per column.
-      rows: one cell per column in every row; `str` makes the text of a cell.
+      rows: one entry per column in every row; `str` makes the text of an entry.
 
     Raises:
-      ValueError: a row with more or fewer cells than there are titles.
+      ValueError: a row with more or fewer entries than there are titles.
     """
     lines = [titles, ["---"] * len(titles), *rows]
     if any(len(line) != len(titles) for line in lines):
-        raise ValueError(f"expected {len(titles)} cells in every row: {lines}")
+        raise ValueError(f"expected {len(titles)} entries in every row: {lines}")
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 

@@ -220,10 +220,10 @@ def report(case: Case, results: Sequence[Mapping[str, Step]]) -> str:
         "iterations " + "".join(f"{form:>21s}" for form in case.forms),
     ]
     for number, steps in zip(numbers, results, strict=True):
-        cells = [
+        entries = [
             f"{step.memory / 1e6:8.0f} MB{1e3 * step.seconds:7.0f} ms" for step in steps.values()
         ]
-        lines.append(f"{number:10d} " + "".join(f"{cell:>21s}" for cell in cells))
+        lines.append(f"{number:10d} " + "".join(f"{entry:>21s}" for entry in entries))
     lines.append(
         f"memory with {numbers[-1]} over {numbers[0]}: "
         + ", ".join(

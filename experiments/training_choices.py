@@ -159,11 +159,11 @@ def table(rows: Sequence[Row]) -> str:
     """Returns the means over the seeds as a Markdown table."""
     numbers = sorted({row.iterations for row in rows})
     shown = [number for number in numbers if number in _SHOWN]
-    cells = []
+    entries = []
     for choice, curve in curves(rows).items():
         mean = curve.mean(axis=0)
         losses = {row.seed: row.training_loss for row in rows if row.choice == choice}
-        cells.append(
+        entries.append(
             [
                 choice,
                 *(f"{mean[numbers.index(number)]:.2f}" for number in shown),
@@ -174,7 +174,7 @@ def table(rows: Sequence[Row]) -> str:
             ]
         )
     titles = ["choice", *iteration_titles(shown), "best", "at n", "seeds apart", "training loss"]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 def save_plot(path: str | os.PathLike, rows: Sequence[Row]) -> None:

@@ -269,7 +269,7 @@ def table(rows: Sequence[Row]) -> str:
     """Returns the drawn values as a Markdown table."""
     last = max(row.iterations for row in rows)
     shown = [number for number in _SHOWN if number <= last]
-    cells = []
+    entries = []
     for name, group in drawn_groups(rows).items():
         of_class = {row.class_name: row for row in group}.values()
         images = group[0].images if len(of_class) == 1 else ""
@@ -279,9 +279,9 @@ def table(rows: Sequence[Row]) -> str:
                 numbers, values = mean_curve(group, start, measure)
                 found = dict(zip(numbers, values, strict=True))
                 curve = (f"{found[each]:.1f}" if each in found else "" for each in shown)
-                cells.append([name, images, f"{solidity:.0f}", start, measure, *curve])
+                entries.append([name, images, f"{solidity:.0f}", start, measure, *curve])
     titles = ["class", "images", "solidity %", "canvas", "%", *seeded_titles(shown)]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 def drawn_groups(rows: Sequence[Row]) -> dict[str, list[Row]]:

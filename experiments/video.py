@@ -307,7 +307,7 @@ def table(rows: Iterable[Row]) -> str:
     """Returns all rows as a Markdown table."""
     titles = ["clip", "seed", "iterations", "mIoU or IoU %", "multiply-adds G", "milliseconds",
               "frames per second", "kept %", "kept along flow %"]  # fmt: skip
-    cells = [
+    entries = [
         (
             row.clip,
             row.seed,
@@ -321,7 +321,7 @@ def table(rows: Iterable[Row]) -> str:
         )
         for row in rows
     ]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 def change_table(small_frames: Mapping[str, Sequence[SmallFrame]]) -> str:

@@ -58,26 +58,26 @@ class Row:
 
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
-@click.argument("rival", metavar="OTHER_MODEL")
+@click.argument("other_model", metavar="OTHER_MODEL")
 @click.option("--clip", required=True, help="A video file, or a folder of frames.")
 @options.iterations(2, "Iterations of the recurrence per frame, after the first.")
 @click.option("--frames", type=click.IntRange(min=1), default=6, show_default=True,
               help="Number of frames that are drawn.")  # fmt: skip
 @options.figure
-def main(model, rival, clip, iterations, frames, out):
+def main(model, other_model, clip, iterations, frames, out):
     """Draw class maps of a clip by the recurrence and by another model, with their costs."""
     from rnnseg.budgets.costs import stage_costs
     from rnnseg.models.loading import load_model
     from rnnseg.video.segmenter import VideoSegmenter
 
     files = ResultFiles(out.with_suffix(".csv"), out)
-    segmenter, other = load_recurrent_model(model), load_model(rival)
+    segmenter, other = load_recurrent_model(model), load_model(other_model)
     if segmenter.num_classes != other.num_classes:
         raise UserError(
-            f"{model} has {segmenter.num_classes} classes and {rival} {other.num_classes}: "
+            f"{model} has {segmenter.num_classes} classes, {other_model} {other.num_classes}: "
             "expected models of the same classes"
         )
-    recurrence, feed_forward = run_names((model, rival))
+    recurrence, feed_forward = run_names((model, other_model))
     systems = {
         f"{recurrence}, {iterations} seeded": (segmenter, iterations),
         feed_forward: (other, other.iterations),
@@ -166,12 +166,12 @@ def save_figure(
 
 def table(rows: Sequence[Row]) -> str:
     """Returns the cost of a frame in each system as a Markdown table."""
-    cells = []
+    entries = []
     for system in dict.fromkeys(row.system for row in rows):
         first, *others = (row for row in rows if row.system == system)
         others = others or [first]  # a clip of a single frame
         kept = [row.kept for row in others if row.kept is not None]
-        cells.append(
+        entries.append(
             (
                 system,
                 f"{first.gmacs:.3f}",
@@ -181,7 +181,7 @@ def table(rows: Sequence[Row]) -> str:
             )
         )
     titles = ["system", "G per frame, first", "after it", "milliseconds, median", "pixels kept %"]
-    return markdown_table(titles, cells)
+    return markdown_table(titles, entries)
 
 
 if __name__ == "__main__":

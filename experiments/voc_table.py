@@ -166,11 +166,11 @@ def table(rows: Sequence[Row], absent: np.ndarray) -> str:
     ]
     entries.append(("mean", [row.miou for row in rows]))
     entries.append(("mean of those that occur", [row.miou_occurring for row in rows]))
-    cells = [
+    entries = [
         [name, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
         for name, values in entries
     ]
-    return markdown_table(["class", *(row.method for row in rows)], cells)
+    return markdown_table(["class", *(row.method for row in rows)], entries)
 
 
 if __name__ == "__main__":

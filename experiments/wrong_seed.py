@@ -267,14 +267,14 @@ def table(rows: Sequence[Row], starts: Sequence[str]) -> str:
     """Returns the means over the images by iteration as a Markdown table."""
     last = max(row.iterations for row in rows)
     shown = [number for number in _SHOWN if number <= last]
-    cells = []
+    entries = []
     for start in starts:
         first = int(start == INITIAL)
         for value, name in (("wrong", "wrong class"), ("iou", "IoU of the right class")):
             means = 100 * curves(rows, start, value).mean(axis=0)
             curve = (f"{means[each - first]:.1f}" if each >= first else "" for each in shown)
-            cells.append([start, name, *curve])
-    return markdown_table(["canvas", "object's pixels, %", *seeded_titles(shown)], cells)
+            entries.append([start, name, *curve])
+    return markdown_table(["canvas", "object's pixels, %", *seeded_titles(shown)], entries)
 
 
 def mean_logits(rows: Sequence[Row], start: str) -> float:
@@ -310,13 +310,13 @@ def correction_table(rows: Sequence[Row], starts: Sequence[str], trained: int) -
         right, wrong, iou = (
             curves(rows, start, value)[found, 1:] for value in ("right", "wrong", "iou")
         )
-        cells = [f"{mean_logits(rows, start):.2f}"]
+        entries = [f"{mean_logits(rows, start):.2f}"]
         for reached, soon in ((right > wrong, 2), (iou >= initial[found] - _LEVEL, 3)):
             first = first_iteration(reached)
             median = np.median(first) if len(first) else np.nan
-            cells.append("never" if np.isinf(median) else f"{median:g}")
-            cells += [f"{100 * np.mean(each):.0f}" for each in (first <= soon, np.isinf(first))]
-        table_rows.append([start, *cells])
+            entries.append("never" if np.isinf(median) else f"{median:g}")
+            entries += [f"{100 * np.mean(each):.0f}" for each in (first <= soon, np.isinf(first))]
+        table_rows.append([start, *entries])
     titles = ["seed's strength", "in logits", "overruled after, median", "within 2, % of images",
               "never, %", "recovered after, median", "within 3, %", "never, %"]  # fmt: skip
     return (

@@ -13,14 +13,14 @@ class Row:
     value: float | None
 
 
-def test_a_table_has_a_rule_and_a_cell_in_every_column():
+def test_a_table_has_a_rule_and_an_entry_in_every_column():
     assert tables.markdown_table(["a", "b"], [("x", 1), ["", "2.50"]]).splitlines() == [
         "| a | b |",
         "| --- | --- |",
         "| x | 1 |",
         "|  | 2.50 |",
     ]
-    with pytest.raises(ValueError, match="expected 2 cells"):
+    with pytest.raises(ValueError, match="expected 2 entries"):
         tables.markdown_table(["a", "b"], [("x", 1), ("y",)])
 
 
