@@ -15,7 +15,7 @@ _BILINEAR_COST = 3
 
 # Operations whose output shares the memory of their input.
 _ALIASES = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
-# Operations whose output is no tensor that is computed.
+# Operations that compute no tensor.
 _FREE = ("Const", "ReadVariableOp", "VarHandleOp", "Shape", "NoOp")
 # Operations that TensorFlow may run in place, in the memory of an input that nothing else needs.
 _IN_PLACE = frozenset(
@@ -33,10 +33,10 @@ class StageCosts:
     """The multiply-adds of the stages for one image; a multiplication and an addition count as one.
 
     Attributes:
-      encode: the multiply-adds of the encoder.
-      prepare: those of the loop-invariant part of the iterations.
-      refine: those of one iteration.
-      read: those of the upsampling to the size of the image.
+      encode: the encoder.
+      prepare: the loop-invariant part of the iterations.
+      refine: one iteration.
+      read: the upsampling to the size of the image.
     """
 
     encode: int
@@ -168,8 +168,8 @@ def peak_memory(traced: tf.types.experimental.ConcreteFunction) -> int:
     """Simulates the most bytes that the tensors of a traced function take at the same time.
 
     The memory is simulated rather than measured, because models are also counted that are never
-    run, for images and machines of any size. TensorFlow measures the memory of GPUs alone, and the
-    resident memory of a process includes the runtime and what its allocator keeps.
+    run, for images and machines of any size. TensorFlow measures only the memory of GPUs, and the
+    resident memory of a process includes the runtime and the reserves of its allocator.
 
     The operations run one by one, in the order in which they were traced, and a tensor is freed
     after its last use. Operations that no output depends on are left out, as in TensorFlow. The

@@ -58,7 +58,7 @@ class SizeProfile:
       height: of the image, in pixels.
       width: of the image, in pixels.
       stages: the milliseconds of `encode`, `prepare`, `refine` (one iteration of several) and
-        `read`, each called alone.
+        `read`, each called by itself.
       predictions: the milliseconds of a whole prediction, by number of iterations.
     """
 
@@ -69,7 +69,7 @@ class SizeProfile:
 
     @property
     def line(self) -> tuple[float, float]:
-        """The milliseconds of everything but the iterations, and those of one iteration."""
+        """The milliseconds of a prediction without its iterations, and of one iteration."""
         return timing.line(self.predictions)
 
 

@@ -183,7 +183,7 @@ def plan_table(plan: Plan) -> str:
     lines += ["", "points that no other beats:", *_table(columns, rows)]
     lines += ["", f"within {plan.budget}: {_point(plan.best, kind, unit)}"]
     beyond = plan.frontier[plan.frontier.index(plan.best) + 1 :]
-    # The next point shows the gain of a slightly larger budget, the last one that of any budget.
+    # The gain of a slightly larger budget, and of an unlimited budget.
     for point in dict.fromkeys((*beyond[:1], *beyond[-1:])):
         gain = 100 * (point.miou - plan.best.miou)
         lines.append(f"{gain:+.2f} points for more: {_point(point, kind, unit)}")

@@ -102,14 +102,13 @@ def segment_files(
     if failures:
         # All failures often have the same reason, so one message is enough.
         first, *others = failures
-        some = (
-            f"{len(failures)} of {len(planned)} images were not segmented; the others are in {out}"
-        )
-        raise UserError(
-            (f"{some}; the others are in {out}: " if written else "")
-            + failures[first]
-            + (f"; not segmented either: {', '.join(others)}" if others else "")
-        )
+        message = failures[first]
+        if written:
+            count = f"{len(failures)} of {len(planned)} images were not segmented"
+            message = f"{count}; the others are in {out}: {message}"
+        if others:
+            message += f"; not segmented either: {', '.join(others)}"
+        raise UserError(message)
     return Segmented(tuple(written), tuple(numbers))
 
 

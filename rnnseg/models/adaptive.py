@@ -16,12 +16,18 @@ McIntosh et al., 2017, ask for such a criterion in their discussion. Adaptive co
 trained, so that every recurrent model can stop.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
+
+if TYPE_CHECKING:  # it imports this module
+    from rnnseg.models.recurrent import RecurrentSegmenter
 
 # The margin beside another class, as a share of the lead.
 _AT_BORDER = 0.2
@@ -31,7 +37,9 @@ _AT_BORDER = 0.2
 _MULTIPLE = 16
 
 
-def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=None):
+def refine_pixels(
+    model: RecurrentSegmenter, prepared, iterations, threshold: float = 1.0, canvas=None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs iterations on every canvas pixel until it has settled.
 
     After 1, 2, 4, 8, … iterations the settled pixels stop, except for a few that round the number
@@ -39,7 +47,7 @@ def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=No
     rounding.
 
     Args:
-      model: a `RecurrentSegmenter` with `kernel_size` 1, so that pixels are independent.
+      model: the model, with `kernel_size` 1, so that pixels are independent.
       prepared: from `model.prepare`.
       iterations: the largest number of iterations; positive, or a scalar integer tensor.
       threshold: a pixel stops when its doubt is below this many margins; at least 0. The higher,
@@ -64,11 +72,13 @@ def refine_pixels(model, prepared, iterations, threshold: float = 1.0, canvas=No
     return canvas, tf.reshape(spent, tf.shape(canvas)[:3])
 
 
-def refine_images(model, prepared, iterations, threshold: float = 0.25, canvas=None):
+def refine_images(
+    model: RecurrentSegmenter, prepared, iterations, threshold: float = 0.25, canvas=None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs iterations on every image of a batch until it has settled.
 
     Args:
-      model: a `RecurrentSegmenter`.
+      model: the model.
       prepared: from `model.prepare`.
       iterations: the largest number of iterations; positive, or a scalar integer tensor.
       threshold: an image stops, after any iteration, when the share of its canvas pixels that have
@@ -128,7 +138,9 @@ class _Images:
         return tf.where(~(unsettled < self.threshold))[:, 0]
 
 
-def _refine(items, model, prepared, iterations, canvas):
+def _refine(
+    items: _Pixels | _Images, model: RecurrentSegmenter, prepared, iterations, canvas
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs the loop: find what has settled, gather the rest, refine it, scatter it back."""
     if not items.threshold >= 0:
         raise UserError(f"threshold={items.threshold}: expected a number of at least 0")

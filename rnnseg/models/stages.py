@@ -1,12 +1,17 @@
 """The stages of a model, compiled for inference."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from rnnseg.stages import Stages
+
+if TYPE_CHECKING:  # it imports this module
+    from rnnseg.models.base import SegmentationModel
 
 
 class CompiledStages(Stages[tf.Tensor]):
@@ -17,13 +22,13 @@ class CompiledStages(Stages[tf.Tensor]):
     predictions are fastest.
 
     Args:
-      model: a `rnnseg.models.base.SegmentationModel`; changes of its weights take effect.
+      model: the model; changes of its weights take effect.
 
     Attributes:
       model: the model.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: SegmentationModel):
         self.model = model
         self.recurrent = model.recurrent
         self.iterations = model.iterations

@@ -14,10 +14,10 @@ def training_strategy(batch_size: int) -> tf.distribute.Strategy:
     the default strategy of TensorFlow, which changes nothing. The environment variable
     `CUDA_VISIBLE_DEVICES=0,1` shows TensorFlow only the first two GPUs.
 
-    The result is that of one device with all images: `rnnseg.training.losses` divides by the pixels
-    of all replicas, and Keras sums their gradients. Batch norm in training mode is the exception:
-    each replica normalizes with the statistics of its own images, and only the moving averages are
-    shared.
+    The result is the same as on one device with all images: `rnnseg.training.losses` divides by the
+    pixels of all replicas, and Keras sums their gradients. Batch norm in training mode is the
+    exception: each replica normalizes with the statistics of its own images, and only the moving
+    averages are shared.
 
     Args:
       batch_size: the number of images per step, on all GPUs together.

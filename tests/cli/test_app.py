@@ -148,6 +148,7 @@ def test_segment_refuses(tmp_path, model_file):
     (written / "broken.png").write_text("no image")
     printed = run("segment", model_file, written, "--out", tmp_path / "new", status=2)
     assert "1 of 3 images were not segmented; the others are in" in printed
+    assert printed.count("others") == 1
     assert "broken.png" in printed
     assert len(list((tmp_path / "new").iterdir())) == 4
     (written / "worse.png").write_text("nor this")

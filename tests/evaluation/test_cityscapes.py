@@ -22,7 +22,7 @@ def own_scores(images):
 
 @pytest.fixture
 def official_scores(tmp_path):
-    """What cityscapesscripts makes of (label ids, instance ids, prediction) of some images."""
+    """Scores (label ids, instance ids, prediction) of images by cityscapesscripts."""
     pytest.importorskip("cityscapesscripts")
 
     def run(images):
@@ -39,7 +39,7 @@ def official_scores(tmp_path):
 
 
 def assert_the_same(scores, official):
-    """To the last digit, in everything that the official scores have a number for."""
+    """Compares every official score that is not NaN, to the last digit."""
     found = (scores.class_iou, scores.class_iiou, scores.category_iou, scores.category_iiou)
     for part, own in zip(PARTS, found, strict=True):
         theirs = {name: value for name, value in official[part].items() if not math.isnan(value)}
@@ -51,12 +51,12 @@ def assert_the_same(scores, official):
 
 
 def draw(seed, ids=range(34), instances=True, right=0.7):
-    """An image of squares of label ids with instances on them, and a prediction, part right."""
+    """Draws squares of label ids with instances on them, and a partly right prediction."""
     rng = np.random.default_rng(seed)
     label_ids = rng.choice(list(ids), (6, 9)).astype(np.uint8).repeat(10, 0).repeat(10, 1)
     instance_ids = label_ids.astype(np.uint16)
     if instances:
-        # Objects from 24 on; where none of their instances is told apart, it stays the label id.
+        # Objects have label ids from 24 on; an object without instances keeps its label id.
         numbers = rng.integers(0, 4, (12, 18)).repeat(5, 0).repeat(5, 1)
         apart = (label_ids >= 24) & (rng.random((6, 9)) < 0.8).repeat(10, 0).repeat(10, 1)
         instance_ids[apart] = (1000 * label_ids.astype(int) + numbers)[apart]
@@ -97,7 +97,7 @@ def test_agrees_on_real_ground_truth(real_data, official_scores):
     assert 0.2 < scores.means["class_iou"] < 0.9
 
 
-def test_the_benchmark_finds_them_to_agree(real_data):
+def test_the_benchmark_finds_that_the_scores_agree(real_data):
     pytest.importorskip("cityscapesscripts")
     truth = real_data / "cityscapes" / "gtFine" / "val"
     images, seconds, agreeing = cityscapes_scoring.measure_scoring(truth, repeats=1)
@@ -120,17 +120,17 @@ def test_scores_by_hand():
     label_ids = np.full((10, 40), 7, np.uint8)
     instance_ids = label_ids.astype(np.uint16)
     prediction = np.zeros((10, 40), np.int32)
-    # A small car that is missed, a larger one that is found by half; the other half is a truck.
+    # A small car is missed, and half of a larger one is found; the other half is called a truck.
     for columns, number in ((slice(0, 4), 1), (slice(10, 26), 2)):
         label_ids[:, columns], instance_ids[:, columns] = 26, 26000 + number
     prediction[:, 10:18], prediction[:, 18:26] = 13, 14
-    prediction[:, 30] = 13  # and one that is not there
+    prediction[:, 30] = 13  # a car that does not exist
     scores = own_scores([(label_ids, instance_ids, prediction)])
     assert scores.class_iou["car"] == pytest.approx(80 / (200 + 10))
     weights = np.array([12794.0202738185 / 40, 12794.0202738185 / 160])
     hits, misses = 80 * weights[1], 40 * weights[0] + 80 * weights[1]
     assert scores.class_iiou["car"] == pytest.approx(hits / (hits + 10 + misses))
-    # As vehicles, both halves are right.
+    # As a vehicle, the whole larger car is right.
     hits, misses = 160 * weights[1], 40 * weights[0]
     assert scores.category_iiou["vehicle"] == pytest.approx(hits / (hits + 10 + misses))
     assert scores.category_iou["vehicle"] == pytest.approx(160 / 210)

@@ -23,7 +23,7 @@ def test_confusion_counts_pixels_one_by_one():
     np.testing.assert_array_equal(metrics.confusion_matrix(labels, predictions, 5), expected)
 
 
-def test_mean_iou_is_keras_own():
+def test_mean_iou_is_that_of_keras():
     metric = keras.metrics.MeanIoU(6, ignore_class=255)  # class 5 never occurs
     confusion = np.zeros((6, 6), int)
     for seed in range(3):
@@ -56,7 +56,7 @@ def test_a_label_outside_the_classes_is_an_error():
 
 
 @pytest.mark.parametrize("classes", [2, 255])
-def test_as_many_classes_as_labels_can_tell_apart(classes):
+def test_the_smallest_and_the_largest_number_of_classes(classes):
     labels = np.array([[0, classes - 1, 255, classes - 1], [1, 255, 255, classes - 1]], np.uint8)
     predictions = np.array([[0, classes - 1, classes - 1, 0], [classes - 1, 0, 1, 0]], np.int32)
     expected = np.zeros((classes, classes), int)

@@ -34,7 +34,7 @@ def test_reads_the_mean_of_all_views(size):
     canvases = list(random_canvases(views, size, classes=5))
     mean = 0
     for view, canvas in zip(views, canvases, strict=True):
-        # A pixel's place in the view goes with its share of the way from the first to the last.
+        # A pixel keeps its share of the way from the first to the last pixel of the view.
         rows, columns = (
             np.arange(side) / (side - 1) * (round((side - 1) * view.scale)) / STRIDE
             for side in size
@@ -50,7 +50,7 @@ def test_reads_the_mean_of_all_views(size):
     np.testing.assert_array_equal(found[clear], mean.argmax(-1)[clear])
 
 
-def test_one_view_reads_as_the_model_does():
+def test_a_single_view_is_read_as_by_the_model():
     model = make_model()
     canvas = tf.random.stateless_normal((1, 6, 9, 4), (1, 2))
     reader = MeanReader([View()], 4, model.output_stride)
@@ -58,14 +58,14 @@ def test_one_view_reads_as_the_model_does():
     assert np.mean(found == model.read(canvas, (38, 65))[0]) > 0.999
 
 
-def test_of_level_classes_the_first_one_is_read():
+def test_among_equal_classes_the_first_is_read():
     reader = MeanReader(make_views((0.5, 1), flip=True), 3, STRIDE)
     canvases = [np.float32([1, 2, 2]) * np.ones((1, n, n, 3), np.float32) for n in (5, 5, 3, 3)]
     assert np.all(reader(canvases, (33, 33)) == 1)
 
 
 def test_views_lie_on_the_image():
-    # An image whose colours say where they are.
+    # The colours of the image are the coordinates of its pixels.
     places = np.stack([*np.meshgrid(np.arange(65), np.arange(49)), np.zeros((49, 65))], -1)
     half = View(0.5, mirrored=False).of(places.astype(np.uint8)).numpy()
     np.testing.assert_allclose(half, places[::2, ::2])
@@ -78,7 +78,7 @@ def test_views_lie_on_the_image():
 
 
 def test_a_mirrored_image_is_read_mirrored():
-    # Even a size off the grid: the grid of the mirrored view starts at the image's right end.
+    # The size is off the grid on purpose: the grid of the mirrored view starts at the right end.
     image = np.random.default_rng(0).integers(0, 255, (40, 52, 3)).astype(np.uint8)
     model = make_model()
     views = make_views((0.75, 1), flip=True)

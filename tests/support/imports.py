@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+from collections.abc import Iterator
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -19,11 +20,11 @@ def find_modules(*packages: str) -> dict[str, pathlib.Path]:
 def imported_modules(path: pathlib.Path, modules: dict[str, pathlib.Path]) -> set[str]:
     """Returns those of `modules` that a file imports, in functions or at its top.
 
-    The file may name an attribute of a package (`from rnnseg.data import Source`): then the package
-    is what it imports.
+    An attribute of a package (`from rnnseg.data import Source`) counts as an import of the package.
+    Imports under `if TYPE_CHECKING` do not count, since they never run.
     """
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -34,3 +35,12 @@ def imported_modules(path: pathlib.Path, modules: dict[str, pathlib.Path]) -> se
             if inner - modules.keys():
                 found.add(node.module)
     return found & modules.keys()
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yields all nodes but those under `if TYPE_CHECKING`."""
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        yield from _running(node)
