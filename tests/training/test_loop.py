@@ -162,19 +162,25 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_files(copied, sour
     assert before == [path.read_bytes() for path in (copied.last, copied.best, copied.history)]
 
 
+def begin_after_epoch(model, config, folder, step):
+    """Makes a run that stands after one epoch, which ended at a step of the optimizer."""
+    run = loop.Run(folder)
+    run.begin(config)
+    getattr(model.optimizer, "inner_optimizer", model.optimizer).iterations.assign(step)
+    model.save(run.last)
+    row = {"epoch": 1, "step": step, "loss": 1.5, "learning_rate": 0.03}
+    run.write_history([row | {"val_miou_1_iteration": "", "val_miou": ""}])
+    return run
+
+
 def test_float16_resumes_with_its_loss_scale(source, tmp_path):
     """`tests/models` trains in both 16-bit precisions; only this one wraps the optimizer."""
     config = dataclasses.replace(CONFIG, precision="mixed_float16", crop=(16, 16), epochs=2)
-    run = loop.Run(tmp_path / "run")
-    run.begin(config)
     model = loop.build_model(config, source, 4)
     model.optimizer.build(model.trainable_variables)
-    # As after an epoch in which one of four steps overflowed.
-    model.optimizer.inner_optimizer.iterations.assign(3)
     model.optimizer.dynamic_scale.assign(512.0)
-    model.save(run.last)
-    row = {"epoch": 1, "step": 3, "loss": 1.5, "learning_rate": 0.03}
-    run.write_history([row | {"val_miou_1_iteration": "", "val_miou": ""}])
+    # One of four steps overflowed.
+    run = begin_after_epoch(model, config, tmp_path / "run", step=3)
     loop.train(config, run.folder, resume=True)
     rows = run.read_history()
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "7")]
@@ -211,15 +217,16 @@ def test_a_run_on_sampled_patches_resumes_with_the_next_patches(
         return sampled_batches(*args)
 
     monkeypatch.setattr(loop, "sampled_batches", spy)
-    train_and_kill(config, tmp_path / "run", epoch=2)
+    model = loop.build_model(config, source, 4)
+    model.optimizer.build(model.trainable_variables)
+    before = model.get_weights()
+    run = begin_after_epoch(model, config, tmp_path / "run", step=4)
+    loop.train(config, run.folder, resume=True)
     assert "2 images each, 5 patches per image, 2 iterations" in capsys.readouterr().out
-    run = loop.train(config, tmp_path / "run", resume=True)
-    # 5 patches at output stride 8, from step 0 and from step 4, by the seed 3.
-    assert asked == [(5, 8, 0, 3), (5, 8, 4, 3)]
-    first, second = (float(row["loss"]) for row in run.read_history())
-    assert second < first
+    # 5 patches at output stride 8, from step 4, by the seed 3.
+    assert asked == [(5, 8, 4, 3)]
     model = load_model(run.folder)
-    assert not model.encoder.trainable_weights and model.get_config()["recompute"]
-    saved = encoders.build_encoder("small_cnn", str(weights), output_stride=8)
-    for ours, theirs in zip(model.encoder.get_weights(), saved.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert model.get_config()["recompute"]
+    for weight, old, new in zip(model.weights, before, model.get_weights(), strict=True):
+        trained = weight.path.startswith("stack")
+        assert np.any(old != new) == trained, weight.path
