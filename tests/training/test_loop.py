@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -160,6 +161,25 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_files(copied, sour
     with pytest.raises(UserError, match=f"the loss became {loss} in epoch 5: try a lower"):
         files.on_epoch_end(4, {"loss": loss})
     assert before == [path.read_bytes() for path in (copied.last, copied.best, copied.history)]
+
+
+def test_best_keras_is_the_model_that_validated_best(source, tmp_path, monkeypatch):
+    """Also if the best epoch was before an interruption, as 0.45 in the last case."""
+    run = loop.Run(tmp_path / "run")
+    monkeypatch.setattr(run, "write_history", lambda rows: None)
+    model = loop.build_model(CONFIG, source, 4)
+    for before, expected in ([], [1, 2]), ([{"val_miou": ""}, {"val_miou": "0.45"}], [2]):
+        files = loop._RunFiles(run, source, CONFIG, before)
+        files.set_model(model)
+        saved = []
+        monkeypatch.setattr(files, "_save", saved.append)
+        for epoch, miou in enumerate((0.3, 0.5, 0.4, 0.5)):
+            scores = types.SimpleNamespace(miou=[0.1, miou])
+            files._evaluate = lambda step, progress, scores=scores: scores
+            files.on_epoch_end(epoch, {"loss": 1.0})
+            saved.append(epoch + 1)
+        epochs = [saved[index + 2] for index, path in enumerate(saved) if path == run.best]
+        assert epochs == expected and saved.count(run.last) == 4
 
 
 def begin_after_epoch(model, config, folder, step):
