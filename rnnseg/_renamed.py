@@ -72,13 +72,16 @@ class RenamedAttribute:
         return getattr(instance, self._present)
 
 
-def renamed_attributes(module: str, renamed: Mapping[str, str]) -> Callable[[str], Any]:
+def renamed_attributes(
+    module: str, renamed: Mapping[str, str], others: Callable[[str], Any] | None = None
+) -> Callable[[str], Any]:
     """Makes the `__getattr__` of a module whose functions or classes have other names now.
 
     Args:
       module: its `__name__`.
       renamed: the present name of every old one, with its module if that is another one, such as
         `{"old": "present", "moved": "rnnseg.grid.moved"}`.
+      others: the `__getattr__` for all other names; None if there are none.
 
     Returns:
       The function, which gives a DeprecationWarning for each old name.
@@ -86,6 +89,8 @@ def renamed_attributes(module: str, renamed: Mapping[str, str]) -> Callable[[str
 
     def get(name: str) -> Any:
         if name not in renamed:
+            if others is not None:
+                return others(name)
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         home, _, present = renamed[name].rpartition(".")
         home = home or module

@@ -64,6 +64,10 @@ def test_old_names_of_attributes_work_and_warn(monkeypatch):
     assert {each.filename for each in caught} == {__file__}
     with pytest.raises(AttributeError, match="tests.test_renamed' has no attribute 'other'"):
         get("other")
+    get = renamed_attributes(__name__, {"Former": "Class"}, others=str.upper)
+    assert get("other") == "OTHER"
+    with pytest.warns(DeprecationWarning):
+        assert get("Former") is Class
 
 
 def test_old_names_of_an_objects_attributes_work_and_warn():

@@ -6,6 +6,7 @@ iterations, and `planning` chooses the best of several evaluated models within a
 """
 
 from rnnseg._lazy import lazy_attributes
+from rnnseg._renamed import renamed_attributes
 
 _NAMES = {
     "Budget": "budget",
@@ -17,4 +18,6 @@ _NAMES = {
     "stage_costs": "costs",
     "stages": "costs",
 }
-__getattr__, __dir__ = lazy_attributes(__name__, _NAMES)
+_MOVED = {"multi_scale_costs": "rnnseg.evaluation.multi_scale.multi_scale_costs"}
+_get_present, __dir__ = lazy_attributes(__name__, _NAMES)
+__getattr__ = renamed_attributes(__name__, _MOVED, _get_present)

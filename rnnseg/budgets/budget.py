@@ -9,11 +9,16 @@ import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rnnseg._renamed import renamed_attributes
 from rnnseg.budgets.profiles import Profile
 from rnnseg.errors import UserError
 
 if TYPE_CHECKING:  # loads TensorFlow, which choosing among evaluated models does without
     from rnnseg.models.base import SegmentationModel
+
+__getattr__ = renamed_attributes(
+    __name__, {"most_iterations": "rnnseg.runtime.pacing.most_iterations"}
+)
 
 # Curves are drawn, and predictions timed, up to this multiple of the number of iterations in
 # training. Beyond it, the curves are flat or fall.
