@@ -86,11 +86,11 @@ class Segmenter:
 
         Args:
           image: RGB, uint8 `(height, width, 3)`, of any size.
-          iterations: the number of iterations; None for that of training. A feed-forward model has
-            a single one.
+          iterations: the number of iterations; None for as many as in training. A feed-forward
+            model has a single one.
           deadline_ms: the time for this call, in milliseconds from now, instead of a number of
             iterations. By the latency of recent calls, as many iterations are run as there is time
-            for: at least one, and at most the number that scored best, or that of training if
+            for: at least one, and at most the number that scored best, or as many as in training if
             nothing was scored.
           canvas: logits to start from, finite numbers `(h, w, classes)`, of the shape of a result's
             canvas for such an image; None for the initial canvas. A feed-forward model ignores it.
@@ -128,8 +128,8 @@ class Segmenter:
 
         Args:
           image: RGB, uint8 `(height, width, 3)`, of any size.
-          iterations: the number of iterations; None for that of training. A feed-forward model has
-            a single one.
+          iterations: the number of iterations; None for as many as in training. A feed-forward
+            model has a single one.
 
         Raises:
           UserError: a wrong image, or arguments out of their range.
@@ -158,7 +158,8 @@ class Segmenter:
         Args:
           image: RGB, uint8 `(height, width, 3)`; a frame of another size starts a new video.
           iterations: the number of iterations.
-          first_iterations: the number of iterations for the first frame; None for that of training.
+          first_iterations: the number of iterations for the first frame; None for as many as in
+            training.
           keep: the factor of the last frame's logits, 0-1. With 0 every frame is segmented
             independently. With 1 the logits grow from frame to frame, and soon the canvas keeps
             showing objects that have moved on.

@@ -51,8 +51,8 @@ class VideoSegmenter:
         TensorFlow, or a `rnnseg.video.engines.Engine`. A feed-forward model segments every frame
         independently.
       iterations: the number of iterations for a frame that continues from another one.
-      first_iterations: the number of iterations for the first frame and after a cut; None for that
-        of training.
+      first_iterations: the number of iterations for the first frame and after a cut; None for as
+        many as in training.
       cut_threshold: the share of pixels, 0-1, that change colour at a cut. From frame to frame in
         the clips of CamVid, DAVIS and dash cameras less than 0.1 do, and less than 0.15 if two of
         three frames are skipped; from a frame of one clip to a frame of another, more than 0.38.

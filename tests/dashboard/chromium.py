@@ -14,7 +14,7 @@ FLAGS = (
 
 @contextlib.contextmanager
 def browser(profile):
-    """Gives selenium's driver of a browser; `profile` is an empty folder for what it keeps."""
+    """Yields selenium's driver of a browser; `profile` is an empty folder for its files."""
     webdriver = pytest.importorskip("selenium.webdriver")
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     if not all(programs.values()):
@@ -23,7 +23,7 @@ def browser(profile):
     options.binary_location = programs["chromium"]
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    # The path keeps selenium from looking for a driver by itself.
+    # Without the path, selenium would look for a driver by itself.
     driver = webdriver.Chrome(options, webdriver.ChromeService(programs["chromedriver"]))
     try:
         yield driver

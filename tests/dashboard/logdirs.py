@@ -10,7 +10,7 @@ CONTEXT = RequestContext()
 
 
 def open_provider(logdir) -> MultiplexerDataProvider:
-    """The data provider that TensorBoard itself falls back on, with nothing left out."""
+    """Returns TensorBoard's own data provider, which keeps all data."""
     multiplexer = EventMultiplexer(size_guidance={"tensors": 0})
     multiplexer.AddRunsFromDirectory(str(logdir))
     multiplexer.Reload()
@@ -22,7 +22,7 @@ def comparisons(logdir, hidden=()):
 
 
 def scalars(logdir, run):
-    """{tag: [(step, value), ...]} of a run."""
+    """Returns the scalars of a run, `{tag: [(step, value), ...]}`."""
     provider = open_provider(logdir)
     found = provider.read_scalars(CONTEXT, experiment_id="", plugin_name="scalars", downsample=1000)
     return {

@@ -53,7 +53,7 @@ def logdir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(logdir):
-    """Of a TensorBoard on a free port."""
+    """The address of a TensorBoard on a free port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", "--logdir", logdir, "--port", "0",
          "--reload_interval", "1"],
@@ -73,7 +73,7 @@ def address(logdir):
 
 @pytest.fixture
 def tab(driver, address):
-    """The driver in the tab's own page, without TensorBoard around it, once it has drawn."""
+    """The driver on the page of the tab, without TensorBoard around it, after it has drawn."""
     driver.switch_to.default_content()
     driver.get(f"{address}data/plugin_entry.html?name=rnnseg")
     assert until(lambda: find(driver, ".dot")), driver.page_source
@@ -93,26 +93,27 @@ def whole(driver, address):
 
 @pytest.fixture
 def window(driver):
-    """Sets the window's width, for one test; less than the least that a real one has, too."""
+    """A function that sets the width of the window for one test, also below that of real ones."""
 
     def resize(width):
         metrics = {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         drawn = "return [innerWidth, chart.clientWidth - chart.querySelector('svg').clientWidth]"
         script = f"const chart = document.querySelector('.chart'); {drawn}"
 
         def done():
-            driver.get_screenshot_as_png()  # a page that is not drawn learns nothing of it
+            # Again every time: while a busy machine still loads the page, the size may get lost.
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            driver.get_screenshot_as_png()  # the page learns of the size when it is drawn
             return driver.execute_script(script) == [width, 0]
 
-        assert until(done)
+        assert until(done), driver.execute_script(script)
 
     yield resize
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def until(condition, seconds=60):
-    """The condition's value as soon as it is true; what it is in the end otherwise."""
+    """Returns the value of the condition as soon as it is true, or its value at the end."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -124,7 +125,7 @@ def find(driver, selector):
 
 
 def click(driver, selector):
-    """Clicks what is drawn anew whenever the window changes."""
+    """Clicks an element that is drawn again at every change of the window."""
     driver.execute_script(
         "document.querySelector(arguments[0]).dispatchEvent(new MouseEvent('click'))", selector
     )
@@ -135,7 +136,7 @@ def text(driver, selector):
 
 
 def move(driver, selector, value):
-    """Sets a slider as a hand does."""
+    """Sets a slider with the event of a user."""
     driver.execute_script(
         "arguments[0].value = arguments[1];"
         "arguments[0].dispatchEvent(new Event('input', {bubbles: true}));",
@@ -200,7 +201,7 @@ def test_slider_changes_the_choice_and_the_words(tab, address):
         words = text(tab, "#verdict p:first-child")
         assert f"{name}, {iterations} iteration" in words
         assert f"mIoU {100 * point['miou']:.2f} %" in words
-    # A little less than the dearest buys the one before it.
+    # A budget just below the most expensive point selects the one before it.
     move(tab, "#budget", point["gmacs"] * (1 - 1e-9))
     name, iterations = frontier[-2]
     assert find(tab, ".chart .best")[0].get_attribute("data-key") == f"best:{name}/{iterations}"

@@ -1,4 +1,4 @@
-"""Training and `rnnseg evaluate --tensorboard` leave what the tab draws."""
+"""Training and `rnnseg evaluate --tensorboard` write the data of the tab."""
 
 import json
 

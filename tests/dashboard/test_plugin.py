@@ -20,7 +20,7 @@ STATIC = plugin._STATIC
 
 @pytest.fixture(scope="module")
 def get(tmp_path_factory):
-    """What a route of the plugin answers."""
+    """A function from a route of the plugin and a query to the response."""
     logdir = tmp_path_factory.mktemp("logs")
     source = tiny_source()
     evaluator = Evaluator(make_model(num_classes=3), (1, 2))
@@ -70,7 +70,7 @@ def test_front_end_is_served_whole(get, path):
     response = get(f"/{path.name}")
     assert response.data == path.read_bytes()
     assert response.mimetype == {".js": "text/javascript", ".css": "text/css"}[path.suffix]
-    # Nothing comes from elsewhere, and every module that another imports is here.
+    # Nothing is loaded from elsewhere, and all imported modules exist.
     text = path.read_text()
     assert re.findall(r"https?://\S+", text.replace("http://www.w3.org/2000/svg", "")) == []
     assert "innerHTML" not in text

@@ -130,7 +130,7 @@ def test_large_images_are_drawn_smaller(evaluator):
 
 
 def test_the_latest_evaluation_counts(logdir, evaluation, evaluator, strips):
-    """Written again for the same step, with fewer numbers of iterations, and for a later one."""
+    """An evaluation is replaced for the same step, with fewer numbers, and by a later step."""
     fewer = dataclasses.replace(
         evaluation,
         iterations=(1, 2),

@@ -64,7 +64,7 @@ def test_a_label_of_another_size_is_named():
 
 
 def choose(monkeypatch, calibrate=True, files=(), split="val"):
-    """What an export would be calibrated on and compared on: grey levels, and what it says."""
+    """Returns the grey levels of the images to calibrate on and to compare on, and their name."""
     splits = {
         name: [(np.full((9, 9, 3), level, np.uint8), np.zeros((9, 9), np.uint8))]
         for name, level in (("train", 10), ("val", 20))

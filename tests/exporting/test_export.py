@@ -36,12 +36,12 @@ KINDS = {
     "any_size": ("float32", "int8"),
     "feed_forward": ("float32", "int8"),
 }
-# Of logits, relative to the largest.
+# The largest differences of logits, relative to the largest logit.
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "dynamic": 0.1, "int8": 0.2}
 
 
 def liven(model, factor):
-    """Makes the logits of a random model as different from one another as a trained one's."""
+    """Scales the kernels of a random model; its logits then differ as a trained model's do."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.Conv2D):
             layer.kernel.assign(factor * layer.kernel)
@@ -77,7 +77,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def fixed(tmp_path_factory):
-    """A fixed size, from a run's folder with its crop and scores."""
+    """The export of a run with crop and scores, for a fixed size."""
     folder = tmp_path_factory.mktemp("run")
     source = tiny_source()
     model = liven(
@@ -100,7 +100,7 @@ def fixed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def any_size(tmp_path_factory):
-    """Any size, larger kernels, context, a learned start and mixed precision."""
+    """The export for any size; larger kernels, context, a learned start and mixed precision."""
     model = liven(
         make_model(
             num_classes=3,
@@ -137,7 +137,7 @@ def shapes(details):
 
 
 def iterate(run, runners, image, number):
-    """The canvas after a number of iterations, `(h, w, classes)`, with the loop outside."""
+    """Returns the canvas after some iterations, `(h, w, classes)`; the loop is here."""
     info = ModelInfo.load(run.path("anytime", "float32"))
     encoded = runners["encode"](image=image)
     if not info.recurrent:
@@ -155,7 +155,7 @@ def iterate(run, runners, image, number):
 
 
 def expected(run, image, number):
-    """The canvas and the class map of the Keras model, in float32."""
+    """Returns the canvas and the class map of the Keras model, in float32."""
     model = export._in_float32(run.model)
     canvas = model.unroll(tf.constant(image), number)[-1]
     return canvas[0].numpy(), model.read(canvas, image.shape[1:3])[0].numpy()
@@ -193,7 +193,7 @@ def test_every_file_gives_what_the_model_gives(run, kind):
 
 @pytest.mark.parametrize("kind", KINDS["fixed"])
 def test_signatures_have_names_shapes_and_types(fixed, kind):
-    """Canvas and cell state are float32 in all of them."""
+    """Canvas and cell state are float32 in every kind."""
     pixels, cells = (1, 41, 57), (1, 6, 8)
     state = {
         f"{part}_{layer}": ((*cells, width), np.float32)
@@ -251,7 +251,7 @@ def test_only_the_one_file_has_a_loop_and_weights_are_there_once(fixed):
 
 
 def test_int8_computes_in_int8_between_the_ends_of_the_encoder(fixed):
-    """The first convolution and the one that gives `prepared` out are left in float32."""
+    """The first convolution and the one that computes `prepared` stay float32."""
     for name, graph in (("anytime", b"encode"), ("segment", b"main")):
         model = quantize.schema.ModelT.InitFromPackedBuf(fixed.path(name, "int8").read_bytes(), 0)
         (graph,) = (each for each in model.subgraphs if each.name == graph)
@@ -321,7 +321,7 @@ def test_the_report_is_of_all_files(run):
 
 
 def test_the_saved_model_takes_batches_of_any_size(run):
-    """That it works without rnnseg is part of every export."""
+    """Every export checks that it works without rnnseg."""
     served = tf.saved_model.load(run.folder / "saved_model").signatures
     images = np.random.default_rng(3).integers(0, 256, (2, 30, 44, 3), np.uint8)
     iterations = {"iterations": tf.constant(3)} if run.model.recurrent else {}
@@ -364,7 +364,7 @@ def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
 
 @keras.saving.register_keras_serializable("tests")
 class Odd(keras.layers.Layer):
-    """What LiteRT has no operator for."""
+    """A layer that LiteRT has no operator for."""
 
     def call(self, inputs):
         return tf.math.erfinv(tf.tanh(inputs))

@@ -1,4 +1,4 @@
-"""What is told before anything is converted, and what fails on the way."""
+"""Errors before anything is converted, and failures during the export."""
 
 import errno
 import json
@@ -75,7 +75,7 @@ def test_an_export_with_something_else_in_it_is_not_replaced(model, tmp_path, na
 
 
 def test_a_folder_that_cannot_be_replaced(model, tmp_path, monkeypatch):
-    """Told before anything is converted."""
+    """The error comes before anything is converted."""
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(export, "open_source", lambda data: tiny_source())
     monkeypatch.setattr(export, "_write", lambda *args: pytest.fail("the work began"))

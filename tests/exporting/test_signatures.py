@@ -7,7 +7,7 @@ from tests.support.models import make_model
 
 
 def seeded(classes, num_classes, stride):
-    """Cell by cell, as the docstring has it."""
+    """Returns the canvas of a seed pixel by pixel, as the docstring describes it."""
     height, width = classes.shape
     rows, columns = (-(-(side - 1) // stride) + 1 for side in (height, width))
     canvas = np.zeros((rows, columns, num_classes), np.float32)
@@ -40,7 +40,7 @@ def test_a_seed_reads_as_what_it_was_made_from():
     functions = signatures.stage_functions(make_model(), (33, 41), 1)
     canvas = functions["seed"](classes=classes[None])["canvas"]
     read = functions["read"](canvas=canvas)["classes"][0].numpy()
-    # Between two cells of different classes the border is half-way.
+    # The border is half-way between two canvas pixels of different classes.
     assert (read[:, :12] == 0).all() and (read[:, 13:] == 2).all()
 
 

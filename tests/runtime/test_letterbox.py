@@ -55,7 +55,7 @@ def test_a_larger_image_is_scaled_with_its_aspect_and_corners_kept(size, shown):
 
 @pytest.mark.parametrize("size", [(50, 60), (80, 113), (163, 229), (402, 399)])
 def test_pixels_stay_where_they_are(size):
-    """A slope of brightness is the same slope when it is scaled, but for the ends' averages."""
+    """A ramp of brightness stays the same ramp when scaled, except for the averages at its ends."""
     rows, columns = np.meshgrid(*map(np.arange, size), indexing="ij")
     image = np.stack([200 * rows / size[0], 200 * columns / size[1], 0 * rows], -1) + 20
     boxed = letterbox.letterbox(np.rint(image).astype(np.uint8), INFO)
@@ -67,7 +67,7 @@ def test_pixels_stay_where_they_are(size):
 
 
 def test_scaling_far_down_averages():
-    """No pixel is passed over: what alternates becomes grey."""
+    """No pixel is skipped: alternating rows become grey."""
     image = np.zeros((410, 570, 3), np.uint8)
     image[::2] = 250
     shown = letterbox.letterbox(image, INFO).image[0]

@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""The metadata of exported files."""
 
 import dataclasses
 import json

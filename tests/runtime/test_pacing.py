@@ -26,7 +26,7 @@ def test_time_grows_with_the_amount():
 
 
 def test_bounds_hold_almost_always():
-    """On times as they are: a floor, and rare long waits."""
+    """Realistic latencies have a floor and rare long delays."""
     rng = np.random.default_rng(0)
     seconds = 1 + rng.exponential(0.2, 1000) + 3 * (rng.random(1000) < 0.02)
     latency, below, above = LatencyEstimator(), 0, 0

@@ -22,7 +22,7 @@ def test_logits_that_are_not_finite_are_told(value):
 
 
 def blobs(shape, seed=0):
-    """A canvas of a few regions, each with a leading class, as a trained model's."""
+    """Returns a canvas with some regions that each have a leading class, as of a trained model."""
     rng = np.random.default_rng(seed)
     height, width, classes = shape
     coarse = rng.integers(0, classes, (-(-height // 4), -(-width // 4)))
@@ -96,7 +96,7 @@ def test_equal_to_dense_reading_at_any_places(name):
 
 
 def interpolate(canvas, rows, columns):
-    """All logits, by the same operations."""
+    """Interpolates all logits by the same operations."""
 
     def between(values, places):
         before = places.astype(int)

@@ -18,7 +18,7 @@ SIZE = (41, 57)
 
 
 def noise(size=SIZE, seed=0):
-    """An image of blotches, each several canvas pixels wide."""
+    """Returns an image of blotches, each several canvas pixels wide."""
     rng = np.random.default_rng(seed)
     blotches = rng.integers(0, 256, (-(-size[0] // 20), -(-size[1] // 20), 3))
     image = blotches.repeat(20, 0).repeat(20, 1)[: size[0], : size[1]]
@@ -31,7 +31,7 @@ def segmenter(fixed_file):
 
 
 def check_equal(found, expected):
-    """Class maps are equal but for what rounding does to ties."""
+    """Checks that class maps are equal except where rounding decides a tie."""
     assert found.shape == expected.shape and found.dtype == np.int32
     assert len(np.unique(expected)) > 1
     assert np.mean(found == expected) > 0.998
@@ -148,11 +148,11 @@ def test_threads_do_not_disturb_each_other(fixed_file):
     np.testing.assert_array_equal(parallel, serial)
 
 
-# --- deadlines, by a clock and a file that only pretend ---
+# --- deadlines, with a simulated clock and a simulated interpreter ---
 
 
 class Machine:
-    """A clock that stages move on, in milliseconds, and what LiteRT's interpreter looks like."""
+    """A clock in milliseconds that the stages advance, with the interface of an interpreter."""
 
     def __init__(self):
         self.now, self.interpreters = 0.0, 0
@@ -235,7 +235,7 @@ def test_no_more_iterations_than_scored_best_or_were_trained(machine, tmp_path, 
 
 
 def test_the_first_call_knows_what_it_sees(pretended):
-    """Nothing was read yet: as long as encoding is kept free for it."""
+    """Before the first reading, the time of encoding is reserved for it."""
     first = pretended(noise(), deadline_ms=60)
     assert 1 < first.iterations < 12 and first.milliseconds <= 60
     assert pretended(noise(), deadline_ms=60).iterations > first.iterations
@@ -272,7 +272,7 @@ def test_what_was_learned_holds_for_other_sizes(machine, tmp_path):
 
 
 def test_too_short_a_deadline_is_said(pretended):
-    """Beforehand, or where costs are not known yet, afterwards."""
+    """Before the call, or after it if the latency is not known yet."""
     for words in ("took 25 ms", "takes at least 1[0-9] ms"):
         with pytest.warns(UserWarning) as told:
             assert pretended(noise(), deadline_ms=5).iterations == 1
@@ -412,7 +412,7 @@ def test_a_canvas_has_the_size_of_the_image_where_the_file_has_none(any_size_fil
 
 
 def test_a_damaged_file_is_told(fixed_file, tmp_path):
-    """One whose metadata are whole."""
+    """The model is cut off; the metadata are whole."""
     content = fixed_file.read_bytes()
     model = content[: content.index(b"PK\x03\x04")]
     path = tmp_path / "damaged.tflite"

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def scene(count, size=(48, 64), seed=0) -> list[np.ndarray]:
-    """Frames over which a camera moves: two pixels to the right a frame."""
+    """Returns frames of a camera that moves to the right by two pixels per frame."""
     height, width = size
     rng = np.random.default_rng(seed)
     # Blocks of colours from one corner of the cube, so that scenes differ.
@@ -21,13 +21,13 @@ def write(path, frames, rate=25, times=None, sound=False, options=None, rotation
     """Writes a video.
 
     Args:
-      path: its ending chooses the format.
+      path: the file; its ending determines the format.
       frames: RGB, uint8, of one even size.
-      rate: frames a second.
-      times: when each is shown, in thousandths of a second; None: at the rate.
-      sound: whether there is sound, half a second longer than the images.
-      options: of the format.
-      rotation: that a player is told to turn the images by, in degrees against the clock.
+      rate: frames per second.
+      times: the time of each frame, in milliseconds; None for times at the rate.
+      sound: True for audio, half a second longer than the images.
+      options: options of the format.
+      rotation: the rotation noted for players, in degrees counterclockwise.
 
     Returns:
       The path.
@@ -60,7 +60,7 @@ def write(path, frames, rate=25, times=None, sound=False, options=None, rotation
 
 
 def read(path):
-    """The frames of a video, uint8 RGB, and when each is shown, in seconds."""
+    """Returns the frames of a video, uint8 RGB, and their times, in seconds."""
     with av.open(str(path)) as container:
         examples = list(container.decode(video=0))
     return [example.to_ndarray(format="rgb24") for example in examples], [
@@ -69,7 +69,7 @@ def read(path):
 
 
 def read_sound(path) -> list[tuple[float, bytes]]:
-    """The packets of a file's audio, each with its time in seconds."""
+    """Returns the packets of the audio of a file, each with its time in seconds."""
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return []

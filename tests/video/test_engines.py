@@ -41,7 +41,7 @@ def test_spacing_is_that_of_the_image(model, file, monkeypatch):
     assert open_engine(model).spacing(np.zeros((99, 51, 3), np.uint8)) == (8, 8)
     engine = open_engine(file)
     assert engine.spacing(np.zeros((49, 33, 3), np.uint8)) == (8, 8)
-    # To half its size, of 48 and 64 pixels between the first and the last.
+    # Scaled down to half the size, 48 and 64 pixels between the first and the last.
     assert engine.spacing(np.zeros((97, 129, 3), np.uint8)) == (16, 16)
     down, right = engine.spacing(np.zeros((97, 50, 3), np.uint8))
     assert down == 16 and right == pytest.approx(16, rel=0.03)

@@ -29,7 +29,7 @@ def test_any_shape_of_frames_can_be_followed(size):
 
 
 def test_follows_motion_and_does_not_rely_on_what_came_in():
-    # 8 pixels to the right, where a canvas pixel is 8 wide: half of that on the small frame.
+    # The camera moves by 8 pixels, the width of a canvas pixel; by half of that on the small frame.
     before, *_, after = scene(5, size=(192, 320))
     canvas = np.random.default_rng(0).normal(size=(25, 41, 2)).astype(np.float32)
     moved, weight = Follower().follow(canvas, SmallFrame(before), SmallFrame(after), (8.0, 8.0))

@@ -15,7 +15,7 @@ COLORS = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
 
 
 def copy(path, out, view=None, stop_after=None, **options):
-    """Writes a video with class maps made up; returns these and the source."""
+    """Writes a video with random class maps; returns these and the source."""
     rng = np.random.default_rng(0)
     maps = []
     with open_frames(path) as source, open_output(out, source, view, **options) as output:

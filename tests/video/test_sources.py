@@ -23,7 +23,7 @@ def test_reads_all_frames_of_a_file_with_their_times(tmp_path, ending):
     assert len(frames) == 8 and source.rate == 10 and source.has_audio and not source.problems
     for number, (frame, image) in enumerate(zip(frames, expected, strict=True)):
         np.testing.assert_array_equal(frame.image, image)
-        # Transport streams and Matroska round times; a stream's sound may begin first.
+        # Transport streams and Matroska round times; the audio of a stream may begin first.
         assert frame.time - frames[0].time == pytest.approx(number / 10, abs=0.001)
         assert 0 <= frames[0].time < 0.1
 
@@ -68,7 +68,7 @@ def test_a_few_missing_frames_are_told_where_the_file_lists_them(tmp_path):
 
 
 def cut_between_key_frames(path):
-    """An edit list hides the frames from the key frame up to the cut, half a second later."""
+    """Cuts a video half a second after a key frame; an edit list hides the frames in between."""
     whole = clips.write(path.with_name("whole.mp4"), clips.scene(50))
     with av.open(str(whole)) as source, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(source.streams.video[0])

@@ -44,7 +44,7 @@ def test_a_frame_starts_from_what_is_kept_of_the_canvas(model):
 
 
 def test_motion_moves_the_canvas_along():
-    # A canvas pixel every 8 pixels, and a camera that moves by as many a frame.
+    # The camera moves by 8 pixels from the first to the second frame, the width of a canvas pixel.
     model = make_model()
     first, *_, second = scene(5, size=(96, 160))
     still, moved = (
