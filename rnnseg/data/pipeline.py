@@ -77,13 +77,17 @@ def training_batches(
             f"{split!r} of {source.name}"
         )
     steps = size // batch_size
-    base_seed = int(np.random.default_rng(seed).integers(2**31))
+    base_seed = int(np.random.default_rng(seed).integers(1, 2**31 - 1))
     examples = source.read(split)
 
     def epoch_examples(epoch):
-        seeds = tf.data.Dataset.random(seed=base_seed + epoch).batch(2)
+        # The graph's own seed stands in for the program's global seed. The batches then depend on
+        # `seed` alone, and a global seed of 0 is allowed: TensorFlow compares the pair with (0, 0),
+        # which fails for an epoch that is a tensor.
+        tf.random.set_seed(base_seed)
+        seeds = tf.data.Dataset.random(seed=epoch).batch(2)
         shuffled = examples.shuffle(
-            min(size, _SHUFFLE_BUFFER), seed=base_seed + epoch, reshuffle_each_iteration=False
+            min(size, _SHUFFLE_BUFFER), seed=epoch, reshuffle_each_iteration=False
         )
         return tf.data.Dataset.zip(shuffled, seeds).take(steps * batch_size)
 

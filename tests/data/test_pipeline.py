@@ -235,6 +235,22 @@ def test_a_seed_repeats_all_batches_and_a_resumed_training_continues_them():
     np.testing.assert_array_equal(first[2 * 2 :], images(first_epoch=2))
 
 
+@pytest.mark.parametrize("global_seed", [0, 1, 2**31 - 1])
+def test_the_global_seed_changes_no_batch(global_seed):
+    def images():
+        batches, _ = training_batches(
+            tiny_source(), "train", 3, Augmentation((24, 24)), epochs=2, seed=7
+        )
+        return np.stack([image for image, _ in batches])
+
+    expected = images()
+    tf.random.set_seed(global_seed)
+    try:
+        np.testing.assert_array_equal(images(), expected)
+    finally:
+        tf.random.set_seed(None)
+
+
 def test_evaluation_images_have_their_own_size_and_order():
     examples = halves(2, 40, 48) + halves(1, 31, 57)
     source = make_source({"val": examples})
