@@ -188,9 +188,9 @@ def save_map(path, model, image: np.ndarray, iterations: int) -> None:
     canvas, spent = adaptive.refine_pixels(model, prepared, iterations)
     class_map = model.read(canvas, image.shape[:2])[0].numpy()
     shades = (255 * (spent[0].numpy() - 1) // max(iterations - 1, 1)).astype(np.uint8)
-    # An image pixel gets the shade of the nearest canvas pixel; these are `output_stride` apart.
+    # An image pixel gets the shade of the nearest canvas pixel; these are `canvas_stride` apart.
     nearest = [
-        (np.arange(side) + model.output_stride // 2) // model.output_stride
+        (np.arange(side) + model.canvas_stride // 2) // model.canvas_stride
         for side in image.shape[:2]
     ]
     shades = np.repeat(shades[np.ix_(*nearest)][..., np.newaxis], 3, axis=-1)

@@ -158,7 +158,7 @@ def measure_reading(
         canvas = stages.unroll(image[np.newaxis], model.iterations)[-1]
         values = canvas[0].numpy()
         functions = [
-            functools.partial(reading.read_sparsely, values, own_size, model.output_stride),
+            functools.partial(reading.read_sparsely, values, own_size, model.canvas_stride),
             functools.partial(lambda *args: stages.read(*args)[0].numpy(), canvas, own_size),
         ]
         np.testing.assert_array_equal(*(function() for function in functions))

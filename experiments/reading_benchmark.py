@@ -53,7 +53,7 @@ def main(file, images, threads, repeats, limit):
         for iterations in sorted({1, info.iterations}):
             canvas = segmenter(image.image, iterations=iterations).canvas
             functions = (
-                functools.partial(read_sparsely, canvas, info.size, info.output_stride),
+                functools.partial(read_sparsely, canvas, info.size, info.canvas_stride),
                 functools.partial(stages.read, canvas[np.newaxis], info.size),
             )
             for times, seconds in zip(

@@ -56,7 +56,7 @@ class Runs:
           canvases: logits, float32 `(several, h, w, classes)`.
           size: (height, width) of the image, in pixels.
         """
-        stride = self.model.output_stride
+        stride = self.model.canvas_stride
         return [reading.read_sparsely(canvas, size, stride) for canvas in canvases]
 
     def seed(self, labels: np.ndarray, strength: float) -> np.ndarray:
@@ -72,7 +72,7 @@ class Runs:
         """
         model = self.model
         classes = labels[np.newaxis].astype(np.int32)
-        canvas = seeded_canvas(classes, model.num_classes, model.output_stride)[0].numpy()
+        canvas = seeded_canvas(classes, model)[0].numpy()
         return canvas * np.float32(strength / SEED_STRENGTH)
 
 

@@ -8,7 +8,7 @@ share of detail is compared and not the size of objects. Spectra are averaged ov
 show the class. Ignored pixels of the truth get the class of the nearest labelled pixel, so that
 both masks have a single outline and no gap.
 
-Detail is the power above 1 / (2 * output stride) cycles per pixel, the highest frequency of the
+Detail is the power above 1 / (2 * canvas stride) cycles per pixel, the highest frequency of the
 canvas. Prints, and draws in OUT.png, the share of detail in the power for every class, in the truth
 and after several numbers of iterations. Prints also the distance, in decibels, of the spectra of
 the predictions from the truth of the same class, and from the mean of the truth over all classes.
@@ -87,7 +87,7 @@ def main(model, data, split, iterations, out):
     if not segmenter.recurrent:
         iterations = (1,)
     unroll = Unroller(segmenter)
-    sums = Sums(source.num_classes, 1 / (2 * segmenter.output_stride))
+    sums = Sums(source.num_classes, 1 / (2 * segmenter.canvas_stride))
     for example in read_examples(source, split):
         maps = {TRUTH: nearest_labels(example.label)}
         maps |= dict(zip(map(str, iterations), unroll(example.image, iterations), strict=True))
@@ -99,7 +99,7 @@ def main(model, data, split, iterations, out):
     print(f"{table(found, numbers)}\n")
     files.save(
         spectrum_rows(found),
-        lambda path: save_plot(path, found, numbers, segmenter.output_stride),
+        lambda path: save_plot(path, found, numbers, segmenter.canvas_stride),
     )
 
 

@@ -1,8 +1,10 @@
-"""The places of image pixels and canvas pixels on one another, in plain Python.
+"""The places of image pixels, feature pixels and canvas pixels on one another, in plain Python.
 
-Canvas pixel `i` lies on image pixel `output_stride * i`, so that a canvas of `k + 1` pixels covers
-`k * output_stride + 1` image pixels, from the first to the last. An image of any other size lies in
-the upper left corner of the next larger one; the rest is padding.
+Feature pixel `i` of an encoder lies on image pixel `output_stride * i`, so that features of `k + 1`
+pixels cover `k * output_stride + 1` image pixels, from the first to the last. An image of any other
+size lies in the upper left corner of the next larger one; the rest is padding. Canvas pixel `i`
+lies on image pixel `canvas_stride * i`, and the canvas covers the same image pixels as the
+features. The output stride is a multiple of the canvas stride.
 
 The sizes are those of one side, height or width. `canvas_size` and `covered_size` take TensorFlow's
 tensors, too.
@@ -13,14 +15,17 @@ from collections.abc import Sequence
 from rnnseg.errors import UserError
 
 
-def canvas_size(size: int, stride: int) -> int:
+def canvas_size(size: int, output_stride: int, canvas_stride: int | None = None) -> int:
     """Returns the number of canvas pixels that a side of an image needs.
 
     Args:
       size: image pixels, at least 1.
-      stride: the output stride, in image pixels per canvas pixel.
+      output_stride: image pixels per pixel of the deepest features.
+      canvas_stride: image pixels per canvas pixel, a divisor of the output stride; None for the
+        output stride.
     """
-    return (size + stride - 2) // stride + 1
+    steps = (size + output_stride - 2) // output_stride
+    return steps * (output_stride // (canvas_stride or output_stride)) + 1
 
 
 def covered_size(size: int, stride: int) -> int:
@@ -28,7 +33,7 @@ def covered_size(size: int, stride: int) -> int:
 
     Args:
       size: canvas pixels, at least 1.
-      stride: the output stride, in image pixels per canvas pixel.
+      stride: image pixels per canvas pixel.
     """
     return (size - 1) * stride + 1
 
@@ -51,7 +56,7 @@ def check_covered(size: Sequence[int], canvas: Sequence[int], stride: int) -> No
     Args:
       size: the `(height, width)` of the image, in pixels.
       canvas: the `(h, w)` of the canvas, in canvas pixels.
-      stride: the output stride, in image pixels per canvas pixel.
+      stride: image pixels per canvas pixel.
     """
     covered = tuple(covered_size(side, stride) for side in canvas)
     if any(side > most for side, most in zip(size, covered, strict=True)):

@@ -40,6 +40,7 @@ class Option:
       flag: for True and False, the two options of commands, such as ("--flip", "--no-flip").
       form: for tuples, how they are written in commands, such as "HEIGHTxWIDTH".
       separator: for tuples, the text between two elements in commands.
+      may_be_empty: for tuples, True if there may be no element; commands take "none" for that.
       training_only: True if the option changes training alone: neither the multiply-adds nor the
         parameters of a prediction.
     """
@@ -54,6 +55,7 @@ class Option:
     flag: tuple[str, str] | None = None
     form: str | None = None
     separator: str = ","
+    may_be_empty: bool = False
     training_only: bool = False
 
     @property

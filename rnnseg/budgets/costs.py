@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import functools
 import weakref
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from rnnseg import grid
+from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
 
 # Per value of the output: two interpolations along one side and one along the other, each of one
@@ -28,36 +30,63 @@ _IN_PLACE = frozenset(
 _COUNTED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
+class EarlyCosts(NamedTuple):
+    """The multiply-adds of the encoder's first stages, which the first iterations need.
+
+    Attributes:
+      iterations: the last iteration that needs no further stage.
+      encode: the encoder up to this stage.
+      prepare: the loop-invariant part up to this stage.
+    """
+
+    iterations: int
+    encode: int
+    prepare: int
+
+
 @dataclasses.dataclass(frozen=True)
 class StageCosts:
     """The multiply-adds of the stages for one image; a multiplication and an addition count as one.
 
     Attributes:
-      encode: the encoder.
+      encode: the whole encoder.
       prepare: the loop-invariant part of the iterations.
       refine: one iteration.
       read: the upsampling to the size of the image.
+      early: the costs of the encoder's stages before the last, from the first.
     """
 
     encode: int
     prepare: int
     refine: int
     read: int
+    early: tuple[EarlyCosts, ...] = ()
 
     def total(self, iterations: int) -> int:
         """Returns the multiply-adds of a whole prediction with a number of iterations."""
-        return self.encode + self.prepare + iterations * self.refine + self.read
+        seen = next((each for each in self.early if iterations <= each.iterations), self)
+        return seen.encode + seen.prepare + iterations * self.refine + self.read
 
     def as_published(self) -> "StageCosts":
         """Returns the costs as the paper counts them.
 
         There, every iteration computes the loop-invariant part again.
         """
+        if self.early:
+            raise UserError("as published: the paper's model has no early iterations")
         return StageCosts(self.encode, 0, self.prepare + self.refine, self.read)
 
     def __add__(self, other: "StageCosts") -> "StageCosts":
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return StageCosts(*(mine + its for mine, its in pairs))
+        return StageCosts(
+            self.encode + other.encode,
+            self.prepare + other.prepare,
+            self.refine + other.refine,
+            self.read + other.read,
+            tuple(
+                EarlyCosts(mine.iterations, mine.encode + its.encode, mine.prepare + its.prepare)
+                for mine, its in zip(self.early, other.early, strict=True)
+            ),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +125,24 @@ def stage_costs(model: SegmentationModel, height: int, width: int) -> StageCosts
         name: count_multiply_adds(*functions[name]) for name in ("encode", "prepare", "refine")
     }
     known[height, width] = StageCosts(
-        **counts, read=_BILINEAR_COST * height * width * model.num_classes
+        **counts,
+        read=_BILINEAR_COST * height * width * model.num_classes,
+        early=_early_costs(model, height, width),
     )
     return known[height, width]
+
+
+def _early_costs(model: SegmentationModel, height: int, width: int) -> tuple[EarlyCosts, ...]:
+    """Counts the stages of the encoder before the last, each together with those before it."""
+    found, encode, prepare, inputs, given = [], 0, 0, _image_spec(height, width), []
+    for number, iterations in enumerate(model.first_iterations[1:]):
+        stage = functools.partial(model.encode_stage, number)
+        encode += count_multiply_adds(stage, inputs)
+        inputs = _specs(_trace(stage, inputs))
+        prepare += count_multiply_adds(model.prepare, inputs, *given)
+        given = [_specs(_trace(model.prepare, inputs, *given))]
+        found.append(EarlyCosts(iterations, encode, prepare))
+    return tuple(found)
 
 
 def stages(model: SegmentationModel, height: int, width: int) -> dict[str, Stage]:
@@ -126,9 +170,9 @@ def stages(model: SegmentationModel, height: int, width: int) -> dict[str, Stage
 def _stages(model: SegmentationModel, height: int, width: int) -> dict[str, tuple]:
     """Returns the function of every stage with the types of its inputs, by name."""
     model.check_image(height, width)
-    side = [grid.canvas_size(each, model.output_stride) for each in (height, width)]
-    features = tf.TensorSpec((1, *side, model.encoder.channels), model.compute_dtype)
-    prepared = _trace(model.prepare, features).structured_outputs
+    images = _image_spec(height, width)
+    features = _specs(_trace(model.encode, images))
+    prepared = _specs(_trace(model.prepare, features))
 
     def iterate(prepared):
         if not model.recurrent:
@@ -137,25 +181,36 @@ def _stages(model: SegmentationModel, height: int, width: int) -> dict[str, tupl
         return model.stack(*model.stack.initial_state(prepared), weights)
 
     return {
-        "encode": (model.encode, tf.TensorSpec((1, height, width, 3), tf.uint8)),
+        "encode": (model.encode, images),
         "prepare": (model.prepare, features),
-        "refine": (iterate, tf.TensorSpec(prepared.shape, prepared.dtype)),
+        "refine": (iterate, prepared),
         "read": (
             lambda canvas: model.read(canvas, (height, width)),
-            tf.TensorSpec((1, *side, model.num_classes)),
+            tf.TensorSpec((1, *model.canvas_size(height, width), model.num_classes)),
         ),
     }
 
 
-def count_multiply_adds(function, *specs: tf.TensorSpec) -> int:
-    """Counts the multiply-adds of the convolutions and matrix products in a function.
+def _image_spec(height: int, width: int) -> tf.TensorSpec:
+    return tf.TensorSpec((1, height, width, 3), tf.uint8)
+
+
+def _specs(traced: tf.types.experimental.ConcreteFunction):
+    """Returns the types of the outputs of a traced function, in their structure."""
+    return tf.nest.map_structure(
+        lambda each: tf.TensorSpec(each.shape, each.dtype), traced.structured_outputs
+    )
+
+
+def count_multiply_adds(function, *specs) -> int:
+    """Counts the multiply-adds of convolutions, matrix products and bilinear interpolations.
 
     The convolutions are two-dimensional: plain, depthwise and transposed. Operations inside a
     nested function, such as the signature of a SavedModel, are not counted.
 
     Args:
-      function: a function of one tensor per spec.
-      *specs: the types of the tensors, with all sizes known.
+      function: a function of one argument per spec.
+      *specs: the `tf.TensorSpec` of each argument, or a structure of them, with all sizes known.
 
     Returns:
       The multiply-adds of one call.
@@ -224,7 +279,7 @@ def _needed(graph: tf.Graph) -> list[tf.Operation]:
     return [operation for operation in graph.get_operations() if operation.name in needed]
 
 
-def _trace(function, *specs: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
+def _trace(function, *specs) -> tf.types.experimental.ConcreteFunction:
     return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
@@ -251,6 +306,8 @@ def _multiply_adds(operation: tf.Operation) -> int:
     elif operation.type == "BatchMatMulV2":
         *_, rows, columns = operation.inputs[0].shape
         per_output = rows if operation.get_attr("adj_x") else columns
+    elif operation.type == "ResizeBilinear":
+        per_output = _BILINEAR_COST
     else:
         return 0
     output = operation.outputs[0]

@@ -60,6 +60,8 @@ def _click_option(field: dataclasses.Field, help_text: str | None) -> Callable:
 def _shown(default, declared: Option) -> str:
     if declared.flag:
         return declared.flag[0 if default else 1].lstrip("-")
+    if isinstance(default, tuple) and not default:
+        return "none"
     if isinstance(default, tuple):
         return declared.separator.join(f"{each:g}" for each in default)
     return str(default)
@@ -73,6 +75,8 @@ class _Declared(click.ParamType):
         self._kind = kinds_of(field)[0]
         choices = "|".join(map(str, self._declared.choices))
         self.name = f"[{choices}]" if choices else self._declared.form or _METAVARS[self._kind]
+        if self._declared.may_be_empty:
+            self.name += "|none"
 
     def convert(self, value, param, ctx):
         """Returns the value that a text stands for."""
@@ -80,6 +84,8 @@ class _Declared(click.ParamType):
         try:
             if element is None:
                 parsed = self._kind(value)
+            elif self._declared.may_be_empty and value == "none":
+                parsed = ()
             else:
                 parsed = tuple(map(element, value.split(self._declared.separator)))
         except ValueError:

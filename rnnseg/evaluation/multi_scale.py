@@ -9,6 +9,7 @@ canvas is therefore interpolated only once, from its canvas pixels to the pixels
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,12 +85,15 @@ class MeanReader:
     Args:
       views: the views.
       num_classes: the number of classes, which is the width of the canvases.
-      stride: the output stride, in image pixels per canvas pixel.
+      output_stride: image pixels per pixel of the deepest features.
+      canvas_stride: image pixels per canvas pixel.
     """
 
-    def __init__(self, views: Sequence[View], num_classes: int, stride: int):
+    def __init__(
+        self, views: Sequence[View], num_classes: int, output_stride: int, canvas_stride: int
+    ):
         self._views = tuple(views)
-        self._stride = stride
+        self._strides = output_stride, canvas_stride
         # Most data sets have one or two sizes of images; VOC has too many to keep all matrices.
         self._matrices = functools.lru_cache(maxsize=8)(self._make_matrices)
         any_matrix = tf.TensorSpec((None, None))
@@ -125,9 +129,11 @@ class MeanReader:
           canvases put one below the other. For each band, a matrix `(_BAND, n)` that interpolates
           along the columns and sums over the views; the highest sum is the highest mean.
         """
-        across = [_interpolation(width, view, self._stride, view.mirrored) for view in self._views]
+        across = [
+            _interpolation(width, view, *self._strides, view.mirrored) for view in self._views
+        ]
         down = np.concatenate(
-            [_interpolation(height, view, self._stride, False) for view in self._views]
+            [_interpolation(height, view, *self._strides, False) for view in self._views]
         )
         bands = -(-height // _BAND)
         down = np.pad(down, ((0, 0), (0, bands * _BAND - height))).reshape(-1, bands, _BAND)
@@ -139,21 +145,24 @@ class MeanReader:
         return across, tf.constant(rows, tf.int32), tf.constant(down)
 
 
-def _interpolation(size: int, view: View, stride: int, mirrored: bool) -> np.ndarray:
+def _interpolation(
+    size: int, view: View, output_stride: int, canvas_stride: int, mirrored: bool
+) -> np.ndarray:
     """Returns the matrix from canvas pixels to image pixels along one side.
 
     Args:
       size: image pixels.
       view: the view of the canvas.
-      stride: the output stride.
+      output_stride: image pixels per pixel of the deepest features.
+      canvas_stride: image pixels per canvas pixel.
       mirrored: True if the view is mirrored along this side.
 
     Returns:
       Float32 `(canvas pixels, size)`.
     """
     scaled = grid.scaled_size(size, view.scale)
-    canvas_pixels = np.arange(grid.canvas_size(scaled, stride))
-    place = np.linspace(0, (scaled - 1) / stride, size)
+    canvas_pixels = np.arange(grid.canvas_size(scaled, output_stride, canvas_stride))
+    place = np.linspace(0, (scaled - 1) / canvas_stride, size)
     place = place[::-1] if mirrored else place
     # The weight of a canvas pixel falls from one at its place to zero at its neighbours.
     weight = 1 - np.abs(place - canvas_pixels[:, np.newaxis])
@@ -200,8 +209,7 @@ def multi_scale_costs(
       UserError: no scales, or a scale that is not a finite number above 0; or a side of a scaled
         image is below one output stride.
     """
-    costs = StageCosts(0, 0, 0, 0)
-    for view in make_views(scales, flip=False):
-        once = stage_costs(model, *view.size(height, width))
-        costs += once + once if flip else once
-    return costs
+    costs = [
+        stage_costs(model, *view.size(height, width)) for view in make_views(scales, flip=False)
+    ]
+    return functools.reduce(operator.add, costs + costs if flip else costs)

@@ -10,6 +10,7 @@ from rnnseg.errors import UserError
 from rnnseg.evaluation.multi_scale import MeanReader, View, make_views
 from rnnseg.models.base import SegmentationModel
 from rnnseg.runtime import reading
+from rnnseg.stages import Prediction
 
 __getattr__ = renamed_attributes(__name__, {"Tracer": "Unroller"})
 
@@ -38,7 +39,9 @@ class Unroller:
         self._model = model
         self._read_mean = None
         if self._views != (View(),):
-            self._read_mean = MeanReader(self._views, model.num_classes, model.output_stride)
+            self._read_mean = MeanReader(
+                self._views, model.num_classes, model.output_stride, model.canvas_stride
+            )
         self._stages = model.compiled_stages
 
     def __call__(self, image, iterations: Sequence[int]) -> Iterator[np.ndarray]:
@@ -85,16 +88,12 @@ class Unroller:
 
     def _follow(self, image, view, iterations) -> Iterator[tf.Tensor]:
         """Yields the canvas of one view after each number of iterations."""
-        prepared = self._stages.prepare(self._stages.encode(view.of(image)[tf.newaxis]))
-        canvas = state = None
-        done = 0
+        prediction = Prediction(self._stages, view.of(image)[tf.newaxis])
         for number in iterations:
-            canvas, state = self._stages.refine(prepared, number - done, canvas, state)
-            yield canvas
-            done = number
+            yield prediction.run_to(number)
 
     def _read(self, canvases, size) -> np.ndarray:
         """Returns the class map of an image of this size."""
         if self._read_mean is not None:
             return self._read_mean(canvases, size)
-        return reading.read_sparsely(canvases[0][0].numpy(), size, self._model.output_stride)
+        return reading.read_sparsely(canvases[0][0].numpy(), size, self._model.canvas_stride)

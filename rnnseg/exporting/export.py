@@ -195,7 +195,10 @@ def _in_float32(model):
 
 def _model_info(model, size, split) -> ModelInfo:
     initial = model.stack.initial_values if model.recurrent else {}
-    costs = size and dataclasses.asdict(stage_costs(model, *size))
+    costs = None
+    if size:
+        costs = dataclasses.asdict(stage_costs(model, *size))
+        del costs["early"]
     found = None
     if model.loaded_from and scores_path(model.loaded_from, split).is_file():
         found = Scores.load(model.loaded_from, split)
@@ -207,6 +210,8 @@ def _model_info(model, size, split) -> ModelInfo:
         colors=model.colors,
         size=size,
         output_stride=model.output_stride,
+        canvas_stride=model.canvas_stride,
+        early_iterations=model.early_iterations,
         padding=MEAN_COLOR,
         iterations=model.iterations,
         state=signatures.state_channels(model),

@@ -39,7 +39,7 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
       tensors: `image` is uint8, class maps and sizes are int32, all others are float32.
     """
     height, width = size or (None, None)
-    sides = [side and grid.canvas_size(side, model.output_stride) for side in (height, width)]
+    sides = model.canvas_size(height, width) if size else (None, None)
 
     def on_canvas(name, channels):
         return tf.TensorSpec((batch, *sides, channels), tf.float32, name)
@@ -61,7 +61,7 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
         return {"canvas": canvas} | dict(zip(state_channels(model), new, strict=True))
 
     def seed(classes):
-        return {"canvas": seeded_canvas(classes, model.num_classes, model.output_stride)}
+        return {"canvas": seeded_canvas(classes, model)}
 
     canvas = on_canvas("canvas", model.num_classes)
     functions = {
@@ -107,25 +107,25 @@ def image_spec(size: tuple[int, int] | None, batch: int | None) -> tf.TensorSpec
     return tf.TensorSpec((batch, *(size or (None, None)), 3), tf.uint8, "image")
 
 
-def seeded_canvas(classes, num_classes: int, stride: int) -> tf.Tensor:
+def seeded_canvas(classes, model) -> tf.Tensor:
     """Converts class maps to logits to start from.
 
     Args:
       classes: int32, `(batch, H, W)`; a number that is no class, such as 255, means unknown.
-      num_classes: the number of classes.
-      stride: the output stride, in pixels of the class map per canvas pixel.
+      model: the model whose canvas it will be.
 
     Returns:
-      Float32 `(batch, h, w, num_classes)`: for the class at the place of a canvas pixel
+      Float32 `(batch, h, w, classes)`: for the class at the place of a canvas pixel
       `SEED_STRENGTH`, for the other classes its negative; zero if the class is unknown. Canvas
       pixels beyond the class map take the pixel at its edge.
     """
     for axis in (1, 2):
         length = classes.shape[axis] or tf.shape(classes)[axis]
-        places = stride * tf.range(grid.canvas_size(length, stride))
+        size = grid.canvas_size(length, model.output_stride, model.canvas_stride)
+        places = model.canvas_stride * tf.range(size)
         classes = tf.gather(classes, tf.minimum(places, length - 1), axis=axis)
-    known = (classes >= 0) & (classes < num_classes)
-    logits = tf.one_hot(classes, num_classes, SEED_STRENGTH, -SEED_STRENGTH)
+    known = (classes >= 0) & (classes < model.num_classes)
+    logits = tf.one_hot(classes, model.num_classes, SEED_STRENGTH, -SEED_STRENGTH)
     # For any size, LiteRT has no operator for [..., tf.newaxis].
     return logits * tf.expand_dims(tf.cast(known, tf.float32), -1)
 

@@ -38,7 +38,7 @@ _MULTIPLE = 16
 
 
 def refine_pixels(
-    model: RecurrentSegmenter, prepared, iterations, threshold: float = 1.0, canvas=None
+    model: RecurrentSegmenter, prepared, iterations, threshold: float = 1.0, canvas=None, state=None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs iterations on every canvas pixel until it has settled.
 
@@ -54,6 +54,7 @@ def refine_pixels(
         the earlier pixels stop. With 0 none stops, and the canvas is that of `model.refine`, bit
         for bit.
       canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
+      state: the state of earlier iterations; None for the initial state.
 
     Returns:
       The canvas, float32, `(batch, h, w, classes)`, and the number of iterations of each canvas
@@ -68,12 +69,17 @@ def refine_pixels(
             "independent, so that each can stop by itself; stop whole images by "
             "rnnseg.models.adaptive.refine_images"
         )
-    canvas, spent = _refine(_Pixels(threshold), model, prepared, iterations, canvas)
+    canvas, spent = _refine(_Pixels(threshold), model, prepared, iterations, canvas, state)
     return canvas, tf.reshape(spent, tf.shape(canvas)[:3])
 
 
 def refine_images(
-    model: RecurrentSegmenter, prepared, iterations, threshold: float = 0.25, canvas=None
+    model: RecurrentSegmenter,
+    prepared,
+    iterations,
+    threshold: float = 0.25,
+    canvas=None,
+    state=None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs iterations on every image of a batch until it has settled.
 
@@ -85,6 +91,7 @@ def refine_images(
         not settled is below this; at least 0. The higher, the earlier images stop. With 0 none
         stops, and the canvas is that of `model.refine`, bit for bit.
       canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
+      state: the state of earlier iterations; None for the initial state.
 
     Returns:
       The canvas, float32, `(batch, h, w, classes)`, and the number of iterations of each image,
@@ -93,7 +100,7 @@ def refine_images(
     Raises:
       UserError: a threshold out of its range, or a canvas of another shape.
     """
-    return _refine(_Images(threshold), model, prepared, iterations, canvas)
+    return _refine(_Images(threshold), model, prepared, iterations, canvas, state)
 
 
 class _Pixels:
@@ -139,7 +146,7 @@ class _Images:
 
 
 def _refine(
-    items: _Pixels | _Images, model: RecurrentSegmenter, prepared, iterations, canvas
+    items: _Pixels | _Images, model: RecurrentSegmenter, prepared, iterations, canvas, state
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs the loop: find what has settled, gather the rest, refine it, scatter it back."""
     if not items.threshold >= 0:
@@ -150,10 +157,11 @@ def _refine(
     total = tf.shape(items.split(prepared))[0]
     if items.threshold == 0:
         # The loop below may round sums of other shapes in another order.
-        return model.refine(prepared, iterations, canvas)[0], tf.fill([total], iterations)
+        canvas, _ = model.refine(prepared, iterations, canvas, state)
+        return canvas, tf.fill([total], iterations)
 
     first, *others = model.stack.gate_weights(prepared)
-    canvas, state = model.refine(prepared, 1, canvas)
+    canvas, state = model.refine(prepared, 1, canvas, state)
     grid = tf.shape(canvas)
 
     def record(done, index, canvas, state, outlook, spent):

@@ -1,5 +1,6 @@
 """The base class of all models, recurrent or feed-forward: encoder, reading, saving."""
 
+import abc
 import dataclasses
 import functools
 import importlib
@@ -77,6 +78,7 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         self.options = self.options_type(**options)
         self.num_classes = num_classes
         self.output_stride = self.options.output_stride
+        self.canvas_stride, skips = self._depths()
         self.class_names = None if class_names is None else tuple(class_names)
         self.class_colors = class_colors and tuple(tuple(map(int, each)) for each in class_colors)
         l2 = self.options.l2
@@ -88,6 +90,7 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
             self.options.encoder_layer,
             self._kernel_regularizer,
             self.dtype_policy,
+            **skips,
         )
         self.encoder.trainable = self.options.train_encoder
         if self.options.freeze_batch_norm:
@@ -95,9 +98,13 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.trainable = False
 
+    def _depths(self) -> tuple[int, dict[str, Any]]:
+        """Returns the canvas stride, and arguments of `build_encoder` that choose the features."""
+        return self.output_stride, {}
+
     # --- stages ---
 
-    def encode(self, images, training: bool = False) -> tf.Tensor:
+    def encode(self, images, training: bool = False) -> encoders.Features:
         """Computes the features of images.
 
         Args:
@@ -106,14 +113,42 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
           training: True if batch norm and dropout are in training mode.
 
         Returns:
-          `(batch, h, w, channels)` with `h = ceil((H - 1) / output_stride) + 1`, `w` likewise.
+          The features of all depths by name, `(batch, h, w, channels)` each, as from
+          `rnnseg.models.encoders.Encoder`; those of the last layer are called "deepest".
         """
+        images = self._checked_images(images)
+        # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
+        return self.encoder(images, training=training and self.encoder.trainable)
+
+    def encode_stage(self, number: int, inputs) -> encoders.Features:
+        """Runs one stage of the encoder; see `rnnseg.stages.Stages.encode_stage`."""
+        inputs = inputs if number else self._checked_images(inputs)
+        return self.encoder.run_stage(number, inputs)
+
+    def _checked_images(self, images) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
         if images.shape.rank != 4 or images.shape[3] not in (3, None):
             raise UserError(f"images of shape {images.shape}: expected (batch, height, width, 3)")
         self.check_image(*images.shape[1:3])
-        # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
-        return self.encoder(images, training=training and self.encoder.trainable)
+        return images
+
+    @abc.abstractmethod
+    def canvas_of(
+        self, images, iterations, canvas=None, stop_when_settled=False, stages: int | None = None
+    ) -> tf.Tensor:
+        """Encodes, prepares and refines.
+
+        Args:
+          images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
+          iterations: the number of iterations, or the largest number; or a scalar integer tensor.
+          canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
+          stop_when_settled: True to stop where the prediction would hardly change any more.
+          stages: the number of the encoder's stages to run; None for those that the iterations
+            need, which is all of them if `iterations` is a tensor.
+
+        Returns:
+          The canvas, float32 `(batch, h, w, classes)`.
+        """
 
     def check_image(self, height: int | None, width: int | None) -> None:
         """Raises a UserError for an image with a side below one output stride."""
@@ -136,8 +171,8 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
         """
         sides = tuple(canvas.shape[1:3])
         if None not in sides and not tf.is_tensor(size) and not any(map(tf.is_tensor, size)):
-            grid.check_covered(size, sides, self.output_stride)
-        return geometry.upsample(canvas, size, self.output_stride)
+            grid.check_covered(size, sides, self.canvas_stride)
+        return geometry.upsample(canvas, size, self.canvas_stride)
 
     def read(self, canvas, size) -> tf.Tensor:
         """Returns the prediction: the argmax of the upsampled canvas.
@@ -239,12 +274,12 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
     def _canvas_batch(self, canvas, images, single: bool) -> tf.Tensor:
         """Returns a given canvas as a batch, after a check of its shape against the images."""
         canvas = tf.cast(canvas, tf.float32)
-        sides = [grid.canvas_size(side, self.output_stride) for side in images.shape[1:3]]
+        sides = self.canvas_size(*images.shape[1:3])
         expected = (len(images), *sides, self.num_classes)[single:]
         if tuple(canvas.shape) != expected:
             raise UserError(
                 f"canvas of shape {canvas.shape}: expected {expected}, the logits of "
-                f"{expected[-1]} classes at the output stride"
+                f"{expected[-1]} classes at a stride of {self.canvas_stride}"
             )
         return canvas[tf.newaxis] if single else canvas
 

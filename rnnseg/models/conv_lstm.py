@@ -1,10 +1,13 @@
 """The convolutional LSTM cell and the stack of them that refines the canvas."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+
+from rnnseg.models import geometry
+from rnnseg.models.encoders import Depth
 
 
 class LSTMState(NamedTuple):
@@ -49,6 +52,7 @@ class _GateBias(keras.initializers.Initializer):
         )
 
 
+_POINTWISE = dict(kernel_size=1, dilation_rate=1)
 _ACTIVATIONS = (tf.sigmoid, tf.sigmoid, tf.tanh, tf.sigmoid)
 
 
@@ -193,10 +197,17 @@ class ConvLSTMStack(keras.layers.Layer):
     so `prepare` computes their share of its gates once. Convolution is linear, so the sum equals
     the result of one kernel over features, canvas and state.
 
+    Features of several depths have a 1x1 convolution each, at their own resolution; the results are
+    upsampled to that of the canvas and added. That is the same as one convolution over the
+    upsampled features, for a fraction of the cost.
+
     Args:
+      depths: the features that `prepare` gets, the deepest ones last.
+      canvas_stride: input pixels per canvas pixel; it divides the strides of all features.
       num_classes: the width of the last layer and of the canvas.
       hidden_channels: the widths of the layers before it, from the first.
-      kernel_size: the side of all kernels; with 1 every canvas pixel has a recurrence of its own.
+      kernel_size: the side of the kernels in all layers; with 1 every canvas pixel has a recurrence
+        of its own.
       dilation_rate: the spacing of the kernels' taps.
       learned_start: True if canvas and state start from trained values, one per channel, instead of
         zeros.
@@ -205,6 +216,8 @@ class ConvLSTMStack(keras.layers.Layer):
 
     def __init__(
         self,
+        depths: Sequence[Depth],
+        canvas_stride: int,
         num_classes: int,
         hidden_channels: Sequence[int],
         kernel_size: int = 1,
@@ -219,26 +232,41 @@ class ConvLSTMStack(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.widths = (*hidden_channels, num_classes)
         self.learned_start = learned_start
-        options = dict(
-            kernel_size=kernel_size,
-            dilation_rate=dilation_rate,
-            kernel_regularizer=kernel_regularizer,
-            dtype=self.dtype_policy,
-        )
+        self._depths = tuple(depths)
+        self._factors = {each.name: each.stride // canvas_stride for each in depths}
+        options = dict(kernel_regularizer=kernel_regularizer, dtype=self.dtype_policy)
+        kernel = dict(kernel_size=kernel_size, dilation_rate=dilation_rate)
+        # Kernels larger than 1x1 are those of one convolution over features, canvas and state, as
+        # long as these are on the same grid.
+        on_canvas = set(self._factors.values()) == {1}
         self.feature_gates = _gate_convolution(
-            self.widths[0], bias_initializer=_GateBias(), name="feature_gates", **options
+            self.widths[0],
+            **(kernel if on_canvas else _POINTWISE),
+            bias_initializer=_GateBias(),
+            name="feature_gates",
+            **options,
         )
+        # The bias of `feature_gates` is enough for all.
+        self.skip_gates = [
+            _gate_convolution(
+                self.widths[0], **_POINTWISE, use_bias=False, name=f"skip_gates_{number}", **options
+            )
+            for number in range(len(depths) - 1)
+        ]
         self.cells = [
-            ConvLSTM2DCell(width, use_bias=layer > 0, name=f"cell_{layer}", **options)
+            ConvLSTM2DCell(width, use_bias=layer > 0, name=f"cell_{layer}", **kernel, **options)
             for layer, width in enumerate(self.widths)
         ]
+        gates = (*self.skip_gates, self.feature_gates)
+        self._gates = {each.name: layer for each, layer in zip(depths, gates, strict=True)}
 
-    def build(self, features_shape):
-        """Creates all kernels for features of shape `(batch, h, w, channels)`."""
-        self.feature_gates.build(features_shape)
+    def build(self, input_shape=None):
+        """Creates all kernels; the shapes follow from the arguments of the constructor."""
+        for depth in self._depths:
+            self._gates[depth.name].build((None, None, None, depth.channels))
         inputs = (self.num_classes, *self.widths[:-1])
         for cell, channels in zip(self.cells, inputs, strict=True):
-            cell.build((*features_shape[:-1], channels))
+            cell.build((None, None, None, channels))
         self.initial_values = {}
         if self.learned_start:
             channels = {"canvas": self.num_classes}
@@ -250,9 +278,26 @@ class ConvLSTMStack(keras.layers.Layer):
             }
         self.built = True
 
-    def prepare(self, features) -> tf.Tensor:
-        """Computes the features' share of the first gates, `(batch, h, w, 4 * widths[0])`."""
-        return self.feature_gates(tf.cast(features, self.compute_dtype))
+    def prepare(self, features: Mapping[str, tf.Tensor], prepared=None) -> tf.Tensor:
+        """Computes the features' share of the first gates.
+
+        Args:
+          features: the features of some depths, by name.
+          prepared: the share of other depths, to which this one is added; None: there are none.
+
+        Returns:
+          `(batch, h, w, 4 * widths[0])`, on the canvas.
+        """
+        for name, gates in self._gates.items():
+            if name in features:
+                x = tf.cast(features[name], self.compute_dtype)
+                share = gates.convolution_op(x, tf.cast(gates.kernel, self.compute_dtype))
+                if prepared is None:
+                    bias = tf.cast(self.feature_gates.bias, self.compute_dtype)
+                    share = tf.nn.bias_add(share, bias)
+                share = geometry.spread(share, self._factors[name])
+                prepared = share if prepared is None else prepared + share
+        return prepared
 
     def initial_state(self, prepared) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:
         """Returns the initial canvas, `(batch, h, w, classes)`, and the initial state."""

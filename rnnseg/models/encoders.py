@@ -10,15 +10,22 @@ import dataclasses
 import os
 import re
 import warnings
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from rnnseg.errors import UserError
-from rnnseg.models import geometry
+from rnnseg.models import cutting, geometry
 
 OUTPUT_STRIDES = (8, 16, 32)
+
+DEEPEST = "deepest"
+"""The name of the deepest features among those of `Encoder`."""
+
+Features = Mapping[str, tf.Tensor]
+"""Features of several depths by the names of their layers, those of the last layer as `DEEPEST`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +36,7 @@ class _Network:
       constructor: the name of the constructor there.
       mean, std: the normalisation of RGB 0-255 that the weights expect.
       bgr: True if the weights expect the order blue, green, red.
+      blocks: the beginnings of the names of the last layers at strides 4, 8 and 16.
       layer: the layer whose output is the features; None for the last one.
       has_alpha: True if the name may end in a width multiplier.
       options: further arguments of the constructor.
@@ -36,6 +44,7 @@ class _Network:
 
     constructor: str
     mean: tuple[float, float, float]
+    blocks: tuple[str, str, str]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     bgr: bool = False
     layer: str | None = None
@@ -45,28 +54,51 @@ class _Network:
 
 _GREY = (127.5, 127.5, 127.5)
 _RAW = {"include_preprocessing": False}  # the Encoder normalises, before it pads
+_RESNET = ("conv2_block", "conv3_block", "conv4_block")
+_EFFICIENTNET = ("block2", "block3", "block5")
 _IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
 _NETWORKS = {
     **{
-        f"resnet{depth}": _Network(f"ResNet{depth}", mean=(123.68, 116.779, 103.939), bgr=True)
+        f"resnet{depth}": _Network(f"ResNet{depth}", (123.68, 116.779, 103.939), _RESNET, bgr=True)
         for depth in (50, 101, 152)
     },
     # The 320 channels before Conv_1, as in DeepLab: a quarter of the cost of 1280 per iteration.
     "mobilenet_v2": _Network(
-        "MobileNetV2", _GREY, _GREY, layer="block_16_project_BN", has_alpha=True
+        "MobileNetV2",
+        _GREY,
+        ("block_2_", "block_5_", "block_12_"),
+        _GREY,
+        layer="block_16_project_BN",
+        has_alpha=True,
     ),
-    "mobilenet_v3_small": _Network("MobileNetV3Small", _GREY, _GREY, has_alpha=True, options=_RAW),
-    "mobilenet_v3_large": _Network("MobileNetV3Large", _GREY, _GREY, has_alpha=True, options=_RAW),
+    **{
+        f"mobilenet_v3_{size}": _Network(
+            f"MobileNetV3{size.capitalize()}",
+            _GREY,
+            tuple(f"expanded_conv{block}" for block in blocks),
+            _GREY,
+            has_alpha=True,
+            options=_RAW,
+        )
+        for size, blocks in {
+            "small": ("_project", "_2", "_7"),
+            "large": ("_2", "_5", "_11"),
+        }.items()
+    },
     **{
         f"efficientnet_v2_{size}": _Network(
-            f"EfficientNetV2{size.upper()}", **_IMAGENET, options=_RAW
+            f"EfficientNetV2{size.upper()}", blocks=_EFFICIENTNET, **_IMAGENET, options=_RAW
         )
         for size in ("b0", "b1", "b2", "b3")
     },
     **{
         f"efficientnet_v2_{size}": _Network(
-            f"EfficientNetV2{size.upper()}", (128.0,) * 3, (128.0,) * 3, options=_RAW
+            f"EfficientNetV2{size.upper()}",
+            (128.0,) * 3,
+            _EFFICIENTNET,
+            (128.0,) * 3,
+            options=_RAW,
         )
         for size in ("s", "m", "l")
     },
@@ -78,22 +110,56 @@ def names() -> list[str]:
     return [*_NETWORKS, "small_cnn"]
 
 
+class Depth(NamedTuple):
+    """Features of one depth of an encoder.
+
+    Attributes:
+      name: the name of the layer, or `DEEPEST`.
+      channels: their number of channels.
+      stride: input pixels per feature pixel.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
 class Encoder(keras.layers.Layer):
     """A network together with its normalisation, padding and output stride.
+
+    It can be run in stages, each of which computes the features of further depths.
 
     Args:
       network: a model from `(batch, H, W, 3)` to features `(batch, h, w, channels)`, with
         `h = k + 1` for `H = k * output_stride + 1`.
-      output_stride: input pixels per feature pixel: 8, 16 or 32.
+      output_stride: input pixels per pixel of the deepest features: 8, 16 or 32.
+      skip_layers: inner layers whose outputs are features, too, from the shallowest.
+      early_stages: the number of stages before the last. Each of the last `early_stages` skip
+        layers ends one.
       mean: the colour that is subtracted from RGB 0-255; None for no normalisation.
       std: the divisor of the difference.
       bgr: True if the network expects the order blue, green, red.
 
     Raises:
-      UserError: the network's features have another stride, or an unknown width.
+      UserError: the network's features have another stride, or an unknown width; unknown or
+        unordered skip layers; more early stages than skip layers.
+
+    Attributes:
+      depths: the `Depth` of all features, from the shallowest.
+      stages: the names of the features of every stage.
     """
 
-    def __init__(self, network, output_stride, mean=None, std=None, bgr=False, **kwargs):
+    def __init__(
+        self,
+        network,
+        output_stride,
+        skip_layers=(),
+        early_stages=0,
+        mean=None,
+        std=None,
+        bgr=False,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)  # bfloat16 cannot hold RGB 0-255
         self.network = network
         self.output_stride = output_stride
@@ -118,9 +184,52 @@ class Encoder(keras.layers.Layer):
                 'that the network has, and "same" padding'
             )
         self.channels = shape[3]
+        if early_stages > len(skip_layers):
+            raise UserError(
+                f"{early_stages} stages of the encoder before the last: expected at most one per "
+                f"skip layer, and there are {len(skip_layers)}"
+            )
+        self._check_order(skip_layers)
+        deepest = Depth(DEEPEST, self.channels, output_stride)
+        self.depths = (*self._skip_depths(skip_layers, side), deepest)
+        cuts = len(skip_layers) - early_stages
+        ends = [tuple(skip_layers[: cuts + 1]) if early_stages else tuple(skip_layers)]
+        ends += [(each,) for each in skip_layers[cuts + 1 :]] + ([()] if early_stages else [])
+        self.stages = (*ends[:-1], (*ends[-1], DEEPEST))
+        self._run = _Networks(network, ends)
         self.built = True
 
-    def call(self, images, training=False) -> tf.Tensor:
+    def _check_order(self, skip_layers: Sequence[str]) -> None:
+        for name in skip_layers:
+            cutting.check_layer(self.network, name)
+        order = [operation.name for operation in self.network.operations]
+        expected = sorted(set(skip_layers), key=order.index)
+        if list(skip_layers) != expected:
+            raise UserError(
+                f"skip layers {', '.join(skip_layers)}: expected each once, from the shallowest: "
+                f"{', '.join(expected)}"
+            )
+
+    def _skip_depths(self, skip_layers: Sequence[str], side: int) -> list[Depth]:
+        if not skip_layers:
+            return []
+        network = cutting.with_outputs(self.network, skip_layers, DEEPEST)
+        shapes = network.compute_output_shape((1, side, side, 3))
+        depths = []
+        for name in skip_layers:
+            shape = shapes[name]
+            # A stride above the output stride leaves fewer than the 8 steps of the deepest features.
+            steps = shape[1] - 1 if len(shape) == 4 and shape[1] == shape[2] else 0
+            if steps < 8 or (side - 1) % steps:
+                raise UserError(
+                    f"skip layer {name} gives an output of shape {shape} for a {side}x{side} "
+                    "image; expected features (1, k + 1, k + 1, channels), with a stride that "
+                    f"divides {self.output_stride}"
+                )
+            depths.append(Depth(name, shape[3], (side - 1) // steps))
+        return depths
+
+    def call(self, images, training=False) -> dict[str, tf.Tensor]:
         """Normalises, pads to `k * output_stride + 1` pixels, and encodes.
 
         Args:
@@ -128,8 +237,27 @@ class Encoder(keras.layers.Layer):
           training: True if batch norm and dropout are in training mode.
 
         Returns:
-          Features, `(batch, h, w, channels)`, with `h = ceil((H - 1) / output_stride) + 1`.
+          Features by name, `(batch, h, w, channels)` each, with `h = ceil((H - 1) / output_stride)
+          * output_stride / stride + 1`.
         """
+        return self._run.all(self._normalized(images), training)
+
+    def run_stage(self, number: int, inputs) -> dict[str, tf.Tensor]:
+        """Runs one stage for inference.
+
+        Args:
+          number: the number of the stage, from 0.
+          inputs: images as in `call` for stage 0, else the result of the stage before.
+
+        Returns:
+          The features of this stage by name, and tensors that the next stage needs, under the names
+          of other layers.
+        """
+        if number == 0:
+            inputs = self._normalized(inputs)
+        return self._run.stage(number, inputs)
+
+    def _normalized(self, images):
         images = tf.cast(images, tf.float32)
         pad_value = 127.5
         if self.mean is not None:
@@ -137,8 +265,37 @@ class Encoder(keras.layers.Layer):
             pad_value = 0.0  # the mean colour
         if self.bgr:
             images = images[..., ::-1]
-        images = geometry.pad_to_grid(images, self.output_stride, pad_value)
-        return self.network(images, training=training)
+        return geometry.pad_to_grid(images, self.output_stride, pad_value)
+
+
+class _Networks:
+    """The networks of an encoder's stages. Keras tracks their layers as those of `network` alone.
+
+    Args:
+      network: the whole network.
+      ends: the skip layers of every stage.
+    """
+
+    def __init__(self, network: keras.Model, ends: Sequence[Sequence[str]]):
+        self._network = network
+        self._parts = cutting.parts(network, ends, DEEPEST) if len(ends) > 1 else []
+        self._several = network
+        if any(ends):
+            skips = [name for names in ends for name in names]
+            self._several = cutting.with_outputs(network, skips, DEEPEST)
+
+    def all(self, images, training):
+        features = self._several(images, training=training)
+        return features if isinstance(features, dict) else {DEEPEST: features}
+
+    def stage(self, number, inputs):
+        if not self._parts:
+            return self.all(inputs, training=False)
+        part = self._parts[number]
+        needed = [inputs[name] for name in part.needed] if number else inputs
+        found = part.network(needed, training=False)
+        carried = {name: inputs[name] for name in part.carried if name not in found}
+        return found | carried
 
 
 def build_encoder(
@@ -148,6 +305,9 @@ def build_encoder(
     layer: str | None = None,
     kernel_regularizer=None,
     dtype=None,
+    skip_layers: Sequence[str] | None = (),
+    early_stages: int = 0,
+    skip_strides: Iterable[int] = (),
 ) -> Encoder:
     """Builds an encoder.
 
@@ -160,6 +320,10 @@ def build_encoder(
       kernel_regularizer: the regularizer of dense convolutions; as in DeepLab, depthwise ones have
         none.
       dtype: the Keras dtype policy; None for the global one.
+      skip_layers: as in `Encoder`; None for the last layer at each of `skip_strides`, or for none
+        if the encoder is a model.
+      early_stages: as in `Encoder`.
+      skip_strides: some of 4, 8 and 16, the strides of the network before it is made atrous.
 
     Raises:
       UserError: an unknown encoder or layer, weights that do not fit, an impossible stride.
@@ -169,15 +333,27 @@ def build_encoder(
     if isinstance(encoder, keras.Model):
         if weights is not None:
             raise UserError("encoder_weights: an encoder given as a model brings its own weights")
-        network = encoder if layer is None else _cut(encoder, layer)
-        return Encoder(network, output_stride, dtype=dtype, name="encoder")
+        network = encoder if layer is None else cutting.up_to(encoder, layer)
+        skips = dict(skip_layers=skip_layers or (), early_stages=early_stages)
+        return Encoder(network, output_stride, **skips, dtype=dtype, name="encoder")
     if encoder == "small_cnn":
         network = _small_cnn(output_stride, kernel_regularizer, dtype)
         if weights is not None:
             _load(network, weights, encoder)
         if layer is not None:
-            network = _cut(network, layer)
-        return Encoder(network, output_stride, _GREY, _GREY, dtype=dtype, name="encoder")
+            network = cutting.up_to(network, layer)
+        if skip_layers is None:
+            skip_layers = _usual_layers(network, ("stride4", "stride8", "stride16"), skip_strides)
+        return Encoder(
+            network,
+            output_stride,
+            skip_layers,
+            early_stages,
+            _GREY,
+            _GREY,
+            dtype=dtype,
+            name="encoder",
+        )
     family, alpha = _look_up(encoder)
     options = dict(family.options)
     if alpha is not None:
@@ -185,10 +361,21 @@ def build_encoder(
     network = _construct(encoder, family, options, weights)
     layer = layer or family.layer
     if layer is not None:
-        network = _cut(network, layer)
+        network = cutting.up_to(network, layer)
     network = _make_atrous(network, output_stride, kernel_regularizer, dtype)
-    return Encoder(
-        network, output_stride, family.mean, family.std, family.bgr, dtype=dtype, name="encoder"
+    if skip_layers is None:
+        skip_layers = _usual_layers(network, family.blocks, skip_strides)
+    normalisation = dict(mean=family.mean, std=family.std, bgr=family.bgr)
+    skips = dict(skip_layers=skip_layers, early_stages=early_stages)
+    return Encoder(network, output_stride, **skips, **normalisation, dtype=dtype, name="encoder")
+
+
+def _usual_layers(network: keras.Model, blocks, strides: Iterable[int]) -> tuple[str, ...]:
+    """Returns the names of the last layers at strides, from the finest."""
+    begins = dict(zip((4, 8, 16), blocks, strict=True))
+    return tuple(
+        [layer.name for layer in network.layers if layer.name.startswith(begins[stride])][-1]
+        for stride in sorted(strides)
     )
 
 
@@ -244,18 +431,6 @@ def _load(network: keras.Model, weights, name: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _cut(network: keras.Model, layer: str) -> keras.Model:
-    """Returns the part of `network` up to `layer`."""
-    try:
-        output = network.get_layer(layer).output
-    except ValueError as error:
-        last = ", ".join(each.name for each in network.layers[-12:])
-        raise UserError(
-            f"encoder {network.name} has no layer {layer!r}; its last ones are {last}"
-        ) from error
-    return keras.Model(network.input, output, name=network.name)
 
 
 def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype) -> keras.Model:

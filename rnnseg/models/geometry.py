@@ -59,7 +59,7 @@ def upsample(canvas, size, stride: int) -> tf.Tensor:
     Args:
       canvas: float32 logits, `(batch, h, w, classes)`.
       size: the image's `(height, width)`, numbers or tensors, at most `stride * (h - 1) + 1`.
-      stride: the output stride, in pixels.
+      stride: image pixels per canvas pixel.
 
     Returns:
       Logits, `(batch, height, width, classes)`.
@@ -68,6 +68,22 @@ def upsample(canvas, size, stride: int) -> tf.Tensor:
     covered = [grid.covered_size(side, stride) for side in (height, width)]
     logits = resize_aligned(canvas, covered)
     return logits[:, : size[0], : size[1]]
+
+
+def spread(features, factor: int) -> tf.Tensor:
+    """Interpolates features bilinearly on a finer grid, with aligned corners.
+
+    Args:
+      features: `(batch, h, w, channels)`, float.
+      factor: the pixels of the finer grid per pixel of the features.
+
+    Returns:
+      `(batch, (h - 1) * factor + 1, (w - 1) * factor + 1, channels)`, of the same dtype.
+    """
+    if factor == 1:
+        return features
+    size = [grid.covered_size(side, factor) for side in _size(features)]
+    return tf.cast(resize_aligned(features, size), features.dtype)
 
 
 def _size(images):

@@ -7,6 +7,7 @@ all take their names, defaults, ranges and help texts from here.
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from rnnseg.errors import UserError
 from rnnseg.options import check_options, option
@@ -20,7 +21,7 @@ class ModelOptions:
       encoder: a name from `rnnseg.models.encoders.names()`, such as "resnet101" or
         "mobilenet_v2_0.5", or a `keras.Model` from RGB 0-255 images to features.
       encoder_weights: "imagenet", a weights file, or None for random weights.
-      output_stride: input pixels per pixel of the features and the canvas: 8, 16 or 32.
+      output_stride: input pixels per pixel of the deepest features: 8, 16 or 32.
       encoder_layer: the inner layer whose output is the features; None: the usual layer of the
         encoder.
       train_encoder: True if training changes the encoder's weights.
@@ -46,7 +47,7 @@ class ModelOptions:
     )
     # As the paper; 8 costs about four times the multiply-adds per iteration.
     output_stride: int = option(
-        16, "Input pixels per pixel of the features: 8, 16 or 32.", choices=(8, 16, 32)
+        16, "Input pixels per pixel of the deepest features: 8, 16 or 32.", choices=(8, 16, 32)
     )
     # Every encoder has its usual layer.
     encoder_layer: str | None = option(None, "Inner layer whose output is the features.")
@@ -76,6 +77,17 @@ class RecurrentOptions(ModelOptions):
     """The options of `rnnseg.RecurrentSegmenter`.
 
     Attributes:
+      canvas_stride: input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride. With
+        the output stride, the canvas is that of the paper. None: 8, or the output stride if that is
+        8 or if the encoder is a model without `skip_layers`.
+      skip_layers: inner layers of the encoder whose outputs the gates see beside the deepest
+        features, from the shallowest; none, as in the paper, if empty. None: the last layer at each
+        stride from that of the canvas to the one before the output stride, and with
+        `early_iterations` also the last one at the output stride before the atrous layers.
+      early_iterations: the numbers of iterations on shallower features only, which run before the
+        rest of the encoder does: with (1, 2), one iteration on the features up to the last skip
+        layer but one, two on those up to the last skip layer, and all further ones on all features.
+        Empty, as in the paper: all iterations see all features.
       hidden_channels: the widths of the ConvLSTM layers before the last, which is as wide as the
         number of classes.
       kernel_size: the side of the ConvLSTM kernels. With 1, as in the paper, canvas pixels are
@@ -99,6 +111,26 @@ class RecurrentOptions(ModelOptions):
         iterations.
     """
 
+    # A canvas at stride 16 is too coarse for poles and signs.
+    canvas_stride: int | None = option(
+        None,
+        "Input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride.",
+        choices=(4, 8, 16, 32),
+    )
+    # Every encoder has its usual layers.
+    skip_layers: tuple[str, ...] | None = option(
+        None,
+        "Inner layers whose features the gates see, too.",
+        form="NAME,NAME,...",
+        may_be_empty=True,
+    )
+    early_iterations: tuple[int, ...] = option(
+        (),
+        "Iterations on shallower features, per stage of the encoder.",
+        least=1,
+        form="N,N,...",
+        may_be_empty=True,
+    )
     # For MobileNetV2's 320 features; the paper's (512, 256) are for ResNet-101's 2048.
     hidden_channels: tuple[int, ...] = option(
         (128, 64), "Widths of the ConvLSTM layers before the last.", least=1, form="N,N,..."
@@ -129,12 +161,36 @@ class RecurrentOptions(ModelOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.canvas_stride is not None and self.canvas_stride > self.output_stride:
+            raise UserError(
+                f"canvas_stride={self.canvas_stride}: expected at most the output stride, "
+                f"{self.output_stride}"
+            )
+        if self.skip_layers is not None and len(self.early_iterations) > len(self.skip_layers):
+            raise UserError(
+                f"early_iterations={list(self.early_iterations)}: expected at most one number per "
+                f"skip layer, and there are {len(self.skip_layers)}"
+            )
+        if sum(self.early_iterations) >= self.iterations:
+            raise UserError(
+                f"early_iterations={list(self.early_iterations)}: expected fewer than the "
+                f"{self.iterations} iterations in training, so that the last features are trained"
+            )
         weights = self.iteration_weights
         if weights is not None and (len(weights) != self.iterations or not weights[-1]):
             raise UserError(
                 f"iteration_weights={list(weights)}: expected {self.iterations} numbers of at "
                 "least 0, one per iteration, the last one above 0"
             )
+
+
+def single_depth(output_stride: int) -> dict[str, Any]:
+    """Returns the options of a canvas and gates as in the paper, and in models up to 0.1.0.
+
+    Args:
+      output_stride: the output stride of the model.
+    """
+    return dict(canvas_stride=output_stride, skip_layers=(), early_iterations=())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,8 @@
 """The recurrent segmenter: a loop that adds to a canvas of class logits."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,17 +11,20 @@ from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import adaptive, base, conv_lstm, recomputation
 from rnnseg.models.context import Context
-from rnnseg.models.options import RecurrentOptions
+from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.options import RecurrentOptions, single_depth
 
 
 @keras.saving.register_keras_serializable("rnnseg")
 class RecurrentSegmenter(base.SegmentationModel):
     """Semantic segmentation that improves with every iteration and may stop after any.
 
-    An encoder computes features. A stack of ConvLSTM layers sees the features and the canvas, and
-    adds its output to the canvas, which holds the logits of all classes at the output stride. The
-    prediction after any iteration is the argmax of the upsampled canvas (McIntosh et al., 2017,
-    "Recurrent Segmentation for Variable Computational Budgets").
+    An encoder computes features of one or several depths. A stack of ConvLSTM layers sees the
+    features and the canvas, and adds its output to the canvas, which holds the logits of all
+    classes at the canvas stride. The prediction after any iteration is the argmax of the upsampled
+    canvas (McIntosh et al., 2017, "Recurrent Segmentation for Variable Computational Budgets"). The
+    first iterations may run on shallow features alone, before the encoder has computed the deep
+    ones.
 
     Args:
       num_classes: the number of classes, which is the width of the canvas.
@@ -54,9 +59,20 @@ class RecurrentSegmenter(base.SegmentationModel):
             dtype=dtype,
             **options,
         )
-        options = self.options
+        depths = self.encoder.depths
+        skip_layers = tuple(each.name for each in depths[:-1])
+        self.options = options = dataclasses.replace(
+            self.options, canvas_stride=self.canvas_stride, skip_layers=skip_layers
+        )
+        for depth in depths:
+            if depth.stride % self.canvas_stride:
+                raise UserError(
+                    f"skip layer {depth.name} has stride {depth.stride}: expected a multiple of "
+                    f"the canvas stride, {self.canvas_stride}"
+                )
         self.iterations = options.iterations
         self.iteration_weights = options.iteration_weights
+        self.early_iterations = options.early_iterations
         self.context = None
         features_shape = (None, None, None, self.encoder.channels)
         if options.context_channels:
@@ -69,7 +85,10 @@ class RecurrentSegmenter(base.SegmentationModel):
             )
             self.context.build(features_shape)
             features_shape = self.context.compute_output_shape(features_shape)
+        depths = (*depths[:-1], depths[-1]._replace(channels=features_shape[-1]))
         self.stack = conv_lstm.ConvLSTMStack(
+            depths,
+            self.canvas_stride,
             num_classes,
             options.hidden_channels,
             options.kernel_size,
@@ -79,26 +98,66 @@ class RecurrentSegmenter(base.SegmentationModel):
             dtype=self.dtype_policy,
             name="stack",
         )
-        self.stack.build(features_shape)
+        self.stack.build()
         # XLA has no gradient of a loop whose number of iterations is a tensor.
         self.supports_jit = False
         self.built = True
 
+    def _depths(self):
+        options = self.options
+        is_model = not isinstance(options.encoder, str)
+        stride = options.canvas_stride
+        if stride is None:
+            coarse = is_model and not options.skip_layers
+            stride = options.output_stride if coarse else min(8, options.output_stride)
+        # The layers before the atrous ones have features of their own at the output stride.
+        deepest = options.output_stride + bool(options.early_iterations)
+        return stride, dict(
+            skip_layers=options.skip_layers,
+            early_stages=len(options.early_iterations),
+            skip_strides=[each for each in (4, 8, 16) if stride <= each < deepest],
+        )
+
     # --- the stages ---
 
-    def prepare(self, features) -> tf.Tensor:
+    def prepare(self, features, prepared=None) -> tf.Tensor:
         """Computes the share of the first layer's gates that depends on the features alone.
 
         Args:
-          features: from `encode`.
+          features: from `encode` or `encode_stage`.
+          prepared: the share of the stages before; None for the first one.
 
         Returns:
           `(batch, h, w, 4 * hidden_channels[0])`.
         """
-        return self.stack.prepare(self._in_context(features))
+        if self.context is not None and DEEPEST in features:
+            features = {**features, DEEPEST: self.context(features[DEEPEST])}
+        return self.stack.prepare(features, prepared)
 
-    def _in_context(self, features):
-        return features if self.context is None else self.context(features)
+    def canvas_of(self, images, iterations, canvas=None, stop_when_settled=False, stages=None):
+        """Encodes, prepares and refines; see `rnnseg.models.base.SegmentationModel.canvas_of`."""
+        prepared = self._prepared(images, stages or self.stages_for(iterations))
+        if not stop_when_settled:
+            return self._iterate(prepared, iterations, canvas)[0]
+        state, done = None, self.first_iterations[len(prepared) - 1]
+        if done:
+            canvas, state, _ = self._iterate(prepared[:-1], done, canvas)
+        return self.refine_until_settled(prepared[-1], iterations - done, canvas, state)[0]
+
+    def _prepared(self, images, stages: int, training=False) -> list[tf.Tensor]:
+        """Returns what `prepare` gives after each of the first `stages` of the encoder."""
+        names = self.encoder.stages
+        if stages == len(names):
+            features = self.encode(images, training=training)
+            found = [{name: features[name] for name in each} for each in names]
+        else:
+            found = [self.encode_stage(0, images)]
+            for number in range(1, stages):
+                found.append(self.encode_stage(number, found[-1]))
+        prepared = []
+        for features in found:
+            prepared.append(self.prepare(features, prepared[-1] if prepared else None))
+        return prepared
 
     def refine(self, prepared, iterations, canvas=None, state=None):
         """Runs iterations on a canvas.
@@ -114,10 +173,10 @@ class RecurrentSegmenter(base.SegmentationModel):
         Returns:
           The canvas, float32, and the state, one `LSTMState` per layer.
         """
-        canvas, state, _ = self._iterate(prepared, iterations, canvas, state)
+        canvas, state, _ = self._iterate([prepared], iterations, canvas, state)
         return canvas, state
 
-    def refine_until_settled(self, prepared, iterations, canvas=None):
+    def refine_until_settled(self, prepared, iterations, canvas=None, state=None):
         """Runs iterations only where they would still change the prediction.
 
         With kernels of 1 every canvas pixel stops by itself, with larger ones every image does.
@@ -127,6 +186,7 @@ class RecurrentSegmenter(base.SegmentationModel):
           prepared: from `prepare`.
           iterations: the largest number of iterations; positive, or a scalar integer tensor.
           canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
+          state: the state of earlier iterations; None for the initial state.
 
         Returns:
           The canvas, float32, and the number of iterations spent, int32: on each canvas pixel,
@@ -134,7 +194,7 @@ class RecurrentSegmenter(base.SegmentationModel):
         """
         independent = self.stack.kernel_size == 1
         refine = adaptive.refine_pixels if independent else adaptive.refine_images
-        return refine(self, prepared, iterations, canvas=canvas)
+        return refine(self, prepared, iterations, canvas=canvas, state=state)
 
     def unroll(self, images, iterations, canvas=None) -> tf.Tensor:
         """Computes the canvas of every iteration.
@@ -147,37 +207,46 @@ class RecurrentSegmenter(base.SegmentationModel):
         Returns:
           `(iterations, batch, h, w, classes)`, float32.
         """
-        prepared = self.prepare(self.encode(images))
+        prepared = self._prepared(images, self.stages_for(iterations))
         return self._iterate(prepared, iterations, canvas, keep=True)[2]
 
     # --- the loop ---
 
     def _iterate(self, prepared, iterations, canvas=None, state=None, keep=False):
-        """Runs the loop; returns canvas, state and, if `keep`, the canvas of every iteration."""
+        """Runs the loop; returns canvas, state and, if `keep`, the canvas of every iteration.
+
+        `prepared` has what `prepare` gave after each stage of the encoder. `early_iterations` run
+        on each but the last.
+        """
         if not tf.is_tensor(iterations):
             check_positive("iterations", iterations)
         iterations = tf.cast(iterations, tf.int32)
-        canvas, state = self._starting_point(prepared, canvas, state)
-        weights = self.stack.gate_weights(prepared)
-        shape = prepared.shape[:3].concatenate([self.num_classes])
+        canvas, state = self._starting_point(prepared[0], canvas, state)
+        shape = prepared[0].shape[:3].concatenate([self.num_classes])
         kept = tf.TensorArray(tf.float32, iterations, element_shape=shape) if keep else ()
-
-        def iterate(step, canvas, state, kept):
-            canvas, state = self.stack(canvas, state, weights)
-            return step + 1, canvas, state, kept.write(step, canvas) if keep else kept
-
         variables = (tf.constant(0), canvas, state, kept)
-        if state is None:
-            # Products with the zeros of a blank start are left out, which makes a prediction with
-            # one iteration 3 to 7 % faster (`python -m experiments.blank_start`).
-            variables = iterate(*variables)
-        _, canvas, state, kept = tf.while_loop(
-            lambda step, *_: step < iterations,
-            iterate,
-            variables,
-            # Iterations wait for one another anyway; more would only keep buffers alive.
-            parallel_iterations=1,
-        )
+        for stage, seen in enumerate(prepared):
+            weights = self.stack.gate_weights(seen)
+
+            def iterate(step, canvas, state, kept, weights=weights):
+                canvas, state = self.stack(canvas, state, weights)
+                return step + 1, canvas, state, kept.write(step, canvas) if keep else kept
+
+            if variables[2] is None:
+                # Products with the zeros of a blank start are left out, which makes a prediction
+                # with one iteration 3 to 7 % faster (`python -m experiments.blank_start`).
+                variables = iterate(*variables)
+            until = iterations
+            if stage < len(prepared) - 1:
+                until = tf.minimum(iterations, self.first_iterations[stage + 1])
+            variables = tf.while_loop(
+                lambda step, *_, until=until: step < until,
+                iterate,
+                variables,
+                # Iterations wait for one another anyway; more would only keep buffers alive.
+                parallel_iterations=1,
+            )
+        _, canvas, state, kept = variables
         return canvas, state, kept.stack() if keep else None
 
     def _starting_point(self, prepared, canvas, state):
@@ -197,7 +266,7 @@ class RecurrentSegmenter(base.SegmentationModel):
         if not canvas.shape.is_compatible_with(shape):
             raise UserError(
                 f"canvas of shape {canvas.shape}: expected {shape}, the logits of "
-                f"{self.num_classes} classes at the output stride"
+                f"{self.num_classes} classes at a stride of {self.canvas_stride}"
             )
         return tf.ensure_shape(canvas, shape)
 
@@ -216,13 +285,13 @@ class RecurrentSegmenter(base.SegmentationModel):
           Logits at the size of the images, `(batch, H, W, classes)`. In training with
           `iteration_weights`: a tuple of them, one for every iteration whose weight is not zero.
         """
-        prepared = self.prepare(self.encode(images, training=training))
+        iterations = self.iterations if iterations is None else iterations
+        prepared = self._prepared(images, self.stages_for(iterations), training)
         canvases = self._canvases_of_call(prepared, iterations, canvas, training)
         return self._outputs([self.sized_logits(canvas, images) for canvas in canvases], training)
 
     def _canvases_of_call(self, prepared, iterations, canvas, training) -> list[tf.Tensor]:
         """Returns the last canvas, or in training the canvas of every weighted iteration."""
-        iterations = self.iterations if iterations is None else iterations
         weighted = self._weighted_iterations() if training else []
         if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
             raise UserError(
@@ -247,19 +316,20 @@ class RecurrentSegmenter(base.SegmentationModel):
 
     def _checkpointed_canvases(self, prepared, iterations, canvas, kept):
         """Returns `_canvases`, whose gradient needs about the memory of a single iteration's."""
-        shape = prepared.shape[:3].concatenate([self.num_classes])
-        grid = tf.unstack(tf.shape(prepared)[:3])
-        inputs = [prepared]
+        shape = prepared[0].shape[:3].concatenate([self.num_classes])
+        grid = tf.unstack(tf.shape(prepared[0])[:3])
+        inputs = list(prepared)
         if canvas is not None:
             inputs.append(self._check_canvas(canvas, shape))
         if self.stack.kernel_size == 1:
             # Pixels are as independent of one another as images are.
             inputs = [tf.reshape(each, (-1, 1, 1, each.shape[3])) for each in inputs]
-        canvases = recomputation.recomputed(
-            lambda prepared, canvas=None: self._canvases(prepared, iterations, canvas, kept),
-            iterations,
-            *inputs,
-        )
+
+        def run(*inputs):
+            rows, more = inputs[: len(prepared)], inputs[len(prepared) :]
+            return self._canvases(rows, iterations, *(more or [None]), kept)
+
+        canvases = recomputation.recomputed(run, iterations, *inputs)
         canvases = tf.reshape(canvases, [-1, *grid, self.num_classes])
         return tf.ensure_shape(canvases, [None, *shape])
 
@@ -286,8 +356,17 @@ class RecurrentSegmenter(base.SegmentationModel):
 
     # --- saving ---
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "RecurrentSegmenter":
+        """Builds an untrained model of the same structure; loading fills in the weights."""
+        if "canvas_stride" not in config:  # saved before there was a choice
+            config = {**config, **single_depth(config["output_stride"])}
+        return super().from_config(config)
+
     def _config_at(self, config, output_stride):
         config = super()._config_at(config, output_stride)
+        stride = self.canvas_stride * output_stride / self.output_stride
+        config["canvas_stride"] = int(stride) if stride.is_integer() else stride
         if self.options.kernel_size > 1:
             rate = self.options.dilation_rate * self.output_stride
             if rate % output_stride:

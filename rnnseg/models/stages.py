@@ -34,19 +34,28 @@ class CompiledStages(Stages[tf.Tensor]):
         self.iterations = model.iterations
         self.num_classes = model.num_classes
         self.output_stride = model.output_stride
+        self.canvas_stride = model.canvas_stride
+        self.early_iterations = model.early_iterations
         self.class_names = model.class_names
         self.class_colors = model.class_colors
         self._functions: dict[tuple, Callable] = {}
 
     # --- stage by stage ---
 
-    def encode(self, images) -> tf.Tensor:
+    def encode(self, images) -> dict[str, tf.Tensor]:
         """Computes the features; see `rnnseg.stages.Stages.encode`."""
         return self._run("encode", self.model.encode, self._checked(images))
 
-    def prepare(self, features) -> tf.Tensor:
+    def encode_stage(self, number, inputs) -> dict[str, tf.Tensor]:
+        """Runs one stage of the encoder; see `rnnseg.stages.Stages.encode_stage`."""
+        run = functools.partial(self.model.encode_stage, number)
+        return self._run(f"encode_{number}", run, inputs if number else self._checked(inputs))
+
+    def prepare(self, features, prepared=None) -> tf.Tensor:
         """Computes the loop-invariant part; see `rnnseg.stages.Stages.prepare`."""
-        return self._run("prepare", self.model.prepare, features)
+        given = [] if prepared is None else [prepared]
+        name = f"prepare {', '.join(sorted(features))}"
+        return self._run(name, self.model.prepare, dict(features), *given)
 
     def refine(self, prepared, iterations, canvas=None, state=None) -> tuple[tf.Tensor, Any]:
         """Runs iterations on a canvas; see `rnnseg.stages.Stages.refine`."""
@@ -64,9 +73,7 @@ class CompiledStages(Stages[tf.Tensor]):
 
     def unroll(self, images, iterations, canvas=None) -> tf.Tensor:
         """Computes the canvas of every iteration; see `rnnseg.stages.Stages.unroll`."""
-        given = [] if canvas is None else [canvas]
-        images = self._checked(images)
-        return self._run("unroll", self.model.unroll, images, _number(iterations), *given)
+        return self._predict("unroll", self.model.unroll, images, iterations, canvas)
 
     # --- several stages in one graph ---
 
@@ -81,9 +88,11 @@ class CompiledStages(Stages[tf.Tensor]):
         Returns:
           The canvas, float32 `(batch, h, w, classes)`.
         """
-        given = [] if canvas is None else [canvas]
-        images = self._checked(images)
-        return self._run("canvas_of", self._canvas_of, images, _number(iterations), *given)
+        # How many stages the encoder runs is decided here, so that there is a graph for each
+        # number.
+        stages = self.stages_for(iterations)
+        run = functools.partial(self.model.canvas_of, stages=stages)
+        return self._predict(f"canvas_of, {stages} stages", run, images, iterations, canvas)
 
     def class_maps(self, images, iterations, canvas=None, stop_when_settled=False) -> tf.Tensor:
         """Encodes, prepares, refines and reads.
@@ -97,22 +106,20 @@ class CompiledStages(Stages[tf.Tensor]):
         Returns:
           Class maps, int32 `(batch, H, W)`.
         """
-        refine = self.model.refine_until_settled if stop_when_settled else self.model.refine
+        stages = self.stages_for(iterations)
 
         def class_maps(images, iterations, canvas=None):
-            prepared = self.model.prepare(self.model.encode(images))
-            canvas, _ = refine(prepared, iterations, canvas=canvas)
+            canvas = self.model.canvas_of(images, iterations, canvas, stop_when_settled, stages)
             return self.model.read(canvas, tf.shape(images)[1:3])
 
-        name = "class_maps, settled" if stop_when_settled else "class_maps"
-        given = [] if canvas is None else [canvas]
-        return self._run(name, class_maps, self._checked(images), _number(iterations), *given)
-
-    def _canvas_of(self, images, iterations, canvas=None):
-        prepared = self.model.prepare(self.model.encode(images))
-        return self.model.refine(prepared, iterations, canvas=canvas)[0]
+        name = f"class_maps, {stages} stages{', settled' if stop_when_settled else ''}"
+        return self._predict(name, class_maps, images, iterations, canvas)
 
     # --- graphs ---
+
+    def _predict(self, name: str, function: Callable, images, iterations, canvas):
+        given = [] if canvas is None else [canvas]
+        return self._run(name, function, self._checked(images), _number(iterations), *given)
 
     def _checked(self, images) -> tf.Tensor:
         """Returns images as uint8 or float32, after a check of their size."""

@@ -47,6 +47,8 @@ class LiteRTStages(Stages[np.ndarray]):
         self.iterations = info.iterations
         self.num_classes = len(info.classes)
         self.output_stride = info.output_stride
+        self.canvas_stride = info.canvas_stride
+        self.early_iterations = info.early_iterations
         self.class_names = info.classes
         self.class_colors = info.colors
         self._info = info
@@ -122,7 +124,7 @@ class LiteRTStages(Stages[np.ndarray]):
         Raises:
           UserError: the canvas does not cover an image of this size.
         """
-        grid.check_covered(size, canvas.shape[1:3], self.output_stride)
+        grid.check_covered(size, canvas.shape[1:3], self.canvas_stride)
         if self._read is None:
             self._read = self._interpreter.get_signature_runner("read")
         sizes = {} if self._info.size else {"size": np.int32(size)}

@@ -76,7 +76,7 @@ def letterbox(image, info: ModelInfo) -> LetterboxedImage:
     else:
         image, content = scale_and_pad(image, info.size, info.padding)
     rows, columns = (
-        np.linspace(0, (shown - 1) / info.output_stride, side)
+        np.linspace(0, (shown - 1) / info.canvas_stride, side)
         for shown, side in zip(content, size, strict=True)
     )
     return LetterboxedImage(image[np.newaxis], size, rows, columns)
@@ -173,7 +173,8 @@ def check_canvas(canvas, image: LetterboxedImage, info: ModelInfo) -> np.ndarray
       UserError: a canvas of another shape than the image's, or with values that are not finite.
     """
     canvas = np.asarray(canvas)
-    sides = (grid.canvas_size(side, info.output_stride) for side in image.image.shape[1:3])
+    strides = info.output_stride, info.canvas_stride
+    sides = (grid.canvas_size(side, *strides) for side in image.image.shape[1:3])
     expected = (*sides, len(info.classes))
     if canvas.shape != expected:
         raise UserError(

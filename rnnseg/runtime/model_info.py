@@ -33,7 +33,9 @@ class ModelInfo:
       classes: one name per class.
       colors: one (red, green, blue) of 0-255 per class.
       size: the `(height, width)` of the images, in pixels; None for any size.
-      output_stride: input pixels per canvas pixel.
+      output_stride: input pixels per pixel of the deepest features.
+      canvas_stride: input pixels per canvas pixel.
+      early_iterations: the number of iterations on each stage of the encoder before the last.
       padding: the (red, green, blue) of 0-255 to pad smaller images with.
       iterations: the number of iterations in training.
       state: the number of channels of each tensor of the LSTM state, by name: h_0, c_0, h_1, …
@@ -51,6 +53,8 @@ class ModelInfo:
     colors: tuple[tuple[int, int, int], ...]
     size: tuple[int, int] | None
     output_stride: int
+    canvas_stride: int
+    early_iterations: tuple[int, ...]
     padding: tuple[int, int, int]
     iterations: int
     state: Mapping[str, int]
@@ -108,8 +112,11 @@ class ModelInfo:
         initial = content.get("initial_state", earlier)
         miou = content["miou"]
         return cls(
-            **content
+            # Files up to 0.1.0 have one stride and one stage.
+            **{"canvas_stride": content["output_stride"], "early_iterations": ()}
+            | content
             | {
+                "early_iterations": tuple(content.get("early_iterations", ())),
                 "classes": tuple(content["classes"]),
                 "colors": tuple(tuple(each) for each in content["colors"]),
                 "size": content["size"] and tuple(content["size"]),

@@ -33,7 +33,7 @@ def read_sparsely(canvas: np.ndarray, size: tuple[int, int], stride: int) -> np.
     Args:
       canvas: finite logits, float32, `(h, w, classes)`.
       size: the `(height, width)` of the image, in pixels, at most `stride * (h - 1) + 1`.
-      stride: the output stride, in pixels, a power of two.
+      stride: image pixels per canvas pixel, a power of two.
 
     Returns:
       Class map, int32, `(height, width)`.

@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnseg._renamed import present_names, renamed_arguments
 from rnnseg.errors import UserError
-from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions
+from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions, single_depth
 from rnnseg.options import option
 
 DATA_HELP = (
@@ -34,7 +34,7 @@ class TrainingConfig(RecurrentOptions):
       val_split: the split to validate on.
       model: "recurrent", or a feed-forward model to compare with, "deeplabv3" or "pspnet", which
         ignores the options that only concern the recurrence.
-      sampled_patches: the number of patches of every image to train on (squares of one output
+      sampled_patches: the number of patches of every image to train on (squares of one canvas
         stride per side), chosen at random at every step, those with a label first; None: the whole
         image. It takes less memory and time, with 1x1 kernels on a frozen encoder.
       label_smoothing: the share of the target that is spread over all classes, as in
@@ -148,6 +148,8 @@ class TrainingConfig(RecurrentOptions):
           values: the content of the file; tuples may be lists, and fields may have the names of
             the last release.
         """
+        if "canvas_stride" not in values:  # of a run before there was a choice
+            values = {**values, **single_depth(values.get("output_stride", 16))}
         return cls(**values)
 
 

@@ -176,13 +176,13 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         len(rows),
         config.seed,
     )
-    if config.sampled_patches is not None:
-        batches = sampled_batches(
-            batches, config.sampled_patches, config.output_stride, len(rows) * steps, config.seed
-        )
     if model is None:
         with strategy.scope():
             model = build_model(config, source, steps)
+    if config.sampled_patches is not None:
+        batches = sampled_batches(
+            batches, config.sampled_patches, model.canvas_stride, len(rows) * steps, config.seed
+        )
     check_data(source, config.train_split, config.val_split, output_stride=config.output_stride)
     _describe(config, source, model, len(rows), steps, run, strategy.num_replicas_in_sync)
     run.begin(config)
@@ -236,7 +236,9 @@ def _describe(
 ) -> None:
     """Prints a summary of the run."""
     sizes = source.split_sizes
-    head = f"ConvLSTM layers {model.stack.widths}" if model.recurrent else config.model
+    head = config.model
+    if model.recurrent:
+        head = f"ConvLSTM layers {model.stack.widths} at canvas stride {model.canvas_stride}"
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     costs = stage_costs(model, *config.crop)
     cost = f"at {config.crop[0]}x{config.crop[1]}: "

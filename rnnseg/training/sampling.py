@@ -15,7 +15,7 @@ from rnnseg.models.recurrent import RecurrentSegmenter
 class SampledImages(NamedTuple):
     """Images, and the patches of them to train on.
 
-    A patch is a square of image pixels with the side of one output stride. Its logits follow from
+    A patch is a square of image pixels with the side of one canvas stride. Its logits follow from
     the four canvas pixels at its corners. With 1x1 kernels, no other canvas pixel is involved.
 
     Attributes:
@@ -32,9 +32,9 @@ class SampledImages(NamedTuple):
 class SampledSegmenter(RecurrentSegmenter):
     """A `RecurrentSegmenter` that can also be trained on patches.
 
-    The encoder and the context see the whole image. The recurrence runs only on the canvas pixels
-    at the corners of the patches. Everything else is inherited, and a saved model can be used like
-    any other.
+    The encoder, the context and `prepare` see the whole image. The loop runs only on the canvas
+    pixels at the corners of the patches. Everything else is inherited, and a saved model can be
+    used like any other.
 
     Raises:
       UserError: the kernels are larger than 1 and would need the neighbours of these canvas pixels.
@@ -59,32 +59,33 @@ class SampledSegmenter(RecurrentSegmenter):
 
         Returns:
           For images, the result of `RecurrentSegmenter.call`. For `SampledImages`, the logits of
-          the patches, one below the other, `(batch, patches * output_stride, output_stride,
+          the patches, one below the other, `(batch, patches * canvas_stride, canvas_stride,
           classes)`.
         """
         if not isinstance(images, SampledImages):
             return super().call(images, iterations, canvas, training)
         # To build a model on several replicas, Keras averages their first batches: also patches.
         images, patches = images.images, tf.cast(images.patches, tf.int32)
-        features = self._in_context(self.encode(images, training=training))
-        prepared = self.stack.prepare(_at_corners(features, patches))
+        iterations = self.iterations if iterations is None else iterations
+        prepared = self._prepared(images, self.stages_for(iterations), training)
+        prepared = [_at_corners(each, patches) for each in prepared]
         canvases = self._canvases_of_call(prepared, iterations, canvas, training)
         return self._outputs([self._patch_logits(each, patches) for each in canvases], training)
 
     def _patch_logits(self, canvas, patches):
         """Computes the logits of patches, one below the other, from the canvas at their corners."""
-        side = self.output_stride
+        side = self.canvas_stride
         logits = self.logits(canvas, (side, side))
         height = tf.shape(patches)[1] * side
         logits = tf.reshape(logits, (tf.shape(patches)[0], height, side, self.num_classes))
         return tf.ensure_shape(logits, (patches.shape[0], None, side, self.num_classes))
 
 
-def _at_corners(features, patches) -> tf.Tensor:
-    """Gathers the features at the corners of patches, `(batch * patches, 2, 2, channels)`."""
+def _at_corners(prepared, patches) -> tf.Tensor:
+    """Gathers canvas pixels at the corners of patches, `(batch * patches, 2, 2, channels)`."""
     corners = patches[:, :, tf.newaxis] + tf.constant([(0, 0), (0, 1), (1, 0), (1, 1)])
-    features = tf.gather_nd(features, corners, batch_dims=1)
-    return tf.reshape(features, (-1, 2, 2, features.shape[-1]))
+    prepared = tf.gather_nd(prepared, corners, batch_dims=1)
+    return tf.reshape(prepared, (-1, 2, 2, prepared.shape[-1]))
 
 
 def sampled_batches(
@@ -98,7 +99,7 @@ def sampled_batches(
     Args:
       batches: the data set of `(images, labels)`, as from `rnnseg.data.pipeline.training_batches`.
       count: the number of patches per image.
-      stride: the model's output stride, in pixels.
+      stride: the model's canvas stride, in pixels.
       first_step: the number of the first batch.
       seed: the seed, with which the choice is the same in every run; None: runs differ.
 
@@ -128,7 +129,7 @@ def sample_patches(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf
     Args:
       labels: class indices or `IGNORE_LABEL`, `(batch, H, W)`.
       count: the number of patches per image; all of them if there are fewer.
-      stride: the output stride, in pixels.
+      stride: the canvas stride, in pixels.
       seed: two integers that determine the choice.
 
     Returns:

@@ -99,8 +99,8 @@ class KerasEngine:
         self.initial_canvas = initial["canvas"].numpy() if "canvas" in initial else zeros
 
     def spacing(self, frame):
-        """Returns the output stride; see `Engine.spacing`."""
-        return (float(self.stages.output_stride),) * 2
+        """Returns the canvas stride; see `Engine.spacing`."""
+        return (float(self.stages.canvas_stride),) * 2
 
     def run(self, frame, iterations, seed):
         """Segments a frame; see `Engine.run`."""
@@ -110,7 +110,7 @@ class KerasEngine:
 
     def read(self, canvas: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Returns the class map of a frame, int32 `(H, W)`, from its canvas `(h, w, classes)`."""
-        return reading.read_sparsely(canvas, frame.shape[:2], self.stages.output_stride)
+        return reading.read_sparsely(canvas, frame.shape[:2], self.stages.canvas_stride)
 
 
 class LiteRTEngine:
@@ -128,11 +128,11 @@ class LiteRTEngine:
         self._segmenter = segmenter
 
     def spacing(self, frame):
-        """Returns the output stride, more for a frame that is scaled down; see `Engine.spacing`."""
+        """Returns the canvas stride, more for a frame that is scaled down; see `Engine.spacing`."""
         info, sides = self._segmenter.info, frame.shape[:2]
         content = sides if info.size is None else letterbox.content_size(sides, info.size)
         return tuple(
-            info.output_stride * max(1, side - 1) / max(1, part - 1)
+            info.canvas_stride * max(1, side - 1) / max(1, part - 1)
             for side, part in zip(sides, content, strict=True)
         )
 

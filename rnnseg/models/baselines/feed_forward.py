@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
+from rnnseg.models.encoders import DEEPEST
 
 
 class FeedForwardSegmenter(SegmentationModel):
@@ -22,24 +23,33 @@ class FeedForwardSegmenter(SegmentationModel):
         super().__init__(num_classes, **options)
         self.head_channels = self.options.head_channels
         self.head = self._build_head()
-        self.head.build((None, None, None, self.encoder.channels))
+        self._build_for(self.encoder.depths)
         self.built = True
 
     def _build_head(self) -> keras.layers.Layer:
         """Returns a layer from features to logits, `(batch, h, w, classes)`."""
         raise NotImplementedError
 
-    def prepare(self, features, training: bool = False) -> tf.Tensor:
+    def _build_for(self, depths) -> None:
+        """Creates the weights of the head for features of these depths."""
+        self.head.build((None, None, None, depths[-1].channels))
+
+    def _run_head(self, features, training):
+        """Computes the logits at the canvas stride."""
+        return self.head(features[DEEPEST], training=training)
+
+    def prepare(self, features, prepared=None, training: bool = False) -> tf.Tensor:
         """Runs the head.
 
         Args:
           features: from `encode`.
+          prepared: None; the encoder has a single stage.
           training: True if its batch norm and dropout are in training mode.
 
         Returns:
           The canvas, float32, `(batch, h, w, classes)`.
         """
-        return tf.cast(self.head(features, training=training), tf.float32)
+        return tf.cast(self._run_head(features, training), tf.float32)
 
     def refine(self, prepared, iterations, canvas=None, state=None):
         """Returns the canvas that `prepare` computed.
@@ -75,6 +85,10 @@ class FeedForwardSegmenter(SegmentationModel):
         """
         prepared = self.prepare(self.encode(images, training=training), training=training)
         return self.sized_logits(self.refine(prepared, iterations, canvas)[0], images)
+
+    def canvas_of(self, images, iterations=1, canvas=None, stop_when_settled=False, stages=None):
+        """Encodes and runs the head; see `rnnseg.models.base.SegmentationModel.canvas_of`."""
+        return self.refine(self.prepare(self.encode(images)), iterations, canvas)[0]
 
     def unroll(self, images, iterations=1, canvas=None) -> tf.Tensor:
         """Computes the canvas of the single iteration, `(1, batch, h, w, classes)`."""
