@@ -218,7 +218,7 @@ class Encoder(keras.layers.Layer):
         depths = []
         for name in skip_layers:
             shape = shapes[name]
-            # A stride above the output stride leaves fewer than the 8 steps of the deepest features.
+            # A stride above the output stride leaves fewer steps than the deepest features have, 8.
             steps = shape[1] - 1 if len(shape) == 4 and shape[1] == shape[2] else 0
             if steps < 8 or (side - 1) % steps:
                 raise UserError(

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.models import adaptive
+from rnnseg.models.encoders import DEEPEST
 from tests.support import reference
 from tests.support.models import make_model
 
@@ -76,7 +77,7 @@ def test_pixels_stop_as_the_reference_says(seeded, iterations):
     for threshold in (0.3, 1.0, 3.0):
         expected, expected_spent = stop_pixels(canvases, start, threshold)
         found, spent = adaptive.refine_pixels(
-            model, model.prepare(features), iterations, threshold, canvas
+            model, model.prepare({DEEPEST: features}), iterations, threshold, canvas
         )
         np.testing.assert_array_equal(spent, expected_spent)
         np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -86,7 +87,7 @@ def test_pixels_stop_as_the_reference_says(seeded, iterations):
 
 def test_pixels_that_go_on_get_what_they_get_from_refine():
     model = make_lively_model()
-    prepared = model.prepare(make_features(model))
+    prepared = model.prepare({DEEPEST: make_features(model)})
     found, spent = adaptive.refine_pixels(model, prepared, 12, 0.5)
     expected, _ = model.refine(prepared, 12)
     last = spent.numpy() == 12
@@ -97,7 +98,7 @@ def test_pixels_that_go_on_get_what_they_get_from_refine():
 @pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_images])
 def test_threshold_zero_is_refine_to_the_last_bit(refine):
     model = make_lively_model()
-    prepared = model.prepare(make_features(model))
+    prepared = model.prepare({DEEPEST: make_features(model)})
     canvas = tf.random.normal((2, 9, 11, 4), seed=3)
     for given in (None, canvas):
         found, spent = refine(model, prepared, 7, 0, given)
@@ -108,7 +109,7 @@ def test_threshold_zero_is_refine_to_the_last_bit(refine):
 @pytest.mark.parametrize("refine", [adaptive.refine_pixels, adaptive.refine_images])
 def test_the_higher_the_threshold_the_fewer_iterations(refine):
     model = make_lively_model()
-    prepared = model.prepare(make_features(model, batch=3))
+    prepared = model.prepare({DEEPEST: make_features(model, batch=3)})
     thresholds = (1e-6, 0.1, 0.3, 0.9, 3, 1e6)
     spent = [float(np.mean(refine(model, prepared, 12, each)[1])) for each in thresholds]
     assert spent == sorted(spent, reverse=True) and len(set(spent)) >= 4
@@ -119,7 +120,7 @@ def test_the_higher_the_threshold_the_fewer_iterations(refine):
 def test_every_image_stops_as_if_it_were_alone(kernel_size):
     model = make_lively_model(kernel_size=kernel_size)
     features = make_features(model, batch=4)
-    prepared = model.prepare(features)
+    prepared = model.prepare({DEEPEST: features})
     canvases = reference.refine(model.stack, features.numpy(), 12)
     outlooks, doubts = looks_ahead(canvases, np.zeros_like(canvases[0]))
     found, spent = adaptive.refine_images(model, prepared, 12, 0.4)
@@ -145,7 +146,7 @@ def test_one_trace_serves_all_sizes_and_numbers(refine):
         autograph=False,
     )
     for batch, height, width, iterations in ((1, 3, 1, 1), (2, 9, 11, 6), (3, 5, 20, 12)):
-        prepared = model.prepare(make_features(model, batch, height, width))
+        prepared = model.prepare({DEEPEST: make_features(model, batch, height, width)})
         traced = function(prepared, tf.constant(iterations))
         for found, expected in zip(traced, refine(model, prepared, iterations), strict=True):
             assert found.shape == expected.shape and found.dtype == expected.dtype
@@ -154,7 +155,7 @@ def test_one_trace_serves_all_sizes_and_numbers(refine):
 
 def test_learned_start_and_mixed_precision():
     model = make_lively_model(learned_start=True, dtype="mixed_bfloat16")
-    prepared = model.prepare(make_features(model))
+    prepared = model.prepare({DEEPEST: make_features(model)})
     found, spent = adaptive.refine_pixels(model, prepared, 12)
     expected = model.refine(prepared, 12)[0].numpy()
     assert found.dtype == tf.float32 and len(np.unique(spent)) > 1
@@ -179,13 +180,16 @@ def test_without_a_lead_nothing_has_settled():
 def test_refine_until_settled_stops_what_can_stop_alone():
     for kernel_size, shape in ((1, (2, 9, 11)), (3, (2,))):
         model = make_lively_model(kernel_size=kernel_size)
-        canvas, spent = model.refine_until_settled(model.prepare(make_features(model)), 12)
+        prepared = model.prepare({DEEPEST: make_features(model)})
+        canvas, spent = model.refine_until_settled(prepared, 12)
+            model.prepare({DEEPEST: make_features(model)}), 12
+        )
         assert canvas.shape == (2, 9, 11, 4) and spent.shape == shape
 
 
 def test_wrong_arguments_are_named():
     model = make_lively_model()
-    prepared = model.prepare(make_features(model))
+    prepared = model.prepare({DEEPEST: make_features(model)})
     for threshold in (-0.1, float("nan")):
         with pytest.raises(UserError, match=f"threshold={threshold}: expected a number"):
             adaptive.refine_pixels(model, prepared, 12, threshold)
@@ -195,4 +199,4 @@ def test_wrong_arguments_are_named():
         adaptive.refine_pixels(model, prepared, 3, canvas=np.zeros((2, 9, 10, 4)))
     larger = make_lively_model(kernel_size=3)
     with pytest.raises(UserError, match="kernel_size=3: .*rnnseg.models.adaptive.refine_images"):
-        adaptive.refine_pixels(larger, larger.prepare(make_features(larger)), 12)
+        adaptive.refine_pixels(larger, larger.prepare({DEEPEST: make_features(larger)}), 12)

@@ -5,6 +5,7 @@ import pytest
 from rnnseg import UserError
 from rnnseg.budgets import costs as budgets
 from rnnseg.models.context import Context
+from rnnseg.models.encoders import DEEPEST
 from tests.support.models import make_model
 from tests.support.reference import convolve
 
@@ -39,7 +40,7 @@ def test_recurrence_with_context_is_the_recurrence_on_wider_features():
     model = make_model(context_channels=3)
     images = np.random.default_rng(1).integers(0, 256, (1, 40, 48, 3), np.uint8)
     features = model.encode(images)
-    prepared = model.stack.prepare(model.context(features))
+    prepared = model.stack.prepare({DEEPEST: model.context(features[DEEPEST])})
     np.testing.assert_array_equal(model.prepare(features), prepared)
     canvas, _ = model.refine(prepared, 3)
     np.testing.assert_array_equal(model(images, iterations=3), model.logits(canvas, (40, 48)))

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rnnseg.budgets import costs
 from rnnseg.models.conv_lstm import ConvLSTM2DCell, ConvLSTMStack, LSTMState
+from rnnseg.models.encoders import DEEPEST, Depth
 from tests.support import reference
 
 
@@ -12,17 +13,25 @@ def features_like(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def make_stack(kernel_size=1, dilation_rate=1, **options):
+ONE_DEPTH = (Depth(DEEPEST, 7, 8),)
+THREE_DEPTHS = (Depth("fine", 3, 4), Depth("middle", 5, 8), Depth(DEEPEST, 7, 16))
+
+
+def deepest(values):
+    return {DEEPEST: values}
+
+
+def make_stack(kernel_size=1, dilation_rate=1, depths=ONE_DEPTH, canvas_stride=8, **options):
     keras.utils.set_random_seed(3)
-    stack = ConvLSTMStack(4, (6, 5), kernel_size, dilation_rate, **options)
-    stack.build((None, None, None, 7))
+    stack = ConvLSTMStack(depths, canvas_stride, 4, (6, 5), kernel_size, dilation_rate, **options)
+    stack.build()
     for weight in stack.weights:  # zero biases would hide a wrong order of gates
         weight.assign(weight + 0.3 * features_like(weight.shape, seed=len(weight.path)))
     return stack
 
 
 def iterate(stack, features, iterations, canvas=None):
-    prepared = stack.prepare(features)
+    prepared = stack.prepare(features if isinstance(features, dict) else deepest(features))
     gates = stack.gate_weights(prepared)
     zero, state = stack.initial_state(prepared)
     canvas = zero if canvas is None else canvas
@@ -64,9 +73,9 @@ def test_cell_is_one_step_of_keras_own_layer():
 
 def test_a_new_cell_remembers():
     """A forget gate of sigmoid(1) where nothing is seen (Jozefowicz et al., 2015)."""
-    stack = ConvLSTMStack(4, (6,))
-    stack.build((None, None, None, 7))
-    gates = stack.gate_weights(stack.prepare(np.zeros((1, 2, 3, 7), np.float32)))
+    stack = ConvLSTMStack(ONE_DEPTH, 8, 4, (6,))
+    stack.build()
+    gates = stack.gate_weights(stack.prepare(deepest(np.zeros((1, 2, 3, 7), np.float32))))
     for cell, weights, width in zip(stack.cells, gates, (6, 4), strict=True):
         channels = cell.convolution.kernel.shape[2] - width
         c = features_like((1, 2, 3, width))
@@ -84,7 +93,7 @@ def test_prepared_is_unprepared():
     kernels = [stack.feature_gates.kernel.numpy(), stack.cells[0].convolution.kernel.numpy()]
     whole.convolution.kernel.assign(np.concatenate(kernels, 2))
     whole.convolution.bias.assign(stack.feature_gates.bias)
-    canvas, state = stack.initial_state(stack.prepare(features))
+    canvas, state = stack.initial_state(stack.prepare(deepest(features)))
     for _ in range(12):
         new = []
         output = tf.concat([features, canvas], -1)
@@ -100,7 +109,7 @@ def test_prepared_is_unprepared():
 def test_zeros_need_not_be_multiplied(kernel_size, seeded):
     """Without canvas or state an iteration gives what it gives with zeros."""
     stack = make_stack(kernel_size)
-    gates = stack.gate_weights(stack.prepare(features_like((2, 5, 6, 7))))
+    gates = stack.gate_weights(stack.prepare(deepest(features_like((2, 5, 6, 7)))))
     zero, state = stack.initial_state(gates[0].offsets[0])
     canvas = features_like((2, 5, 6, 4), seed=9) if seeded else None
     expected = stack(zero if canvas is None else canvas, state, gates)
@@ -130,7 +139,7 @@ def test_gradients_are_finite_differences(kernel_size):
     target = features_like((1, 3, 3, 4), seed=2)
 
     def loss():
-        prepared = stack.prepare(features)
+        prepared = stack.prepare(deepest(features))
         gates = stack.gate_weights(prepared)
         canvas, state = stack(None, None, gates)
         _, canvas, _ = tf.while_loop(
@@ -166,13 +175,13 @@ def test_pixels_are_independent_with_kernel_1():
 
 def test_learned_start_begins_at_zero_and_is_trained():
     stack = make_stack(learned_start=False)
-    learned = ConvLSTMStack(4, (6, 5), learned_start=True)
-    learned.build((None, None, None, 7))
+    learned = ConvLSTMStack(ONE_DEPTH, 8, 4, (6, 5), learned_start=True)
+    learned.build()
     assert len(learned.trainable_weights) == len(stack.trainable_weights) + 7
-    canvas, state = learned.initial_state(learned.prepare(features_like((2, 3, 3, 7))))
+    canvas, state = learned.initial_state(learned.prepare(deepest(features_like((2, 3, 3, 7)))))
     assert canvas.shape == (2, 3, 3, 4) and not np.any(canvas)
     learned.initial_values["c_1"].assign(np.arange(5.0))
-    _, state = learned.initial_state(learned.prepare(features_like((2, 3, 3, 7))))
+    _, state = learned.initial_state(learned.prepare(deepest(features_like((2, 3, 3, 7)))))
     np.testing.assert_array_equal(state[1].c[1, 2, 0], np.arange(5.0))
 
 
@@ -180,10 +189,63 @@ def test_learned_start_begins_at_zero_and_is_trained():
     "policy, h_type", [("mixed_bfloat16", tf.bfloat16), ("mixed_float16", tf.float16)]
 )
 def test_canvas_and_cell_state_stay_float32(policy, h_type):
-    stack = ConvLSTMStack(4, (6, 5), dtype=policy)
-    stack.build((None, None, None, 7))
-    prepared = stack.prepare(features_like((1, 3, 3, 7)))
+    stack = ConvLSTMStack(ONE_DEPTH, 8, 4, (6, 5), dtype=policy)
+    stack.build()
+    prepared = stack.prepare(deepest(features_like((1, 3, 3, 7))))
     canvas, state = stack(*stack.initial_state(prepared), stack.gate_weights(prepared))
     assert prepared.dtype == h_type and canvas.dtype == tf.float32
     assert {each.c.dtype for each in state} == {tf.float32}
     assert {each.h.dtype for each in state} == {h_type}
+
+
+def features_of_depths(height, width):
+    """Features for a canvas at stride 4 of `4 * height + 1` by `4 * width + 1` pixels."""
+    return {
+        each.name: features_like(
+            (2, 16 // each.stride * height + 1, 16 // each.stride * width + 1, each.channels)
+        )
+        for each in THREE_DEPTHS
+    }
+
+
+def test_gates_of_several_depths_are_those_of_upsampled_features():
+    """Every depth's share is upsampled; the reference upsamples the features instead."""
+    stack = make_stack(depths=THREE_DEPTHS, canvas_stride=4)
+    features = features_of_depths(2, 1)
+    factors = {"fine": 1, "middle": 2, DEEPEST: 4}
+    wide = {name: reference.upsample(features[name], factors[name]) for name in features}
+    joined = np.concatenate([wide[each.name] for each in THREE_DEPTHS], -1)
+    assert joined.shape == (2, 9, 5, 3 + 5 + 7)
+    expected = reference.refine(stack, joined, 3)
+    np.testing.assert_allclose(iterate(stack, features, 3), expected, atol=1e-5)
+
+
+def test_shares_add_up_depth_by_depth():
+    stack = make_stack(depths=THREE_DEPTHS, canvas_stride=4)
+    features = features_of_depths(1, 2)
+    prepared = None
+    for name in features:
+        prepared = stack.prepare({name: features[name]}, prepared)
+    np.testing.assert_allclose(prepared, stack.prepare(features), atol=1e-5)
+
+
+def test_a_coarse_depth_costs_what_its_own_pixels_cost():
+    stack = make_stack(depths=THREE_DEPTHS[1:], canvas_stride=8)
+    specs = {"middle": tf.TensorSpec((1, 9, 7, 5)), DEEPEST: tf.TensorSpec((1, 5, 4, 7))}
+    upsampling = 3 * 9 * 7 * 24
+    counted = costs.count_multiply_adds(stack.prepare, specs)
+    assert counted == 24 * (9 * 7 * 5 + 5 * 4 * 7) + upsampling
+
+
+def test_kernels_of_the_features_are_1x1_off_the_canvas_grid():
+    """A kernel of 3 canvas pixels has no meaning on features of another stride."""
+    stack = make_stack(kernel_size=3, depths=THREE_DEPTHS, canvas_stride=4)
+    assert stack.feature_gates.kernel.shape == (1, 1, 7, 24)
+    assert stack.cells[0].convolution.kernel.shape == (3, 3, 4 + 6, 24)
+    assert make_stack(kernel_size=3).feature_gates.kernel.shape == (3, 3, 7, 24)
+
+
+def test_prepared_of_several_depths_stays_in_the_compute_dtype():
+    stack = ConvLSTMStack(THREE_DEPTHS, 4, 4, (6, 5), dtype="mixed_bfloat16")
+    stack.build()
+    assert stack.prepare(features_of_depths(1, 1)).dtype == tf.bfloat16

@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.models import encoders
+from rnnseg.models.encoders import DEEPEST
+from tests.support.models import settle_batch_norm
 
 
 def image(side, seed=0):
@@ -15,17 +17,6 @@ def image(side, seed=0):
     return (blocks[:, :side, :side] // 2 + rng.integers(0, 128, (1, side, side, 3))).astype(
         np.uint8
     )
-
-
-def settle_batch_norm(network, images):
-    """Gives batch norm the statistics of some images, so that no layer fades out."""
-    layers = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
-    momentum = layers[0].momentum
-    for layer in layers:
-        layer.momentum = 0.0
-    network(images, training=True)
-    for layer in layers:
-        layer.momentum = momentum
 
 
 def original(name, side, **options):
@@ -48,7 +39,7 @@ def check_published_network(encoder, name, options, preprocess, folder):
     if encoder.startswith("mobilenet_v2"):
         expected = keras.Model(network.input, network.get_layer("block_16_project_BN").output)
     expected = expected(preprocess.preprocess_input(images.astype(np.float32))).numpy()
-    features = ours(images).numpy()
+    features = ours(images)[DEEPEST].numpy()
     assert features.std() > 1e-4
     np.testing.assert_allclose(features, expected, atol=2e-3 * np.abs(expected).max())
 
@@ -87,12 +78,12 @@ def test_atrous_features_hold_the_features_of_stride_32(encoder):
     images = image(129)
     plain = encoders.build_encoder(encoder, None, 32)
     settle_batch_norm(plain.network, image(129).astype(np.float32) / 127.5 - 1)
-    expected = plain(images).numpy()
+    expected = plain(images)[DEEPEST].numpy()
     assert expected.shape[1:3] == (5, 5) and expected.std() > 1e-4
     for stride in (16, 8):
         atrous = encoders.build_encoder(encoder, None, stride)
         atrous.network.set_weights(plain.network.get_weights())
-        features = atrous(images).numpy()
+        features = atrous(images)[DEEPEST].numpy()
         step = 32 // stride
         np.testing.assert_allclose(
             features[:, ::step, ::step], expected, atol=1e-4 * np.abs(expected).max()
@@ -110,7 +101,7 @@ def test_resnet101_is_the_paper_s(paper_model):
 
 
 def check_features(encoder, stride):
-    features = encoders.build_encoder(encoder, None, stride)(image(65)[:, :50])
+    features = encoders.build_encoder(encoder, None, stride)(image(65)[:, :50])[DEEPEST]
     assert features.shape[1:3] == (-(-49 // stride) + 1, 64 // stride + 1)
     assert np.all(np.isfinite(features))
 
@@ -138,7 +129,7 @@ def test_images_are_padded_with_the_mean_colour(encoder, mean):
     images = image(65).astype(np.float32)
     padded = np.full_like(images, mean)
     padded[:, :50, :59] = images[:, :50, :59]
-    found, expected = network(images[:, :50, :59]).numpy(), network(padded).numpy()
+    found, expected = (network(each)[DEEPEST].numpy() for each in (images[:, :50, :59], padded))
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -152,7 +143,7 @@ def test_only_what_dilation_means_something_to_is_dilated(encoder):
 
 def test_an_inner_layer_can_be_the_output():
     encoder = encoders.build_encoder("mobilenet_v2", None, 16, layer="block_12_add")
-    assert encoder.channels == 96 and encoder(image(65)).shape == (1, 5, 5, 96)
+    assert encoder.channels == 96 and encoder(image(65))[DEEPEST].shape == (1, 5, 5, 96)
     with pytest.raises(UserError, match="choose the output stride that the network has"):
         encoders.build_encoder("mobilenet_v2", None, 16, layer="block_5_add")
     assert encoders.build_encoder("mobilenet_v2", None, 8, layer="block_5_add").channels == 32
@@ -176,7 +167,7 @@ def test_wrong_weights_are_named(tmp_path):
 def test_published_segmentation_weights_give_features(real_data):
     weights = real_data / "weights" / "mobilenet_v2_coco_voc_notop.weights.h5"
     encoder = encoders.build_encoder("mobilenet_v2", weights, 16)
-    features = encoder(image(513)).numpy()
+    features = encoder(image(513))[DEEPEST].numpy()
     assert features.shape == (1, 33, 33, 320)
     assert np.all(np.isfinite(features))
     assert np.all(features.std(axis=(0, 1, 2)) > 0)
@@ -185,6 +176,82 @@ def test_published_segmentation_weights_give_features(real_data):
 def test_gradients_reach_the_first_layer():
     encoder = encoders.build_encoder("resnet50", None, 16)
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(encoder(image(65), training=True) ** 2)
+        value = tf.reduce_sum(encoder(image(65), training=True)[DEEPEST] ** 2)
     gradient = tape.gradient(value, encoder.trainable_weights[0])
     assert np.all(np.isfinite(gradient)) and np.any(gradient)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "stride", "layers"),
+    [
+        ("mobilenet_v2_0.35", 16, ("block_2_add", "block_5_add")),
+        ("mobilenet_v3_small", 32, ("expanded_conv_project_bn", "expanded_conv_2_add",
+                                    "expanded_conv_7_add")),
+        ("mobilenet_v3_large", 16, ("expanded_conv_2_add", "expanded_conv_5_add")),
+        ("resnet50", 16, ("conv2_block3_out", "conv3_block4_out")),
+        ("efficientnet_v2_b0", 16, ("block2b_add", "block3b_add")),
+        ("small_cnn", 16, ("stride4_conv2_relu", "stride8_conv2_relu")),
+    ],
+)  # fmt: skip
+def test_usual_skip_layers_are_the_last_ones_at_their_stride(encoder, stride, layers):
+    strides = [each for each in (4, 8, 16) if each < stride]
+    built = encoders.build_encoder(encoder, None, stride, skip_layers=None, skip_strides=strides)
+    assert [each.name for each in built.depths] == [*layers, DEEPEST]
+    assert [each.stride for each in built.depths] == [*strides, stride]
+    features = built(image(65))
+    for depth in built.depths:
+        assert features[depth.name].shape[1:] == (64 // depth.stride + 1,) * 2 + (depth.channels,)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "layers", "early"),
+    [
+        ("mobilenet_v2_0.35", ("block_5_add", "block_12_add"), 2),
+        ("mobilenet_v2_0.35", ("block_2_add", "block_5_add", "block_12_add"), 1),
+        # Inside a residual block: two tensors cross the cut.
+        ("mobilenet_v2_0.35", ("block_4_expand_relu", "block_11_depthwise_relu"), 2),
+        ("resnet50", ("conv3_block2_out", "conv4_block3_1_relu"), 2),
+    ],
+)
+def test_stages_compute_what_the_whole_encoder_computes(encoder, layers, early):
+    built = encoders.build_encoder(encoder, None, 16, skip_layers=layers, early_stages=early)
+    settle_batch_norm(built.network, image(65).astype(np.float32) / 127.5 - 1)
+    expected = built(image(65))
+    assert len(built.stages) == early + 1 and set(expected) == {*layers, DEEPEST}
+    found, inputs = {}, image(65)
+    for number, names in enumerate(built.stages):
+        inputs = built.run_stage(number, inputs)
+        found |= {name: inputs[name] for name in names}
+    for name in expected:
+        assert np.std(expected[name]) > 1e-4
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_stages_share_the_weights_of_the_encoder():
+    whole = encoders.build_encoder("mobilenet_v2_0.35", None, 16)
+    staged = encoders.build_encoder(
+        "mobilenet_v2_0.35", None, 16, skip_layers=("block_5_add",), early_stages=1
+    )
+    assert [each.path for each in staged.weights] == [each.path for each in whole.weights]
+
+
+def test_wrong_skip_layers_are_named():
+    def build(*layers, early=0):
+        return encoders.build_encoder(
+            "mobilenet_v2_0.35", None, 16, skip_layers=layers, early_stages=early
+        )
+
+    with pytest.raises(UserError, match="no layer 'block_99'; its last ones are"):
+        build("block_99")
+    with pytest.raises(UserError, match="expected each once, from the shallowest: block_5_add, b"):
+        build("block_12_add", "block_5_add")
+    with pytest.raises(UserError, match="expected each once"):
+        build("block_5_add", "block_5_add")
+    with pytest.raises(UserError, match="2 stages of the encoder before the last: .* there are 1"):
+        build("block_5_add", early=2)
+    mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name="mean")
+    images = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, strides=16, padding="same")(images)
+    network = keras.Model(images, x + keras.layers.Conv2D(4, 1)(mean(x)))
+    with pytest.raises(UserError, match="skip layer mean gives an output of shape"):
+        encoders.build_encoder(network, None, 16, skip_layers=("mean",))

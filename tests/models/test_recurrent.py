@@ -9,8 +9,10 @@ import tensorflow as tf
 
 import rnnseg
 from rnnseg.budgets import costs
+from rnnseg.models.encoders import DEEPEST
+from rnnseg.stages import Prediction
 from tests.support import reference
-from tests.support.models import make_model
+from tests.support.models import make_model, settle_batch_norm
 
 
 def random_images(height=33, width=41, batch=2, seed=0):
@@ -28,7 +30,7 @@ def test_refine_is_the_reference(kernel_size, seeded, learned_start):
     features = features.astype(np.float32)
     canvas = np.float32(np.random.default_rng(2).normal(size=(2, 5, 6, 4))) if seeded else None
     expected = reference.refine(model.stack, features, 12, canvas)
-    prepared = model.prepare(features)
+    prepared = model.prepare({DEEPEST: features})
     for iterations in (1, 2, 6, 12):
         refined, _ = model.refine(prepared, iterations, canvas=canvas)
         np.testing.assert_allclose(refined, expected[iterations - 1], atol=1e-5)
@@ -367,3 +369,166 @@ def test_wrong_inputs_are_named():
     weighted = make_model(iterations=2, iteration_weights=(1, 1))
     with pytest.raises(rnnseg.UserError, match="iteration_weights are for 2 in training"):
         weighted(random_images(), iterations=3, training=True)
+
+
+STAGED = dict(
+    encoder="mobilenet_v2_0.35",
+    output_stride=16,
+    freeze_batch_norm=True,
+    early_iterations=(1, 2),
+)
+
+
+def make_deep(**options):
+    """A model whose gates see several depths, with features that differ from pixel to pixel."""
+    model = make_model(**STAGED | options)
+    settle_batch_norm(model.encoder.network, random_images(65, 81).astype(np.float32) / 127.5 - 1)
+    return model
+
+
+def test_the_canvas_is_finer_than_the_deepest_features():
+    model = make_deep(early_iterations=())
+    assert (model.canvas_stride, model.output_stride) == (8, 16)
+    assert [tuple(each) for each in model.encoder.depths] == [("block_5_add", 16, 8),
+                                                              (DEEPEST, 112, 16)]  # fmt: skip
+    images = random_images(40, 50)
+    canvases = model.unroll(images, 3)
+    assert canvases.shape == (3, 2, *model.canvas_size(40, 50), 4) == (3, 2, 7, 9, 4)
+    wide = {name: reference.upsample(np.float64(each), 2 if name == DEEPEST else 1)
+            for name, each in model.encode(images).items()}  # fmt: skip
+    expected = reference.refine(
+        model.stack, np.concatenate([wide["block_5_add"], wide[DEEPEST]], -1), 3
+    )
+    np.testing.assert_allclose(canvases, expected, atol=1e-5)
+    assert model(images).shape == (2, 40, 50, 4)
+
+
+def test_early_iterations_see_what_the_encoder_has_computed():
+    """The reference runs every iteration on the features of its stage, upsampled."""
+    model = make_deep()
+    images = random_images(40, 50)
+    features = model.encode(images)
+    factors = {each.name: each.stride // model.canvas_stride for each in model.encoder.depths}
+    wide = {name: reference.upsample(np.float64(features[name]), factors[name]) for name in factors}
+    seen = []
+    for count in (1, 2, 3):
+        known = list(wide)[:count]
+        seen.append(np.concatenate([wide[each] * (each in known) for each in wide], -1))
+    expected = reference.refine(model.stack, [seen[0], seen[1], seen[1], seen[2], seen[2]], 5)
+    found = model.unroll(images, 5).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(np.diff(found, axis=0)).min(axis=(1, 2, 3, 4)).max() < 1
+    for iterations in range(1, 6):
+        canvas = model.canvas_of(images, iterations)
+        np.testing.assert_allclose(canvas, expected[iterations - 1], atol=1e-5)
+        canvas = model.compiled_stages.canvas_of(images, iterations)
+        np.testing.assert_allclose(canvas, expected[iterations - 1], atol=1e-5)
+        prediction = Prediction(model, images)
+        for _ in range(iterations):
+            prediction.run_to(prediction.iterations + 1)
+        assert prediction.stage == model.stages_for(iterations) == (1, 2, 2, 3, 3)[iterations - 1]
+        np.testing.assert_allclose(prediction.canvas, expected[iterations - 1], atol=1e-5)
+
+
+def test_a_prediction_may_jump_over_stages():
+    model = make_deep()
+    images = random_images(40, 50)
+    prediction = Prediction(model.compiled_stages, images)
+    np.testing.assert_allclose(prediction.run_to(5), model.unroll(images, 5)[-1], atol=1e-5)
+    seed = np.float32(np.random.default_rng(0).normal(size=prediction.canvas.shape))
+    seeded = Prediction(model, images, seed).run_to(2)
+    np.testing.assert_allclose(seeded, model.unroll(images, 2, seed)[-1], atol=1e-5)
+
+
+def test_few_iterations_do_not_run_the_rest_of_the_encoder():
+    model = make_deep()
+
+    def convolutions(iterations):
+        traced = tf.function(lambda images: model.canvas_of(images, iterations), autograph=False)
+        graph = traced.get_concrete_function(tf.TensorSpec((1, 40, 50, 3), tf.uint8)).graph
+        return sum(each.type == "DepthwiseConv2dNative" for each in graph.get_operations())
+
+    # MobileNetV2 has 17 blocks with one depthwise convolution each.
+    assert [convolutions(n) for n in (1, 2, 3, 4, 9)] == [6, 13, 13, 17, 17]
+
+
+def test_settled_pixels_stop_in_the_last_stage_alone():
+    model = make_deep(hidden_channels=(24, 12))
+    images = random_images(40, 50)
+    early = model.canvas_of(images, 2, stop_when_settled=True)
+    np.testing.assert_array_equal(early, model.canvas_of(images, 2))
+    compiled = model.compiled_stages.class_maps(images, 12, stop_when_settled=True)
+    canvas = model.canvas_of(images, 12, stop_when_settled=True)
+    np.testing.assert_array_equal(compiled, model.read(canvas, (40, 50)))
+    model_12 = model.canvas_of(images, 12).numpy()
+    assert np.mean(canvas.numpy().argmax(-1) == model_12.argmax(-1)) > 0.95
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_losses_at_early_iterations_train_every_stage(recompute):
+    model = make_deep(
+        iterations=4, iteration_weights=(1, 0, 1, 1), recompute=recompute, hidden_channels=(6,)
+    )
+    images = random_images(40, 50)
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        loss = sum(tf.reduce_sum(each[..., 0] ** 2) for each in outputs)
+    canvases = model.unroll(images, 4)
+    for output, iteration in zip(outputs, (1, 3, 4), strict=True):
+        np.testing.assert_allclose(
+            output, model.logits(canvases[iteration - 1], (40, 50)), atol=1e-5
+        )
+    gradients = tape.gradient(loss, model.stack.trainable_weights)
+    assert len(model.stack.skip_gates) == 2
+    for weight, gradient in zip(model.stack.trainable_weights, gradients, strict=True):
+        assert np.any(gradient), weight.path
+
+
+def test_checkpointing_has_the_gradient_of_early_iterations():
+    images = random_images(24, 24)
+    found = []
+    for recompute in (False, True):
+        model = make_deep(recompute=recompute, iterations=4, hidden_channels=(6,))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(images, training=True) ** 2)
+        found.append(tape.gradient(loss, model.trainable_weights))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_staged_model_is_saved_with_its_layers(tmp_path):
+    model = make_deep()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    images = random_images(40, 50)
+    np.testing.assert_array_equal(loaded.unroll(images, 4), model.unroll(images, 4))
+    assert loaded.options.skip_layers == ("block_5_add", "block_12_add")
+    assert loaded.early_iterations == (1, 2) and loaded.canvas_stride == 8
+    # The canvas spreads with the deep features; the layers stay.
+    fine = loaded.at_output_stride(8)
+    assert (fine.canvas_stride, fine.output_stride) == (4, 8)
+    assert fine.options.skip_layers == loaded.options.skip_layers
+    assert fine.unroll(images, 1).shape[2:4] == fine.canvas_size(40, 50) == (11, 15)
+
+
+def test_a_config_without_a_canvas_stride_is_the_paper_s():
+    config = make_model(output_stride=16).get_config()
+    for key in ("canvas_stride", "skip_layers", "early_iterations"):
+        del config[key]
+    model = rnnseg.RecurrentSegmenter.from_config(config)
+    assert model.canvas_stride == 16 and len(model.encoder.depths) == 1
+
+
+def test_wrong_strides_and_stages_are_named():
+    with pytest.raises(rnnseg.UserError, match="canvas_stride=16: expected at most the output"):
+        make_model(canvas_stride=16)
+    with pytest.raises(rnnseg.UserError, match="canvas_stride=5: expected one of 4, 8, 16, 32"):
+        make_model(canvas_stride=5)
+    with pytest.raises(rnnseg.UserError, match="at most one number per skip layer, and there are"):
+        make_deep(skip_layers=("block_5_add",), early_iterations=(1, 1))
+    with pytest.raises(rnnseg.UserError, match="expected fewer than the 3 iterations in training"):
+        make_deep(iterations=3)
+    with pytest.raises(rnnseg.UserError, match="block_2_add has stride 4: expected a multiple"):
+        make_deep(skip_layers=("block_2_add",), early_iterations=())
+    with pytest.raises(rnnseg.UserError, match="canvas_stride=2: expected one of"):
+        make_deep(canvas_stride=4, early_iterations=()).at_output_stride(8)

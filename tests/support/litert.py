@@ -33,6 +33,8 @@ def make_info(**options) -> ModelInfo:
         "colors": tuple((60 * index, 0, 0) for index in range(4)),
         "size": (41, 57),
         "output_stride": 8,
+        "canvas_stride": 8,
+        "early_iterations": (),
         "padding": (124, 117, 104),
         "iterations": 6,
         "state": {"h_0": 3, "c_0": 3, "h_1": 4, "c_1": 4},
@@ -51,6 +53,9 @@ def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
     info = make_info(
         size=size,
         recurrent=model.recurrent,
+        output_stride=model.output_stride,
+        canvas_stride=model.canvas_stride,
+        early_iterations=model.early_iterations,
         iterations=model.iterations,
         state=signatures.state_channels(model),
         initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},

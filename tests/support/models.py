@@ -31,3 +31,14 @@ def make_lively_model(**options) -> rnnseg.RecurrentSegmenter:
         spread = 0.2 if "initial" in weight.path or "bias" in weight.path else spread
         weight.assign(rng.normal(0, spread, weight.shape))
     return model
+
+
+def settle_batch_norm(network, images):
+    """Gives batch norm the statistics of some images, so that no layer fades out."""
+    layers = [each for each in network.layers if isinstance(each, keras.layers.BatchNormalization)]
+    momentum = layers[0].momentum
+    for layer in layers:
+        layer.momentum = 0.0
+    network(images, training=True)
+    for layer in layers:
+        layer.momentum = momentum

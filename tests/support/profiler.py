@@ -1,10 +1,14 @@
 """TensorFlow's profiler, which counts the operations of a graph by means of its own."""
 
+import math
+
 import pytest
 import tensorflow as tf
 
 import rnnseg
+from rnnseg import grid
 from rnnseg.budgets import costs
+from rnnseg.models import cutting
 
 
 def float_operations(function, spec, *kinds: str) -> int:
@@ -23,14 +27,21 @@ def float_operations(function, spec, *kinds: str) -> int:
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
 
 
-def check_stages(encoder: str, output_stride: int) -> None:
-    """Compares the counts of a segmenter's stages with the profiler's, whose padding is 1 % off."""
+def check_stages(encoder: str, output_stride: int, **options) -> None:
+    """Compares the counts of a segmenter's stages with the profiler's, whose padding is 1 % off.
+
+    Args:
+      encoder: the name of the encoder.
+      output_stride: the output stride of the segmenter.
+      **options: further options of the segmenter.
+    """
     model = rnnseg.RecurrentSegmenter(
         5,
         encoder=encoder,
         encoder_weights=None,
         output_stride=output_stride,
         hidden_channels=(8,),
+        **options,
     )
     # 16x12 features: TensorFlow pads what it dilates to a multiple of the rate, which the profiler
     # counts, too; these are multiples of all rates.
@@ -38,6 +49,48 @@ def check_stages(encoder: str, output_stride: int) -> None:
     counted = costs.stage_costs(model, height, width)
     functions = costs._stages(model, height, width)
     for stage in ("encode", "prepare", "refine"):
-        kinds = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
-        profiled = float_operations(*functions[stage], *kinds) / 2
-        assert getattr(counted, stage) == pytest.approx(profiled, rel=0.01), stage
+        expected = profiled(*functions[stage])
+        if stage == "prepare":
+            expected += resized(model, model.encoder.depths, height, width)
+        assert getattr(counted, stage) == pytest.approx(expected, rel=0.01), stage
+    check_early_stages(model, height, width)
+
+
+def check_early_stages(model, height: int, width: int) -> None:
+    """Compares the counts of the encoder's stages before the last with the profiler's."""
+    counted = costs.stage_costs(model, height, width).early
+    assert len(counted) == len(model.early_iterations)
+    layers = {depth.name: depth for depth in model.encoder.depths}
+    seen = []
+    for early, before, names in zip(
+        counted, model.first_iterations[1:], model.encoder.stages, strict=False
+    ):
+        assert early.iterations == before
+        seen += names
+
+        # Skip layers lie behind one another, and these sizes need no padding.
+        network = cutting.up_to(model.encoder.network, seen[-1])
+        expected = profiled(network, tf.TensorSpec((1, height, width, 3)))
+        assert early.encode == pytest.approx(expected, rel=0.01)
+        depths = [layers[name] for name in seen]
+        expected = resized(model, depths, height, width)
+        for depth in depths:
+            sides = [grid.canvas_size(side, depth.stride) for side in (height, width)]
+            expected += math.prod(sides) * depth.channels * 4 * model.stack.widths[0]
+        assert early.prepare == expected
+
+
+def profiled(function, *specs) -> float:
+    """Returns the multiply-adds of convolutions and matrix products, by the profiler."""
+    kinds = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
+    return float_operations(function, *specs, *kinds) / 2
+
+
+def resized(model, depths, height: int, width: int) -> int:
+    """Returns the multiply-adds that bring some depths to the canvas, which no profiler counts.
+
+    Three linear interpolations per value of the first layer's four gates.
+    """
+    pixels = math.prod(model.canvas_size(height, width))
+    coarser = sum(depth.stride > model.canvas_stride for depth in depths)
+    return coarser * 3 * pixels * 4 * model.stack.widths[0]

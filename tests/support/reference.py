@@ -22,13 +22,28 @@ def convolve(x, kernel, bias=None, dilation=1):
     return out if bias is None else out + bias
 
 
+def upsample(x, factor):
+    """Bilinear interpolation with aligned corners: (b, h, w, c) to factor (h - 1) + 1 and so on."""
+    for axis in (1, 2):
+        places = np.arange(factor * (x.shape[axis] - 1) + 1) / factor
+        before = np.minimum(places.astype(int), x.shape[axis] - 2) if x.shape[axis] > 1 else 0
+        before = np.zeros_like(places, int) + before
+        after = np.minimum(before + 1, x.shape[axis] - 1)
+        shape = [1] * 4
+        shape[axis] = -1
+        weight = (places - before).reshape(shape)
+        x = (1 - weight) * x.take(before, axis) + weight * x.take(after, axis)
+    return x
+
+
 def refine(stack, features, iterations, canvas=None, dilation=1):
-    """Every canvas, with the features' kernel and the rest as one kernel over [features, canvas,
+    """Every canvas, with the features' kernels and the rest as one kernel over [features, canvas,
     h].
 
     Args:
       stack: a built ConvLSTMStack, only its weights are used.
-      features: (b, h, w, c).
+      features: (b, h, w, c); of several depths: upsampled, one behind the other; or one of them per
+        iteration.
       iterations: how many.
       canvas: to start from; None: zeros, or what a learned start has learned.
       dilation: of the kernels.
@@ -37,7 +52,8 @@ def refine(stack, features, iterations, canvas=None, dilation=1):
       (iterations, b, h, w, classes), float64.
     """
     weights = {weight.path.split("/", 1)[1]: np.float64(weight) for weight in stack.weights}
-    place = features.shape[:3]
+    seen = features if isinstance(features, list) else [features] * iterations
+    place = seen[0].shape[:3]
 
     def start(name, width):
         return np.zeros((*place, width)) + weights.get(f"initial_{name}", 0)
@@ -48,12 +64,14 @@ def refine(stack, features, iterations, canvas=None, dilation=1):
     ]
     canvas = start("canvas", stack.num_classes) if canvas is None else np.float64(canvas)
     every = []
-    for _ in range(iterations):
+    for features in seen:
         x = np.concatenate([features, canvas], -1)
         for layer, (h, c) in enumerate(states):
             kernel = weights[f"cell_{layer}/gates/kernel"]
             if layer == 0:
-                kernel = np.concatenate([weights["feature_gates/kernel"], kernel], 2)
+                skips = [f"skip_gates_{n}/kernel" for n in range(len(stack.skip_gates))]
+                kernels = [weights[name] for name in (*skips, "feature_gates/kernel")]
+                kernel = np.concatenate([*kernels, kernel], 2)
                 bias = weights["feature_gates/bias"]
             else:
                 bias = weights[f"cell_{layer}/gates/bias"]
