@@ -182,8 +182,6 @@ def test_refine_until_settled_stops_what_can_stop_alone():
         model = make_lively_model(kernel_size=kernel_size)
         prepared = model.prepare({DEEPEST: make_features(model)})
         canvas, spent = model.refine_until_settled(prepared, 12)
-            model.prepare({DEEPEST: make_features(model)}), 12
-        )
         assert canvas.shape == (2, 9, 11, 4) and spent.shape == shape
 
 
