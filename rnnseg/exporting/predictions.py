@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from rnnseg.exporting import processes
+from rnnseg.exporting import parity, processes
 from rnnseg.exporting.examples import LetterboxedExample
-from rnnseg.exporting.parity import Prediction, Predictions
 from rnnseg.runtime.interpreters import LiteRTStages
 from rnnseg.runtime.model_info import ModelInfo
-from rnnseg.stages import Stages
+from rnnseg.stages import Prediction, Stages
 
 _NUMBERS = (1, 2, 6, 12)
 
-_Predict = Callable[[np.ndarray], Predictions]
+_Predict = Callable[[np.ndarray], parity.Predictions]
 
 
 def numbers(recurrent: bool) -> tuple[int, ...]:
@@ -33,15 +32,12 @@ def of_stages(stages: Stages) -> _Predict:
       stages: the stages of a model or of a LiteRT file.
     """
 
-    def predict(image) -> Iterator[tuple[int, Prediction]]:
-        prepared = stages.prepare(stages.encode(image[np.newaxis]))
-        canvas = state = None
-        done = 0
+    def predict(image) -> Iterator[tuple[int, parity.Prediction]]:
+        prediction = Prediction(stages, image[np.newaxis])
         for number in numbers(stages.recurrent):
-            canvas, state = stages.refine(prepared, number - done, canvas, state)
-            done = number
+            canvas = prediction.run_to(number)
             classes = stages.read(canvas, image.shape[:2])
-            yield number, Prediction(np.asarray(classes)[0], np.asarray(canvas)[0])
+            yield number, parity.Prediction(np.asarray(classes)[0], np.asarray(canvas)[0])
 
     return lambda image: dict(predict(image))
 
@@ -56,18 +52,18 @@ def of_file(path: str | os.PathLike) -> _Predict:
         return of_stages(LiteRTStages(path, info, os.cpu_count()))
     segment = Interpreter(str(path), num_threads=os.cpu_count()).get_signature_runner("segment")
 
-    def predict(image) -> Iterator[tuple[int, Prediction]]:
+    def predict(image) -> Iterator[tuple[int, parity.Prediction]]:
         for number in numbers(info.recurrent):
             iterations = {"iterations": np.int32(number)} if info.recurrent else {}
             result = segment(image=image[np.newaxis], **iterations)
-            yield number, Prediction(result["classes"][0], result["canvas"][0])
+            yield number, parity.Prediction(result["classes"][0], result["canvas"][0])
 
     return lambda image: dict(predict(image))
 
 
 def of_saved_model(
     folder: str | os.PathLike, images: Sequence[LetterboxedExample], info: ModelInfo
-) -> dict[str, list[Predictions]]:
+) -> dict[str, list[parity.Predictions]]:
     """Computes the predictions of a SavedModel in a process without rnnseg.
 
     Args:
@@ -87,12 +83,12 @@ def of_saved_model(
         (exchange / "initial_state.json").write_text(json.dumps(info.initial_values))
         for index, image in enumerate(images):
             np.save(exchange / f"{index:06d}.npy", image.image[np.newaxis])
-        processes.run("serve", folder, exchange, ",".join(map(str, asked)))
+        lists = (",".join(map(str, each)) for each in (asked, info.early_iterations))
+        processes.run("serve", folder, exchange, *lists)
         whole, steps = [], []
         for path in sorted(exchange.glob("*.npz")):
             with np.load(path) as results:
-                whole.append({n: Prediction(results[f"segment_{n}"], None) for n in asked})
-                steps.append(
-                    {n: Prediction(results[f"read_{n}"], results[f"canvas_{n}"]) for n in asked}
-                )
+                whole.append({n: parity.Prediction(results[f"segment_{n}"], None) for n in asked})
+                read = {n: (results[f"read_{n}"], results[f"canvas_{n}"]) for n in asked}
+                steps.append({n: parity.Prediction(*each) for n, each in read.items()})
     return {"segment": whole, "encode, refine, read": steps}

@@ -1,9 +1,12 @@
 """The stages of a model as functions with named tensors, for export."""
 
+import functools
+
 import tensorflow as tf
 
 from rnnseg import grid
 from rnnseg.models.conv_lstm import LSTMState
+from rnnseg.runtime.model_info import encode_signature
 
 # An iteration changes a logit by at most one. The next few iterations can overrule a seed of half
 # of that; with stronger seeds, CamVid's video kept showing objects that had moved on.
@@ -29,6 +32,10 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
     the `size` of the image, int32 `(2,)`, which does not follow from the canvas. For a feed-forward
     model, `encode` returns the canvas, and there is neither `refine` nor `seed`.
 
+    If the encoder has several stages, `encode` is the first one. It also returns the tensors that
+    the next stage needs, by the names of their layers. `encode_1`, `encode_2`, … take what the
+    stage before returned, and return the same for the next one.
+
     Args:
       model: a model that computes in float32.
       size: the `(height, width)` of the images, in pixels; None for any size.
@@ -43,10 +50,6 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
 
     def on_canvas(name, channels):
         return tf.TensorSpec((batch, *sides, channels), tf.float32, name)
-
-    def encode(image):
-        first = "prepared" if model.recurrent else "canvas"
-        return {first: model.prepare(model.encode(image))}
 
     def read(canvas, size=size):
         return {"classes": model.read(canvas, size)}
@@ -64,8 +67,7 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
         return {"canvas": seeded_canvas(classes, model)}
 
     canvas = on_canvas("canvas", model.num_classes)
-    functions = {
-        "encode": _traced(encode, image_spec(size, batch)),
+    functions = _encode_functions(model, image_spec(size, batch)) | {
         "read": _traced(read, canvas, *([] if size else [tf.TensorSpec((2,), tf.int32, "size")])),
     }
     if model.recurrent:
@@ -78,8 +80,67 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
     return functions
 
 
+def _encode_functions(model, image: tf.TensorSpec) -> dict:
+    """Traces the stages of the encoder; see `stage_functions`."""
+    stages = len(model.first_iterations)
+    if stages == 1:
+
+        def encode(image):
+            first = "prepared" if model.recurrent else "canvas"
+            return {first: model.prepare(model.encode(image))}
+
+        return {encode_signature(0): _traced(encode, image)}
+    handed_on = _handed_on(model, image)
+
+    def encode_stage(number, image=None, prepared=None, **tensors):
+        features = model.encode_stage(number, tensors if number else image)
+        further = {name: features[name] for name in handed_on[number]}
+        return further | {"prepared": model.prepare(features, prepared)}
+
+    functions, inputs = {}, {"image": image}
+    for number in range(stages):
+        encode = _traced(functools.partial(encode_stage, number), *inputs.values())
+        functions[encode_signature(number)] = encode
+        outputs = encode.get_concrete_function(**inputs).structured_outputs
+        inputs = {
+            name: tf.TensorSpec(each.shape, each.dtype, name) for name, each in outputs.items()
+        }
+    return functions
+
+
+def _handed_on(model, image: tf.TensorSpec) -> list[tuple[str, ...]]:
+    """Returns the names of the tensors that each stage of the encoder hands to the next one."""
+    needed, inputs = [], image
+    for number in range(len(model.first_iterations)):
+        inputs, names = _trace_stage(model, number, inputs)
+        needed.append(names)
+    return [*needed[1:], ()]
+
+
+def _trace_stage(model, number: int, inputs) -> tuple[dict[str, tf.TensorSpec], tuple[str, ...]]:
+    """Returns the types of the features of a stage, and the names of the inputs that it reads."""
+    read = set()
+
+    class Noting(dict):
+        def __getitem__(self, name):
+            read.add(name)
+            return super().__getitem__(name)
+
+    def encode(inputs):
+        return model.encode_stage(number, Noting(inputs) if number else inputs)
+
+    traced = tf.function(encode, autograph=False).get_concrete_function(inputs)
+    outputs = traced.structured_outputs.items()
+    types = {name: tf.TensorSpec(each.shape, each.dtype) for name, each in outputs}
+    return types, tuple(sorted(read))
+
+
 def segment_function(model, size: tuple[int, int] | None, batch: int | None, outputs):
     """Traces the whole prediction: `segment(image, iterations)`; feed-forward `segment(image)`.
+
+    All stages of the encoder are run, whatever the number of iterations: it is a tensor, and a
+    condition in the graph would be slower to run and impossible to quantize. The early iterations
+    see the features of the first stages alone, as everywhere.
 
     Args:
       model: a model that computes in float32.
@@ -92,10 +153,9 @@ def segment_function(model, size: tuple[int, int] | None, batch: int | None, out
     """
 
     def segment(image, iterations=1):
-        prepared = model.prepare(model.encode(image))
         if model.recurrent:
             iterations = tf.maximum(iterations, 1)
-        canvas, _ = model.refine(prepared, iterations)
+        canvas = model.canvas_of(image, iterations)
         return outputs(canvas, size or tf.shape(image)[1:3])
 
     number = [tf.TensorSpec((), tf.int32, "iterations")] if model.recurrent else []

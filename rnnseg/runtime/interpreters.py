@@ -10,8 +10,12 @@ from ai_edge_litert.interpreter import Interpreter
 from rnnseg import grid
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
-from rnnseg.runtime.model_info import ModelInfo
-from rnnseg.stages import Stages
+from rnnseg.runtime.model_info import ModelInfo, encode_signature
+from rnnseg.stages import Prediction, Stages
+
+Features = Mapping[str, np.ndarray]
+"""The outputs of a stage of the encoder, by name: what `prepare` computes, and what the next stage
+needs."""
 
 State = Mapping[str, np.ndarray]
 """The LSTM state: float32 `(1, h, w, channels)` by the names h_0, c_0, h_1, …"""
@@ -35,7 +39,10 @@ class LiteRTStages(Stages[np.ndarray]):
     def __init__(self, path: str | os.PathLike, info: ModelInfo, threads: int):
         try:
             interpreter = Interpreter(os.fspath(path), num_threads=threads)
-            self._encode = interpreter.get_signature_runner("encode")
+            self._encode = [
+                interpreter.get_signature_runner(encode_signature(number))
+                for number in range(1 + len(info.early_iterations))
+            ]
             self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
@@ -56,21 +63,41 @@ class LiteRTStages(Stages[np.ndarray]):
         self._read = None
         self._initial: dict[str, np.ndarray] = {}
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Computes what `prepare` hands on: in a file, encoding includes preparation.
+    def encode(self, images: np.ndarray) -> Features:
+        """Runs all stages of the encoder.
 
         Args:
           images: RGB, uint8 `(1, H, W, 3)`.
 
         Returns:
+          The outputs of the last stage, which are for `prepare`.
+        """
+        features = images
+        for number in range(len(self._encode)):
+            features = self.encode_stage(number, features)
+        return features
+
+    def encode_stage(self, number: int, inputs: np.ndarray | Features) -> Features:
+        """Runs one stage of the encoder; in a file, that includes preparation.
+
+        Args:
+          number: the number of the stage, from 0.
+          inputs: images, RGB, uint8 `(1, H, W, 3)`, for stage 0, otherwise the result of the stage
+            before.
+        """
+        return self._encode[number](**(inputs if number else {"image": inputs}))
+
+    def prepare(self, features: Features, prepared: np.ndarray | None = None) -> np.ndarray:
+        """Returns what the encoder has prepared.
+
+        Args:
+          features: from `encode` or `encode_stage`.
+          prepared: the result for the stages before, which the features already include.
+
+        Returns:
           Float32 `(1, h, w, channels)`; for a feed-forward model the canvas.
         """
-        (prepared,) = self._encode(image=images).values()
-        return prepared
-
-    def prepare(self, features: np.ndarray) -> np.ndarray:
-        """Returns the features: `encode` has prepared them."""
-        return features
+        return features["prepared" if self.recurrent else "canvas"]
 
     def refine(
         self,
@@ -145,12 +172,9 @@ class LiteRTStages(Stages[np.ndarray]):
           classes)`.
         """
         check_positive("iterations", iterations)
-        prepared = self.prepare(self.encode(images))
-        canvases, state = [], None
-        for _ in range(iterations if self.recurrent else 1):
-            canvas, state = self.refine(prepared, 1, canvas, state)
-            canvases.append(canvas)
-        return np.stack(canvases)
+        prediction = Prediction(self, images, canvas)
+        numbers = range(1, (iterations if self.recurrent else 1) + 1)
+        return np.stack([prediction.run_to(number) for number in numbers])
 
 
 class Interpreters:

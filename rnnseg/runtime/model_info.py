@@ -21,13 +21,18 @@ _LABELS = "labels.txt"
 _INITIAL_STATE_BEFORE = "start"
 
 
+def encode_signature(number: int) -> str:
+    """Returns the name of the signature of a stage of the encoder: encode, encode_1 and so on."""
+    return f"encode_{number}" if number else "encode"
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
     """The metadata of an exported file.
 
     Attributes:
-      kind: "anytime", with the signatures encode, refine, read and seed, or "segment", with the one
-        of that name.
+      kind: "anytime", with the signatures encode, refine, read and seed (and encode_1, encode_2, …
+        for further stages of the encoder), or "segment", with the one of that name.
       recurrent: True if there are iterations; otherwise `encode` returns the canvas.
       quantization: "float32", "float16", "dynamic" or "int8".
       classes: one name per class.
@@ -41,7 +46,8 @@ class ModelInfo:
       state: the number of channels of each tensor of the LSTM state, by name: h_0, c_0, h_1, …
       initial_state: the initial values of canvas and LSTM state, one per channel, by name; tensors
         without an entry start from zero.
-      multiply_adds: of the stages encode, prepare, refine and read, at `size`; None for any size.
+      multiply_adds: of the stages encode, prepare, refine and read, at `size`, with all stages of
+        the encoder in encode and prepare; None for any size.
       miou: the mean intersection over union, 0-1, by number of iterations; None if not measured.
       scored_on: the data and split of `miou`.
     """

@@ -26,8 +26,30 @@ class LatencyEstimator:
     def __init__(self):
         self._lock = threading.Lock()
         self._seconds: dict[str, tuple[float, float]] = {}
+        self._assumed: dict[str, tuple[float, float]] = {}
 
-    def add(self, stage: str, amount: int, seconds: float) -> None:
+    def assume(self, stage: str, mean: float, deviation: float) -> None:
+        """Sets the estimate that holds until the first measured call of a stage.
+
+        Args:
+          stage: the name of the stage.
+          mean: the seconds of an amount of 1.
+          deviation: the mean deviation from them, in seconds.
+        """
+        self._assumed[stage] = mean, deviation
+
+    def narrow(self, stage: str) -> None:
+        """Brings the bounds of a stage nearer to the mean.
+
+        For stages that were not run because of their upper bound. Otherwise a single delay could
+        keep them from ever being run again.
+        """
+        with self._lock:
+            known = self._seconds if stage in self._seconds else self._assumed
+            mean, deviation = known[stage]
+            known[stage] = mean, (1 - _DEVIATION_GAIN) * deviation
+
+    def add(self, stage: str, amount: float, seconds: float) -> None:
         """Adds a measured call.
 
         Args:
@@ -45,18 +67,19 @@ class LatencyEstimator:
             deviation += _DEVIATION_GAIN * (abs(new - mean) - deviation)
             self._seconds[stage] = mean + _MEAN_GAIN * (new - mean), deviation
 
-    def lower_bound(self, stage: str, amount: int) -> float | None:
+    def lower_bound(self, stage: str, amount: float) -> float | None:
         """Returns the seconds that a call seldom falls below; None before the first call."""
         return self._bound(stage, amount, -1)
 
-    def upper_bound(self, stage: str, amount: int) -> float | None:
+    def upper_bound(self, stage: str, amount: float) -> float | None:
         """Returns the seconds that a call hardly ever exceeds; None before the first call."""
         return self._bound(stage, amount, _DEVIATIONS)
 
     def _bound(self, stage, amount, deviations):
-        if stage not in self._seconds:
+        known = self._seconds.get(stage) or self._assumed.get(stage)
+        if known is None:
             return None
-        mean, deviation = self._seconds[stage]
+        mean, deviation = known
         return max(0.0, mean + deviations * deviation) * amount
 
 

@@ -23,8 +23,13 @@ from rnnseg.errors import UserError
 from rnnseg.runtime import reading
 from rnnseg.runtime.interpreters import Interpreters
 from rnnseg.runtime.letterbox import LetterboxedImage, check_canvas, letterbox
-from rnnseg.runtime.model_info import ModelInfo
+from rnnseg.runtime.model_info import ModelInfo, encode_signature
 from rnnseg.runtime.pacing import LatencyEstimator, most_iterations
+from rnnseg.stages import Prediction
+
+# What is assumed of a further stage of the encoder before its first run, as shares of the time that
+# the stages before it took: its mean, and a deviation by which it may take as long as they did.
+_UNKNOWN_STAGE = 1 / 2, 1 / 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +41,8 @@ class Result:
       iterations: the number of iterations that were run.
       milliseconds: the time from the call to this result; for `steps` without the caller's time
         between results.
-      stages: the milliseconds of the stages: "encode", "refine" (all iterations) and "read".
+      stages: the milliseconds of the stages: "encode" (all stages of the encoder that were run),
+        "refine" (all iterations) and "read".
       settled: the share, 0-1, of the canvas pixels on the image whose best class the last iteration
         did not change; None if there is no earlier canvas.
       canvas: the logits, float32 `(h, w, classes)`, including those in the padding.
@@ -52,6 +58,9 @@ class Result:
 
 class Segmenter:
     """Segments images with an `anytime.tflite`.
+
+    Where the first iterations need only a part of the encoder (`ModelInfo.early_iterations`), the
+    rest is run before the first iteration that needs it, if there is one.
 
     Several threads may use one segmenter at the same time. Every call has an interpreter to itself,
     all interpreters share the file in memory, and every thread has a video of its own.
@@ -76,6 +85,8 @@ class Segmenter:
                 "`rnnseg export` writes beside it"
             )
         self._latency = LatencyEstimator()
+        for number in range(1, 1 + len(self.info.early_iterations)):
+            self._latency.assume(encode_signature(number), *_UNKNOWN_STAGE)
         self._interpreters = Interpreters(path, self.info, int(threads))
         self._video = _Video()
 
@@ -201,6 +212,8 @@ class Segmenter:
         with contextlib.closing(self._canvases(call, most, seed)) as canvases:
             for canvas, before in canvases:  # noqa: B007
                 if time.perf_counter() + self._ahead(call) > deadline:
+                    if call.next_encode is not None:
+                        self._latency.narrow(call.next_encode)
                     break
         return self._result(call, canvas, before)
 
@@ -208,7 +221,7 @@ class Segmenter:
         """Runs the stages before reading.
 
         Args:
-          call: the call; its number of iterations is updated.
+          call: the call; its `iterations` and `next_encode` are updated.
           most: the number of iterations.
           seed: the canvas to start from, `(h, w, classes)`; None for the initial canvas.
 
@@ -216,18 +229,21 @@ class Segmenter:
           The canvas after each iteration, `(h, w, classes)`, and the canvas before it, or None.
         """
         with self._interpreters.borrow() as stages:
-            with self._timed(call, "encode"):
-                prepared = stages.prepare(stages.encode(call.image.image))
-            if not self.info.recurrent:
-                call.iterations = 1
-                yield prepared[0], None
-                return
-            canvas, state, before = None if seed is None else seed[np.newaxis], None, seed
+            seed = None if seed is None else seed[np.newaxis]
+            prediction = Prediction(stages, call.image.image, seed)
             for call.iterations in range(1, most + 1):
-                with self._timed(call, "refine"):
-                    canvas, state = stages.refine(prepared, 1, canvas, state)
-                yield canvas[0], before
-                before = canvas[0]
+                before = prediction.canvas
+                if prediction.must_encode:
+                    with self._timed(call, encode_signature(prediction.stage)):
+                        prediction.encode()
+                # The single iteration of a feed-forward model does nothing.
+                recurrent = self.info.recurrent
+                with self._timed(call, "refine") if recurrent else contextlib.nullcontext():
+                    canvas = prediction.run_to(call.iterations)
+                call.next_encode = None
+                if prediction.must_encode:
+                    call.next_encode = encode_signature(prediction.stage)
+                yield canvas[0], None if before is None else before[0]
 
     def _result(self, call: "_Call", canvas, before) -> Result:
         """Reads a canvas."""
@@ -246,19 +262,21 @@ class Segmenter:
 
     @contextlib.contextmanager
     def _timed(self, call: "_Call", stage: str):
-        start = time.perf_counter()
+        amount, start = call.amount(stage), time.perf_counter()
         yield
         seconds = time.perf_counter() - start
-        call.spent[stage] = call.spent.get(stage, 0) + seconds
-        self._latency.add(stage, call.amount(stage), seconds)
+        kind = stage if stage in ("refine", "read") else "encode"
+        call.spent[kind] = call.spent.get(kind, 0) + seconds
+        self._latency.add(stage, amount, seconds)
 
     def _ahead(self, call: "_Call") -> float:
         """Returns the seconds that another iteration and reading will hardly exceed."""
-        refine, read = (
-            self._latency.upper_bound(stage, call.amount(stage)) for stage in ("refine", "read")
+        encode, refine, read = (
+            stage and self._latency.upper_bound(stage, call.amount(stage))
+            for stage in (call.next_encode, "refine", "read")
         )
         # Before the first reading: it takes less time than encoding.
-        return (refine or 0) + (call.spent["encode"] if read is None else read)
+        return (encode or 0) + (refine or 0) + (call.spent["encode"] if read is None else read)
 
     def _shortest(self, call: "_Call") -> float | None:
         """Returns the milliseconds that this call seldom falls below, with one iteration.
@@ -266,6 +284,7 @@ class Segmenter:
         None before each stage has run once.
         """
         stages = ("encode", "refine", "read") if self.info.recurrent else ("encode", "read")
+        # Further stages of the encoder are not needed.
         bounds = [self._latency.lower_bound(stage, call.amount(stage)) for stage in stages]
         if None in bounds:
             return None
@@ -289,17 +308,27 @@ class _Call:
       image: the image.
       start: the time of the call, by `time.perf_counter`.
       iterations: the number of iterations so far.
-      spent: seconds by stage.
+      next_encode: the stage of the encoder that another iteration needs first; None if the present
+        features do for it.
+      spent: seconds by stage, as in `Result.stages`.
     """
 
     image: LetterboxedImage
     start: float
     iterations: int = 0
+    next_encode: str | None = None
     spent: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def amount(self, stage: str) -> int:
-        """Returns the number of pixels that the latency of a stage is proportional to."""
-        return math.prod(self.image.size if stage == "read" else self.image.image.shape[1:3])
+    def amount(self, stage: str) -> float:
+        """Returns what the latency of a stage is proportional to.
+
+        It is a number of pixels; for a further stage of the encoder, which is not run in every
+        call, the seconds that the stages before it took in this one. So its estimate follows the
+        speed of the machine all the same.
+        """
+        if stage in ("encode", "refine", "read"):
+            return math.prod(self.image.size if stage == "read" else self.image.image.shape[1:3])
+        return self.spent["encode"]
 
 
 class _Video(threading.local):

@@ -40,7 +40,8 @@ def close(found, expected):
 
 def test_attributes_are_those_of_the_model(file, model):
     assert isinstance(file, Stages)
-    for name in ("recurrent", "iterations", "num_classes", "output_stride"):
+    names = "recurrent iterations num_classes output_stride canvas_stride early_iterations"
+    for name in names.split():
         assert getattr(file, name) == getattr(model, name)
     assert file.class_names == tuple("abcd") and len(file.class_colors) == 4
 
@@ -63,6 +64,24 @@ def test_every_stage_computes_what_the_models_does(file, model, image):
     assert classes.dtype == np.int32 and classes.shape == (1, 41, 57)
     assert np.mean(classes == stages.read(expected_canvas, (41, 57))) > 0.998
     np.testing.assert_array_equal(file.read(canvas, (30, 57)), classes[:, :30])
+
+
+def test_stages_of_the_encoder_are_run_one_by_one(staged_file, staged_model, image):
+    file, stages = open_stages(staged_file), staged_model.compiled_stages
+    assert file.first_iterations == (0, 2, 3) == stages.first_iterations
+    assert (file.output_stride, file.canvas_stride) == (16, 8)
+    features, expected, prepared, expected_prepared = image, image, None, None
+    for number in range(3):
+        features = file.encode_stage(number, features)
+        expected = stages.encode_stage(number, expected)
+        prepared = file.prepare(features, prepared)
+        expected_prepared = stages.prepare(expected, expected_prepared)
+        for name in features.keys() - {"prepared"}:
+            close(features[name], expected[name])
+        atol = 1e-3 * np.abs(expected_prepared).max()
+        np.testing.assert_allclose(prepared, expected_prepared, atol=atol)
+    np.testing.assert_array_equal(file.prepare(file.encode(image)), prepared)
+    close(file.unroll(image, 5), staged_model.unroll(image, 5))
 
 
 def test_unrolling_has_every_canvas(file, model, image):

@@ -17,6 +17,8 @@ INFO = ModelInfo(
     colors=((0, 0, 0), (255, 200, 10)),
     size=(33, 49),
     output_stride=16,
+    canvas_stride=8,
+    early_iterations=(1, 2),
     padding=(127, 127, 127),
     iterations=6,
     state={"h_0": 8, "c_0": 8},
@@ -26,6 +28,24 @@ INFO = ModelInfo(
     scored_on="data/mine val",
 )
 
+
+# The metadata of `INFO` as version 0.1.0 wrote them.
+FIRST_VERSION = {
+    "kind": "anytime",
+    "recurrent": True,
+    "quantization": "int8",
+    "classes": ["background", "crème brûlée"],
+    "colors": [[0, 0, 0], [255, 200, 10]],
+    "size": [33, 49],
+    "output_stride": 16,
+    "padding": [127, 127, 127],
+    "iterations": 6,
+    "state": {"h_0": 8, "c_0": 8},
+    "start": {"canvas": [0.5, -0.25]},
+    "multiply_adds": {"encode": 12, "prepare": 3, "refine": 4, "read": 0},
+    "miou": {"1": 0.5, "6": 0.625},
+    "scored_on": "data/mine val",
+}
 
 SPARSE = dataclasses.replace(INFO, size=None, multiply_adds=None, miou=None, initial_state={})
 
@@ -55,15 +75,22 @@ def test_initial_values_are_those_of_all_tensors():
 
 
 def test_files_of_the_first_version_are_read(tmp_path):
-    """They have the key start, which new files have, too, for apps that were written then."""
+    """They have the key start, which new files have, too, for apps that were written then.
+
+    They have one stride and one stage.
+    """
+    expected = dataclasses.replace(INFO, canvas_stride=16, early_iterations=())
     path = tmp_path / "model.tflite"
-    path.write_bytes(INFO.append_to(b"TFL3"))
+    path.write_bytes(expected.append_to(b"TFL3"))
     with zipfile.ZipFile(path) as archive:
         content = json.loads(archive.read("rnnseg.json"))
     assert content["start"] == content.pop("initial_state") == {"canvas": [0.5, -0.25]}
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("rnnseg.json", json.dumps(content))
-    assert ModelInfo.load(path) == INFO
+    del content["canvas_stride"], content["early_iterations"]
+    assert content.keys() == FIRST_VERSION.keys()
+    for each in (content, FIRST_VERSION):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("rnnseg.json", json.dumps(each))
+        assert ModelInfo.load(path) == expected
 
 
 def test_old_names_work_for_one_more_release():

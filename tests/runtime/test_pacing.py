@@ -58,3 +58,25 @@ def test_a_hiccup_is_forgotten():
     for _ in range(10):
         latency.add("read", 1, 1.0)
     assert latency.upper_bound("read", 1) < 1.5
+
+
+def test_an_assumption_holds_until_the_first_call():
+    latency = LatencyEstimator()
+    latency.assume("read", 0.5, 0.125)
+    assert latency.upper_bound("read", 4) == pytest.approx(4)
+    latency.add("read", 2, 6.0)
+    assert latency.upper_bound("read", 1) == learned([3.0]).upper_bound("read", 1)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_narrow_bounds_approach_the_mean(measured):
+    latency = learned([2.0]) if measured else LatencyEstimator()
+    if not measured:
+        latency.assume("read", 2.0, 1.0)
+    before = latency.upper_bound("read", 1)
+    latency.narrow("read")
+    assert 2 < latency.upper_bound("read", 1) < before
+    for _ in range(40):
+        latency.narrow("read")
+    for bound in (latency.lower_bound, latency.upper_bound):
+        assert bound("read", 1) == pytest.approx(2, rel=1e-3)

@@ -41,7 +41,10 @@ def check_equal(found, expected):
 
 
 @pytest.mark.parametrize("iterations", [1, 3, None])
-def test_equal_to_the_model(segmenter, model, iterations):
+@pytest.mark.parametrize("kind", ["fixed", "staged"])
+def test_equal_to_the_model(kind, iterations, request):
+    model = request.getfixturevalue("model" if kind == "fixed" else "staged_model")
+    segmenter = runtime.Segmenter(request.getfixturevalue(f"{kind}_file"), threads=2)
     image = noise()
     result = segmenter(image, iterations=iterations)
     number = iterations or model.iterations
@@ -110,6 +113,20 @@ def test_tracking_starts_from_the_last_canvas(segmenter, model):
     assert result.iterations == 2
 
 
+def test_a_staged_files_video_is_tracked_at_its_own_stride(staged_file, staged_model):
+    segmenter = runtime.Segmenter(staged_file)
+    frames = [noise(seed=seed) for seed in range(2)]
+    first = segmenter.track(frames[0])
+    assert first.canvas.shape == (7, 9, 4)
+    blank = staged_model.stack.initial_values["canvas"]
+    expected = staged_model.compiled_stages.canvas_of(
+        frames[1][None], 2, blank + 0.2 * (first.canvas[None] - blank)
+    )
+    second = segmenter.track(frames[1])
+    np.testing.assert_allclose(second.canvas, expected[0], atol=1e-3)
+    check_equal(second.classes, staged_model.read(expected, SIZE)[0].numpy())
+
+
 def test_tracking_starts_anew(segmenter):
     first, second = noise(), noise(seed=1)
     anew = segmenter(second, iterations=2).canvas
@@ -156,7 +173,7 @@ class Machine:
 
     def __init__(self):
         self.now, self.interpreters = 0.0, 0
-        self.costs = {"encode": 20, "refine": 2, "read": 3}
+        self.costs = {"encode": 20, "refine": 2, "read": 3, "encode_1": 10, "encode_2": 15}
         self.done = []
 
     def perf_counter(self):
@@ -171,15 +188,15 @@ class Machine:
         return self
 
     def get_signature_runner(self, name):
-        def encode(image):
-            self.spend("encode")
+        def encode(**inputs):
+            self.spend(name)
             return {self.encoded: np.zeros((1, 6, 8, 4), np.float32)}
 
         def refine(prepared, **variables):
             self.spend("refine")
             return variables
 
-        return {"encode": encode, "refine": refine}[name]
+        return refine if name == "refine" else encode
 
     encoded = "prepared"
 
@@ -202,6 +219,14 @@ def machine(monkeypatch):
 def pretended(machine, tmp_path):
     path = tmp_path / "anytime.tflite"
     path.write_bytes(make_info(miou={1: 0.5, 6: 0.6, 12: 0.7, 14: 0.7}).append_to(b"nothing"))
+    return runtime.Segmenter(path)
+
+
+@pytest.fixture
+def staged(machine, tmp_path):
+    """A segmenter whose first iteration needs one stage of the encoder, the second another one."""
+    path = tmp_path / "anytime.tflite"
+    path.write_bytes(make_info(early_iterations=(1, 1), iterations=8).append_to(b"nothing"))
     return runtime.Segmenter(path)
 
 
@@ -292,6 +317,79 @@ def test_a_first_call_in_time_is_not_warned_of(pretended):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert pretended(noise(), deadline_ms=26).iterations == 1
+
+
+def test_the_encoder_is_run_as_far_as_the_iterations_need_it(staged, machine):
+    ran = {
+        1: ["encode", "refine"],
+        2: ["encode", "refine", "encode_1", "refine"],
+        4: ["encode", "refine", "encode_1", "refine", "encode_2", "refine", "refine"],
+    }
+    encode = {1: 20, 2: 30, 4: 45}
+    for number, stages in ran.items():
+        result = staged(noise(), iterations=number)
+        assert machine.done == [*stages, "read"]
+        expected = {"encode": encode[number], "refine": 2 * number, "read": 3}
+        assert result.stages == pytest.approx(expected)
+        machine.done.clear()
+    staged.track(noise(), first_iterations=1)
+    staged.track(noise(), iterations=2)
+    assert machine.done == [*ran[1], "read", *ran[2], "read"]
+    machine.done.clear()
+    for result in staged.steps(noise(), 2):
+        assert result.stages["encode"] == pytest.approx(encode[result.iterations])
+    assert machine.done == [*ran[1], "read", *ran[2][2:], "read"]
+
+
+# One iteration takes 25 ms, two take 37, three take 54; each further one takes 2.
+@pytest.mark.parametrize(
+    ("deadline_ms", "expected"), [(26, 1), (36, 1), (38, 2), (53, 2), (55, 3), (57, 4), (500, 8)]
+)
+def test_the_next_stage_is_part_of_what_lies_ahead(staged, deadline_ms, expected):
+    for _ in range(20):
+        staged(noise(), iterations=4)
+    assert staged(noise(), deadline_ms=deadline_ms).iterations == expected
+
+
+def test_a_deadline_below_the_whole_encoder_is_kept_without_a_warning(staged):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(10):
+            result = staged(noise(), deadline_ms=30)
+            assert result.iterations == 1 and result.milliseconds <= 30
+    with pytest.warns(UserWarning, match="deadline_ms=5 is too short: .* at least 2[0-5] ms"):
+        staged(noise(), deadline_ms=5)
+
+
+def test_a_stage_that_was_never_run_is_tried_where_it_probably_fits(staged, machine):
+    """At first it might take as long as the stages before it."""
+    assert staged(noise(), deadline_ms=44).iterations == 1  # 22 + 20 + 2 + 3 are more
+    assert "encode_1" not in machine.done
+    assert 2 in numbers(staged, 44, 12)
+
+
+def test_a_delay_of_a_stage_does_not_keep_it_from_running_for_ever(staged, machine):
+    for _ in range(20):
+        staged(noise(), iterations=2)
+    assert staged(noise(), deadline_ms=40).iterations == 2
+    machine.costs["encode_1"] = 100
+    staged(noise(), iterations=2)
+    machine.costs["encode_1"] = 10
+    assert staged(noise(), deadline_ms=40).iterations == 1
+    assert numbers(staged, 40, 20)[-1] == 2
+
+
+@pytest.mark.filterwarnings("ignore:deadline_ms")
+def test_stages_that_do_not_run_follow_the_speed_of_the_machine(staged, machine):
+    for _ in range(20):
+        staged(noise(), iterations=2)
+    machine.costs = {name: 3 * cost for name, cost in machine.costs.items()}
+    for _ in range(20):
+        staged(noise(), iterations=1)
+    late = [staged(noise(), deadline_ms=100).milliseconds for _ in range(3)]  # 2 would take 111
+    assert max(late) <= 100
+    machine.costs = {name: cost / 3 for name, cost in machine.costs.items()}
+    assert numbers(staged, 40, 40)[-1] == 2
 
 
 def test_time_of_the_caller_is_not_counted(pretended, machine):

@@ -6,12 +6,14 @@ int8 the images to calibrate on, `*.npy`.
 
 import dataclasses
 import hashlib
+import math
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+from ai_edge_litert import interpreter
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import qtyping, quantizer
 
@@ -34,6 +36,7 @@ class Operator:
       kind: its kind, such as CONV_2D.
       output: the name of its output tensor.
       digest: the digest of that tensor, as in `Graph`.
+      inputs: the digests of its operands.
       weights: the size of its constant operand; 0 for an operator without one.
       is_last: True if its output is an output of the graph.
     """
@@ -41,6 +44,7 @@ class Operator:
     kind: str
     output: str
     digest: str
+    inputs: tuple[str, ...]
     weights: int
     is_last: bool
 
@@ -52,33 +56,64 @@ class Graph:
     Attributes:
       operators: in the order in which they run.
       tensors: the names of tensors by a digest of their computation, down to the weights and the
-        types and shapes of the inputs. Equal computations in two graphs have equal digests.
+        types and shapes of the inputs. Equal computations in two graphs have equal digests. What a
+        stage of the encoder takes from the stage before has the digests that it has there.
+      outputs: the digests of the outputs by their names in the signature.
     """
 
     operators: tuple[Operator, ...]
     tensors: dict[str, list[str]]
+    outputs: dict[str, str]
 
 
 def read_graphs(file: bytes) -> dict[str, Graph]:
-    """Returns the subgraphs of a flat buffer by the names of their signatures, or by their own."""
+    """Returns the subgraphs of a flat buffer by the names of their signatures, or by their own.
+
+    The stages of the encoder come first, in their order.
+    """
     model = schema.ModelT.InitFromPackedBuf(file, 0)
-    names = {each.subgraphIndex: each.signatureKey for each in model.signatureDefs or ()}
-    return {
-        names.get(index, graph.name).decode(): _read_graph(model, graph)
+    signatures = {each.subgraphIndex: each for each in model.signatureDefs or ()}
+    names = {
+        index: (signatures[index].signatureKey if index in signatures else graph.name).decode()
         for index, graph in enumerate(model.subgraphs)
     }
+    graphs, before = {}, {}
+    for index in sorted(names, key=lambda index: _encode_number(names[index])):
+        number = _encode_number(names[index])
+        given = before if 0 < number < math.inf else {}
+        graph = _read_graph(model, model.subgraphs[index], signatures.get(index), given)
+        graphs[names[index]] = graph
+        before = graph.outputs
+    return graphs
 
 
-def _read_graph(model, graph) -> Graph:
+def _encode_number(signature: str) -> float:
+    """Returns the number of a stage of the encoder, from 0; infinity for any other signature."""
+    match = re.fullmatch(r"encode(?:_(\d+))?", signature)
+    return int(match[1] or 0) if match else math.inf
+
+
+def encode_graphs(graphs: Mapping[str, Graph]) -> dict[str, Graph]:
+    """Returns the stages of the encoder, in their order."""
+    return {name: each for name, each in graphs.items() if _encode_number(name) < math.inf}
+
+
+def _read_graph(model, graph, signature, given: Mapping[str, str]) -> Graph:
+    """Returns a subgraph; `given` has the digests of inputs by their names in the signature."""
     constants = {}
     for index, tensor in enumerate(graph.tensors):
         data = model.buffers[tensor.buffer].data
         if data is not None and len(data):
             constants[index] = _digest(tensor.type, tuple(tensor.shape), bytes(data))
     digests = constants | {-1: "none"}  # -1 stands for an omitted operand
+    inputs, outputs = (
+        {each.tensorIndex: each.name.decode() for each in maps or ()}
+        for maps in ((signature.inputs, signature.outputs) if signature else ((), ()))
+    )
     for index in graph.inputs:
         tensor = graph.tensors[index]
-        digests[index] = _digest("input", tensor.type, tuple(tensor.shape))
+        own = _digest("input", tensor.type, tuple(tensor.shape))
+        digests[index] = given.get(inputs.get(index), own)
     operators = []
     for operator in graph.operators:
         kind = _KINDS[model.operatorCodes[operator.opcodeIndex].builtinCode]
@@ -97,6 +132,7 @@ def _read_graph(model, graph) -> Graph:
                     kind,
                     graph.tensors[output].name.decode(),
                     digests[output],
+                    tuple(digests[index] for index in operator.inputs),
                     int(np.prod(weights[0])) if weights else 0,
                     output in graph.outputs,
                 )
@@ -105,7 +141,8 @@ def _read_graph(model, graph) -> Graph:
     for index, digest in digests.items():
         if index >= 0:
             tensors.setdefault(digest, []).append(graph.tensors[index].name.decode())
-    return Graph(tuple(operators), tensors)
+    named = {name: digests[index] for index, name in outputs.items()}
+    return Graph(tuple(operators), tensors, named)
 
 
 def _digest(*content) -> str:
@@ -121,6 +158,7 @@ class Recipe:
 
     def __init__(self, file: bytes):
         self.graphs = read_graphs(file)
+        self._file = file
         self._quantizer = quantizer.Quantizer(file)
 
     def halve(self) -> None:
@@ -166,18 +204,27 @@ class Recipe:
                 self._quantizer.add_static_config(pattern, kind, 8, 8)
 
     def calibrate(self, images: Iterable[np.ndarray]) -> dict[str, dict]:
-        """Returns the range of every tensor of `encode`, by name: its mean over the images.
+        """Returns the range of every tensor of the encoder, by name: its mean over the images.
 
         Args:
           images: uint8, `(1, H, W, 3)`.
         """
-        # One by one: over several images the quantizer computes a moving average, in which the
-        # first image counts the most.
-        each = [self._quantizer.calibrate({"encode": [{"image": image}]}) for image in images]
+        stages = tuple(encode_graphs(self.graphs))
+        runners = interpreter.Interpreter(model_content=self._file)
+        ranges = []
+        for image in images:
+            # One by one: over several images the quantizer computes a moving average, in which the
+            # first image counts the most.
+            ranges.append({})
+            inputs = {"image": image}
+            for stage in stages:
+                known = self._quantizer.calibrate({stage: [inputs]})
+                ranges[-1] |= {name: each for name, each in known.items() if each}
+                if stage != stages[-1]:
+                    inputs = runners.get_signature_runner(stage)(**inputs)
         return {
-            name: {key: np.mean([one[name][key] for one in each], 0) for key in ("min", "max")}
-            for name, known in each[0].items()
-            if known
+            name: {key: np.mean([one[name][key] for one in ranges], 0) for key in ("min", "max")}
+            for name in ranges[0]
         }
 
     def quantize(self, calibration: dict[str, dict] | None = None) -> bytes:
@@ -194,36 +241,62 @@ def _patterns(operators: list[Operator], kinds) -> Iterator[tuple[qtyping.TFLOpe
             yield qtyping.TFLOperationName[kind], f"^(?:{'|'.join(names)});?$"
 
 
-def static_operators(encode: Graph) -> frozenset[str]:
+def static_operators(stages: Iterable[Graph]) -> frozenset[str]:
     """Returns the digests of the operators that compute in int8: the middle of the encoder.
 
     Its outputs stay float32, and so do the first convolution and a depthwise one right behind it.
     Their few weights are large and cancel out, so that rounding them does more harm than rounding
     anything later; in float32 they are no slower. Sums with constants stay float32, too: rounding
-    would shift whole channels.
+    would shift whole channels. So does what `prepare` computes, whose rounding would shift the
+    gates of all iterations.
 
     Args:
-      encode: the graph of the signature `encode`.
+      stages: the graphs of the stages of the encoder, in their order.
     """
-    kinds = [each.kind for each in encode.operators]
-    start = kinds.index("CONV_2D") + 1
-    if kinds[start : start + 1] == ["DEPTHWISE_CONV_2D"]:
-        start += 1
-    return frozenset(
-        each.digest
-        for each in encode.operators[start:]
-        if each.kind in _STATIC and not each.is_last and not (each.kind == "ADD" and each.weights)
-    )
+    static, first = set(), True
+    for graph in stages:
+        start = 0
+        if first:
+            kinds = [each.kind for each in graph.operators]
+            start = kinds.index("CONV_2D") + 1
+            if kinds[start : start + 1] == ["DEPTHWISE_CONV_2D"]:
+                start += 1
+            first = False
+        prepared = _summands(graph)
+        static |= {
+            each.digest
+            for each in graph.operators[start:]
+            if each.kind in _STATIC
+            and not each.is_last
+            and each.digest not in prepared
+            and not (each.kind == "ADD" and each.weights)
+        }
+    return frozenset(static)
 
 
-def carry_over(calibration: dict[str, dict], source: Graph, target: Graph) -> dict[str, dict]:
+def _summands(encode: Graph) -> set[str]:
+    """Returns the digests of what adds up to `prepared`: the products, and their sums."""
+    made_by = {each.digest: each for each in encode.operators}
+    found, waiting = set(), [encode.outputs.get("prepared")]
+    while waiting:
+        digest = waiting.pop()
+        if digest in made_by and digest not in found:
+            found.add(digest)
+            if made_by[digest].kind not in ("CONV_2D", "FULLY_CONNECTED"):
+                waiting += made_by[digest].inputs
+    return found
+
+
+def carry_over(
+    calibration: dict[str, dict], stages: Iterable[Graph], target: Graph
+) -> dict[str, dict]:
     """Transfers the ranges of tensors to a graph that computes the same tensors.
 
     The quantizer cannot calibrate a graph that contains a loop.
 
     Args:
-      calibration: the ranges by the names of tensors in `source`.
-      source: the graph that was calibrated.
+      calibration: the ranges by the names of tensors in `stages`.
+      stages: the graphs that were calibrated.
       target: the other graph.
 
     Returns:
@@ -231,6 +304,7 @@ def carry_over(calibration: dict[str, dict], source: Graph, target: Graph) -> di
     """
     return {
         there: calibration[here]
+        for source in stages
         for digest, names in source.tensors.items()
         for here in names
         if here in calibration
@@ -250,8 +324,9 @@ def main(kind: str, folder: str) -> None:
         for recipe in recipes.values():
             recipe.make_dynamic()
     else:
-        encode, segment = recipes["anytime"].graphs["encode"], recipes["segment"].graphs["segment"]
-        static = static_operators(encode)
+        stages = encode_graphs(recipes["anytime"].graphs).values()
+        segment = recipes["segment"].graphs["segment"]
+        static = static_operators(stages)
         if not static <= segment.tensors.keys():
             sys.exit("segment computes features by other operators than encode")
         for recipe in recipes.values():
@@ -259,7 +334,7 @@ def main(kind: str, folder: str) -> None:
             recipe.make_dynamic(but=static)
         images = map(np.load, sorted(pathlib.Path(folder).glob("*.npy")))
         calibrations["anytime"] = recipes["anytime"].calibrate(images)
-        calibrations["segment"] = carry_over(calibrations["anytime"], encode, segment)
+        calibrations["segment"] = carry_over(calibrations["anytime"], stages, segment)
     for name, recipe in recipes.items():
         paths[name].write_bytes(recipe.quantize(calibrations[name]))
 
