@@ -6,24 +6,25 @@ import json
 import click
 
 from rnnseg.cli.base import Command
-from rnnseg.cli.derived import option_name, options_of
+from rnnseg.cli.derived import options_of, refuse_options_of_others
 from rnnseg.cli.parameters import SCALES, SIZE, IterationNumbers
 from rnnseg.errors import UserError
-from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions
+from rnnseg.models.options import MODEL_OPTIONS
 from rnnseg.options import declaration
 from rnnseg.training.config import TrainingConfig
 
 # The options that change what a prediction costs. The numbers of iterations are another option.
 _COUNTED = {
-    field.name: field
-    for field in dataclasses.fields(RecurrentOptions)
+    field.name
+    for options in MODEL_OPTIONS.values()
+    for field in dataclasses.fields(options)
     if not declaration(field).training_only and field.name != "iterations"
 }
 
 
 @click.command(cls=Command)
 @options_of(TrainingConfig, ["model"], model="Model to count.  [default: recurrent]")
-@options_of(RecurrentOptions, _COUNTED)
+@options_of(TrainingConfig, _COUNTED)
 @click.option(
     "--size",
     type=SIZE,
@@ -67,16 +68,12 @@ def cost(model, size, classes, iterations, scales, flip, as_published, json_file
     precision of training, without weights.
 
     \b
-    rnnseg cost --encoder resnet101 --hidden-channels 512,256 --iterations 1-6 --as-published
+    rnnseg cost --encoder mobilenet_v2 --size 360x480 --classes 11 --iterations 1-12
+    rnnseg cost --encoder resnet101 --canvas-stride 16 --hidden-channels 512,256 --as-published
     """
     kind = model or "recurrent"
     given = {name: value for name, value in options.items() if value is not None}
-    known = {field.name for field in dataclasses.fields(MODEL_OPTIONS[kind])}
-    foreign = [option_name(_COUNTED[name]) for name in given if name not in known]
-    if iterations and kind != "recurrent":
-        foreign.append("--iterations")
-    if foreign:
-        raise UserError(f"{', '.join(foreign)}: {kind} has no such option; omit it")
+    refuse_options_of_others(kind, [*given, *(["iterations"] if iterations else [])])
 
     from rnnseg import files
     from rnnseg.budgets import costs as budgets
@@ -88,6 +85,8 @@ def cost(model, size, classes, iterations, scales, flip, as_published, json_file
         files.check_writable(json_file)
     iterations = iterations or (range(1, 7) if kind == "recurrent" else (1,))
     built = registry.MODELS[kind](classes, encoder_weights=None, **given)
+    if as_published:
+        _check_published(built)
     several = scales is not None or flip
     costs = multi_scale_costs(built, *size, scales or (1.0,), flip)
     costs = costs.as_published() if as_published else costs
@@ -101,3 +100,16 @@ def cost(model, size, classes, iterations, scales, flip, as_published, json_file
     if json_file:
         report.save_json(json_file, content)
         click.echo(f"wrote {json_file}")
+
+
+def _check_published(model) -> None:
+    """Raises a UserError for a recurrent model whose gates see more than the paper's do."""
+    if not model.recurrent:
+        return
+    own = model.options
+    if own.skip_layers or own.early_iterations or own.canvas_stride != own.output_stride:
+        raise UserError(
+            "--as-published: the paper's iterations see features of one depth, on a canvas of the "
+            f"output stride; add --canvas-stride {own.output_stride} --skip-layers none "
+            "--early-iterations none"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 import click
 
 from rnnseg.errors import UserError
+from rnnseg.models.options import MODEL_OPTIONS
 from rnnseg.options import Option, checked, declaration, kinds_of, tuple_of
 
 _METAVARS = {int: "INTEGER", float: "FLOAT", str: "TEXT"}
@@ -43,6 +44,29 @@ def option_name(field: dataclasses.Field) -> str:
     if declared.flag:
         return "/".join(declared.flag)
     return declared.name or f"--{field.name.replace('_', '-')}"
+
+
+def refuse_options_of_others(model: str, given: Collection[str]) -> None:
+    """Checks that the options which the user gave are not those of other models alone.
+
+    Args:
+      model: a name of `rnnseg.models.options.MODEL_OPTIONS`.
+      given: the names of the fields.
+
+    Raises:
+      UserError: other models have some of the options, and this one has not.
+    """
+    declared = {
+        field.name: field
+        for options in MODEL_OPTIONS.values()
+        for field in dataclasses.fields(options)
+    }
+    own = {field.name for field in dataclasses.fields(MODEL_OPTIONS[model])}
+    foreign = [
+        option_name(declared[name]) for name in given if name in declared and name not in own
+    ]
+    if foreign:
+        raise UserError(f"{', '.join(foreign)}: {model} has no such option; omit it")
 
 
 def _click_option(field: dataclasses.Field, help_text: str | None) -> Callable:

@@ -6,7 +6,7 @@ import warnings
 import click
 
 from rnnseg.cli.base import Command
-from rnnseg.cli.derived import options_of
+from rnnseg.cli.derived import options_of, refuse_options_of_others
 from rnnseg.errors import UserError
 from rnnseg.training import config as configuration
 
@@ -26,7 +26,8 @@ def train(out, recipe, resume, **options):
     rnnseg train --recipe camvid --data data/camvid --out runs/camvid --resume
     """
     values = _read_recipe(recipe) if recipe else {}
-    values |= {field: value for field, value in options.items() if value is not None}
+    given = {field: value for field, value in options.items() if value is not None}
+    values |= given
     if "data" not in values:
         raise UserError(
             '--data is missing: give a folder that rnnseg prepare built, tfds:NAME, or "shapes"'
@@ -34,6 +35,8 @@ def train(out, recipe, resume, **options):
     if values.get("encoder_weights") == "none":
         values["encoder_weights"] = None
     config = configuration.TrainingConfig(**values)
+    # A recipe may be for several models; the user means the one.
+    refuse_options_of_others(config.model, given)
 
     from rnnseg.training import loop
 

@@ -7,7 +7,7 @@ all take their names, defaults, ranges and help texts from here.
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rnnseg.errors import UserError
 from rnnseg.options import check_options, option
@@ -194,32 +194,77 @@ def single_depth(output_stride: int) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepLabV3Options(ModelOptions):
-    """The options of `rnnseg.models.baselines.deeplabv3.DeepLabV3`.
+class FeedForwardOptions(ModelOptions):
+    """The options that the feed-forward models share.
 
     Attributes:
-      head_channels: the width of every branch of the head and of the layers after them.
+      head_channels: the width of the head; None: `published_channels`.
+      published_channels: the width with which the model was published.
     """
 
-    # As published (Chen et al., 2017).
-    head_channels: int = option(256, "Width of the head.", least=1)
+    published_channels: ClassVar[int]
+
+    # As published; a narrower head costs less.
+    head_channels: int | None = option(None, "Width of a feed-forward model's head.", least=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PSPNetOptions(ModelOptions):
-    """The options of `rnnseg.models.baselines.pspnet.PSPNet`.
+class LowLevelOptions(FeedForwardOptions):
+    """The options of feed-forward models that also see shallow features.
 
     Attributes:
-      head_channels: the width of the 3x3 convolution in the head.
+      low_level_layer: the inner layer of the encoder whose features the head sees beside the
+        deepest ones, and whose stride is that of the canvas. None: the last layer at the stride
+        that was published; an encoder that is a model has no such usual layer.
     """
 
-    # As published (Zhao et al., 2017).
-    head_channels: int = option(512, "Width of the head.", least=1)
+    # Every encoder has its usual layer.
+    low_level_layer: str | None = option(
+        None, "Inner layer whose features a feed-forward model's head sees, too."
+    )
+
+
+class DeepLabV3Options(FeedForwardOptions):
+    """The options of `rnnseg.models.baselines.deeplabv3.DeepLabV3`.
+
+    `head_channels` is the width of every branch of the head and of the layers after them.
+    """
+
+    published_channels = 256  # Chen et al., 2017
+
+
+class PSPNetOptions(FeedForwardOptions):
+    """The options of `rnnseg.models.baselines.pspnet.PSPNet`.
+
+    `head_channels` is the width of the 3x3 convolution in the head.
+    """
+
+    published_channels = 512  # Zhao et al., 2017
+
+
+class LRASPPOptions(LowLevelOptions):
+    """The options of `rnnseg.models.baselines.lr_aspp.LRASPP`.
+
+    `head_channels` is the width of both branches of the head.
+    """
+
+    published_channels = 128  # Howard et al., 2019
+
+
+class DeepLabV3PlusOptions(LowLevelOptions):
+    """The options of `rnnseg.models.baselines.deeplabv3_plus.DeepLabV3Plus`.
+
+    `head_channels` is the width of every branch of the pyramid and of all layers after them.
+    """
+
+    published_channels = 256  # Chen et al., 2018
 
 
 # The models that can be named, as in `rnnseg.models.registry`.
 MODEL_OPTIONS: Mapping[str, type[ModelOptions]] = {
     "recurrent": RecurrentOptions,
     "deeplabv3": DeepLabV3Options,
+    "deeplabv3_plus": DeepLabV3PlusOptions,
+    "lr_aspp": LRASPPOptions,
     "pspnet": PSPNetOptions,
 }

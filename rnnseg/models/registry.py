@@ -2,11 +2,15 @@
 
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.baselines.deeplabv3 import DeepLabV3
+from rnnseg.models.baselines.deeplabv3_plus import DeepLabV3Plus
+from rnnseg.models.baselines.lr_aspp import LRASPP
 from rnnseg.models.baselines.pspnet import PSPNet
 from rnnseg.models.recurrent import RecurrentSegmenter
 
 MODELS: dict[str, type[SegmentationModel]] = {
     "recurrent": RecurrentSegmenter,
     "deeplabv3": DeepLabV3,
+    "deeplabv3_plus": DeepLabV3Plus,
+    "lr_aspp": LRASPP,
     "pspnet": PSPNet,
 }

@@ -9,7 +9,12 @@ from typing import Any
 
 from rnnseg._renamed import present_names, renamed_arguments
 from rnnseg.errors import UserError
-from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions, single_depth
+from rnnseg.models.options import (
+    MODEL_OPTIONS,
+    LowLevelOptions,
+    RecurrentOptions,
+    single_depth,
+)
 from rnnseg.options import option
 
 DATA_HELP = (
@@ -22,18 +27,20 @@ RENAMED: Mapping[str, str] = {"sampled_cells": "sampled_patches"}
 
 @renamed_arguments(**RENAMED)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(RecurrentOptions):
+class TrainingConfig(LowLevelOptions, RecurrentOptions):
     """Everything that decides a training run; `config.json` in the run's folder holds it.
 
     The defaults follow the DeepLab family, whose recipe the paper used, except for the encoder. The
-    options of the model are those of `rnnseg.models.options.RecurrentOptions`.
+    options of the models are those of `rnnseg.models.options`: `RecurrentOptions` for the
+    recurrence, `LowLevelOptions` for feed-forward models. A model ignores those that it does not
+    have, so that one recipe trains all models.
 
     Attributes:
       data: the data set, as `rnnseg.data.open_source` takes it.
       train_split: the split to train on.
       val_split: the split to validate on.
-      model: "recurrent", or a feed-forward model to compare with, "deeplabv3" or "pspnet", which
-        ignores the options that only concern the recurrence.
+      model: "recurrent", or a feed-forward model to compare with: "deeplabv3", "deeplabv3_plus",
+        "lr_aspp" or "pspnet".
       sampled_patches: the number of patches of every image to train on (squares of one canvas
         stride per side), chosen at random at every step, those with a label first; None: the whole
         image. It takes less memory and time, with 1x1 kernels on a frozen encoder.

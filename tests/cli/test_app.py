@@ -232,6 +232,35 @@ def test_evaluate_at_several_scales(tmp_path, model_file):
     assert "scales 0.0,1.0: expected numbers above 0" in run(*evaluate, "--scales", "0,1", status=2)
 
 
+def test_evaluate_at_each_of_several_image_scales(tmp_path, model_file):
+    """They are points of one curve, from which budgets choose."""
+    evaluate = ["evaluate", model_file, "--data", "tiny", "--iterations", "1-2"]
+    printed = run(*evaluate, "--image-scales", "1,0.5", "--tensorboard", tmp_path / "logs")
+    scores = json.loads((tmp_path / "model.scores_val.json").read_text())
+    assert scores["scales"] == [1.0]
+    rows = scores["results"]
+    assert [(row["scale"], row["iterations"]) for row in rows] == [
+        (0.5, 1), (0.5, 2), (1.0, 1), (1.0, 2)
+    ]  # fmt: skip
+    for row in rows:
+        assert f"{row['scale']:5g}  {row['iterations']:10d}  {100 * row['miou']:6.2f}" in printed
+    folders = {path.parent.name for path in (tmp_path / "logs").rglob("events*")}
+    assert folders == {"val", "val_image_scale0.5"}
+    assert (tmp_path / "model.curve_val.png").is_file()
+    assert "scale" in run("plan", model_file, "--gmacs", 1e9)
+    # The cheapest point is of the scaled images, and of all that cost so much the best.
+    gmacs = rows[0]["multiply_adds"] / 1e9
+    photos = write_images(tmp_path / "photos")
+    for image in photos.iterdir():
+        Image.open(image).resize((51, 43)).save(image)
+    segment = ["segment", model_file, photos, "--overwrite", "--out", tmp_path / "out"]
+    assert "iterations: 1; images scaled by 0.5" in run(*segment, "--gmacs", gmacs)
+    assert "scaled" not in run(*segment, "--iterations", 2)
+    assert "scaled by 0.5" in run(*segment, "--gmacs", gmacs, "--every-iteration")
+    message = run(*evaluate, "--image-scales", "0.5", "--flip", status=2)
+    assert "--image-scales scores each scale by itself" in message
+
+
 def test_evaluate_refuses_other_classes(tmp_path, model_file, monkeypatch):
     other = make_source({"val": halves(1)}, ("left", "right", "bottom"), name="other")
     monkeypatch.setattr(data, "open_source", lambda name: other)
@@ -337,10 +366,34 @@ def test_cost_refuses_options_of_another_model():
     assert "--learned-start/--zero-start, --iterations: deeplabv3 has no such option" in printed
 
 
+def test_train_refuses_options_of_another_model(tmp_path, monkeypatch):
+    from rnnseg.training import loop
+
+    configs = []
+
+    def train(config, out, resume):
+        configs.append(config)
+        return loop.Run(out)
+
+    monkeypatch.setattr(loop, "train", train)
+    # A recipe may be for several models.
+    (tmp_path / "mine.py").write_text("RECIPE = dict(hidden_channels=(3, 2), model='pspnet')")
+    arguments = ["train", "--recipe", tmp_path / "mine.py", "--data", "shapes", "--out", tmp_path]
+    printed = run(*arguments, "--hidden-channels", "8,4", "--iterations", 3, status=2)
+    assert printed == "error: --hidden-channels, --iterations: pspnet has no such option; omit it\n"
+    printed = run(*arguments, "--model", "recurrent", "--head-channels", 9, status=2)
+    assert printed == "error: --head-channels: recurrent has no such option; omit it\n"
+    printed = run(*arguments, "--low-level-layer", "block_2_add", status=2)
+    assert printed == "error: --low-level-layer: pspnet has no such option; omit it\n"
+    assert not configs
+    run(*arguments, "--model", "deeplabv3", "--head-channels", 9)
+    assert configs[0].model == "deeplabv3" and configs[0].model_options["head_channels"] == 9
+
+
 def test_cost_by_stage_and_iterations(tmp_path):
     file = tmp_path / "cost.json"
     arguments = ["--encoder", "small_cnn", "--size", "65x97", "--classes", 3]
-    arguments += ["--hidden-channels", "8,4", "--iterations", "1,4"]
+    arguments += ["--hidden-channels", "8,4", "--iterations", "1,4", "--canvas-stride", 16]
     output = run("cost", *arguments, "--json", file)
     content = json.loads(file.read_text())
     counts, stages = content["multiply_adds"], content["stages"]
@@ -360,6 +413,46 @@ def test_cost_by_stage_and_iterations(tmp_path):
     published = json.loads(file.read_text())
     assert published["multiply_adds"]["refine"] == 2 * (counts["prepare"] + counts["refine"])
     assert published["stages"] == {} and "memory" not in output
+    assert counts["early"] == published["multiply_adds"]["early"] == []
+
+
+def test_cost_of_early_iterations():
+    arguments = ["cost", "--encoder", "small_cnn", "--size", "65x97", "--classes", 3]
+    arguments += ["--canvas-stride", 4, "--skip-layers", "stride4,stride8"]
+    arguments += ["--early-iterations", "1,2", "--iterations", "1-5"]
+    content = json.loads(run(*arguments, "--json"))
+    counts = content["multiply_adds"]
+    assert [each["iterations"] for each in counts["early"]] == [1, 3]
+    for number, total in content["total_multiply_adds"].items():
+        seen = [each for each in counts["early"] if int(number) <= each["iterations"]]
+        encoder = (seen or [counts])[0]
+        assert total == (
+            encoder["encode"] + encoder["prepare"] + int(number) * counts["refine"] + counts["read"]
+        )
+    lines = run(*arguments).splitlines()
+    (header,) = [index for index, line in enumerate(lines) if "encode G" in line]
+    assert [line[:7].strip() for line in lines[header + 1 : header + 4]] == [
+        "up to 1", "up to 3", "from 4"
+    ]  # fmt: skip
+    assert lines[header + 3].endswith("100.0")
+
+
+def test_only_the_paper_s_model_is_counted_as_published():
+    arguments = ["cost", "--encoder", "small_cnn", "--size", "65x97", "--as-published"]
+    coarse = ["--canvas-stride", 16]
+    for options in ([], ["--canvas-stride", 4, "--skip-layers", "stride8"]):
+        printed = run(*arguments, *options, status=2)
+        assert "--as-published: the paper's iterations see features of one depth" in printed
+    assert "0.000" in run(*arguments, *coarse)
+    assert "0.000" in run(*arguments, "--model", "deeplabv3")
+
+
+def test_cost_of_the_paper_s_table(tmp_path):
+    """Table 3, single-scale: 53.9 G, and 6.638 G per iteration."""
+    options = ["--canvas-stride", 16, "--hidden-channels", "512,256", "--encoder", "resnet101"]
+    content = json.loads(run("cost", *options, "--as-published", "--json"))
+    for number, total in content["total_multiply_adds"].items():
+        assert total / 1e9 == pytest.approx(53.9 + 6.638 * int(number), rel=0.01)
 
 
 def test_cost_of_what_cannot_be():

@@ -55,7 +55,15 @@ def test_keras_loads_models_after_the_documented_import(imports, saved):
 
 def test_every_class_is_registered():
     """All that a saved file may name."""
-    names = ["RecurrentSegmenter", "SampledSegmenter", "DeepLabV3", "PSPNet", "SegmentationLoss"]
+    names = [
+        "RecurrentSegmenter",
+        "SampledSegmenter",
+        "DeepLabV3",
+        "DeepLabV3Plus",
+        "LRASPP",
+        "PSPNet",
+        "SegmentationLoss",
+    ]
     code = f"""
     import rnnseg.registration, keras
     for name in {names}:

@@ -1,4 +1,6 @@
-"""The base class of feed-forward models, and the layers that their heads are made of."""
+"""The base classes of feed-forward models, and the layers that their heads are made of."""
+
+import dataclasses
 
 import keras
 import tensorflow as tf
@@ -21,7 +23,9 @@ class FeedForwardSegmenter(SegmentationModel):
 
     def __init__(self, num_classes: int, **options):
         super().__init__(num_classes, **options)
-        self.head_channels = self.options.head_channels
+        channels = self.options.head_channels or self.options.published_channels
+        self.options = dataclasses.replace(self.options, head_channels=channels)
+        self.head_channels = channels
         self.head = self._build_head()
         self._build_for(self.encoder.depths)
         self.built = True
@@ -96,6 +100,48 @@ class FeedForwardSegmenter(SegmentationModel):
         return self.refine(prepared, iterations, canvas)[0][tf.newaxis]
 
 
+class LowLevelSegmenter(FeedForwardSegmenter):
+    """A feed-forward model whose head sees shallow features beside the deepest ones.
+
+    The canvas has the stride of the shallow features, at every output stride.
+
+    Args:
+      num_classes: the number of classes.
+      **options: as `rnnseg.models.base.SegmentationModel`, and fields of `options_type`.
+
+    Raises:
+      UserError: the encoder is a custom model, and `low_level_layer` is not given.
+    """
+
+    low_level_stride: int
+    """The stride of the shallow features that was published, in input pixels."""
+
+    def __init__(self, num_classes: int, **options):
+        super().__init__(num_classes, **options)
+        low, _ = self.encoder.depths
+        self.canvas_stride = low.stride
+        self.options = dataclasses.replace(self.options, low_level_layer=low.name)
+
+    def _depths(self):
+        layer = self.options.low_level_layer
+        if layer is None and not isinstance(self.options.encoder, str):
+            raise UserError(
+                f"low_level_layer=None: {self.name} sees shallow features, too; name the layer of "
+                f"the encoder that computes them, best at stride {self.low_level_stride}"
+            )
+        return self.low_level_stride, dict(
+            skip_layers=None if layer is None else (layer,), skip_strides=[self.low_level_stride]
+        )
+
+    def _build_for(self, depths):
+        low, deepest = depths
+        self.head.build((None, None, None, low.channels), (None, None, None, deepest.channels))
+
+    def _run_head(self, features, training):
+        low, deepest = self.encoder.depths
+        return self.head(features[low.name], features[deepest.name], training=training)
+
+
 class ConvBlock(keras.layers.Layer):
     """A convolution of stride 1, batch norm and ReLU.
 
@@ -130,9 +176,7 @@ class ConvBlock(keras.layers.Layer):
         )
         self.batch_norm = None
         if batch_norm:
-            self.batch_norm = keras.layers.BatchNormalization(
-                momentum=0.99, epsilon=1e-5, dtype=self.dtype_policy, name="batch_norm"
-            )
+            self.batch_norm = _batch_norm(self.dtype_policy)
 
     def build(self, input_shape):
         """Creates the weights for inputs of shape `(batch, h, w, channels)`."""
@@ -147,3 +191,62 @@ class ConvBlock(keras.layers.Layer):
         if self.batch_norm is not None:
             outputs = self.batch_norm(outputs, training=training)
         return tf.nn.relu(outputs)
+
+
+class SeparableBlock(keras.layers.Layer):
+    """A depthwise and a 1x1 convolution of stride 1, each with batch norm and ReLU.
+
+    It is the atrous separable convolution of DeepLabv3+ (Chen et al., 2018), with batch norm and
+    ReLU after the depthwise convolution, too. As in their code, the depthwise kernel has no
+    regularizer.
+
+    Args:
+      filters: the number of output channels.
+      kernel_size: the side of the depthwise kernel.
+      dilation_rate: the spacing of its taps.
+      kernel_regularizer: the Keras regularizer of the 1x1 kernel.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 3,
+        dilation_rate: int = 1,
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.depthwise = keras.layers.DepthwiseConv2D(
+            kernel_size,
+            dilation_rate=dilation_rate,
+            padding="same",
+            use_bias=False,
+            # As in their code: Keras' usual initializers count the inputs of a dense kernel.
+            depthwise_initializer=keras.initializers.TruncatedNormal(stddev=0.33),
+            dtype=self.dtype_policy,
+            name="depthwise",
+        )
+        self.batch_norm = _batch_norm(self.dtype_policy)
+        self.pointwise = ConvBlock(
+            filters,
+            kernel_regularizer=kernel_regularizer,
+            dtype=self.dtype_policy,
+            name="pointwise",
+        )
+
+    def build(self, input_shape):
+        """Creates the weights for inputs of shape `(batch, h, w, channels)`."""
+        for layer in (self.depthwise, self.batch_norm, self.pointwise):
+            layer.build(input_shape)
+        self.built = True
+
+    def call(self, inputs, training=False) -> tf.Tensor:
+        """Computes `(batch, h, w, filters)` from `(batch, h, w, channels)`."""
+        x = tf.nn.relu(self.batch_norm(self.depthwise(inputs), training=training))
+        return self.pointwise(x, training=training)
+
+
+def _batch_norm(dtype) -> keras.layers.BatchNormalization:
+    return keras.layers.BatchNormalization(
+        momentum=0.99, epsilon=1e-5, dtype=dtype, name="batch_norm"
+    )

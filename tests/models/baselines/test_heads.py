@@ -8,10 +8,13 @@ import tensorflow as tf
 from rnnseg import UserError
 from rnnseg.budgets import costs
 from rnnseg.models.baselines import pspnet
+from rnnseg.models.encoders import DEEPEST
 from rnnseg.models.registry import MODELS
+from tests.support.profiler import float_operations
 from tests.support.reference import convolve
 
 OPTIONS = dict(encoder="mobilenet_v2_0.35", encoder_weights=None)
+BASELINES = [name for name, kind in MODELS.items() if not kind.recurrent]
 
 
 def build(kind, **options):
@@ -32,17 +35,39 @@ def block(layer, x):
     (rate, _) = convolution.dilation_rate
     x = convolve(x, np.float64(convolution.kernel), bias, rate)
     if layer.batch_norm is not None:
-        norm = layer.batch_norm
-        gamma, beta, mean, variance = (
-            np.float64(each)
-            for each in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
-        )
-        x = (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+        x = normalize(layer.batch_norm, x)
     return np.maximum(x, 0)
 
 
-def classify(head, x):
-    return convolve(x, np.float64(head.classify.kernel), np.float64(head.classify.bias))
+def separable_block(layer, x):
+    """A depthwise convolution, its batch norm and ReLU, and the block of a 1x1 convolution."""
+    kernel = np.float64(layer.depthwise.kernel)
+    (rate, _) = layer.depthwise.dilation_rate
+    channels = [
+        convolve(x[..., [index]], kernel[:, :, [index]], None, rate) for index in range(x.shape[-1])
+    ]
+    x = np.maximum(normalize(layer.batch_norm, np.concatenate(channels, -1)), 0)
+    return block(layer.pointwise, x)
+
+
+def normalize(norm, x):
+    gamma, beta, mean, variance = (
+        np.float64(each) for each in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    )
+    return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+
+
+def classify(layer, x):
+    return convolve(x, np.float64(layer.kernel), np.float64(layer.bias))
+
+
+def pyramid(layer, x, branch_block):
+    """Atrous spatial pyramid pooling."""
+    first, *others = layer.branches
+    seen = [block(first, x), *(branch_block(branch, x) for branch in others)]
+    mean = block(layer.image_level, x.mean((1, 2), keepdims=True))
+    seen.append(np.broadcast_to(mean, seen[0].shape))
+    return block(layer.project, np.concatenate(seen, -1))
 
 
 def spread(x, height, width):
@@ -56,33 +81,71 @@ def spread(x, height, width):
 
 
 def random_features(model, height=9, width=11):
-    shape = (2, height, width, model.encoder.channels)
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    """Features of all depths, the deepest of this size."""
+    rng = np.random.default_rng(0)
+    features = {}
+    for depth in model.encoder.depths:
+        factor = model.output_stride // depth.stride
+        shape = (2, (height - 1) * factor + 1, (width - 1) * factor + 1, depth.channels)
+        features[depth.name] = rng.normal(size=shape).astype(np.float32)
+    return features
 
 
 @pytest.mark.parametrize(("stride", "rates"), [(16, (6, 12, 18)), (8, (12, 24, 36))])
 def test_deeplabv3_equals_its_definition(stride, rates):
     model = build("deeplabv3", output_stride=stride)
     features = random_features(model)
-    x = np.float64(features)
     head = model.head
     found = tuple(branch.convolution.dilation_rate[0] for branch in head.branches[1:])
     assert found == rates
-    seen = [block(branch, x) for branch in head.branches]
-    mean = block(head.image_level, x.mean((1, 2), keepdims=True))
-    seen.append(np.broadcast_to(mean, seen[0].shape))
-    expected = classify(head, block(head.project, np.concatenate(seen, -1)))
+    expected = classify(head.classify, pyramid(head, np.float64(features[DEEPEST]), block))
+    np.testing.assert_allclose(model.prepare(features), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("stride", "rates"), [(16, (6, 12, 18)), (8, (12, 24, 36))])
+def test_deeplabv3_plus_equals_its_definition(stride, rates):
+    model = build("deeplabv3_plus", output_stride=stride)
+    features = random_features(model, 5, 6)
+    low, deepest = (np.float64(each) for each in features.values())
+    head = model.head
+    found = tuple(branch.depthwise.dilation_rate[0] for branch in head.pyramid.branches[1:])
+    assert found == rates
+    x = spread(pyramid(head.pyramid, deepest, separable_block), *low.shape[1:3])
+    x = np.concatenate([x, block(head.reduce, low)], -1)
+    assert x.shape[-1] == 8 + 48
+    for layer in head.refine:
+        x = separable_block(layer, x)
+    expected = classify(head.classify, x)
+    assert model.canvas_stride == 4 and expected.shape[1:3] == model.canvas_size(
+        4 * stride + 1, 5 * stride + 1
+    )
+    np.testing.assert_allclose(model.prepare(features), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [16, 8])
+def test_lr_aspp_equals_its_definition(stride):
+    model = build("lr_aspp", output_stride=stride)
+    features = random_features(model)
+    low, deepest = (np.float64(each) for each in features.values())
+    head = model.head
+    gate = convolve(deepest.mean((1, 2), keepdims=True), np.float64(head.gate.kernel))
+    x = block(head.near, deepest) / (1 + np.exp(-gate))
+    expected = classify(head.classify, spread(x, *low.shape[1:3])) + classify(
+        head.classify_low, low
+    )
+    assert model.canvas_stride == 8 and low.shape[1] == 1 + 8 * stride // 8
     np.testing.assert_allclose(model.prepare(features), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_pspnet_equals_its_definition():
     model = build("pspnet")
     features = random_features(model)
-    x = np.float64(features)
+    x = np.float64(features[DEEPEST])
     seen = [x]
     for bins, level in zip((1, 2, 3, 6), model.head.levels, strict=True):
         seen.append(spread(block(level, regions(x, bins)), 9, 11))
-    expected = classify(model.head, block(model.head.fuse, np.concatenate(seen, -1)))
+    fused = block(model.head.fuse, np.concatenate(seen, -1))
+    expected = classify(model.head.classify, fused)
     np.testing.assert_allclose(model.prepare(features), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -107,16 +170,20 @@ def test_regions_cover_every_size(height, width):
     np.testing.assert_allclose(pool(x), regions(x, 6), rtol=1e-4, atol=1e-5)
 
 
-def test_head_trains_in_training_mode_alone():
-    model = build("deeplabv3")
+@pytest.mark.parametrize("kind", BASELINES)
+def test_head_trains_in_training_mode_alone(kind):
+    model = build(kind)
     features = random_features(model)
     before = [weight.numpy() for weight in model.head.non_trainable_weights]
     assert np.array_equal(model.prepare(features), model.prepare(features))
     model.prepare(features, training=True)
     after = model.head.non_trainable_weights
     assert any(not np.array_equal(*pair) for pair in zip(before, after, strict=True))
-    # The mean over the image has no statistics.
-    assert model.head.image_level.batch_norm is None
+
+
+def test_the_mean_over_the_image_has_no_statistics():
+    for head in (build("deeplabv3").head, build("deeplabv3_plus").head.pyramid):
+        assert head.image_level.batch_norm is None
 
 
 def test_costs_stand_beside_the_paper_s(paper_model):
@@ -134,7 +201,58 @@ def test_costs_stand_beside_the_paper_s(paper_model):
     assert scene.total(1) / 1e9 == pytest.approx(260, rel=0.01)
 
 
-@pytest.mark.parametrize("kind", ["deeplabv3", "pspnet"])
+@pytest.mark.parametrize(
+    ("kind", "interpolated"),
+    # The values that are interpolated, by hand.
+    [("deeplabv3", 0), ("deeplabv3_plus", 8 * 141 * 141), ("lr_aspp", 8 * 71 * 71)],
+)
+def test_profiler_counts_the_same(kind, interpolated):
+    model = build(kind)
+    # 36 features per side: TensorFlow pads what it dilates to a multiple of the rate, which the
+    # profiler counts, too; this is a multiple of 6, 12 and 18.
+    counted = costs.stage_costs(model, 561, 561).prepare
+    prepare, specs = costs._stages(model, 561, 561)["prepare"]
+    kinds = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
+    profiled = float_operations(prepare, specs, *kinds) / 2
+    assert counted - 3 * interpolated == pytest.approx(profiled, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["deeplabv3_plus", "lr_aspp"])
+def test_shallow_features_are_those_of_a_layer(kind):
+    model = build(kind)
+    (low, _) = model.encoder.depths
+    usual = {"deeplabv3_plus": ("block_2_add", 4), "lr_aspp": ("block_5_add", 8)}[kind]
+    assert (low.name, low.stride) == usual == (model.options.low_level_layer, model.canvas_stride)
+    # The same layer at another output stride: the shallow features have lost no stride.
+    fine = model.at_output_stride(8)
+    assert fine.options.low_level_layer == low.name and fine.canvas_stride == low.stride
+    other = build(
+        kind, low_level_layer="block_4_add" if kind == "deeplabv3_plus" else "block_2_add"
+    )
+    assert other.canvas_stride == {"deeplabv3_plus": 8, "lr_aspp": 4}[kind]
+    images = np.zeros((1, 40, 56, 3), np.uint8)
+    assert other.unroll(images).shape[2:4] == other.canvas_size(40, 56)
+    with pytest.raises(UserError, match="has no layer 'block_99'"):
+        build(kind, low_level_layer="block_99")
+
+
+@pytest.mark.parametrize("kind", ["deeplabv3_plus", "lr_aspp"])
+def test_a_custom_encoder_names_its_shallow_layer(kind, tmp_path):
+    inputs = x = keras.Input((None, None, 3))
+    for name, stride in (("quarter", 4), ("eighth", 2), ("last", 2)):
+        x = keras.layers.Conv2D(5, 5, strides=stride, padding="same", name=name)(x)
+    encoder = keras.Model(inputs, x)
+    with pytest.raises(UserError, match="low_level_layer=None: .* name the layer of the encoder"):
+        build(kind, encoder=encoder)
+    model = build(kind, encoder=encoder, low_level_layer="eighth")
+    assert model.canvas_stride == 8
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(2).integers(0, 256, (1, 40, 56, 3), np.uint8)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(loaded(images), model(images))
+
+
+@pytest.mark.parametrize("kind", BASELINES)
 def test_there_is_one_iteration_and_no_seed(kind):
     model = build(kind)
     images = np.zeros((1, 40, 56, 3), np.uint8)
@@ -149,7 +267,7 @@ def test_there_is_one_iteration_and_no_seed(kind):
         model(images, canvas=canvas)
 
 
-@pytest.mark.parametrize("kind", ["deeplabv3", "pspnet"])
+@pytest.mark.parametrize("kind", BASELINES)
 def test_a_saved_model_gives_the_same(kind, tmp_path):
     model = build(kind, class_names=("a", "b", "c", "d"))
     images = np.random.default_rng(2).integers(0, 256, (1, 40, 56, 3), np.uint8)
@@ -160,6 +278,6 @@ def test_a_saved_model_gives_the_same(kind, tmp_path):
 
 
 def test_mixed_precision_keeps_the_canvas_float32():
-    for kind in ("deeplabv3", "pspnet"):
+    for kind in BASELINES:
         model = build(kind, dtype="mixed_bfloat16")
         assert model.unroll(np.zeros((1, 40, 56, 3), np.uint8)).dtype == tf.float32
