@@ -83,8 +83,13 @@ def test_json_gives_the_config_back():
     assert TrainingConfig.from_json(values) == config
 
 
+def test_a_run_from_before_there_was_a_choice_has_the_paper_s_canvas():
+    config = TrainingConfig.from_json({"data": "x", "output_stride": 32})
+    assert (config.canvas_stride, config.skip_layers, config.early_iterations) == (32, (), ())
+
+
 def test_names_of_the_last_release_work_and_warn(tmp_path):
-    values = {"data": "x", "train_encoder": False}
+    values = {"data": "x", "train_encoder": False, "canvas_stride": None}
     present = TrainingConfig(**values, sampled_patches=9)
     for make in (TrainingConfig.from_json, lambda values: TrainingConfig(**values)):
         with pytest.warns(DeprecationWarning, match="^sampled_cells is now called sampled_patches"):
