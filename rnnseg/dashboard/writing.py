@@ -28,7 +28,15 @@ from rnnseg.evaluation.evaluator import Evaluation
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
 _MIOU, _COST, _TIME = "mIoU_percent", "multiply_adds_G", "milliseconds"
 _NAMES = {_MIOU: "mIoU (%)", _COST: "multiply-adds (G)", _TIME: "time per image (ms)"}
-_OPTIONS = ("encoder", "output_stride", "hidden_channels", "kernel_size", "context_channels")
+_OPTIONS = (
+    "encoder",
+    "output_stride",
+    "canvas_stride",
+    "early_iterations",
+    "hidden_channels",
+    "kernel_size",
+    "context_channels",
+)
 
 
 def run_folder(logdir: str | os.PathLike, model: str | os.PathLike, name: str) -> str:

@@ -28,7 +28,13 @@ def source():
 @pytest.fixture(scope="module")
 def evaluator(source):
     model = make_lively_model(
-        num_classes=3, iterations=2, class_names=source.class_names, encoder_weights=None
+        num_classes=3,
+        iterations=2,
+        class_names=source.class_names,
+        output_stride=16,
+        canvas_stride=8,
+        skip_layers=("stride8_conv2_relu",),
+        early_iterations=(1,),
     )
     return Evaluator(model, ITERATIONS)
 
@@ -190,6 +196,8 @@ def test_stock_dashboards_get_their_share(logdir, strips):
     )
     assert start.hparams["hidden_channels"].string_value == "6,5"
     assert start.hparams["iterations"].number_value == 2
+    assert start.hparams["canvas_stride"].number_value == 8
+    assert start.hparams["early_iterations"].string_value == "1"
     experiment = hparams_metadata.parse_experiment_plugin_data(
         metadata[hparams_metadata.EXPERIMENT_TAG].plugin_content
     )

@@ -1,18 +1,32 @@
+import types
+
 import numpy as np
 import pytest
 
 from rnnseg import VideoSegmenter
 from rnnseg.models.registry import MODELS
 from rnnseg.runtime import letterbox, segmenter
-from rnnseg.video.engines import open_engine
-from tests.support.litert import write_anytime
+from rnnseg.video.engines import LiteRTEngine, open_engine
+from tests.support.litert import make_info, write_anytime
 from tests.support.models import make_model
 from tests.video.clips import scene
 
+# The strides of canvas and features are the same, or a canvas pixel is half as wide and the encoder
+# has two stages, of which videos with one iteration per frame need the first.
+STRIDES = {
+    "one stride": {},
+    "two strides": dict(
+        output_stride=16,
+        canvas_stride=8,
+        skip_layers=("stride8_conv2_relu",),
+        early_iterations=(1,),
+    ),
+}
 
-@pytest.fixture(scope="module")
-def model():
-    model = make_model(learned_start=True, iterations=3)
+
+@pytest.fixture(scope="module", params=STRIDES)
+def model(request):
+    model = make_model(learned_start=True, iterations=3, **STRIDES[request.param])
     rng = np.random.default_rng(0)
     for weight in model.stack.initial_values.values():
         weight.assign(rng.normal(size=weight.shape))
@@ -26,7 +40,7 @@ def file(model, tmp_path_factory):
 
 def test_a_litert_file_segments_a_video_as_its_model_does(model, file):
     frames = scene(4, size=(49, 65)) + scene(2, size=(49, 65), seed=1)
-    for options in ({}, {"decay": 0.2, "motion": False}):
+    for options in ({}, {"decay": 0.2, "motion": False}, {"iterations": 1}):
         pairs = zip(
             *(map(VideoSegmenter(each, **options), frames) for each in (model, file)), strict=True
         )
@@ -46,6 +60,15 @@ def test_spacing_is_that_of_the_image(model, file, monkeypatch):
     down, right = engine.spacing(np.zeros((97, 50, 3), np.uint8))
     assert down == 16 and right == pytest.approx(16, rel=0.03)
     assert engine.spacing(np.zeros((1, 65, 3), np.uint8)) == (8, 8)
+
+
+def test_spacing_is_that_of_the_canvas():
+    """For a canvas as coarse as the features, 16 pixels; scaled down to half the size, 32."""
+    model = make_model(output_stride=16, canvas_stride=16)
+    assert open_engine(model).spacing(np.zeros((99, 51, 3), np.uint8)) == (16, 16)
+    info = make_info(output_stride=32, canvas_stride=16, size=(49, 65))
+    engine = LiteRTEngine(types.SimpleNamespace(info=info))
+    assert engine.spacing(np.zeros((97, 129, 3), np.uint8)) == (32, 32)
 
 
 class Earlier:

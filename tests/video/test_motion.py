@@ -39,6 +39,23 @@ def test_follows_motion_and_does_not_rely_on_what_came_in():
     assert np.all(weight[:, -1] < 0.01)
 
 
+def test_a_fine_canvas_moves_by_as_many_image_pixels():
+    """The same ramp, seen every 8 pixels and every 4, is the same where both see it."""
+    before, *_, after = map(SmallFrame, scene(5, size=(192, 320)))
+    coarse, fine = (
+        Follower().follow(
+            np.indices((192 // stride + 1, 320 // stride + 1), np.float32).transpose(1, 2, 0)
+            * np.float32(stride),
+            before,
+            after,
+            (float(stride),) * 2,
+        )
+        for stride in (8, 4)
+    )
+    np.testing.assert_allclose(fine[0][::2, ::2][1:-1, 1:-2], coarse[0][1:-1, 1:-2], atol=1e-3)
+    assert np.mean(coarse[0][3:-3, 3:-4, 1] - 8 * np.arange(41)[3:-4]) == pytest.approx(8, abs=0.5)
+
+
 def test_what_comes_in_is_not_relied_on_though_it_is_dark():
     before, *_, after = (frame // 12 for frame in scene(5, size=(192, 320)))
     canvas = np.ones((25, 41, 1), np.float32)
