@@ -20,5 +20,10 @@ def real_data() -> pathlib.Path:
 def paper_model() -> rnnseg.RecurrentSegmenter:
     """The model of the paper's Table 3, with random weights, for tests that only read it."""
     return rnnseg.RecurrentSegmenter(
-        21, encoder="resnet101", encoder_weights=None, output_stride=16, hidden_channels=(512, 256)
+        21,
+        encoder="resnet101",
+        encoder_weights=None,
+        output_stride=16,
+        canvas_stride=16,
+        hidden_channels=(512, 256),
     )

@@ -46,7 +46,14 @@ def measure(
             stages["refine"] /= model.iterations
             predictions = dict(zip(predictions, times[-len(predictions) :], strict=True))
             profiles.append(SizeProfile(height, width, stages, predictions))
-    return Profile(origin, Machine.this(), tf.__version__, model.count_params(), tuple(profiles))
+    return Profile(
+        origin,
+        Machine.this(),
+        tf.__version__,
+        model.count_params(),
+        tuple(profiles),
+        model.first_iterations,
+    )
 
 
 def _stages(model: SegmentationModel, image: np.ndarray) -> dict[str, Callable]:
@@ -76,9 +83,13 @@ def _finishing(function: Callable) -> Callable:
 
 
 def _predictions(model: SegmentationModel, image: np.ndarray) -> dict[int, Callable]:
-    """Returns predictions by number of iterations, over the range that a budget chooses from."""
+    """Returns predictions by number of iterations, over the range that a budget chooses from.
+
+    At least one number needs each stage of the encoder and no further one, and two need the last.
+    """
     trained = model.iterations
     numbers = {1, 2, trained, MOST_OF_TRAINED * trained} if model.recurrent else {1}
+    numbers |= {before + 1 for before in model.first_iterations}
     return {
         number: functools.partial(model.predict_classes, image, Budget(iterations=number))
         for number in sorted(numbers)

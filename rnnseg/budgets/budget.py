@@ -100,18 +100,37 @@ class Budget:
             most = 1
         if self.kind == "iterations":
             return int(self.iterations) if model.recurrent else 1
-        cost = self._cost(model, height, width, profile)
+        cost = self.cost(model, height, width, profile)
         most = model.iterations if most is None else most
         return iterations_within(self, cost, most, f"an image of {height}x{width}")
 
-    def _cost(
-        self, model: SegmentationModel, height: int, width: int, profile: Profile | None
+    def cost(
+        self,
+        model: SegmentationModel,
+        height: int,
+        width: int,
+        profile: Profile | None = None,
+        scale: float = 1.0,
     ) -> Callable[[int], float]:
-        """Returns the cost of a prediction in the budget's unit, by number of iterations."""
-        if self.kind == "gmacs":
-            from rnnseg.budgets.costs import stage_costs  # loads TensorFlow
+        """Returns the cost of a prediction by number of iterations, which never falls.
 
-            costs = stage_costs(model, height, width)
+        Args:
+          model: the model.
+          height: of the image, in pixels.
+          width: of the image, in pixels.
+          profile: the latency of the model on this machine, for a budget of milliseconds.
+          scale: the scale at which the image is segmented.
+
+        Returns:
+          A function from the number of iterations to the cost, in the unit of the budget.
+
+        Raises:
+          UserError: the budget is in milliseconds, without a profile.
+        """
+        if self.kind == "gmacs":
+            from rnnseg.budgets.scaling import scaled_costs  # loads TensorFlow
+
+            costs = scaled_costs(model, height, width, scale)
             return lambda iterations: costs.total(iterations) / 1e9
         if profile is None:
             raise UserError(
@@ -119,7 +138,7 @@ class Budget:
                 "measure it by rnnseg benchmark RUN --size HEIGHTxWIDTH --save, and predict by "
                 'rnnseg.Predictor.load("RUN")'
             )
-        return lambda iterations: profile.milliseconds(height, width, iterations)
+        return lambda iterations: profile.milliseconds(height, width, iterations, scale)
 
     def __str__(self):
         return f"{self.limit:.12g} {self.unit}"
@@ -142,10 +161,7 @@ def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, t
       UserError: the budget is too small for one iteration; the message gives the cost of one.
     """
     if cost(1) > budget.limit:
-        raise UserError(
-            f"budget of {budget}: one iteration on {target} needs {round_up(cost(1))} "
-            f"{budget.unit} at least"
-        )
+        raise too_small(budget, cost(1), target)
     fits, fails = 1, most + 1
     while fails - fits > 1:
         middle = (fits + fails) // 2
@@ -156,6 +172,20 @@ def iterations_within(budget: Budget, cost: Callable[[int], float], most: int, t
     return fits
 
 
+def too_small(budget: Budget, least: float, target: str) -> UserError:
+    """Returns the error of a budget that does not pay for one iteration.
+
+    Args:
+      budget: a budget of multiply-adds or milliseconds.
+      least: the cost of one iteration, in the budget's unit.
+      target: as in `iterations_within`.
+    """
+    return UserError(
+        f"budget of {budget}: one iteration on {target} needs {round_up(least)} {budget.unit} at "
+        "least"
+    )
+
+
 def round_up(value: float) -> str:
     """Formats a cost with three digits, rounded up so that it is enough as a budget."""
     context = decimal.Context(prec=3, rounding=decimal.ROUND_CEILING)
@@ -164,7 +194,7 @@ def round_up(value: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """A model with a number of iterations, and its score and cost on the data of its evaluation.
+    """A model with a number of iterations and an image scale, and its score and cost on some data.
 
     Attributes:
       model: the user's name for the model.
@@ -172,6 +202,7 @@ class OperatingPoint:
       miou: the mean IoU, 0-1.
       gmacs: 10^9 multiply-adds per image.
       milliseconds: milliseconds per image.
+      scale: the scale at which the images are segmented; 1 is their own size.
     """
 
     model: str
@@ -179,9 +210,11 @@ class OperatingPoint:
     miou: float
     gmacs: float
     milliseconds: float
+    scale: float = 1.0
 
     def __str__(self):
-        return f"{self.model}, {self.iterations} iteration{'s' if self.iterations > 1 else ''}"
+        scale = "" if self.scale == 1 else f", images scaled by {self.scale:g}"
+        return f"{self.model}, {self.iterations} iteration{'s' * (self.iterations > 1)}{scale}"
 
 
 def frontier(points: Iterable[OperatingPoint], kind: str) -> list[OperatingPoint]:

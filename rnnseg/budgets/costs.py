@@ -11,9 +11,8 @@ import tensorflow as tf
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
 
-# Per value of the output: two interpolations along one side and one along the other, each of one
-# multiply-add.
-_BILINEAR_COST = 3
+BILINEAR_COST = 3
+"""The multiply-adds per value of a bilinear interpolation: three linear ones."""
 
 # Operations whose output shares the memory of their input.
 _ALIASES = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
@@ -126,7 +125,7 @@ def stage_costs(model: SegmentationModel, height: int, width: int) -> StageCosts
     }
     known[height, width] = StageCosts(
         **counts,
-        read=_BILINEAR_COST * height * width * model.num_classes,
+        read=BILINEAR_COST * height * width * model.num_classes,
         early=_early_costs(model, height, width),
     )
     return known[height, width]
@@ -307,7 +306,7 @@ def _multiply_adds(operation: tf.Operation) -> int:
         *_, rows, columns = operation.inputs[0].shape
         per_output = rows if operation.get_attr("adj_x") else columns
     elif operation.type == "ResizeBilinear":
-        per_output = _BILINEAR_COST
+        per_output = BILINEAR_COST
     else:
         return 0
     output = operation.outputs[0]

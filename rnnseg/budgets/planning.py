@@ -28,7 +28,7 @@ class Scores:
       multi_scale: True if the logits were averaged over scales or mirrored images.
       machine: the machine that the milliseconds were measured on.
       profiled: True if the milliseconds come from a profile, False if from the evaluation.
-      points: one operating point per number of iterations.
+      points: one operating point per number of iterations and image scale.
     """
 
     model: str
@@ -72,7 +72,7 @@ class Scores:
                 split=content["split"],
                 images=content["images"],
                 image_size=tuple(content["image_size"]),
-                multi_scale=content["scales"] != [1.0] or content["flip"],
+                multi_scale=len(content["scales"]) > 1 or content["flip"],
                 machine=Machine.from_json(content["machine"]),
                 profiled=False,
                 points=tuple(
@@ -82,6 +82,8 @@ class Scores:
                         row["miou"],
                         row["multiply_adds"] / 1e9,
                         row["milliseconds"],
+                        # Earlier versions evaluated images of their own size alone.
+                        row.get("scale", 1.0),
                     )
                     for row in content["results"]
                 ),
@@ -91,8 +93,16 @@ class Scores:
 
     @property
     def miou(self) -> dict[int, float]:
-        """The mean IoU, 0-1, by number of iterations."""
-        return {point.iterations: point.miou for point in self.points}
+        """The mean IoU, 0-1, by number of iterations, of images of their own size."""
+        return self.miou_by_scale.get(1.0, {})
+
+    @property
+    def miou_by_scale(self) -> dict[float, dict[int, float]]:
+        """The mean IoU, 0-1, by image scale and number of iterations."""
+        found: dict[float, dict[int, float]] = {}
+        for point in self.points:
+            found.setdefault(point.scale, {})[point.iterations] = point.miou
+        return found
 
     def with_profile(self) -> "Scores":
         """Returns the scores with the milliseconds of the profile beside the model.
@@ -111,7 +121,7 @@ class Scores:
         points = tuple(
             dataclasses.replace(
                 point,
-                milliseconds=profile.milliseconds(*self.image_size, point.iterations),
+                milliseconds=profile.milliseconds(*self.image_size, point.iterations, point.scale),
             )
             for point in self.points
         )
@@ -120,7 +130,7 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The best model and number of iterations for a budget, and the alternatives.
+    """The best model, number of iterations and image scale for a budget, and the alternatives.
 
     Attributes:
       budget: the budget, of multiply-adds or milliseconds.
@@ -136,7 +146,7 @@ class Plan:
 
 
 def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -> Plan:
-    """Finds the best model and number of iterations for a budget.
+    """Finds the best model, number of iterations and image scale for a budget.
 
     Args:
       models: the models, as `Scores.load` takes them.

@@ -1,13 +1,16 @@
 """Latency profiles: the times of a model on one machine, kept in a file beside the model."""
 
+import bisect
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from rnnseg import grid
 from rnnseg.budgets import timing
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, beside
@@ -67,11 +70,6 @@ class SizeProfile:
     stages: Mapping[str, float]
     predictions: Mapping[int, float]
 
-    @property
-    def line(self) -> tuple[float, float]:
-        """The milliseconds of a prediction without its iterations, and of one iteration."""
-        return timing.line(self.predictions)
-
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
@@ -85,6 +83,7 @@ class Profile:
       parameters: the number of the model's parameters, which tells if another model has taken its
         place.
       sizes: the times at each size, at least one, by rising number of pixels.
+      first_iterations: the number of iterations before each stage of the encoder, from 0.
     """
 
     model: str
@@ -92,18 +91,25 @@ class Profile:
     tensorflow: str
     parameters: int
     sizes: tuple[SizeProfile, ...]
+    first_iterations: tuple[int, ...] = (0,)
 
-    def milliseconds(self, height: int, width: int, iterations: int) -> float:
-        """Returns the expected time of a prediction: a fixed part, and a part per iteration.
+    def latency(self, size: SizeProfile) -> timing.Latency:
+        """Returns the milliseconds of a prediction by number of iterations at a measured size."""
+        return timing.fit(size.predictions, self.first_iterations)
 
-        Both parts are interpolated between the two nearest sizes that were measured, linearly in
-        the number of pixels, as multiply-adds grow. An image below the smallest size counts as that
-        size, since the overheads that dominate there do not shrink.
+    def milliseconds(self, height: int, width: int, iterations: int, scale: float = 1.0) -> float:
+        """Returns the expected time of a prediction, which never falls with the iterations.
+
+        It is interpolated between the two nearest sizes that were measured, linearly in the number
+        of pixels, as multiply-adds grow. An image below the smallest size counts as that size,
+        since the overheads that dominate there do not shrink.
 
         Args:
           height: of the image, in pixels.
           width: of the image, in pixels.
           iterations: the number of iterations.
+          scale: the scale at which the image is segmented. Its class map still has the size of the
+            image, so that `read` takes as long as for the whole image.
 
         Returns:
           Milliseconds.
@@ -111,20 +117,30 @@ class Profile:
         Raises:
           UserError: the image is larger than all sizes that were measured.
         """
+        sides = height, width
+        whole = [self.latency(each)(iterations) for each in self.sizes]
+        if scale == 1:
+            return self._interpolated(sides, whole)
+        reads = [each.stages.get("read", 0.0) for each in self.sizes]
+        rest = [time - read for time, read in zip(whole, reads, strict=True)]
+        smaller = tuple(grid.scaled_size(side, scale) for side in sides)
+        return self._interpolated(smaller, rest) + self._interpolated(sides, reads)
+
+    def _interpolated(self, sides: tuple[int, int], times: Sequence[float]) -> float:
+        """Returns the time for an image of some (height, width), from one for each size."""
         areas = [each.height * each.width for each in self.sizes]
-        area = max(height * width, areas[0])
-        times = [start + iterations * each for start, each in (size.line for size in self.sizes)]
-        for index, upper in enumerate(areas):
-            if area == upper:
-                return times[index]
-            if area < upper:
-                lower = areas[index - 1]
-                share = (area - lower) / (upper - lower)
-                return (1 - share) * times[index - 1] + share * times[index]
-        raise UserError(
-            f"an image of {height}x{width} is larger than any in {profile_path(self.model)}; "
-            f"measure this size, too: {self.command((height, width))}"
-        )
+        area = max(math.prod(sides), areas[0])
+        if area > areas[-1]:
+            height, width = sides
+            raise UserError(
+                f"an image of {height}x{width} is larger than any in {profile_path(self.model)}; "
+                f"measure this size, too: {self.command(sides)}"
+            )
+        upper = bisect.bisect_left(areas, area)
+        if areas[upper] == area:
+            return times[upper]
+        share = (area - areas[upper - 1]) / (areas[upper] - areas[upper - 1])
+        return (1 - share) * times[upper - 1] + share * times[upper]
 
     def command(self, *more: tuple[int, int]) -> str:
         """Returns the command that measures all sizes anew, and `more` sizes, (height, width)."""
@@ -173,6 +189,8 @@ class Profile:
                 content["tensorflow"],
                 content["parameters"],
                 tuple(sizes),
+                # Profiles of earlier versions are of encoders with one stage.
+                tuple(content.get("first_iterations", (0,))),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(

@@ -9,6 +9,7 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.cli.derived import options_of
 from rnnseg.cli.parameters import SCALES, IterationNumbers
+from rnnseg.errors import UserError
 from rnnseg.models.options import ModelOptions
 from rnnseg.training.config import DATA_HELP
 
@@ -26,6 +27,14 @@ from rnnseg.training.config import DATA_HELP
     ModelOptions,
     ["output_stride"],
     output_stride="Evaluate at another output stride than the trained one.",
+)
+@click.option(
+    "--image-scales",
+    type=SCALES,
+    default="1",
+    show_default=True,
+    help="Score every number of iterations at each of these scales of the images, such as "
+    "0.5,0.75,1; budgets choose among them.",
 )
 @click.option(
     "--scales",
@@ -52,15 +61,24 @@ from rnnseg.training.config import DATA_HELP
     type=click.Path(file_okay=False),
     help="Also write event files to this folder, in LOGDIR/RUN/SPLIT.",
 )
-def evaluate(model, data, split, iterations, output_stride, scales, flip, json_file, curve,
-             tensorboard):  # fmt: skip
-    r"""Score a model at many numbers of iterations, in one pass.
+def evaluate(model, data, split, iterations, output_stride, image_scales, scales, flip, json_file,
+             curve, tensorboard):  # fmt: skip
+    r"""Score a model at many numbers of iterations, in one pass over the images for each scale.
 
     \b
     rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
+    rnnseg evaluate runs/camvid --data data/camvid --image-scales 0.5,0.75,1
     rnnseg evaluate runs/camvid --data data/camvid --tensorboard evaluations
     rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     """
+    image_scales = sorted(set(image_scales))
+    averaged = scales != (1,) or flip
+    if averaged and image_scales != [1]:
+        raise UserError(
+            "--image-scales scores each scale by itself, --scales and --flip average over views: "
+            "evaluate them one after the other"
+        )
+
     from rnnseg import files
     from rnnseg.data import open_source
     from rnnseg.evaluation import report
@@ -73,8 +91,8 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
     if output_stride:
         segmenter = segmenter.at_output_stride(output_stride)
     iterations = iterations or (range(1, 13) if segmenter.recurrent else (1,))
-    # Another stride or several views are another operating point, which does not replace the
-    # model's own scores.
+    # Another stride or several views do not replace the model's own scores. Its operating points
+    # differ in the number of iterations and the scale of the images.
     name = f"{split}_stride{output_stride}" if output_stride else split
     name += "" if scales == (1,) else f"_scales{'-'.join(f'{scale:g}' for scale in scales)}"
     name += "_flip" if flip else ""
@@ -82,19 +100,30 @@ def evaluate(model, data, split, iterations, output_stride, scales, flip, json_f
     json_file = json_file or files.beside(model, f"scores_{name}.json")
     files.check_writable(curve, ".png")
     files.check_writable(json_file, ".json")
-    evaluator = Evaluator(segmenter, iterations, scales, flip)
+    runs = [(scales, name)]
+    if not averaged:
+        runs = [
+            ((scale,), name if scale == 1 else f"{name}_image_scale{scale:g}")
+            for scale in image_scales
+        ]
+    evaluators = {run: Evaluator(segmenter, iterations, own, flip) for own, run in runs}
     if tensorboard:
         from rnnseg import dashboard
 
-        folder = dashboard.run_folder(tensorboard, model, name)
-        files.check_writable(os.path.join(folder, "events"))
-        result = dashboard.Recorder(evaluator, source, split, folder)()
+        folders = {run: dashboard.run_folder(tensorboard, model, run) for run in evaluators}
+        for folder in folders.values():
+            files.check_writable(os.path.join(folder, "events"))
+        results = [
+            dashboard.Recorder(evaluator, source, split, folders[run])()
+            for run, evaluator in evaluators.items()
+        ]
     else:
-        result = evaluator(source, split)
-    click.echo(report.table(result))
-    report.save_scores(json_file, result)
+        results = [evaluator(source, split) for evaluator in evaluators.values()]
+    click.echo(report.table(*results))
+    report.save_scores(json_file, *results)
     click.echo(f"wrote {json_file}")
-    report.save_curve(curve, pathlib.Path(model).resolve().name, result, segmenter.iterations)
+    report.save_curve(curve, pathlib.Path(model).resolve().name, results, segmenter.iterations)
     click.echo(f"wrote {curve}")
     if tensorboard:
-        click.echo(f"wrote {folder} for: tensorboard --logdir {shlex.quote(tensorboard)}")
+        written = " and ".join(map(str, folders.values()))
+        click.echo(f"wrote {written} for: tensorboard --logdir {shlex.quote(tensorboard)}")

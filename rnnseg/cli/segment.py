@@ -1,5 +1,7 @@
 """`rnnseg segment`: segments image files."""
 
+from collections.abc import Sequence
+
 import click
 
 from rnnseg.cli.base import Command
@@ -27,6 +29,9 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
             overwrite, out):  # fmt: skip
     r"""Segment images, folders of images, or patterns.
 
+    A budget of multiply-adds or milliseconds pays for the number of iterations, and the scale of
+    the image, that scored best by `rnnseg evaluate`.
+
     \b
     rnnseg segment runs/camvid street.jpg --iterations 6 --out segmented
     rnnseg segment runs/camvid street.jpg --milliseconds 50 --out segmented
@@ -48,9 +53,14 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
     done = segment_files(
         Predictor.load(model), files, out, budget, every_iteration, overwrite, stop_when_settled
     )
-    numbers = sorted({min(done.iterations), max(done.iterations)})
+    scales = [each.scale for each in done.settings]
     click.echo(
         f"wrote {len(done.files)} files to {out}, such as {done.files[-1].name}; iterations: "
         + ("at most " if stop_when_settled else "")
-        + " to ".join(map(str, numbers))
+        + _range(done.iterations)
+        + ("" if set(scales) == {1} else f"; images scaled by {_range(scales)}")
     )
+
+
+def _range(values: Sequence[float]) -> str:
+    return " to ".join(f"{each:g}" for each in sorted({min(values), max(values)}))

@@ -40,8 +40,9 @@ class Evaluation:
       image_size: the most common (height, width), in pixels; costs and times are for this size.
       multiply_adds: the multiply-adds of one prediction.
       milliseconds: the time of one prediction, from the image to its class map, with all iterations
-        in one call. A few numbers of iterations are timed; the others lie on the line through them.
-      scales: the scales of every image whose logits were averaged.
+        in one call. A few numbers of iterations are timed; the others lie on the lines through
+        them, one for each stage of the encoder.
+      scales: the scale of every image; or the scales whose logits were averaged.
       flip: True if mirrored images were averaged, too.
       cityscapes: the official scores of Cityscapes; None for other data.
     """
@@ -61,6 +62,11 @@ class Evaluation:
 
     pictures = RenamedAttribute("images")
     picture_size = RenamedAttribute("image_size")
+
+    @property
+    def scale(self) -> float | None:
+        """The scale of every image; None if the logits of several views were averaged."""
+        return self.scales[0] if len(self.scales) == 1 and not self.flip else None
 
     @property
     def miou(self) -> np.ndarray:
@@ -95,6 +101,8 @@ class Evaluation:
                     "class_iou": iou,
                 }
             )
+            if self.scale is not None:
+                rows[-1]["scale"] = self.scale
             if self.cityscapes is not None:
                 rows[-1]["cityscapes"] = self.cityscapes[index].to_json()
         return {
@@ -223,13 +231,16 @@ class Evaluator:
           images: the number of images in the split.
         """
         last = len(self.iterations) - 1
-        numbers = sorted({self.iterations[quarter * last // 4] for quarter in range(5)})
+        numbers = {self.iterations[quarter * last // 4] for quarter in range(5)}
+        # At least one number for each stage of the encoder.
+        stages = {self.model.stages_for(number): number for number in reversed(self.iterations)}
+        numbers = sorted(numbers.union(stages.values()))
         predictions = [functools.partial(self.unroll.predict, image, number) for number in numbers]
         # Fewer rounds for a small split, so that timing takes no longer than the pass itself.
         repeats = min(_ROUNDS, max(1, images // 10))
         seconds = dict(zip(numbers, timing.take_turns(predictions, repeats), strict=True))
-        start, each = timing.line(seconds)
-        return tuple(1000 * (start + number * each) for number in self.iterations)
+        latency = timing.fit(seconds, self.model.first_iterations)
+        return tuple(1000 * latency(number) for number in self.iterations)
 
 
 class _Tally:

@@ -16,9 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from rnnseg import grid
-from rnnseg.budgets.costs import StageCosts, stage_costs
+from rnnseg.budgets import scaling
+from rnnseg.budgets.costs import StageCosts
 from rnnseg.errors import UserError
-from rnnseg.models import geometry
 from rnnseg.models.base import SegmentationModel
 
 # Rows of pixels per matrix product: the fastest of 32, 64 and 128.
@@ -39,7 +39,7 @@ class View:
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the (height, width) of the view of an image of this size, in pixels."""
-        return grid.scaled_size(height, self.scale), grid.scaled_size(width, self.scale)
+        return scaling.scaled_size(height, width, self.scale)
 
     def of(self, image) -> tf.Tensor:
         """Makes the view of an image.
@@ -50,10 +50,7 @@ class View:
         Returns:
           The view, float32, `(h', w', 3)`.
         """
-        image = tf.cast(image, tf.float32)
-        if self.scale != 1:
-            size = self.size(*image.shape[:2])
-            image = geometry.resize_aligned(image[tf.newaxis], size)[0]
+        image = scaling.scale_images(image[tf.newaxis], self.scale)[0]
         return tf.reverse(image, [1]) if self.mirrored else image
 
 
@@ -210,6 +207,7 @@ def multi_scale_costs(
         image is below one output stride.
     """
     costs = [
-        stage_costs(model, *view.size(height, width)) for view in make_views(scales, flip=False)
+        scaling.scaled_costs(model, height, width, view.scale)
+        for view in make_views(scales, flip=False)
     ]
     return functools.reduce(operator.add, costs + costs if flip else costs)

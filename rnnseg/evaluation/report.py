@@ -8,27 +8,37 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rnnseg import visualize
 from rnnseg.budgets.budget import OperatingPoint
 from rnnseg.budgets.planning import Plan
 from rnnseg.budgets.profiles import Machine, Profile
+from rnnseg.budgets.timing import Latency
 from rnnseg.files import atomic_path
 
 if TYPE_CHECKING:  # they load TensorFlow, which a plan does without
     from rnnseg.budgets.costs import Stage, StageCosts
     from rnnseg.evaluation.evaluator import Evaluation
 
+_STAGES = ("encode", "prepare", "refine", "read")
 
-def table(result: Evaluation) -> str:
-    """Returns the scores by number of iterations, and the IoU of every class at a few of them."""
+
+def table(*results: Evaluation) -> str:
+    """Returns the scores by number of iterations, and the IoU of every class at a few of them.
+
+    Args:
+      *results: an evaluation; or several of the same images at different scales.
+    """
+    first = results[0]
     lines = [
-        f"{result.data}, {result.split}: {result.images} images; multiply-adds and "
-        f"milliseconds of one of {result.image_size[1]}x{result.image_size[0]}, the most "
+        f"{first.data}, {first.split}: {first.images} images; multiply-adds and "
+        f"milliseconds of one of {first.image_size[1]}x{first.image_size[0]}, the most "
         "common size",
     ]
-    if result.scales != (1,) or result.flip:
-        scales = ", ".join(f"{scale:g}" for scale in result.scales)
-        mirrored = ", each also mirrored" if result.flip else ""
+    if first.scale is None:
+        scales = ", ".join(f"{scale:g}" for scale in first.scales)
+        mirrored = ", each also mirrored" if first.flip else ""
         lines.append(f"logits averaged over scales {scales}{mirrored}")
     columns = [
         ("iterations", "d"),
@@ -37,41 +47,73 @@ def table(result: Evaluation) -> str:
         ("multiply-adds G", ".3f"),
         ("milliseconds", ".1f"),
     ]
-    rows = zip(
-        result.iterations,
-        100 * result.miou,
-        100 * result.pixel_accuracy,
-        _giga(result.multiply_adds),
-        result.milliseconds,
-        strict=True,
-    )
-    lines += ["", *_table(columns, rows), "", *_class_lines(result)]
-    return "\n".join(lines + _cityscapes_lines(result))
+    rows = []
+    for result in results:
+        rows += _with_scale(
+            result,
+            zip(
+                result.iterations,
+                100 * result.miou,
+                100 * result.pixel_accuracy,
+                _giga(result.multiply_adds),
+                result.milliseconds,
+                strict=True,
+            ),
+        )
+    lines += ["", *_scaled_table(results, columns, rows), "", *_class_lines(results)]
+    return "\n".join(lines + _cityscapes_lines(results))
 
 
-def _class_lines(result: Evaluation) -> list[str]:
-    """Returns a table of every class's IoU at the first, the best and the last iteration."""
+def _with_scale(result: Evaluation, rows: Iterable[tuple]) -> list[tuple]:
+    return [(result.scale, *row) for row in rows]
+
+
+def _scaled_table(results, columns, rows) -> list[str]:
+    """Formats rows that begin with a scale, which is left out if it is that of every image."""
+    if {result.scale for result in results} <= {1, None}:
+        return _table(columns, [row[1:] for row in rows])
+    return _table([("scale", "g"), *columns], rows)
+
+
+def _class_lines(results: Sequence[Evaluation]) -> list[str]:
+    """Returns a table of every class's IoU at some numbers of iterations.
+
+    They are the first, the best and the last; of several evaluations the best of each.
+    """
     # They show the gain of each class from the iterations; the JSON file has all of them.
-    shown = sorted({0, int(result.miou.argmax()), len(result.iterations) - 1})
-    width = max(5, *map(len, result.class_names)) + 14
-    columns = [(f"{'IoU % at iterations':{width}s}", "s")]
-    columns += [(f"{result.iterations[index]:6d}", ".2f") for index in shown]
-    values = 100 * result.class_iou[shown]
-    rows = [(f"  {name}", *values[:, each]) for each, name in enumerate(result.class_names)]
+    first = results[0]
+    if len(results) == 1:
+        shown = sorted({0, int(first.miou.argmax()), len(first.iterations) - 1})
+        columns = [f"{first.iterations[index]:6d}" for index in shown]
+        values = 100 * first.class_iou[shown]
+        title = "IoU % at iterations"
+    else:
+        best = [int(result.miou.argmax()) for result in results]
+        columns = [
+            f"{f'{result.scale:g}: {result.iterations[index]}':>8s}"
+            for result, index in zip(results, best, strict=True)
+        ]
+        pairs = zip(results, best, strict=True)
+        values = 100 * np.stack([result.class_iou[index] for result, index in pairs])
+        title = "IoU % at scale: iterations"
+    width = max(len(title) - 14, 5, *map(len, first.class_names)) + 14
+    columns = [(f"{title:{width}s}", "s"), *((column, ".2f") for column in columns)]
+    rows = [(f"  {name}", *values[:, each]) for each, name in enumerate(first.class_names)]
     return _table(columns, rows)
 
 
-def _cityscapes_lines(result: Evaluation) -> list[str]:
+def _cityscapes_lines(results: Sequence[Evaluation]) -> list[str]:
     """Returns a table of the means of Cityscapes' scores; the JSON file has all of them."""
-    if result.cityscapes is None:
+    if results[0].cityscapes is None:
         return []
     columns = [("iterations", "d"), *2 * [("     IoU", ".2f"), ("    iIoU", ".2f")]]
-    rows = [
-        (iterations, *(100 * value for value in scores.means.values()))
-        for iterations, scores in zip(result.iterations, result.cityscapes, strict=True)
-    ]
+    rows = []
+    for result in results:
+        pairs = zip(result.iterations, result.cityscapes, strict=True)
+        own = [(number, *(100 * value for value in each.means.values())) for number, each in pairs]
+        rows += _with_scale(result, own)
     title = "Cityscapes, %            classes          categories"
-    return ["", title, *_table(columns, rows)]
+    return ["", title, *_scaled_table(results, columns, rows)]
 
 
 def cost_table(
@@ -85,7 +127,7 @@ def cost_table(
       iterations: the numbers of iterations.
     """
     columns = [("stage  ", "s"), ("multiply-adds G", ".3f")]
-    rows = [(name, count / 1e9) for name, count in dataclasses.asdict(costs).items()]
+    rows = [(name, getattr(costs, name) / 1e9) for name in _STAGES]
     if stages:
         columns += [("parameters M", ".3f"), ("memory MB", ".1f")]
         rows = [(*row, *_millions(stages[row[0]])) for row in rows]
@@ -93,17 +135,34 @@ def cost_table(
         parameters, memory = zip(*map(_millions, stages.values()), strict=True)
         rows.append(("all", None, sum(parameters), max(memory)))
     totals = zip(iterations, _giga(map(costs.total, iterations)), strict=True)
-    lines = _table(columns, rows)
+    lines = [*_table(columns, rows), *_early_lines(costs)]
     lines += ["", *_table([("iterations", "d"), ("multiply-adds G", ".3f")], totals)]
     return "\n".join(lines)
+
+
+def _early_lines(costs: StageCosts) -> list[str]:
+    """Returns a table of how far the encoder has to run for some numbers of iterations."""
+    if not costs.early:
+        return []
+    columns = [("iterations", "s"), ("encode G", ".3f"), ("prepare G", ".3f"), ("% of both", ".1f")]
+    parts = [(each.encode, each.prepare) for each in (*costs.early, costs)]
+    names = [f"up to {each.iterations}" for each in costs.early]
+    names.append(f"from {costs.early[-1].iterations + 1}")
+    whole = costs.encode + costs.prepare
+    rows = [
+        (name, encode / 1e9, prepare / 1e9, 100 * (encode + prepare) / whole)
+        for name, (encode, prepare) in zip(names, parts, strict=True)
+    ]
+    return ["", *_table(columns, rows)]
 
 
 def cost_json(
     costs: StageCosts, stages: Mapping[str, Stage] | None, iterations: Sequence[int]
 ) -> dict[str, Any]:
     """Returns the content of `cost_table` as plain numbers, without rounding."""
+    early = [each._asdict() for each in costs.early]
     return {
-        "multiply_adds": dataclasses.asdict(costs),
+        "multiply_adds": dataclasses.asdict(costs) | {"early": early},
         "stages": {name: dataclasses.asdict(stage) for name, stage in (stages or {}).items()},
         "total_multiply_adds": {number: costs.total(number) for number in iterations},
     }
@@ -115,9 +174,19 @@ def save_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def save_scores(path: str | os.PathLike, result: Evaluation) -> None:
-    """Writes an evaluation and the machine of its milliseconds, for `rnnseg.budgets.planning`."""
-    save_json(path, result.to_json() | {"machine": dataclasses.asdict(Machine.this())})
+def save_scores(path: str | os.PathLike, *results: Evaluation) -> None:
+    """Writes evaluations and the machine of their milliseconds, for `rnnseg.budgets.planning`.
+
+    Args:
+      path: the JSON file to write.
+      *results: an evaluation; or several of the same images at different scales.
+    """
+    content = results[0].to_json()
+    if len(results) > 1:
+        # Nothing was averaged: every row has a scale of its own.
+        content["scales"] = [1.0]
+        content["results"] = [row for each in results for row in each.to_json()["results"]]
+    save_json(path, content | {"machine": dataclasses.asdict(Machine.this())})
 
 
 def profile_table(
@@ -140,19 +209,29 @@ def profile_table(
             ("multiply-adds G", ".3f"),
             ("memory MB", ".1f"),
         ]
-        counted = dataclasses.asdict(cost)
-        memory = {name: stage[name].memory / 1e6 for name in counted}
+        memory = {name: stage[name].memory / 1e6 for name in _STAGES}
         rows = [
-            (name, time, counted[name] / 1e9, memory[name]) for name, time in size.stages.items()
+            (name, time, getattr(cost, name) / 1e9, memory[name])
+            for name, time in size.stages.items()
         ]
         rows += [
             (f"n = {number}", time, cost.total(number) / 1e9, max(memory.values()))
             for number, time in size.predictions.items()
         ]
-        start, each = size.line
-        lines += ["", *_table(columns, rows)]
-        lines.append(f"n iterations take {start:.2f} ms + n * {each:.2f} ms")
+        lines += ["", *_table(columns, rows), *_latency_lines(profile.latency(size))]
     return "\n".join(lines)
+
+
+def _latency_lines(latency: Latency) -> list[str]:
+    """Returns the formula of the time of a prediction, one for each stage of the encoder."""
+    firsts = [before + 1 for before in latency.first_iterations]
+    lines = []
+    for index, (first, start) in enumerate(zip(firsts, latency.starts, strict=True)):
+        last = firsts[index + 1] - 1 if index + 1 < len(firsts) else None
+        numbers = f"{first} to {last}" if last != first else f"{first}"
+        numbers = "n" if len(firsts) == 1 else f"n = {numbers}" if last else f"n from {first}"
+        lines.append(f"{numbers} iterations take {start:.2f} ms + n * {latency.each:.2f} ms")
+    return lines
 
 
 def plan_table(plan: Plan) -> str:
@@ -169,6 +248,9 @@ def plan_table(plan: Plan) -> str:
         ("mIoU %", ".2f"),
         ("multiply-adds G", ".3f"),
     ]
+    scaled = any(point.scale != 1 for point in plan.frontier)
+    if scaled:
+        columns.insert(2, ("scale", "g"))
     if kind == "milliseconds":
         columns.append(("milliseconds", ".1f"))
         lines.append(f"milliseconds of {first.machine}")
@@ -178,7 +260,8 @@ def plan_table(plan: Plan) -> str:
     rows = []
     for point in plan.frontier:
         mark = "*" if point is plan.best else " "
-        row = (f"{mark} {point.model}", point.iterations, 100 * point.miou, point.gmacs)
+        scale = (point.scale,) if scaled else ()
+        row = (f"{mark} {point.model}", point.iterations, *scale, 100 * point.miou, point.gmacs)
         rows.append((*row, point.milliseconds)[: len(columns)])
     lines += ["", "points that no other beats:", *_table(columns, rows)]
     lines += ["", f"within {plan.budget}: {_point(plan.best, kind, unit)}"]
@@ -196,24 +279,29 @@ def _point(point: OperatingPoint, kind: str, unit: str) -> str:
     return f"{point}: mIoU {100 * point.miou:.2f} % at {getattr(point, kind):.4g} {unit}"
 
 
-def save_curve(path: str | os.PathLike, name: str, result: Evaluation, trained: int) -> None:
-    """Draws the speed-accuracy curve of one model.
+def save_curve(
+    path: str | os.PathLike, name: str, results: Sequence[Evaluation], trained: int
+) -> None:
+    """Draws the speed-accuracy curve of one model, with a line for each scale of the images.
 
     Args:
       path: the PNG file to write.
       name: the name of the model in the legend.
-      result: the evaluation of the model.
+      results: the evaluations of the model, one for each scale.
       trained: the number of iterations in training, which is marked.
     """
-    curve = visualize.Curve(
-        name=name,
-        iterations=result.iterations,
-        miou=tuple(map(float, result.miou)),
-        multiply_adds=result.multiply_adds,
-        milliseconds=result.milliseconds,
-        trained_iterations=trained if len(result.iterations) > 1 else None,
-    )
-    visualize.save_curve(path, [curve])
+    curves = [
+        visualize.Curve(
+            name=name if len(results) == 1 else f"{name}, images scaled by {result.scale:g}",
+            iterations=result.iterations,
+            miou=tuple(map(float, result.miou)),
+            multiply_adds=result.multiply_adds,
+            milliseconds=result.milliseconds,
+            trained_iterations=trained if len(result.iterations) > 1 else None,
+        )
+        for result in results
+    ]
+    visualize.save_curve(path, curves)
 
 
 def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence]) -> list[str]:

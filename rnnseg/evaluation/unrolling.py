@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from rnnseg._renamed import renamed_attributes
+from rnnseg.budgets import scaling
 from rnnseg.errors import UserError
-from rnnseg.evaluation.multi_scale import MeanReader, View, make_views
+from rnnseg.evaluation.multi_scale import MeanReader, make_views
 from rnnseg.models.base import SegmentationModel
-from rnnseg.runtime import reading
 from rnnseg.stages import Prediction
 
 __getattr__ = renamed_attributes(__name__, {"Tracer": "Unroller"})
@@ -29,7 +29,8 @@ class Unroller:
       flip: True to also segment every scale mirrored.
 
     Raises:
-      UserError: no scales, or a scale that is not a finite number above 0.
+      UserError: no scales, or a scale that is not a finite number above 0; or a single scale of
+        more than half of the canvas stride.
     """
 
     def __init__(
@@ -38,7 +39,13 @@ class Unroller:
         self._views = make_views(scales, flip)
         self._model = model
         self._read_mean = None
-        if self._views != (View(),):
+        largest = model.canvas_stride / 2
+        if len(self._views) == 1 and self._views[0].scale > largest:
+            raise UserError(
+                f"scale {self._views[0].scale:g}: expected at most {largest:g}, half of the canvas "
+                "stride"
+            )
+        if len(self._views) > 1:
             self._read_mean = MeanReader(
                 self._views, model.num_classes, model.output_stride, model.canvas_stride
             )
@@ -96,4 +103,5 @@ class Unroller:
         """Returns the class map of an image of this size."""
         if self._read_mean is not None:
             return self._read_mean(canvases, size)
-        return reading.read_sparsely(canvases[0][0].numpy(), size, self._model.canvas_stride)
+        scale, stride = self._views[0].scale, self._model.canvas_stride
+        return scaling.read_scaled(canvases[0][0].numpy(), size, scale, stride)

@@ -15,7 +15,7 @@ from rnnseg.budgets.budget import Budget
 from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
-from rnnseg.inference.predictor import Predictor
+from rnnseg.inference.predictor import Predictor, Setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,16 @@ class Segmented:
 
     Attributes:
       files: the files that were written.
-      iterations: the number of iterations of each image.
+      settings: the number of iterations and the scale of each image.
     """
 
     files: tuple[pathlib.Path, ...]
-    iterations: tuple[int, ...]
+    settings: tuple[Setting, ...]
+
+    @property
+    def iterations(self) -> tuple[int, ...]:
+        """The number of iterations of each image."""
+        return tuple(each.iterations for each in self.settings)
 
 
 @renamed_arguments(pictures="files")
@@ -78,27 +83,25 @@ def segment_files(
     predictor.check(budget)
     if stop_when_settled:
         model.check_can_stop()
-    written, numbers, failures = [], [], {}
+    written, settings, failures = [], [], {}
     for file, outputs in tqdm(planned.items(), desc="segment", unit="image", disable=None):
         try:
-            image, iterations = _open(file, predictor, budget)
+            image, setting = _open(file, predictor, budget)
         except UserError as error:
             failures[file.name] = str(error)
             continue
         if outputs.strip is None:
-            class_map = predictor(
-                image, Budget(iterations=iterations), stop_when_settled=stop_when_settled
-            )
+            class_map = predictor(image, budget, stop_when_settled=stop_when_settled)
         else:
-            maps = list(predictor.every_iteration(image, iterations))
+            maps = list(predictor.every_iteration(image, *setting))
             class_map = maps[-1]
-            titles = iteration_titles(predictor, image.shape[:2], iterations)
+            titles = iteration_titles(predictor, image.shape[:2], *setting)
             visualize.save_strip(outputs.strip, image, maps, colors, names, titles)
         visualize.save_class_map(outputs.class_map, class_map, colors)
         with atomic_path(outputs.overlay) as path:
             Image.fromarray(visualize.overlay(image, class_map, colors)).save(path)
         written += outputs.all
-        numbers.append(iterations)
+        settings.append(setting)
     if failures:
         # All failures often have the same reason, so one message is enough.
         first, *others = failures
@@ -109,29 +112,32 @@ def segment_files(
         if others:
             message += f"; not segmented either: {', '.join(others)}"
         raise UserError(message)
-    return Segmented(tuple(written), tuple(numbers))
+    return Segmented(tuple(written), tuple(settings))
 
 
-def iteration_titles(predictor: Predictor, size: tuple[int, int], iterations: int) -> list[str]:
+def iteration_titles(
+    predictor: Predictor, size: tuple[int, int], iterations: int, scale: float = 1.0
+) -> list[str]:
     """Returns the title of each iteration's map: its number and the multiply-adds so far.
 
     Args:
       predictor: the predictor with the model.
       size: the (height, width) of the image, in pixels.
       iterations: the number of iterations.
+      scale: the scale at which the image is segmented.
     """
-    costs = predictor.costs(*size)
+    costs = predictor.costs(*size, scale)
     return [f"n = {n}\n{costs.total(n) / 1e9:.2f} G" for n in range(1, iterations + 1)]
 
 
 def _open(
     file: pathlib.Path, predictor: Predictor, budget: Budget | None
-) -> tuple[np.ndarray, int]:
-    """Returns an image and the number of iterations for it."""
+) -> tuple[np.ndarray, Setting]:
+    """Returns an image, and the number of iterations and the scale for it."""
     image = read_image(file)
     try:
         predictor.model.check_image(*image.shape[:2])
-        return image, predictor.iterations(budget, *image.shape[:2])
+        return image, predictor.setting(budget, *image.shape[:2])
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
 

@@ -1,20 +1,40 @@
-"""Class maps of images, with as many iterations as a budget pays for."""
+"""Class maps of images, with the iterations and the image scale that a budget pays for."""
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from rnnseg.budgets.budget import Budget
-from rnnseg.budgets.costs import StageCosts, stage_costs
+from rnnseg.budgets.budget import Budget, iterations_within, too_small
+from rnnseg.budgets.costs import StageCosts
 from rnnseg.budgets.planning import Scores, scores_path
 from rnnseg.budgets.profiles import Machine, Profile, benchmark_command, profile_path
+from rnnseg.budgets.scaling import (
+    predict_scaled,
+    read_scaled,
+    scale_images,
+    scaled_costs,
+    scaled_size,
+)
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.runtime.pacing import most_iterations
+
+
+class Setting(NamedTuple):
+    """How an image is segmented.
+
+    Attributes:
+      iterations: the number of iterations.
+      scale: the scale of the image; 1 is its own size.
+    """
+
+    iterations: int
+    scale: float = 1.0
 
 
 class Predictor:
@@ -27,6 +47,7 @@ class Predictor:
       model: the model.
       miou: the mean IoU by number of iterations, 0-1. Budgets then pay for the number that scored
         best at most. None: for the number of iterations in training, since more might do harm.
+      scaled_miou: the same for scaled images, by scale. Budgets then choose among the scales, too.
       profile: the latency of the model on this machine, for budgets of milliseconds.
 
     Attributes:
@@ -38,10 +59,11 @@ class Predictor:
         model: SegmentationModel,
         *,
         miou: Mapping[int, float] | None = None,
+        scaled_miou: Mapping[float, Mapping[int, float]] | None = None,
         profile: Profile | None = None,
     ):
         self.model = model
-        self._miou = miou
+        self._given_miou = {1.0: miou or {}, **(scaled_miou or {})}
         self._given_profile = profile
         self._split: str | None = None
 
@@ -71,7 +93,7 @@ class Predictor:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`, or one image, `(H, W, 3)`.
           budget: the budget for one image; None: as many iterations as in training.
           canvas: logits to start from, `(batch, h, w, classes)`, or `(h, w, classes)` for one
-            image; None for the initial canvas.
+            image, which then keeps its size; None for the initial canvas.
           stop_when_settled: True to stop where further iterations would hardly change the
             prediction.
 
@@ -79,37 +101,60 @@ class Predictor:
           Class maps, int32, `(batch, H, W)` or `(H, W)`.
 
         Raises:
-          UserError: as `iterations`, or as `SegmentationModel.predict_classes`.
+          UserError: as `setting`, or as `SegmentationModel.predict_classes`.
         """
         images = tf.convert_to_tensor(images)
-        if budget is not None and images.shape.rank in (3, 4):
-            budget = Budget(iterations=self.iterations(budget, *images.shape[-3:-1]))
-        return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+        if budget is None or images.shape.rank not in (3, 4):
+            return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+        scales = None if canvas is None else (1.0,)
+        iterations, scale = self._setting(budget, *images.shape[-3:-1], scales)
+        if scale == 1:
+            budget = Budget(iterations=iterations)
+            return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+        if stop_when_settled:
+            self.model.check_can_stop()
+        single = images.shape.rank == 3
+        batch = images[tf.newaxis] if single else images
+        maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
+        return maps[0] if single else maps
 
-    def every_iteration(self, image: np.ndarray, iterations: int) -> Iterator[np.ndarray]:
+    def every_iteration(
+        self, image: np.ndarray, iterations: int, scale: float = 1.0
+    ) -> Iterator[np.ndarray]:
         """Yields the class map after each iteration, from the first.
 
         Args:
           image: RGB 0-255, `(H, W, 3)`.
           iterations: the number of iterations.
+          scale: the scale of the image.
 
         Yields:
           Class maps, int32, `(H, W)`.
         """
-        stages = self.model.compiled_stages
-        for canvas in stages.unroll(tf.convert_to_tensor(image)[tf.newaxis], iterations):
-            yield stages.read(canvas, image.shape[:2])[0].numpy()
+        model = self.model
+        scaled = scale_images(tf.convert_to_tensor(image)[tf.newaxis], scale)
+        for (canvas,) in model.compiled_stages.unroll(scaled, iterations).numpy():
+            yield read_scaled(canvas, image.shape[:2], scale, model.canvas_stride)
 
-    def costs(self, height: int, width: int) -> StageCosts:
+    def costs(self, height: int, width: int, scale: float = 1.0) -> StageCosts:
         """Returns the multiply-adds of the stages for an image of this size, in pixels."""
-        return stage_costs(self.model, height, width)
+        return scaled_costs(self.model, height, width, scale)
 
     def iterations(self, budget: Budget | None, height: int, width: int) -> int:
-        """Returns the number of iterations that a budget pays for.
+        """Returns the number of iterations that a budget pays for, as `setting` chooses it."""
+        return self.setting(budget, height, width).iterations
+
+    def setting(self, budget: Budget | None, height: int, width: int) -> Setting:
+        """Returns the number of iterations and the image scale that a budget pays for.
+
+        Of all that cost no more than the budget, it is the one that scored best; numbers of
+        iterations that were not evaluated count with a score between those of their neighbours. A
+        scale at which this image has a side below one output stride is left out.
 
         Args:
-          budget: for one image. A number of iterations is taken as it is. Multiply-adds and
-            milliseconds pay for the number that scored best at most. None: as many as in training.
+          budget: for one image. A number of iterations is taken as it is, at scale 1. Multiply-adds
+            and milliseconds pay for the number that scored best at most, of images of their own
+            size or of any scale that was evaluated. None: as many iterations as in training.
           height: of the image, in pixels.
           width: of the image, in pixels.
 
@@ -117,11 +162,47 @@ class Predictor:
           UserError: the budget is too small for one iteration; or it is in milliseconds, and there
             is no profile of this model, machine and size.
         """
+        return self._setting(budget, height, width)
+
+    def _setting(self, budget, height, width, scales=None) -> Setting:
+        """Returns `setting`, chosen from some scales; None: from all that were evaluated."""
+        model = self.model
         if budget is None:
-            return self.model.iterations
+            return Setting(model.iterations)
         self._check_type(budget)
+        if budget.kind == "iterations":
+            return Setting(budget.iterations_for(model, height, width))
         profile = self.profile if budget.kind == "milliseconds" else None
-        return budget.iterations_for(self.model, height, width, most=self._most, profile=profile)
+        costs = {
+            scale: budget.cost(model, height, width, profile, scale)
+            for scale in scales or self._miou
+            if min(scaled_size(height, width, scale)) >= model.output_stride or scale == 1
+        }
+        found = {}
+        for scale, cost in costs.items():
+            if cost(1) <= budget.limit:
+                setting, score = self._best_at(scale, budget, cost)
+                found[setting] = score, -cost(setting.iterations)
+        if found:
+            return max(found, key=found.get)
+        scale = min(costs, key=lambda each: costs[each](1))
+        target = f"an image of {height}x{width}" + ("" if scale == 1 else f", scaled by {scale:g},")
+        raise too_small(budget, costs[scale](1), target)
+
+    def _best_at(
+        self, scale: float, budget: Budget, cost: Callable[[int], float]
+    ) -> tuple[Setting, float]:
+        """Returns the number of iterations that scored best at a scale, and its score.
+
+        The largest one in a tie, as where nothing was measured.
+        """
+        miou = self._miou[scale]
+        most = most_iterations(self.model.iterations, miou) if self.model.recurrent else 1
+        most = iterations_within(budget, cost, most, "")
+        measured = sorted(miou.items()) or [(1, 0.0)]
+        scores = np.interp(range(1, most + 1), *zip(*measured, strict=True))
+        best = most - int(np.argmax(scores[::-1]))
+        return Setting(best, scale), float(scores[best - 1])
 
     def check(self, budget: Budget | None) -> None:
         """Raises a UserError for a budget that no image could be segmented with."""
@@ -139,15 +220,13 @@ class Predictor:
             )
 
     @functools.cached_property
-    def _most(self) -> int:
-        """The largest number of iterations that multiply-adds and milliseconds are spent on."""
-        model, miou = self.model, self._miou
-        if not model.recurrent:
-            return 1
-        if miou is None and self._split is not None:
-            if scores_path(model.loaded_from, self._split).is_file():
-                miou = Scores.load(model.loaded_from, self._split).miou
-        return most_iterations(model.iterations, miou)
+    def _miou(self) -> Mapping[float, Mapping[int, float]]:
+        """The mean IoU by scale and number of iterations; empty at scale 1 if it is unknown."""
+        if self._split is not None and self.model.loaded_from is not None:
+            if scores_path(self.model.loaded_from, self._split).is_file():
+                # An image that is too small for the scales that were evaluated has its own.
+                return {1.0: {}} | Scores.load(self.model.loaded_from, self._split).miou_by_scale
+        return self._given_miou
 
     @functools.cached_property
     def profile(self) -> Profile:

@@ -77,13 +77,14 @@ class CompiledStages(Stages[tf.Tensor]):
 
     # --- several stages in one graph ---
 
-    def canvas_of(self, images, iterations, canvas=None) -> tf.Tensor:
+    def canvas_of(self, images, iterations, canvas=None, stop_when_settled=False) -> tf.Tensor:
         """Encodes, prepares and refines.
 
         Args:
           images: RGB 0-255, uint8 or float, `(batch, H, W, 3)`.
-          iterations: the number of iterations.
+          iterations: the number of iterations, or the largest number.
           canvas: logits to start from, or None.
+          stop_when_settled: True to stop where the prediction would hardly change any more.
 
         Returns:
           The canvas, float32 `(batch, h, w, classes)`.
@@ -91,8 +92,12 @@ class CompiledStages(Stages[tf.Tensor]):
         # How many stages the encoder runs is decided here, so that there is a graph for each
         # number.
         stages = self.stages_for(iterations)
-        run = functools.partial(self.model.canvas_of, stages=stages)
-        return self._predict(f"canvas_of, {stages} stages", run, images, iterations, canvas)
+
+        def canvas_of(images, iterations, canvas=None):
+            return self.model.canvas_of(images, iterations, canvas, stop_when_settled, stages)
+
+        name = f"canvas_of, {stages} stages{', settled' if stop_when_settled else ''}"
+        return self._predict(name, canvas_of, images, iterations, canvas)
 
     def class_maps(self, images, iterations, canvas=None, stop_when_settled=False) -> tf.Tensor:
         """Encodes, prepares, refines and reads.

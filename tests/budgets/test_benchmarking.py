@@ -42,7 +42,22 @@ def test_medians_leave_out_the_first_round(clock):
 def test_a_feed_forward_model_has_one_prediction():
     model = MODELS["deeplabv3"](3, encoder="small_cnn", encoder_weights=None, output_stride=8)
     (size,) = benchmarking.measure(model, "run", [(24, 32)], repeats=1).sizes
-    assert list(size.predictions) == [1] and size.line == (size.predictions[1], 0.0)
+    assert list(size.predictions) == [1]
+
+
+def test_every_stage_of_the_encoder_is_timed():
+    """Its lines need one number of iterations for each stage, and two for the last."""
+    model = make_model(
+        output_stride=16,
+        canvas_stride=4,
+        skip_layers=("stride4_conv2_relu", "stride8_conv2_relu"),
+        early_iterations=(2, 1),
+        iterations=5,
+    )
+    profile = benchmarking.measure(model, "run", [(33, 32)], repeats=1)
+    assert profile.first_iterations == (0, 2, 3)
+    assert list(profile.sizes[0].predictions) == [1, 2, 3, 4, 5, 10]
+    assert list(profile.sizes[0].stages) == ["encode", "prepare", "refine", "read"]
 
 
 def test_too_small_images_are_refused_before_the_work():

@@ -1,8 +1,11 @@
+import functools
+
 import keras
 import pytest
 import tensorflow as tf
 
 import rnnseg
+from rnnseg import UserError
 from rnnseg.budgets import costs as budgets
 from rnnseg.evaluation.multi_scale import multi_scale_costs
 from tests.support.profiler import check_stages, float_operations
@@ -61,6 +64,52 @@ def test_profiler_counts_the_same_for_one_encoder_of_each_family(encoder, output
     check_stages(encoder, output_stride)
 
 
+@pytest.mark.parametrize(("encoder", "early"), [("mobilenet_v2_0.35", (1, 1)), ("resnet50", (2,))])
+def test_profiler_counts_the_same_for_the_first_stages(encoder, early):
+    check_stages(encoder, 16, early_iterations=early)
+
+
+@pytest.mark.parametrize("early", [(1, 1), (2,), (1,)])
+def test_costs_with_early_iterations(early):
+    """They never fall, and with the last stage they are those of everything."""
+    model = rnnseg.RecurrentSegmenter(
+        5,
+        encoder="mobilenet_v2_0.35",
+        encoder_weights=None,
+        hidden_channels=(8, 6),
+        early_iterations=early,
+    )
+    costs = budgets.stage_costs(model, 97, 130)
+    totals = [costs.total(number) for number in range(1, 9)]
+    assert totals == sorted(totals)
+    for number in range(sum(early) + 1, 9):
+        assert totals[number - 1] == (
+            costs.encode + costs.prepare + number * costs.refine + costs.read
+        )
+    for number in range(1, sum(early) + 1):
+        assert totals[number - 1] < totals[sum(early)] - costs.refine
+    encoded = [each.encode for each in costs.early] + [costs.encode]
+    prepared = [each.prepare for each in costs.early] + [costs.prepare]
+    assert encoded == sorted(encoded) and prepared == sorted(prepared)
+    assert (costs + costs).total(1) == 2 * totals[0]
+    with pytest.raises(UserError, match="no early iterations"):
+        costs.as_published()
+
+
+def test_stages_of_an_encoder_run_one_after_the_other_cost_the_whole():
+    """Nothing is computed twice, and nothing left out."""
+    model = rnnseg.RecurrentSegmenter(
+        5, encoder="mobilenet_v2_0.35", encoder_weights=None, early_iterations=(1, 1)
+    )
+    inputs, counted = tf.TensorSpec((1, 65, 97, 3), tf.uint8), []
+    for number in range(3):
+        stage = functools.partial(model.encode_stage, number)
+        counted.append(budgets.count_multiply_adds(stage, inputs))
+        inputs = budgets._specs(budgets._trace(stage, inputs))
+    assert sum(counted) == budgets.stage_costs(model, 65, 97).encode
+    assert min(counted) > 0
+
+
 def test_multi_scale_costs_what_the_paper_s_table_says(paper_model):
     """Table 3, multi-scale: six scales and their mirror images."""
     scales = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -76,12 +125,14 @@ def test_as_published_only_the_first_iteration_costs_the_same():
     assert costs + costs == budgets.StageCosts(2000, 200, 20, 2)
 
 
-def test_parameters_are_those_of_the_model():
-    model = rnnseg.RecurrentSegmenter(5, encoder_weights=None, hidden_channels=(16, 8))
+@pytest.mark.parametrize("options", [{"canvas_stride": 16}, {"early_iterations": (1,)}])
+def test_parameters_are_those_of_the_model(options):
+    model = rnnseg.RecurrentSegmenter(5, encoder_weights=None, hidden_channels=(16, 8), **options)
     stages = budgets.stages(model, 97, 129)
     assert sum(stage.parameters for stage in stages.values()) == model.count_params()
     assert stages["encode"].parameters == model.encoder.count_params()
-    assert stages["prepare"].parameters == model.encoder.channels * 4 * 16 + 4 * 16
+    channels = sum(depth.channels for depth in model.encoder.depths)
+    assert stages["prepare"].parameters == channels * 4 * 16 + 4 * 16
     assert stages["read"].parameters == 0
 
 

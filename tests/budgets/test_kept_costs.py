@@ -47,7 +47,7 @@ def test_a_second_model_is_counted_anew(counted):
     first, second = costs.stage_costs(model, 33, 41), costs.stage_costs(wider, 33, 41)
     assert counted == [6]
     assert second.prepare == 2 * first.prepare and second.refine > first.refine
-    coarser = costs.stage_costs(make_model(output_stride=16), 33, 41)
+    coarser = costs.stage_costs(make_model(output_stride=16, canvas_stride=16), 33, 41)
     assert counted == [9] and coarser.refine * 30 == first.refine * 12
     assert costs.stage_costs(model, 33, 41) == first
 

@@ -80,6 +80,51 @@ def test_the_times_of_a_profile_replace_those_of_the_evaluation(runs):
         assert scores.multi_scale and not scores.with_profile().profiled
 
 
+def write_scaled_scores(path, rows):
+    """Writes scores of several scales; rows are (scale, iterations, mIoU, G, ms)."""
+    write_scores(path, [row[1:] for row in rows])
+    content = json.loads(path.read_text())
+    for result, (scale, *_) in zip(content["results"], rows, strict=True):
+        result["scale"] = scale
+    path.write_text(json.dumps(content))
+
+
+def test_the_scale_of_the_images_is_a_second_dial(tmp_path, runs):
+    run = tmp_path / "scaled"
+    rows = [
+        (0.5, 1, 0.56, 0.9, 9.0), (0.5, 6, 0.57, 1.2, 12.0),
+        (1.0, 1, 0.58, 3.0, 30.0), (1.0, 6, 0.64, 5.0, 50.0),
+    ]  # fmt: skip
+    write_scaled_scores(run / "scores_val.json", rows)
+    scores = Scores.load(run, "val")
+    assert scores.miou_by_scale == {0.5: {1: 0.56, 6: 0.57}, 1.0: {1: 0.58, 6: 0.64}}
+    assert scores.miou == {1: 0.58, 6: 0.64} and not scores.multi_scale
+    plan = make_plan([str(run), *runs], "val", Budget(gmacs=2.9))
+    assert (plan.best.scale, plan.best.iterations) == (0.5, 6)
+    found = [(point.model.rpartition("/")[2], point.scale) for point in plan.frontier]
+    assert found == [
+        ("scaled", 0.5), ("scaled", 0.5), ("scaled", 1.0), ("large", 1.0), ("plain", 1.0),
+        ("scaled", 1.0), ("large", 1.0),
+    ]  # fmt: skip
+    lines = report.plan_table(plan).splitlines()
+    (marked,) = [line for line in lines if line.startswith("* ")]
+    assert marked.split()[1:] == [str(run), "6", "0.5", "57.00", "1.200"]
+    assert f"{run}, 6 iterations, images scaled by 0.5: mIoU 57.00 % at 1.2 G" in lines[-3]
+
+
+def test_times_of_scaled_images_come_from_the_profile_of_their_size(tmp_path):
+    run = tmp_path / "scaled"
+    write_scaled_scores(run / "scores_val.json", [(0.5, 2, 0.5, 1.0, 1.0), (1.0, 2, 0.6, 2.0, 2.0)])
+    sizes = (
+        SizeProfile(19, 25, {"read": 1.0}, {n: 10.0 + n for n in (1, 2, 4)}),
+        SizeProfile(36, 48, {"read": 3.0}, {n: 40.0 + 4 * n for n in (1, 2, 4)}),
+    )
+    Profile(str(run), MACHINE, "2.20.0", 1, sizes).save()
+    scores = Scores.load(run, "val").with_profile()
+    # 35 steps from pixel to pixel become 18, and 47 become 24; the class map has 36x48 pixels.
+    assert [each.milliseconds for each in scores.points] == pytest.approx([12 - 1 + 3, 48])
+
+
 def test_a_profile_of_smaller_images_matters_for_milliseconds_alone(runs):
     size = SizeProfile(8, 8, {}, {1: 30.0})
     Profile(runs[0], MACHINE, "2.20.0", 1, (size,)).save()

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from rnnseg import UserError
+from rnnseg.budgets import timing
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile, profile_path
 
 STAGES = {"encode": 8.0, "prepare": 1.0, "refine": 2.0, "read": 1.0}
@@ -34,14 +35,40 @@ def test_the_profile_lies_beside_the_model(tmp_path):
 
 
 def test_a_line_through_the_predictions():
-    assert size(40, 50, 10.0, 2.0).line == pytest.approx((10.0, 2.0))
-    assert size(40, 50, 10.0, 2.0, numbers=(1,)).line == (12.0, 0.0)
-    # One spoiled time hardly tilts the line; falling times are noise.
-    spoiled = size(40, 50, 10.0, 2.0)
-    spoiled.predictions[6] = 100.0
-    assert spoiled.line[1] == pytest.approx(2.0, abs=1.0)
-    falling = SizeProfile(40, 50, STAGES, {1: 10.0, 2: 9.0, 6: 8.0})
-    assert falling.line == (9.0, 0.0)
+    line = profile(size(40, 50, 10.0, 2.0))
+    assert line.latency(line.sizes[0]) == timing.Latency((0,), (10.0,), 2.0)
+    assert line.milliseconds(40, 50, 5) == pytest.approx(20.0)
+
+
+def test_times_step_up_where_the_encoder_has_to_run_on(tmp_path):
+    numbers = {1: 11.0, 2: 22.0, 3: 33.0, 6: 36.0, 12: 42.0}
+    sizes = [SizeProfile(20, 20, STAGES, numbers)]
+    sizes.append(SizeProfile(40, 40, STAGES, {n: 2 * time for n, time in numbers.items()}))
+    staged = dataclasses.replace(profile(*sizes, model=tmp_path), first_iterations=(0, 1, 2))
+    assert [staged.milliseconds(20, 20, n) for n in (1, 2, 3, 4, 12)] == [11, 22, 33, 34, 42]
+    assert staged.milliseconds(25, 40, 2) == pytest.approx(33.0)  # half way between the two
+    staged.save()
+    assert Profile.load(tmp_path) == staged
+
+
+def test_profiles_of_earlier_versions_load(tmp_path):
+    old = profile(size(40, 50, 10.0, 2.0), model=tmp_path)
+    old.save()
+    path = profile_path(tmp_path)
+    content = json.loads(path.read_text())
+    del content["first_iterations"]
+    path.write_text(json.dumps(content))
+    assert Profile.load(tmp_path) == old
+
+
+def test_a_scaled_image_is_read_at_its_own_size():
+    small = SizeProfile(11, 11, STAGES | {"read": 1.0}, {n: 10.0 + n for n in (1, 2, 6)})
+    large = SizeProfile(21, 21, STAGES | {"read": 4.0}, {n: 40.0 + 4 * n for n in (1, 2, 6)})
+    measured = profile(small, large)
+    assert measured.milliseconds(21, 21, 3, scale=0.5) == pytest.approx(13.0 - 1.0 + 4.0)
+    assert measured.milliseconds(21, 21, 3, scale=1.0) == pytest.approx(52.0)
+    with pytest.raises(UserError, match="31x31 is larger than any"):
+        measured.milliseconds(31, 31, 3, scale=0.5)
 
 
 def test_sizes_between_are_interpolated_by_their_pixels():

@@ -5,6 +5,9 @@ import pytest
 import tensorflow as tf
 
 from rnnseg import UserError
+from rnnseg.budgets import timing
+from rnnseg.budgets.costs import stage_costs
+from rnnseg.budgets.planning import Scores
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.evaluation import metrics, report
 from rnnseg.evaluation.cityscapes import Instances, InstanceSums
@@ -51,16 +54,90 @@ def test_scales_and_mirrored_images_are_averaged():
     assert "averaged over scales 0.5, 1, 1.5, each also mirrored" in report.table(result)
 
 
-def averaged(model, image, iterations, scales):
-    """Returns the mean logits over all scales at the size of the image, float64."""
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.5])
+def test_images_of_another_scale(scale):
+    """They are scaled and segmented, and their class maps have the size of the labels."""
+    examples = halves(1, 65, 49) + halves(1, 58, 57, seed=3)
+    model = make_model(num_classes=3, output_stride=16)
+    evaluator = Evaluator(model, (1, 3), scales=(scale,))
+    result = evaluator(make_source({"val": examples}), "val", progress=False)
+    for index, iterations in enumerate(result.iterations):
+        expected = np.zeros((3, 3), int)
+        for image, label in examples:
+            prediction = averaged(model, image, iterations, (scale,), flip=False).argmax(-1)
+            expected += metrics.confusion_matrix(label, prediction, 3)
+        # Ties, which are rounded differently, are rare.
+        assert np.abs(result.confusion[index] - expected).sum() <= 4
+    assert result.scale == scale
+    assert [row["scale"] for row in result.to_json()["results"]] == [scale] * 2
+    height, width = (round((side - 1) * scale) + 1 for side in (65, 49))
+    costs = stage_costs(model, height, width)
+    scaling, reading = 3 * 3 * height * width, 3 * 3 * 65 * 49
+    assert result.image_size == (65, 49)
+    assert result.multiply_adds == tuple(
+        costs.total(n) - costs.read + reading + scaling for n in (1, 3)
+    )
+
+
+def test_several_scales_in_one_table_and_file(tmp_path):
+    source, model = make_source({"val": halves(2)}), make_model(num_classes=3)
+    results = [
+        Evaluator(model, (1, 3), scales=(scale,))(source, "val", progress=False)
+        for scale in (0.5, 1.0)
+    ]
+    lines = report.table(*results).splitlines()
+    assert lines[2].split()[:2] == ["scale", "iterations"]
+    for line, (result, index) in zip(
+        lines[3:7], [(result, index) for result in results for index in (0, 1)], strict=True
+    ):
+        assert line.split()[:3] == [
+            f"{result.scale:g}", f"{result.iterations[index]}", f"{100 * result.miou[index]:.2f}"
+        ]  # fmt: skip
+    assert "scale" not in report.table(results[1]) and "scale" in report.table(results[0])
+    report.save_scores(tmp_path / "scores.json", *results)
+    scores = Scores.load(tmp_path / "scores.json", "val")
+    assert not scores.multi_scale
+    assert scores.miou_by_scale == {
+        result.scale: dict(zip((1, 3), map(float, result.miou), strict=True)) for result in results
+    }
+    assert scores.miou == scores.miou_by_scale[1.0]
+    report.save_curve(tmp_path / "curve.png", "model", results, 3)
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
+
+
+def test_every_stage_of_the_encoder_is_timed(monkeypatch):
+    """The time of one that needs no further stage says nothing about the next one."""
+    model = make_model(
+        num_classes=3,
+        output_stride=16,
+        canvas_stride=4,
+        skip_layers=("stride4_conv2_relu", "stride8_conv2_relu"),
+        early_iterations=(1, 2),
+    )
+    timed = []
+
+    def take_turns(functions, repeats):
+        numbers = [function.args[1] for function in functions]
+        timed.append(numbers)
+        return [(30.0 if n > 3 else 20.0 if n > 1 else 10.0) + n for n in numbers]
+
+    monkeypatch.setattr(timing, "take_turns", take_turns)
+    evaluator = Evaluator(model, range(1, 41))
+    milliseconds = evaluator._milliseconds(halves(1)[0][0], 100)
+    assert timed[0][:3] == [1, 2, 4] and timed[0][-1] == 40
+    assert milliseconds[:5] == pytest.approx((11e3, 22e3, 23e3, 34e3, 35e3))
+
+
+def averaged(model, image, iterations, scales, flip=True):
+    """Returns the sum of the logits of all views at the size of the image, float64."""
     height, width = image.shape[:2]
     total = 0
     for scale in scales:
         size = [round((side - 1) * scale) + 1 for side in (height, width)]
         scaled = tf.compat.v1.image.resize_bilinear(image[None], size, align_corners=True)
-        for view, order in ((scaled, 1), (scaled[:, :, ::-1], -1)):
+        for view, order in ((scaled, 1), (scaled[:, :, ::-1], -1))[: 1 + flip]:
             canvas = model.unroll(view, iterations)[-1]
-            logits = sample_view(canvas[0].numpy(), size, (height, width), model.output_stride)
+            logits = sample_view(canvas[0].numpy(), size, (height, width), model.canvas_stride)
             total = total + logits[:, ::order]
     return total
 
@@ -114,8 +191,10 @@ def test_json_has_every_score():
     assert row["miou"] == pytest.approx(np.nanmean(result.class_iou[1]))
     assert set(row["class_iou"]) == {"left", "right", "top"}
     assert set(row) == {
-        "iterations", "miou", "pixel_accuracy", "multiply_adds", "milliseconds", "class_iou"
+        "iterations", "miou", "pixel_accuracy", "multiply_adds", "milliseconds", "class_iou",
+        "scale",
     }  # fmt: skip
+    assert row["scale"] == 1
 
 
 def test_a_class_that_never_occurs_is_null():
@@ -156,6 +235,8 @@ def test_a_scaled_image_below_one_output_stride_is_named():
         evaluator(source, "val", progress=False)
     with pytest.raises(UserError, match="scales 0: expected numbers above 0"):
         Evaluator(make_model(num_classes=3), (1,), scales=(0,))
+    with pytest.raises(UserError, match="scale 5: expected at most 4, half of the canvas stride"):
+        Evaluator(make_model(num_classes=3), (1,), scales=(5,))
 
 
 def test_a_wrong_label_names_its_image():

@@ -3,6 +3,7 @@ import pytest
 
 from rnnseg import UserError
 from rnnseg.evaluation import unrolling
+from rnnseg.evaluation.multi_scale import MeanReader, make_views
 from rnnseg.evaluation.unrolling import Unroller
 from rnnseg.models.baselines.deeplabv3 import DeepLabV3
 from tests.support.models import make_model
@@ -23,6 +24,35 @@ def test_every_number_of_iterations_is_a_prediction_of_its_own(numbers):
         np.testing.assert_array_equal(unroller.predict(image, number), expected)
 
 
+@pytest.mark.parametrize("scales", SCALES)
+def test_the_encoder_runs_as_far_as_the_iterations_need(scales):
+    model = make_model(
+        num_classes=3,
+        output_stride=16,
+        canvas_stride=4,
+        skip_layers=("stride4_conv2_relu", "stride8_conv2_relu"),
+        early_iterations=(1, 2),
+    )
+    image = halves(1)[0][0]
+    unroller = Unroller(model, **scales)
+    numbers = (1, 3, 4, 6)
+    found = list(unroller(image, numbers))
+    views = make_views(scales.get("scales", (1,)), scales.get("flip", False))
+    canvases = [model.unroll(view.of(image)[np.newaxis], 6) for view in views]
+    for number, class_map in zip(numbers, found, strict=True):
+        read = [each[number - 1] for each in canvases]
+        expected = model.read(read[0], image.shape[:2])[0]
+        if len(views) > 1:
+            expected = MeanReader(views, 3, 16, 4)(read, image.shape[:2])
+        assert np.mean(class_map == expected) > 0.999
+        assert np.mean(unroller.predict(image, number) == class_map) > 0.999
+    # One iteration leaves the second stage of the encoder alone.
+    fresh = Unroller(model, **scales)
+    model.compiled_stages._functions.clear()
+    fresh.predict(image, 1)
+    assert not any("encode_1" in name for name in model.compiled_stages.trace_counts())
+
+
 def test_feed_forward_models():
     model = DeepLabV3(3, encoder="small_cnn", encoder_weights=None, output_stride=8)
     image = halves(1)[0][0]
@@ -39,7 +69,7 @@ def test_one_trace_serves_all_sizes(scales):
         for _ in unroller(image, (1, 2)):
             pass
     # Refining is traced twice: from the initial canvas, and from a canvas and a state.
-    expected = {"encode": 1, "prepare": 1, "refine": 2}
+    expected = {"encode": 1, "prepare deepest": 1, "refine": 2}
     assert unroller._stages.trace_counts() == expected
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import rnnseg
 from rnnseg import Budget, Predictor, UserError
 from rnnseg.budgets import costs as budgets
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
+from rnnseg.budgets.scaling import scaled_costs
 from rnnseg.models.registry import MODELS
 from tests.budgets.test_planning import write_scores
 from tests.support.models import make_model
@@ -64,9 +66,9 @@ def test_one_trace_serves_all_sizes_and_numbers():
     for height, width, batch, iterations in ((33, 41, 1, 2), (40, 30, 3, 5), (17, 64, 2, 1)):
         model.predict_classes(random_images(height, width, batch), Budget(iterations=iterations))
         model.predict_classes(random_images(height, width, 1)[0])
-    assert model.compiled_stages.trace_counts() == {"class_maps": 1}
+    assert model.compiled_stages.trace_counts() == {"class_maps, 1 stages": 1}
     model.predict_classes(random_images().astype(np.float64))  # another type of input
-    assert model.compiled_stages.trace_counts() == {"class_maps": 2}
+    assert model.compiled_stages.trace_counts() == {"class_maps, 1 stages": 2}
 
 
 @pytest.mark.parametrize("size", [(33, 41), (64, 30)])
@@ -129,6 +131,121 @@ def test_budgets_end_at_the_number_that_scored_best(tmp_path, miou, expected):
     assert predictor.iterations(Budget(milliseconds=12), 33, 41) == 1
     assert predictor.iterations(Budget(iterations=20), 33, 41) == 20
     assert predictor.iterations(None, 33, 41) == 4
+
+
+# The mean IoU by scale and number of iterations.
+SCALED = {0.5: {1: 0.50, 2: 0.55, 4: 0.54}, 1.0: {1: 0.52, 2: 0.60, 4: 0.65}}
+
+
+def write_scaled_scores(path, scaled=SCALED):
+    write_scores(path, [])
+    content = json.loads(path.read_text())
+    content["results"] = [
+        {"iterations": n, "scale": scale, "miou": miou, "multiply_adds": 1e9, "milliseconds": 1.0}
+        for scale, scores in scaled.items()
+        for n, miou in scores.items()
+    ]
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("size", [(33, 41), (64, 30)])
+def test_the_scale_and_the_iterations_that_scored_best_within_the_budget(size):
+    model = make_model(iterations=4)
+    predictor = Predictor(model, miou=SCALED[1.0], scaled_miou={0.5: SCALED[0.5]})
+    points = {
+        (scale, n): (scaled_costs(model, *size, scale).total(n), miou)
+        for scale, scores in SCALED.items()
+        for n, miou in scores.items()
+    }
+    costs = [cost for cost, _ in points.values()]
+    for limit in np.linspace(min(costs), 1.5 * max(costs), 40):
+        iterations, scale = predictor.setting(Budget(gmacs=limit / 1e9), *size)
+        assert scaled_costs(model, *size, scale).total(iterations) <= limit
+        best = max(miou for cost, miou in points.values() if cost <= limit)
+        # What was not evaluated, three iterations, has a score between those of its neighbours.
+        assert np.interp(iterations, *zip(*SCALED[scale].items(), strict=True)) >= best
+    least = Budget(gmacs=0.99 * min(costs) / 1e9)
+    expected = f"iteration on an image of {size[0]}x{size[1]}, scaled by 0.5, needs .* G at least"
+    with pytest.raises(UserError, match=expected):
+        predictor.setting(least, *size)
+    assert predictor.setting(Budget(iterations=7), *size) == (7, 1.0)
+    assert predictor.setting(None, *size) == (4, 1.0)
+
+
+def test_a_scaled_image_is_predicted_at_its_own_size():
+    """The image is scaled, segmented, and the canvas read at every pixel of the image."""
+    model = make_model(iterations=4)
+    predictor = Predictor(model, miou=SCALED[1.0], scaled_miou={0.5: SCALED[0.5]})
+    images = random_images(33, 41)
+    budget = Budget(gmacs=scaled_costs(model, 33, 41, 0.5).total(2) / 1e9)
+    assert predictor.setting(budget, 33, 41) == (2, 0.5)
+    canvas = model.unroll(images[:, ::2, ::2].astype(np.float32), 2)[-1]
+    # 17x21 pixels lie on a grid of 8; every second pixel of the image lies between its pixels.
+    logits = tf.compat.v1.image.resize_bilinear(canvas, (33, 49), align_corners=True)
+    expected = np.argmax(logits[:, :33, :41], -1)
+    found = predictor(images, budget)
+    assert found.dtype == np.int32 and np.mean(found == expected) > 0.999
+    np.testing.assert_array_equal(predictor(images[0], budget), found[0])
+    *_, last = predictor.every_iteration(images[0], 2, 0.5)
+    np.testing.assert_array_equal(last, found[0])
+    settled = predictor(images, budget, stop_when_settled=True)
+    assert np.mean(settled == found) > 0.9
+
+
+def test_a_given_canvas_is_of_the_image_itself():
+    model = make_model(iterations=4)
+    predictor = Predictor(model, miou=SCALED[1.0], scaled_miou={0.5: SCALED[0.5]})
+    images = random_images(33, 41)
+    canvas = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+    budget = Budget(gmacs=scaled_costs(model, 33, 41).total(1) / 1e9)
+    assert predictor.setting(budget, 33, 41).scale == 0.5
+    found = predictor(images, budget, canvas)
+    np.testing.assert_array_equal(found, classes(model, images, 1, canvas))
+
+
+def test_scales_at_which_an_image_is_too_small_are_left_out(tmp_path):
+    predictor = loaded(tmp_path)
+    write_scaled_scores(tmp_path / "model.scores_val.json", {0.5: SCALED[0.5]})
+    assert predictor.setting(Budget(gmacs=99), 15, 41) == (2, 0.5)
+    assert predictor.setting(Budget(gmacs=99), 14, 41) == (4, 1.0)
+    assert predictor.setting(Budget(milliseconds=99), 14, 41) == (4, 1.0)
+
+
+def test_scales_within_milliseconds(tmp_path):
+    predictor = loaded(tmp_path)
+    write_scaled_scores(tmp_path / "model.scores_val.json")
+    small = SizeProfile(17, 21, {"read": 1.0}, {n: 4.0 + n for n in (1, 2, 4)})
+    large = SizeProfile(33, 41, {"read": 2.0}, {n: 10.0 + 2.0 * n for n in (1, 2, 4)})
+    given = Predictor(
+        predictor.model,
+        miou=SCALED[1.0],
+        scaled_miou={0.5: SCALED[0.5]},
+        profile=dataclasses.replace(predictor.profile, sizes=(small, large)),
+    )
+    for milliseconds, expected in ((6, (1, 0.5)), (7, (2, 0.5)), (13, (2, 0.5)), (14, (2, 1.0))):
+        assert given.setting(Budget(milliseconds=milliseconds), 33, 41) == expected
+    # One size alone: every image takes as long, and so the largest scores best.
+    assert predictor.setting(Budget(milliseconds=12), 33, 41) == (1, 1.0)
+
+
+def test_early_iterations_within_budgets():
+    """Each budget pays for the most that fits, although costs step up where the encoder goes on."""
+    model = make_model(
+        iterations=5,
+        output_stride=16,
+        canvas_stride=4,
+        skip_layers=("stride4_conv2_relu", "stride8_conv2_relu"),
+        early_iterations=(1, 2),
+    )
+    predictor, image = Predictor(model), random_images(33, 41)[0]
+    costs = budgets.stage_costs(model, 33, 41)
+    for iterations in range(1, 6):
+        budget = Budget(gmacs=costs.total(iterations) / 1e9)
+        assert predictor.iterations(budget, 33, 41) == iterations
+        expected = classes(model, image[None], iterations)[0]
+        np.testing.assert_array_equal(predictor(image, budget), expected)
+    for index, found in enumerate(predictor.every_iteration(image, 5), start=1):
+        assert np.mean(found == classes(model, image[None], index)[0]) > 0.999
 
 
 def test_a_model_reads_no_files_beside_itself(tmp_path):
