@@ -99,9 +99,11 @@ def count() -> list[Row]:
         stride, iterations = (16, number) if kind == "recurrent" else (number, 1)
         if (kind, stride) not in counted:
             # Those of the paper.
-            widths = {"hidden_channels": (512, 256)} if kind == "recurrent" else {}
+            own = {}
+            if kind == "recurrent":
+                own = {"canvas_stride": 16, "hidden_channels": (512, 256)}
             model = MODELS[kind](
-                21, encoder="resnet101", encoder_weights=None, output_stride=stride, **widths
+                21, encoder="resnet101", encoder_weights=None, output_stride=stride, **own
             )
             counted[kind, stride] = [
                 multi_scale_costs(model, 513, 513, *each).as_published()
