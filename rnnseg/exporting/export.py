@@ -212,6 +212,7 @@ def _model_info(model, size, split) -> ModelInfo:
         output_stride=model.output_stride,
         canvas_stride=model.canvas_stride,
         early_iterations=model.early_iterations,
+        encoder_outputs=signatures.encoder_outputs(model),
         padding=MEAN_COLOR,
         iterations=model.iterations,
         state=signatures.state_channels(model),

@@ -1,6 +1,7 @@
 """The stages of a model as functions with named tensors, for export."""
 
 import functools
+import re
 
 import tensorflow as tf
 
@@ -84,18 +85,21 @@ def _encode_functions(model, image: tf.TensorSpec) -> dict:
     """Traces the stages of the encoder; see `stage_functions`."""
     stages = len(model.first_iterations)
     if stages == 1:
-
-        def encode(image):
-            first = "prepared" if model.recurrent else "canvas"
-            return {first: model.prepare(model.encode(image))}
-
-        return {encode_signature(0): _traced(encode, image)}
-    handed_on = _handed_on(model, image)
+        ((name,),) = encoder_outputs(model)
+        return {
+            encode_signature(0): _traced(
+                lambda image: {name: model.prepare(model.encode(image))}, image
+            )
+        }
+    handed_on = _handed_on(model)
 
     def encode_stage(number, image=None, prepared=None, **tensors):
-        features = model.encode_stage(number, tensors if number else image)
-        further = {name: features[name] for name in handed_on[number]}
-        return further | {"prepared": model.prepare(features, prepared)}
+        given = image
+        if number:
+            given = {layer: tensors[_tensor_name(layer)] for layer in handed_on[number - 1]}
+        features = model.encode_stage(number, given)
+        outputs = {"prepared": model.prepare(features, prepared)}
+        return outputs | {_tensor_name(layer): features[layer] for layer in handed_on[number]}
 
     functions, inputs = {}, {"image": image}
     for number in range(stages):
@@ -108,12 +112,28 @@ def _encode_functions(model, image: tf.TensorSpec) -> dict:
     return functions
 
 
-def _handed_on(model, image: tf.TensorSpec) -> list[tuple[str, ...]]:
-    """Returns the names of the tensors that each stage of the encoder hands to the next one."""
-    needed, inputs = [], image
-    for number in range(len(model.first_iterations)):
-        inputs, names = _trace_stage(model, number, inputs)
-        needed.append(names)
+def encoder_outputs(model) -> tuple[tuple[str, ...], ...]:
+    """Returns the names of the outputs of every stage of the encoder; see `stage_functions`."""
+    if not model.recurrent:
+        return (("canvas",),)
+    return tuple(("prepared", *map(_tensor_name, layers)) for layers in _handed_on(model))
+
+
+def _tensor_name(layer: str) -> str:
+    """Returns the name of a layer, changed where the name of a tensor could not be the same."""
+    name = re.sub(r"\W", "_", layer, flags=re.ASCII)
+    return name if name[0].isalpha() else f"layer_{name}"
+
+
+def _handed_on(model) -> list[tuple[str, ...]]:
+    """Returns the layers whose outputs each stage of the encoder hands to the next one."""
+    stages = len(model.first_iterations)
+    if stages == 1:
+        return [()]
+    needed, inputs = [], image_spec(None, 1)
+    for number in range(stages):
+        inputs, layers = _trace_stage(model, number, inputs)
+        needed.append(layers)
     return [*needed[1:], ()]
 
 
@@ -138,9 +158,9 @@ def _trace_stage(model, number: int, inputs) -> tuple[dict[str, tf.TensorSpec], 
 def segment_function(model, size: tuple[int, int] | None, batch: int | None, outputs):
     """Traces the whole prediction: `segment(image, iterations)`; feed-forward `segment(image)`.
 
-    All stages of the encoder are run, whatever the number of iterations: it is a tensor, and a
-    condition in the graph would be slower to run and impossible to quantize. The early iterations
-    see the features of the first stages alone, as everywhere.
+    All stages of the encoder are run, whatever the number of iterations, so that the graph needs no
+    condition; to save work in the encoder, there are the stages. The early iterations see the
+    features of the first stages alone, as everywhere.
 
     Args:
       model: a model that computes in float32.

@@ -41,6 +41,7 @@ class ModelInfo:
       output_stride: input pixels per pixel of the deepest features.
       canvas_stride: input pixels per canvas pixel.
       early_iterations: the number of iterations on each stage of the encoder before the last.
+      encoder_outputs: the names of the outputs of every stage of the encoder, as in its signature.
       padding: the (red, green, blue) of 0-255 to pad smaller images with.
       iterations: the number of iterations in training.
       state: the number of channels of each tensor of the LSTM state, by name: h_0, c_0, h_1, …
@@ -61,6 +62,7 @@ class ModelInfo:
     output_stride: int
     canvas_stride: int
     early_iterations: tuple[int, ...]
+    encoder_outputs: tuple[tuple[str, ...], ...]
     padding: tuple[int, int, int]
     iterations: int
     state: Mapping[str, int]
@@ -117,12 +119,17 @@ class ModelInfo:
         earlier = content.pop(_INITIAL_STATE_BEFORE, None)
         initial = content.get("initial_state", earlier)
         miou = content["miou"]
+        # Files up to 0.1.0 have one stride and one stage.
+        content = {
+            "canvas_stride": content["output_stride"],
+            "early_iterations": (),
+            "encoder_outputs": [["prepared" if content["recurrent"] else "canvas"]],
+        } | content
         return cls(
-            # Files up to 0.1.0 have one stride and one stage.
-            **{"canvas_stride": content["output_stride"], "early_iterations": ()}
-            | content
+            **content
             | {
-                "early_iterations": tuple(content.get("early_iterations", ())),
+                "early_iterations": tuple(content["early_iterations"]),
+                "encoder_outputs": tuple(map(tuple, content["encoder_outputs"])),
                 "classes": tuple(content["classes"]),
                 "colors": tuple(tuple(each) for each in content["colors"]),
                 "size": content["size"] and tuple(content["size"]),

@@ -21,7 +21,7 @@ from rnnseg.exporting.signatures import seeded_canvas
 from rnnseg.runtime.letterbox import scale_and_pad
 from rnnseg.runtime.model_info import ModelInfo
 from rnnseg.runtime.pacing import most_iterations
-from tests.support.litert import make_info
+from tests.support.litert import make_info, make_staged_model
 from tests.support.models import make_lively_model
 
 GUIDE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "android.md"
@@ -62,9 +62,10 @@ def kotlin_file(name):
     return block
 
 
-@pytest.fixture(scope="module")
-def model():
-    return make_lively_model()
+@pytest.fixture(scope="module", params=[make_lively_model, make_staged_model])
+def model(request):
+    """One whose encoder has a single stage, and one whose encoder has three."""
+    return request.param()
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +121,7 @@ def info(exported):
 
 def predict(model, image, iterations, canvas=None):
     """The model's canvas and class map, `(H, W)`."""
-    prepared = model.prepare(model.encode(image))
-    canvas, _ = model.refine(prepared, iterations, canvas)
+    canvas = model.compiled_stages.canvas_of(image, iterations, canvas)
     return canvas, model.read(canvas, SIZE).numpy()[0]
 
 
@@ -169,7 +169,7 @@ def test_the_guides_video_goes_on_from_a_part_of_the_last_frames_canvas(guide, m
 
 def test_the_guides_video_goes_on_from_a_class_map(guide, model, exported):
     frame, _ = guide.load(exported / "frame_2.png")
-    canvas = seeded_canvas(guide.first[np.newaxis], model.num_classes, model.output_stride)
+    canvas = seeded_canvas(guide.first[np.newaxis], model)
     canvas, expected = predict(model, frame, 2, canvas)
     np.testing.assert_allclose(guide.canvas, canvas, atol=1e-3)
     assert_same_classes(guide.third, expected)
@@ -182,8 +182,7 @@ def test_the_guides_compiled_model_gives_the_models_class_map(guide, model):
 
 
 def test_the_guides_table_lists_the_files_tensors(signatures, info):
-    rows, columns = (grid.canvas_size(side, info.output_stride) for side in info.size)
-    sizes = dict(zip("HWhw", (*info.size, rows, columns), strict=True))
+    sizes = dict(zip("HWhw", (*info.size, *canvas_sides(info)), strict=True))
     sizes |= {"C": len(info.classes), "P": 4 * info.state["h_0"], "1": 1, "3": 3}
 
     def tensors(cell):
@@ -197,7 +196,16 @@ def test_the_guides_table_lists_the_files_tensors(signatures, info):
         return found
 
     table = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", GUIDE.read_text(), re.MULTILINE)
-    assert {name: (tensors(takes), tensors(gives)) for name, takes, gives in table} == signatures
+    listed = {name: (tensors(takes), tensors(gives)) for name, takes, gives in table}
+    if info.early_iterations:  # described in words, since the names are those of layers
+        listed["encode"][1].update(signatures["encode"][1])
+        listed |= {name: signatures[name] for name in ("encode_1", "encode_2")}
+    assert listed == signatures
+
+
+def canvas_sides(info):
+    """The `(h, w)` of the canvas."""
+    return [grid.canvas_size(side, info.output_stride, info.canvas_stride) for side in info.size]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +218,8 @@ def test_the_guides_table_lists_the_files_tensors(signatures, info):
 def test_the_guides_kotlin_gives_and_takes_the_files_tensors(file, expected, signatures, info):
     code = kotlin_file(file)
     calls = kotlin_calls(code, kotlin_file("InputImage.kt"), signatures, info)
-    assert {name for name, _, _ in calls} == expected
+    further = {f"encode_{stage}" for stage in range(1, 1 + len(info.early_iterations))}
+    assert {name for name, _, _ in calls} == expected | further
     for name, inputs, outputs in calls:
         assert (inputs, outputs) == signatures[name]
 
@@ -225,8 +234,11 @@ def kotlin_calls(code, other, signatures, info):
       info: of the file.
     """
     definitions = kotlin_definitions(other) | kotlin_definitions(code)
-    rows, columns = (grid.canvas_size(side, info.output_stride) for side in info.size)
+    rows, columns = canvas_sides(info)
+    encoders = [name for name in sorted(signatures) if "encode" in name]
     known = {
+        # The code makes them by the names and the shapes that the file tells.
+        "encoded": [Map(signatures[name][1]) for name in encoders],
         "mapOf": lambda *pairs: Map(pairs),
         "info": types.SimpleNamespace(
             height=info.size[0],
@@ -250,13 +262,28 @@ def kotlin_calls(code, other, signatures, info):
 
     def evaluate(expression):
         expression = re.sub(r'("\w+") to ', r"\1 @ ", expression)
+        expression = re.sub(r"if \((.+?)\) (.+) else (.+)", r"(\2) if \1 else (\3)", expression)
         expression = re.sub(r" \{ \((\w+), (\w+)\) -> (.+?) \}", r"(lambda \1, \2: \3)", expression)
         return eval(expression, dict(known), Definitions())
 
-    return [
+    calls = [
         (name, *evaluate(f"({arguments})"))
         for arguments, name in re.findall(r'\brun\((mapOf\(.+?), "(\w+)"\)', code)
     ]
+    assert "run(inputs, encoded[stage], info.encoders[stage])" in code
+    for stage, name in enumerate(encoders):
+        known["stage"] = stage
+        calls.append((name, evaluate(definitions["inputs"]), evaluate("encoded[stage]")))
+    return calls
+
+
+def test_the_guides_stages_of_the_encoder_are_those_of_the_file(guide, signatures, info, model):
+    assert guide.encoders == [name for name in sorted(signatures) if "encode" in name]
+    assert [set(names) for names in guide.encoder_outputs] == [
+        signatures[name][1].keys() for name in guide.encoders
+    ]
+    assert guide.first_iterations == list(model.first_iterations)
+    assert (guide.rows, guide.columns) == model.canvas_size(*SIZE)
 
 
 def kotlin_definitions(code):
@@ -269,7 +296,7 @@ def kotlin_definitions(code):
 
 
 def test_the_guides_kotlin_reads_keys_that_the_metadata_have(exported):
-    keys = re.findall(r'json\.\w+\("(\w+)"\)', kotlin_file("ModelInfo.kt"))
+    keys = re.findall(r'json\.\w+\("(\w+)"', kotlin_file("ModelInfo.kt"))
     with zipfile.ZipFile(exported / "anytime.tflite") as archive:
         metadata = json.loads(archive.read("rnnseg.json"))
     assert len(keys) > 5

@@ -34,6 +34,8 @@ SIZE = (41, 57)
 KINDS = {
     "fixed": ("float32", "float16", "dynamic", "int8"),
     "any_size": ("float32", "int8"),
+    "staged": ("float32", "float16", "dynamic", "int8"),
+    "staged_any_size": ("float32", "int8"),
     "feed_forward": ("float32", "int8"),
 }
 # The largest differences of logits, relative to the largest logit.
@@ -117,6 +119,31 @@ def any_size(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def staged_model():
+    """A model with three stages of the encoder, and a canvas finer than the deepest features."""
+    return liven(
+        make_model(
+            num_classes=3,
+            canvas_stride=4,
+            skip_layers=("stride4_conv1_relu", "stride8_conv1_relu"),
+            early_iterations=(1, 2),
+        ),
+        2.5,
+    )
+
+
+@pytest.fixture(scope="module")
+def staged(staged_model, tmp_path_factory):
+    return Run(staged_model, tmp_path_factory.mktemp("out") / "it", SIZE, KINDS["staged"])
+
+
+@pytest.fixture(scope="module")
+def staged_any_size(staged_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out") / "it"
+    return Run(staged_model, folder, None, KINDS["staged_any_size"])
+
+
+@pytest.fixture(scope="module")
 def feed_forward(tmp_path_factory):
     keras.utils.set_random_seed(5)
     options = dict(encoder="small_cnn", encoder_weights=None, output_stride=8, head_channels=16)
@@ -149,8 +176,11 @@ def iterate(run, runners, image, number):
         name: np.broadcast_to(np.float32(values), (*place, channels[name]))
         for name, values in initial.items()
     }
-    for _ in range(number):
-        state = runners["refine"](**encoded, **state)
+    for done in range(number):
+        if done and done in np.cumsum(info.early_iterations):
+            stage = 1 + list(np.cumsum(info.early_iterations)).index(done)
+            encoded = runners[f"encode_{stage}"](**encoded)
+        state = runners["refine"](prepared=encoded["prepared"], **state)
     return state["canvas"][0]
 
 
@@ -219,6 +249,19 @@ def test_signatures_have_names_shapes_and_types(fixed, kind):
         assert shapes(found[name].get_output_details()) == outputs
 
 
+def test_stages_of_the_encoder_hand_on_tensors_by_the_names_of_their_layers(staged):
+    runners = staged.runners("anytime", "int8")
+    prepared = {"prepared": ((1, 11, 15, 24), np.float32)}
+    first = prepared | {"stride4_conv1_relu": ((1, 11, 15, 64), np.float32)}
+    second = prepared | {"stride8_conv1_relu": ((1, 6, 8, 128), np.float32)}
+    image = {"image": ((1, 41, 57, 3), np.uint8)}
+    wanted = {"encode": (image, first), "encode_1": (first, second), "encode_2": (second, prepared)}
+    assert runners.keys() == {*wanted, "refine", "read", "seed"}
+    for name, (inputs, outputs) in wanted.items():
+        assert shapes(runners[name].get_input_details()) == inputs
+        assert shapes(runners[name].get_output_details()) == outputs
+
+
 def test_a_feed_forward_model_has_no_iterations(feed_forward):
     runners = feed_forward.runners("anytime", "int8")
     assert runners.keys() == {"encode", "read"}
@@ -227,12 +270,14 @@ def test_a_feed_forward_model_has_no_iterations(feed_forward):
     assert list(segment.get_input_details()) == ["image"]
 
 
-def test_any_size_is_taken(any_size):
+@pytest.mark.parametrize("name", ["any_size", "staged_any_size"])
+def test_any_size_is_taken(name, request):
+    any_size = request.getfixturevalue(name)
     runners = any_size.runners("anytime", "float32")
     for size in ((9, 70), (33, 49), (64, 8)):
         image = any_size.image(*size)
-        canvas, classes = expected(any_size, image, 2)
-        found = iterate(any_size, runners, image, 2)
+        canvas, classes = expected(any_size, image, 4)
+        found = iterate(any_size, runners, image, 4)
         np.testing.assert_allclose(found, canvas, atol=1e-5)
         read = runners["read"](canvas=found[None], size=np.int32(size))["classes"][0]
         assert read.shape == size and (read == classes).mean() > 0.999
@@ -252,16 +297,35 @@ def test_only_the_one_file_has_a_loop_and_weights_are_there_once(fixed):
 
 def test_int8_computes_in_int8_between_the_ends_of_the_encoder(fixed):
     """The first convolution and the one that computes `prepared` stay float32."""
-    for name, graph in (("anytime", b"encode"), ("segment", b"main")):
-        model = quantize.schema.ModelT.InitFromPackedBuf(fixed.path(name, "int8").read_bytes(), 0)
-        (graph,) = (each for each in model.subgraphs if each.name == graph)
-        types = [
-            graph.tensors[each.outputs[0]].type
-            for each in graph.operators
-            if quantize._KINDS[model.operatorCodes[each.opcodeIndex].builtinCode] == "CONV_2D"
-        ]
-        real, whole = quantize.schema.TensorType.FLOAT32, quantize.schema.TensorType.INT8
-        assert types == [real, *[whole] * 5, real]
+    for name, graph in (("anytime", "encode"), ("segment", "main")):
+        assert convolutions(fixed, name, graph) == ["real", *["whole"] * 5, "real"]
+
+
+def test_int8_is_the_same_with_stages_of_the_encoder(staged):
+    """What a stage returns is float32."""
+    parts = [
+        sorted(convolutions(staged, "anytime", name)) for name in ("encode", "encode_1", "encode_2")
+    ]
+    # The first one, the last one that is handed on, and the gates; the last one that is handed on,
+    # and the gates; the gates.
+    assert parts == [
+        ["real"] * 3 + ["whole"],
+        ["real"] * 2 + ["whole"],
+        ["real"] + ["whole"],
+    ]
+    assert sorted(convolutions(staged, "segment", "main")) == sorted(sum(parts, []))
+
+
+def convolutions(run, name, graph):
+    """Returns the types of the convolutions in a graph of an int8 file, in their order."""
+    model = quantize.schema.ModelT.InitFromPackedBuf(run.path(name, "int8").read_bytes(), 0)
+    (graph,) = (each for each in model.subgraphs if each.name.decode() == graph)
+    kinds = quantize.schema.TensorType
+    return [
+        {kinds.FLOAT32: "real", kinds.INT8: "whole"}[graph.tensors[each.outputs[0]].type]
+        for each in graph.operators
+        if quantize._KINDS[model.operatorCodes[each.opcodeIndex].builtinCode] == "CONV_2D"
+    ]
 
 
 def test_ranges_are_carried_over_only_where_the_same_is_computed(fixed, feed_forward):
@@ -281,7 +345,7 @@ def test_quantized_files_are_smaller(fixed):
     assert size["int8"] < size["float32"] - 0.6 * weights
 
 
-def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
+def test_the_files_say_what_is_in_them(fixed, any_size, staged, feed_forward):
     info = ModelInfo.load(fixed.path("segment", "int8"))
     source = tiny_source()
     assert (info.kind, info.quantization, info.recurrent) == ("segment", "int8", True)
@@ -290,7 +354,10 @@ def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
     assert info.state == {"h_0": 6, "c_0": 6, "h_1": 5, "c_1": 5, "h_2": 3, "c_2": 3}
     assert info.initial_state == {}
     assert info.miou == {1: 0.5, 6: 0.625} and info.scored_on == "tiny, val"
-    assert info.multiply_adds == vars(costs.stage_costs(fixed.model, *SIZE))
+    counted = costs.stage_costs(fixed.model, *SIZE)
+    stages = ("encode", "prepare", "refine", "read")
+    assert info.multiply_adds == {name: getattr(counted, name) for name in stages}
+    assert (info.canvas_stride, info.early_iterations) == (8, ())
     with zipfile.ZipFile(fixed.path("anytime", "float16")) as archive:
         assert archive.read("labels.txt").decode().split() == list(source.class_names)
     info = ModelInfo.load(any_size.path("anytime", "int8"))
@@ -299,8 +366,13 @@ def test_the_files_say_what_is_in_them(fixed, any_size, feed_forward):
     assert info.initial_state["canvas"] == tuple(learned.numpy())
     assert info.initial_state.keys() == {"canvas", *info.state}
     assert info.multiply_adds is None and info.miou is None
+    info = ModelInfo.load(staged.path("anytime", "int8"))
+    assert (info.output_stride, info.canvas_stride, info.early_iterations) == (8, 4, (1, 2))
+    handed_on = "stride4_conv1_relu", "stride8_conv1_relu"
+    assert info.encoder_outputs == (*(("prepared", name) for name in handed_on), ("prepared",))
     info = ModelInfo.load(feed_forward.path("anytime", "float32"))
     assert not info.recurrent and info.state == {} and info.iterations == 1
+    assert info.encoder_outputs == (("canvas",),)
 
 
 def test_the_report_is_of_all_files(run):

@@ -1,5 +1,6 @@
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,6 +81,21 @@ def test_stages_of_the_encoder_hand_on_what_the_next_one_needs(staged_model, siz
     assert outputs.keys() == {"prepared"}
     expected = staged_model.prepare(staged_model.encode(image))
     np.testing.assert_allclose(outputs["prepared"], expected, atol=1e-5)
+
+
+def test_layers_may_have_any_name():
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, 8, padding="same", name="8-fold.end")(image)
+    encoder = keras.Model(image, keras.layers.Conv2D(5, 3, 2, padding="same")(x))
+    model = make_model(
+        encoder=encoder, output_stride=16, skip_layers=("8-fold.end",), early_iterations=(1,)
+    )
+    assert signatures.encoder_outputs(model) == (("prepared", "layer_8_fold_end"), ("prepared",))
+    functions = signatures.stage_functions(model, (33, 49), 1)
+    image = np.random.default_rng(0).integers(0, 256, (1, 33, 49, 3), np.uint8)
+    outputs = functions["encode_1"](**functions["encode"](image=image))
+    expected = model.prepare(model.encode(image))
+    np.testing.assert_allclose(outputs["prepared"], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 6])

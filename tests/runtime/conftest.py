@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.litert import write_anytime
+from tests.support.litert import make_staged_model, write_anytime
 from tests.support.models import make_lively_model
 
 
@@ -18,16 +18,8 @@ def fixed_file(model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def staged_model():
-    """A model with three stages of the encoder, and a canvas finer than the deepest features."""
-    model = make_lively_model(
-        output_stride=16,
-        canvas_stride=8,
-        skip_layers=("stride8_conv2_relu", "stride16_conv1_relu"),
-        early_iterations=(2, 1),
-    )
-    for gates in model.stack.skip_gates:  # far from the start's, as those of the deepest features
-        gates.kernel.assign(50 * gates.kernel)
-    return model
+    """The model of the file below."""
+    return make_staged_model()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ INFO = ModelInfo(
     size=(33, 49),
     output_stride=16,
     canvas_stride=8,
-    early_iterations=(1, 2),
+    early_iterations=(1,),
+    encoder_outputs=(("prepared", "block_5_add"), ("prepared",)),
     padding=(127, 127, 127),
     iterations=6,
     state={"h_0": 8, "c_0": 8},
@@ -79,18 +80,23 @@ def test_files_of_the_first_version_are_read(tmp_path):
 
     They have one stride and one stage.
     """
-    expected = dataclasses.replace(INFO, canvas_stride=16, early_iterations=())
+    one_stage = dict(early_iterations=(), encoder_outputs=(("prepared",),))
+    expected = dataclasses.replace(INFO, canvas_stride=16, **one_stage)
     path = tmp_path / "model.tflite"
     path.write_bytes(expected.append_to(b"TFL3"))
     with zipfile.ZipFile(path) as archive:
         content = json.loads(archive.read("rnnseg.json"))
     assert content["start"] == content.pop("initial_state") == {"canvas": [0.5, -0.25]}
-    del content["canvas_stride"], content["early_iterations"]
+    for name in ("canvas_stride", "early_iterations", "encoder_outputs"):
+        del content[name]
     assert content.keys() == FIRST_VERSION.keys()
     for each in (content, FIRST_VERSION):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("rnnseg.json", json.dumps(each))
         assert ModelInfo.load(path) == expected
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rnnseg.json", json.dumps(FIRST_VERSION | {"recurrent": False}))
+    assert ModelInfo.load(path).encoder_outputs == (("canvas",),)
 
 
 def test_old_names_work_for_one_more_release():

@@ -7,6 +7,7 @@ import warnings
 from rnnseg.exporting import processes, saved_model, signatures
 from rnnseg.exporting.processes import convert
 from rnnseg.runtime.model_info import ModelInfo
+from tests.support.models import make_lively_model
 
 
 def run_here(program: str, *arguments) -> None:
@@ -35,6 +36,7 @@ def make_info(**options) -> ModelInfo:
         "output_stride": 8,
         "canvas_stride": 8,
         "early_iterations": (),
+        "encoder_outputs": (("prepared",),),
         "padding": (124, 117, 104),
         "iterations": 6,
         "state": {"h_0": 3, "c_0": 3, "h_1": 4, "c_1": 4},
@@ -42,6 +44,19 @@ def make_info(**options) -> ModelInfo:
         "multiply_adds": None,
     } | options
     return ModelInfo(**options)
+
+
+def make_staged_model():
+    """Makes a lively model with three stages of the encoder, and with a fine canvas."""
+    model = make_lively_model(
+        output_stride=16,
+        canvas_stride=8,
+        skip_layers=("stride8_conv2_relu", "stride16_conv1_relu"),
+        early_iterations=(2, 1),
+    )
+    for gates in model.stack.skip_gates:  # as strong as those of the deepest features
+        gates.kernel.assign(50 * gates.kernel)
+    return model
 
 
 def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
@@ -56,6 +71,7 @@ def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
         output_stride=model.output_stride,
         canvas_stride=model.canvas_stride,
         early_iterations=model.early_iterations,
+        encoder_outputs=signatures.encoder_outputs(model),
         iterations=model.iterations,
         state=signatures.state_channels(model),
         initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
