@@ -225,12 +225,12 @@ def profile_table(
 def _latency_lines(latency: Latency) -> list[str]:
     """Returns the formula of the time of a prediction, one for each stage of the encoder."""
     firsts = [before + 1 for before in latency.first_iterations]
+    lasts = [*latency.first_iterations[1:], None]
     lines = []
-    for index, (first, start) in enumerate(zip(firsts, latency.starts, strict=True)):
-        last = firsts[index + 1] - 1 if index + 1 < len(firsts) else None
-        numbers = f"{first} to {last}" if last != first else f"{first}"
-        numbers = "n" if len(firsts) == 1 else f"n = {numbers}" if last else f"n from {first}"
-        lines.append(f"{numbers} iterations take {start:.2f} ms + n * {latency.each:.2f} ms")
+    for first, last, start in zip(firsts, lasts, latency.starts, strict=True):
+        numbers = f"{first} and more" if last is None else f"{first} to {last}"
+        numbers = f" for n = {first if first == last else numbers}" if len(firsts) > 1 else ""
+        lines.append(f"n iterations take {start:.2f} ms + n * {latency.each:.2f} ms{numbers}")
     return lines
 
 

@@ -5,7 +5,9 @@ import pytest
 
 from rnnseg import UserError
 from rnnseg.budgets import timing
+from rnnseg.budgets.costs import EarlyCosts, Stage, StageCosts
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile, profile_path
+from rnnseg.evaluation import report
 
 STAGES = {"encode": 8.0, "prepare": 1.0, "refine": 2.0, "read": 1.0}
 
@@ -49,6 +51,27 @@ def test_times_step_up_where_the_encoder_has_to_run_on(tmp_path):
     assert staged.milliseconds(25, 40, 2) == pytest.approx(33.0)  # half way between the two
     staged.save()
     assert Profile.load(tmp_path) == staged
+
+
+def test_the_table_has_a_formula_for_each_stage_of_the_encoder():
+    stages = {name: Stage(1000, 2_000_000) for name in STAGES}
+    costs = StageCosts(8 * 10**9, 10**9, 2 * 10**9, 10**9)
+    plain = report.profile_table(profile(size(40, 50, 10.0, 2.0)), [costs], [stages]).splitlines()
+    assert plain[-1] == "n iterations take 10.00 ms + n * 2.00 ms"
+    assert [line.split() for line in plain if line.startswith(("refine", "n = 6"))] == [
+        ["refine", "2.00", "2.000", "2.0"], ["n", "=", "6", "22.00", "22.000", "2.0"]
+    ]  # fmt: skip
+    times = {1: 11.0, 2: 22.0, 3: 23.0, 4: 34.0, 8: 38.0}
+    staged = dataclasses.replace(
+        profile(SizeProfile(40, 50, STAGES, times)), first_iterations=(0, 1, 3)
+    )
+    early = (EarlyCosts(1, 2 * 10**9, 10**8), EarlyCosts(3, 4 * 10**9, 10**8))
+    costs = dataclasses.replace(costs, early=early)
+    assert report.profile_table(staged, [costs], [stages]).splitlines()[-3:] == [
+        "n iterations take 10.00 ms + n * 1.00 ms for n = 1",
+        "n iterations take 20.00 ms + n * 1.00 ms for n = 2 to 3",
+        "n iterations take 30.00 ms + n * 1.00 ms for n = 4 and more",
+    ]
 
 
 def test_profiles_of_earlier_versions_load(tmp_path):
