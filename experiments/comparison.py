@@ -1,53 +1,71 @@
-"""The paper's Figure 5: the recurrence beside feed-forward systems.
+r"""The paper's Figure 5: the recurrence beside feed-forward systems, at every cost.
 
-    python -m experiments.comparison --recipe camvid --data data/camvid --out runs/compared
+    python -m experiments.comparison --recipe camvid --data data/camvid --out runs/compared \
+        --scales 0.5,0.75,1 --seeds 1,2,3
 
-Trains every system of `SYSTEMS` with the same recipe, encoder weights, epochs and seed, each in a
-subfolder of `--out`. A finished training is not repeated, and an interrupted training is resumed.
-Then evaluates all systems at output strides 16 and 8, the recurrent ones after 1 to 12 iterations,
-and prints one table, which is also written to `comparison.csv` and drawn in `comparison.png` in
+Trains every system of `SYSTEMS`, or those of `--systems`, with every seed, with the same recipe,
+encoder weights and epochs. Then evaluates all of them at output strides 16 and 8 and at every scale
+of the images, the recurrent ones after 1 to 12 iterations, and prints one table: means and standard
+deviations over the seeds. It is also written to `comparison.csv` and drawn in `comparison.png` in
 `--out`. Below it stand the multiply-adds of the paper's Table 3, beside those counted here
 (`experiments.cost_table`).
 
-Milliseconds are measured at the end on one image of the most common size; all predictions take
-turns. Those of one system at one stride are values of the line fitted to its medians.
+Each run has a folder in `--out`, named by its system and its seed. A finished training is not
+repeated, and an interrupted one is resumed. Evaluations and times are kept, too, so that a second
+call only does what is missing, such as a further seed.
+
+Milliseconds are measured at the end, with the models of the first seed, on one image of the most
+common size; all predictions take turns. Those of one system at one stride and scale are values of
+the lines fitted to its medians, one for each stage of the encoder.
 
 Models are trained at one stride. At the other stride they have the same weights, and their kernels
 are dilated so that they cover the same image pixels. In the paper's figure, DeepLabv3 has its
-points at stride 8 in this way.
+points at stride 8 in this way. At a scale the image is scaled, and the class map is read at the
+size of the image.
 
 The paper's figure (without numbers) shows its recurrence on a par with feed-forward systems at the
 same cost, with a curve that rises from the first iteration to the last.
 
-Results on CamVid and a subset of VOC: at equal cost the feed-forward systems are one to three
-points ahead. At lower costs, and between the costs of their two strides, there is only the
-recurrence. Context beside the features narrows the gap, by twelve points on VOC
-(`docs/experiments/comparison.md`).
+`docs/experiments/comparison.md` has results.
 """
 
 import dataclasses
-import functools
-import math
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
 
 import click
 
-from rnnseg.budgets.timing import line, take_turns
+from rnnseg.budgets import timing
 from rnnseg.cli.base import Command
-from rnnseg.evaluation import metrics
+from rnnseg.cli.parameters import SCALES, Numbers
+from rnnseg.errors import UserError
+from rnnseg.files import atomic_path
+from rnnseg.models.options import paper_form
 from rnnseg.training import config as configuration
 
 from . import cost_table, options
+from .comparison_report import Row, marked, rows_of, save_plot, table
+from .kept_runs import KeptRun
 from .runs import recipe_options
-from .tables import ResultFiles, markdown_table
+from .tables import ResultFiles
 
+AS_PUBLISHED = "recurrence as published"
 # The options that each system adds to those of the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
-    "RNN": {"context_channels": 0},
-    "RNN, context": {"context_channels": 64},
-    "DeepLabv3": {"model": "deeplabv3"},
-    "PSPNet": {"model": "pspnet"},
+    "recurrence": {},
+    # The canvas, and what the gates see, are those of the paper, too: `system_config`.
+    AS_PUBLISHED: {
+        "hidden_channels": (128, 64),
+        "context_channels": 0,
+        "iteration_weights": None,
+    },
+    "DeepLabv3 256": {"model": "deeplabv3", "head_channels": 256},
+    "DeepLabv3 96": {"model": "deeplabv3", "head_channels": 96},
+    "DeepLabv3+ 256": {"model": "deeplabv3_plus", "head_channels": 256},
+    "DeepLabv3+ 96": {"model": "deeplabv3_plus", "head_channels": 96},
+    "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
+    "PSPNet 512": {"model": "pspnet", "head_channels": 512},
 }
 STRIDES = (16, 8)
 ITERATIONS = tuple(range(1, 13))
@@ -55,156 +73,166 @@ ITERATIONS = tuple(range(1, 13))
 _REPEATS = 15
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One point of the comparison.
-
-    Attributes:
-      system: a name of `SYSTEMS`.
-      output_stride: the output stride, in image pixels.
-      iterations: the number of iterations; 1 for a feed-forward system.
-      miou: in percent, as usually defined: a class that does not occur counts as zero as soon as
-        it is predicted.
-      miou_occurring: in percent, over the classes that occur in the split.
-      gmacs: the multiply-adds of an image of the most common size, in 10^9.
-      milliseconds: the time of a prediction, from such an image to its class map.
-    """
-
-    system: str
-    output_stride: int
-    iterations: int
-    miou: float
-    miou_occurring: float
-    gmacs: float
-    milliseconds: float = math.nan
-
-
 @click.command(cls=Command)
 @options.training
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of all trainings.")
-def main(recipe, data, weights, seed, out):
+@click.option(
+    "--systems",
+    "names",
+    metavar="NAME,NAME,...",
+    help=f"Systems to compare.  [default: all of {', '.join(SYSTEMS)}]",
+)
+@click.option(
+    "--scales",
+    type=SCALES,
+    default="1",
+    show_default=True,
+    help="Scales of the images, such as 0.5,0.75,1; every system is evaluated at each of them.",
+)
+@click.option(
+    "--seeds",
+    type=Numbers("N,N,...", int, ",", least=0),
+    default="1",
+    show_default=True,
+    help="Seeds; every system is trained with each of them.",
+)
+def main(recipe, data, weights, names, scales, seeds, out):
     """Train and evaluate the recurrence and feed-forward systems."""
-    values = recipe_options(recipe, data, weights) | {"seed": seed}
+    systems = chosen_systems(names)
     files = ResultFiles(out / "comparison.csv", out / "comparison.png")
-    points = []
-    for system, changes in SYSTEMS.items():
-        config = configuration.TrainingConfig(**(values | dict(changes)))
-        points += compare(system, config, out / folder_name(system))
-    rows = timed(points)
+    values = recipe_options(recipe, data, weights)
+    runs = {
+        system: [
+            KeptRun(
+                system_config(system, values | {"seed": seed}),
+                out / f"{folder_name(system)}_seed{seed}",
+                ITERATIONS,
+            )
+            for seed in dict.fromkeys(seeds)
+        ]
+        for system in systems
+    }
+    rows, size = compare(runs, tuple(dict.fromkeys(scales)))
+    rows = marked(timed(rows, {system: own[0] for system, own in runs.items()}, size, out))
     print(f"\n{table(rows)}\n")
     files.save(rows, lambda path: save_plot(path, rows))
     print(f"\nTable 3, ResNet-101 at 513x513\n\n{cost_table.table(cost_table.count())}")
 
 
+def chosen_systems(names: str | None) -> list[str]:
+    """Returns the systems that `--systems` names, in the order of `SYSTEMS`.
+
+    Raises:
+      UserError: a name of no system.
+    """
+    chosen = list(SYSTEMS) if names is None else [name.strip() for name in names.split(",")]
+    for name in chosen:
+        if name not in SYSTEMS:
+            raise UserError(f"--systems: {name!r}: expected some of {', '.join(SYSTEMS)}")
+    return [name for name in SYSTEMS if name in chosen]
+
+
+def system_config(system: str, values: Mapping[str, object]) -> configuration.TrainingConfig:
+    """Returns the configuration of a system's training.
+
+    Args:
+      system: a name of `SYSTEMS`.
+      values: the options of the recipe, with data and seed.
+    """
+    changes = dict(SYSTEMS[system])
+    if system == AS_PUBLISHED:
+        default = configuration.TrainingConfig.output_stride
+        changes |= paper_form(values.get("output_stride", default))
+    return configuration.TrainingConfig(**(values | changes))
+
+
 def folder_name(system: str) -> str:
-    """Returns the name of the folder of a system's run."""
-    return system.lower().replace(", ", "_").replace(" ", "_")
+    """Returns the beginning of the names of the folders of a system's runs."""
+    return system.lower().replace("+", "_plus").replace("-", "_").replace(" ", "_")
 
 
 def compare(
-    system: str, config: configuration.TrainingConfig, folder: str | os.PathLike
-) -> list[tuple[Row, Callable]]:
-    """Trains a system, unless its training is finished, and evaluates its last model.
+    runs: Mapping[str, Sequence[KeptRun]], scales: Sequence[float]
+) -> tuple[list[Row], tuple[int, int]]:
+    """Trains and evaluates all systems, as far as that is not done.
 
     Args:
-      system: the name of the system.
-      config: the configuration of its training.
-      folder: the folder of its run.
+      runs: the runs of every system, one per seed.
+      scales: the scales of the images.
 
     Returns:
-      The points at all strides, without their times, each with a call that makes such a prediction.
+      All points, without their times, and the most common (height, width) of the images.
     """
-    from rnnseg.data import open_source
-    from rnnseg.evaluation.evaluator import Evaluator, image_of_size
-    from rnnseg.models.loading import load_model
-    from rnnseg.training.loop import train
-
-    print(f"\n{system}", flush=True)
-    run = train(config, folder, resume=True)
-    source = open_source(config.data)
-    trained = load_model(run.last)
-    points = []
-    for stride in STRIDES:
-        same = stride == trained.output_stride
-        model = trained if same else trained.at_output_stride(stride)
-        numbers = ITERATIONS if model.recurrent else (1,)
-        evaluator = Evaluator(model, numbers)
-        result = evaluator(source, config.val_split)
-        image = image_of_size(source, config.val_split, result.image_size)
-        occurring = metrics.mean_iou_occurring(result.confusion)
-        for index, iterations in enumerate(result.iterations):
-            row = Row(
-                system,
-                stride,
-                iterations,
-                100 * float(result.miou[index]),
-                100 * float(occurring[index]),
-                result.multiply_adds[index] / 1e9,
-            )
-            points.append((row, functools.partial(evaluator.unroll.predict, image, iterations)))
-    return points
+    places = [(stride, scale) for stride in STRIDES for scale in scales]
+    rows, size = [], None
+    for system, own in runs.items():
+        scores = {place: [] for place in places}
+        for run in own:
+            for place in places:
+                found, size = run.scores(*place)
+                scores[place].append(found)
+            run.release()  # several seeds of all systems would take a lot of memory
+        for place in places:
+            rows += rows_of(system, *place, scores[place])
+    return rows, size
 
 
-def timed(points: Sequence[tuple[Row, Callable]]) -> list[Row]:
-    """Measures the predictions of all points and returns their rows with the times.
+def timed(
+    rows: Sequence[Row], runs: Mapping[str, KeptRun], size: tuple[int, int], out: pathlib.Path
+) -> list[Row]:
+    """Returns the points with the times of their predictions, which are kept in `times.json`.
 
-    Predictions take turns, so that any other load of the machine affects all of them alike. The
-    times of one system at one stride are values of the line fitted to its medians.
+    Predictions take turns, so that any other load of the machine affects all of them alike. So all
+    are measured anew if one is missing.
 
     Args:
-      points: the points from `compare`.
+      rows: the points.
+      runs: a run of every system.
+      size: the (height, width) of the image.
+      out: the folder of the comparison.
     """
-    seconds = take_turns([predict for _, predict in points], _REPEATS)
-    groups = {}
-    for (row, _), each in zip(points, seconds, strict=True):
-        groups.setdefault((row.system, row.output_stride), {})[row.iterations] = 1000 * each
-    lines = {key: line(times) for key, times in groups.items()}
-    rows = []
-    for row, _ in points:
-        start, each = lines[row.system, row.output_stride]
-        rows.append(dataclasses.replace(row, milliseconds=start + row.iterations * each))
-    return rows
+    from rnnseg.budgets.profiles import Machine
 
-
-def table(rows: Iterable[Row]) -> str:
-    """Returns all points as a Markdown table."""
-    titles = ["system", "output stride", "iterations", "mIoU %", "of classes that occur",
-              "multiply-adds G", "milliseconds"]  # fmt: skip
-    entries = [
-        (
-            row.system,
-            row.output_stride,
-            row.iterations,
-            f"{row.miou:.2f}",
-            f"{row.miou_occurring:.2f}",
-            f"{row.gmacs:.3f}",
-            f"{row.milliseconds:.1f}",
-        )
-        for row in rows
+    path = out / "times.json"
+    points = [[row.system, row.output_stride, row.scale, row.iterations] for row in rows]
+    made_from = {
+        "machine": str(Machine.this()),
+        "image_size": list(size),
+        "models": {system: run.digest for system, run in runs.items()},
+        "points": points,
+    }
+    kept = _read_json(path)
+    if kept.get("made_from") != made_from:
+        kept = {"made_from": made_from, "milliseconds": _milliseconds(rows, runs, size)}
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(kept) + "\n")
+    return [
+        dataclasses.replace(row, milliseconds=each)
+        for row, each in zip(rows, kept["milliseconds"], strict=True)
     ]
-    return markdown_table(titles, entries)
 
 
-def save_plot(path: str | os.PathLike, rows: Iterable[Row]) -> None:
-    """Draws mIoU of the classes that occur against both costs, one line per system and stride."""
-    from rnnseg import visualize
+def _milliseconds(
+    rows: Sequence[Row], runs: Mapping[str, KeptRun], size: tuple[int, int]
+) -> list[float]:
+    """Measures the predictions of all points."""
+    groups = dict.fromkeys((row.system, row.output_stride, row.scale) for row in rows)
+    predictions = {group: runs[group[0]].predictions(*group[1:], size) for group in groups}
+    calls = [call for own in predictions.values() for call in own.values()]
+    seconds = iter(timing.take_turns(calls, _REPEATS))
+    lines = {}
+    for (system, stride, scale), own in predictions.items():
+        times = {number: 1000 * next(seconds) for number in own}
+        first_iterations = runs[system].model(stride).first_iterations
+        lines[system, stride, scale] = timing.fit(times, first_iterations)
+    return [lines[row.system, row.output_stride, row.scale](row.iterations) for row in rows]
 
-    groups = {}
-    for row in rows:
-        groups.setdefault((row.system, row.output_stride), []).append(row)
-    curves = [
-        visualize.Curve(
-            name=f"{system}, stride {stride}",
-            iterations=[row.iterations for row in group],
-            miou=[row.miou_occurring / 100 for row in group],
-            multiply_adds=[round(1e9 * row.gmacs) for row in group],
-            milliseconds=[row.milliseconds for row in group],
-            trained_iterations=None,
-            family=system,
-        )
-        for (system, stride), group in groups.items()
-    ]
-    visualize.save_curve(path, curves)
+
+def _read_json(path: pathlib.Path) -> dict:
+    """Returns the content of a file; nothing if there is none, or a damaged one."""
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError:
+        return {}
 
 
 if __name__ == "__main__":
