@@ -247,8 +247,8 @@ def static_operators(stages: Iterable[Graph]) -> frozenset[str]:
     Its outputs stay float32, and so do the first convolution and a depthwise one right behind it.
     Their few weights are large and cancel out, so that rounding them does more harm than rounding
     anything later; in float32 they are no slower. Sums with constants stay float32, too: rounding
-    would shift whole channels. So does what `prepare` computes, whose rounding would shift the
-    gates of all iterations.
+    would shift whole channels. So do the products that add up to `prepared`, whose rounding would
+    shift the gates of all iterations, or to the canvas.
 
     Args:
       stages: the graphs of the stages of the encoder, in their order.
@@ -275,9 +275,10 @@ def static_operators(stages: Iterable[Graph]) -> frozenset[str]:
 
 
 def _summands(encode: Graph) -> set[str]:
-    """Returns the digests of what adds up to `prepared`: the products, and their sums."""
+    """Returns the digests of what adds up to `prepared` or the canvas: products, and their sums."""
     made_by = {each.digest: each for each in encode.operators}
-    found, waiting = set(), [encode.outputs.get("prepared")]
+    outputs = encode.outputs
+    found, waiting = set(), [outputs.get(name) for name in ("prepared", "canvas")]
     while waiting:
         digest = waiting.pop()
         if digest in made_by and digest not in found:
