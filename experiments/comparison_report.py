@@ -14,6 +14,8 @@ from .drawing import label_axes
 from .kept_runs import Score
 from .tables import markdown_table
 
+_COLORS = (*visualize.LINE_COLORS, "#999999")
+_MARKERS = "osD^vPX*"
 _COSTS = {"gmacs": "multiply-adds per image (G)", "milliseconds": "time per image (ms)"}
 
 
@@ -135,17 +137,21 @@ def save_plot(path: str | os.PathLike, rows: Sequence[Row]) -> None:
       path: the PNG file.
       rows: the points.
     """
+    from matplotlib.ticker import LogLocator, NullLocator
+
     systems = {}
     for row in rows:
         systems.setdefault(row.system, []).append(row)
     figure = visualize.new_figure((12, 5.4))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (cost, label) in zip(panels, _COSTS.items(), strict=True):
-        # Of different lengths, so that many systems have a look of their own.
-        styles = zip(itertools.cycle(visualize.LINE_COLORS), itertools.cycle("osD^vPX*"))
+        styles = zip(itertools.cycle(_COLORS), itertools.cycle(_MARKERS))
         for (name, own), (color, marker) in zip(systems.items(), styles, strict=False):
             _draw(axes, name, own, cost, color, marker)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
         label_axes(axes, label, "")
     panels[0].set_ylabel("mIoU (%)")
     figure.legend(
