@@ -11,7 +11,8 @@ from tests.support.imports import find_modules, imported_modules
 ORDER = (
     # What every room may use.
     ("_lazy", "_moved", "_renamed", "errors"),
-    ("_checkout", "checks", "files", "grid", "options", "stages"),
+    ("_checkout", "checks", "files", "grid", "options"),
+    ("stages",),
     # The runtime for devices, which has to do without TensorFlow.
     ("runtime",),
     ("palette",),

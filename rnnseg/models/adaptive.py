@@ -160,6 +160,9 @@ def _refine(
         canvas, _ = model.refine(prepared, iterations, canvas, state)
         return canvas, tf.fill([total], iterations)
 
+    def increment(state):
+        return model.stack.increment(state[-1].h)
+
     first, *others = model.stack.gate_weights(prepared)
     canvas, state = model.refine(prepared, 1, canvas, state)
     grid = tf.shape(canvas)
@@ -167,8 +170,7 @@ def _refine(
     def record(done, index, canvas, state, outlook, spent):
         """Stores the outlook of the active items, and the iterations spent on them."""
         place = index[:, tf.newaxis]
-        # The output of the last layer is what an iteration adds to the canvas.
-        remaining = tf.cast(iterations - done, tf.float32) * tf.cast(state[-1].h, tf.float32)
+        remaining = tf.cast(iterations - done, tf.float32) * increment(state)
         outlook = tf.tensor_scatter_nd_update(outlook, place, canvas + remaining)
         return outlook, tf.tensor_scatter_nd_update(spent, place, tf.fill(tf.shape(index), done))
 
@@ -185,21 +187,21 @@ def _refine(
         weights = (first._replace(offsets=offsets), *others)
 
         def iterate(step, canvas, state, _):
-            return step + 1, *model.stack(canvas, state, weights), state[-1].h
+            return step + 1, *model.stack(canvas, state, weights), increment(state)
 
         until = tf.minimum(items.next_look(done), iterations)
         done, canvas, state, before = tf.while_loop(
             # Convolutions of empty tensors fail.
             lambda step, *_: (step < until) & (tf.size(index) > 0),
             iterate,
-            (done, canvas, state, state[-1].h),
+            (done, canvas, state, increment(state)),
             parallel_iterations=1,
         )
         rows = tf.nest.map_structure(items.split, (offsets, canvas, state))
-        return done, index, rows, items.split(_change(before, state)), outlook, spent
+        return done, index, rows, items.split(_change(before, increment(state))), outlook, spent
 
     rows = tf.nest.map_structure(items.split, (first.offsets, canvas, state))
-    going = (tf.range(total), rows, items.split(_change(0.0, state)))
+    going = (tf.range(total), rows, items.split(_change(0.0, increment(state))))
     known = (tf.zeros_like(rows[1]), tf.zeros([total], tf.int32))
     done, index, rows, _, outlook, spent = tf.while_loop(
         lambda done, index, *_: (done < iterations) & (tf.size(index) > 0),
@@ -217,10 +219,9 @@ def _refine(
     return tf.ensure_shape(outlook, canvas.shape), spent
 
 
-def _change(before, state):
+def _change(before, increment):
     """Returns the largest change of an increment since the last iteration, `(batch, h, w)`."""
-    added, before = (tf.cast(each, tf.float32) for each in (state[-1].h, before))
-    return tf.reduce_max(tf.abs(added - before), axis=-1)
+    return tf.reduce_max(tf.abs(increment - before), axis=-1)
 
 
 def _margins(outlook):

@@ -211,6 +211,8 @@ class ConvLSTMStack(keras.layers.Layer):
       dilation_rate: the spacing of the kernels' taps.
       learned_start: True if canvas and state start from trained values, one per channel, instead of
         zeros.
+      increment_scale: the first value of a trained factor of what is added to the canvas; None: no
+        factor.
       kernel_regularizer: the Keras regularizer of all kernels.
     """
 
@@ -223,11 +225,13 @@ class ConvLSTMStack(keras.layers.Layer):
         kernel_size: int = 1,
         dilation_rate: int = 1,
         learned_start: bool = False,
+        increment_scale: float | None = None,
         kernel_regularizer=None,
         **kwargs,
     ):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
+        self._first_scale = increment_scale
         self.num_classes = num_classes
         self.kernel_size = kernel_size
         self.widths = (*hidden_channels, num_classes)
@@ -267,6 +271,13 @@ class ConvLSTMStack(keras.layers.Layer):
         inputs = (self.num_classes, *self.widths[:-1])
         for cell, channels in zip(self.cells, inputs, strict=True):
             cell.build((None, None, None, channels))
+        self.increment_scale = None
+        if self._first_scale is not None:
+            self.increment_scale = self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(self._first_scale),
+                name="increment_scale",
+            )
         self.initial_values = {}
         if self.learned_start:
             channels = {"canvas": self.num_classes}
@@ -353,5 +364,14 @@ class ConvLSTMStack(keras.layers.Layer):
         for cell, cell_state, cell_weights in zip(self.cells, states, weights, strict=True):
             output, cell_state = cell(output, cell_state, cell_weights)
             new_state.append(cell_state)
-        increment = tf.cast(output, tf.float32)
+        increment = self.increment(output)
         return increment if canvas is None else canvas + increment, tuple(new_state)
+
+    def increment(self, output) -> tf.Tensor:
+        """Returns what an iteration adds to the canvas, float32 `(batch, h, w, classes)`.
+
+        Args:
+          output: of the last layer, its `h`.
+        """
+        output = tf.cast(output, tf.float32)
+        return output if self.increment_scale is None else self.increment_scale * output

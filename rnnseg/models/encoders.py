@@ -342,7 +342,8 @@ def build_encoder(
             _load(network, weights, encoder)
         if layer is not None:
             network = cutting.up_to(network, layer)
-        if skip_layers is None:
+        if skip_layers is None:  # it ends at the output stride
+            skip_strides = [each for each in skip_strides if each < output_stride]
             skip_layers = _usual_layers(network, ("stride4", "stride8", "stride16"), skip_strides)
         return Encoder(
             network,

@@ -78,12 +78,12 @@ class RecurrentOptions(ModelOptions):
 
     Attributes:
       canvas_stride: input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride. With
-        the output stride, the canvas is that of the paper. None: 8, or the output stride if that is
-        8 or if the encoder is a model without `skip_layers`.
+        the output stride, canvas and gates are those of the paper. None: 8; or the output stride if
+        the encoder is a model without `skip_layers`.
       skip_layers: inner layers of the encoder whose outputs the gates see beside the deepest
-        features, from the shallowest; none, as in the paper, if empty. None: the last layer at each
-        stride from that of the canvas to the one before the output stride, and with
-        `early_iterations` also the last one at the output stride before the atrous layers.
+        features, from the shallowest; empty, as in the paper: none. None: the last layer at each
+        stride from that of the canvas to 16, in the encoder before it is made atrous; or none if
+        the canvas is at the output stride or the encoder is a model.
       early_iterations: the numbers of iterations on shallower features only, which run before the
         rest of the encoder does: with (1, 2), one iteration on the features up to the last skip
         layer but one, two on those up to the last skip layer, and all further ones on all features.
@@ -101,6 +101,9 @@ class RecurrentOptions(ModelOptions):
       iteration_weights: the weight of the loss at each iteration in training, one number per
         iteration. None: only the last iteration counts, as in the paper.
       learned_start: True if the initial canvas and state are trained instead of zero.
+      increment_scale: the first value of a trained factor of what an iteration adds to the canvas.
+        Without it (None, as in the paper) an iteration moves a logit by at most one, which is slow
+        where features of a deeper stage contradict the canvas.
       recompute: True if training computes the iterations a second time on the way back instead of
         storing their activations (checkpointing), on some canvas pixels after the other, so that a
         step's memory hardly grows with the number of iterations (with larger kernels on some images
@@ -151,6 +154,11 @@ class RecurrentOptions(ModelOptions):
     learned_start: bool = option(
         False, "Train the initial canvas and state.", flag=("--learned-start", "--zero-start")
     )
+    increment_scale: float | None = option(
+        None,
+        "First value of the trained factor of what an iteration adds to the canvas.",
+        above=0,
+    )
     # Storing the activations is faster wherever they fit into memory.
     recompute: bool = option(
         False,
@@ -184,13 +192,15 @@ class RecurrentOptions(ModelOptions):
             )
 
 
-def single_depth(output_stride: int) -> dict[str, Any]:
-    """Returns the options of a canvas and gates as in the paper, and in models up to 0.1.0.
+def paper_form(output_stride: int) -> dict[str, Any]:
+    """Returns the options of canvas and gates as in the paper, which models up to 0.1.0 have.
 
     Args:
       output_stride: the output stride of the model.
     """
-    return dict(canvas_stride=output_stride, skip_layers=(), early_iterations=())
+    return dict(
+        canvas_stride=output_stride, skip_layers=(), early_iterations=(), increment_scale=None
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from rnnseg.errors import UserError
 from rnnseg.models import adaptive, base, conv_lstm, recomputation
 from rnnseg.models.context import Context
 from rnnseg.models.encoders import DEEPEST
-from rnnseg.models.options import RecurrentOptions, single_depth
+from rnnseg.models.options import RecurrentOptions, paper_form
 
 
 @keras.saving.register_keras_serializable("rnnseg")
@@ -94,6 +94,7 @@ class RecurrentSegmenter(base.SegmentationModel):
             options.kernel_size,
             options.dilation_rate,
             options.learned_start,
+            options.increment_scale,
             self._kernel_regularizer,
             dtype=self.dtype_policy,
             name="stack",
@@ -110,12 +111,11 @@ class RecurrentSegmenter(base.SegmentationModel):
         if stride is None:
             coarse = is_model and not options.skip_layers
             stride = options.output_stride if coarse else min(8, options.output_stride)
-        # The layers before the atrous ones have features of their own at the output stride.
-        deepest = options.output_stride + bool(options.early_iterations)
+        finer = stride < options.output_stride
         return stride, dict(
             skip_layers=options.skip_layers,
             early_stages=len(options.early_iterations),
-            skip_strides=[each for each in (4, 8, 16) if stride <= each < deepest],
+            skip_strides=[each for each in (4, 8, 16) if finer and each >= stride],
         )
 
     # --- the stages ---
@@ -360,7 +360,7 @@ class RecurrentSegmenter(base.SegmentationModel):
     def from_config(cls, config: Mapping[str, Any]) -> "RecurrentSegmenter":
         """Builds an untrained model of the same structure; loading fills in the weights."""
         if "canvas_stride" not in config:  # saved before there was a choice
-            config = {**config, **single_depth(config["output_stride"])}
+            config = {**config, **paper_form(config["output_stride"])}
         return super().from_config(config)
 
     def _config_at(self, config, output_stride):

@@ -13,7 +13,7 @@ from rnnseg.models.options import (
     MODEL_OPTIONS,
     LowLevelOptions,
     RecurrentOptions,
-    single_depth,
+    paper_form,
 )
 from rnnseg.options import option
 
@@ -156,7 +156,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
             the last release.
         """
         if "canvas_stride" not in values:  # of a run before there was a choice
-            values = {**values, **single_depth(values.get("output_stride", 16))}
+            values = {**values, **paper_form(values.get("output_stride", 16))}
         return cls(**values)
 
 

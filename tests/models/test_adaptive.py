@@ -66,9 +66,9 @@ def stop_pixels(canvases, start, threshold):
 
 
 @pytest.mark.parametrize("seeded", [False, True])
-@pytest.mark.parametrize("iterations", [1, 3, 12])
-def test_pixels_stop_as_the_reference_says(seeded, iterations):
-    model = make_lively_model()
+@pytest.mark.parametrize(("iterations", "scale"), [(1, None), (3, None), (12, None), (12, 0.5)])
+def test_pixels_stop_as_the_reference_says(seeded, iterations, scale):
+    model = make_lively_model(increment_scale=scale)
     features = make_features(model)
     canvas = np.float32(np.random.default_rng(2).normal(size=(2, 9, 11, 4))) if seeded else None
     canvases = reference.refine(model.stack, features.numpy(), iterations, canvas)

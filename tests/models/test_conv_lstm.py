@@ -249,3 +249,24 @@ def test_prepared_of_several_depths_stays_in_the_compute_dtype():
     stack = ConvLSTMStack(THREE_DEPTHS, 4, 4, (6, 5), dtype="mixed_bfloat16")
     stack.build()
     assert stack.prepare(features_of_depths(1, 1)).dtype == tf.bfloat16
+
+
+def test_increments_may_have_a_trained_scale():
+    """The canvas of a scaled stack; the recurrent cells see their own, unscaled outputs."""
+    features = features_like((1, 4, 5, 7))
+    plain, scaled = make_stack(), make_stack(increment_scale=2.5)
+    others = [each for each in scaled.weights if each is not scaled.increment_scale]
+    for weight, value in zip(others, plain.get_weights(), strict=True):
+        weight.assign(value)
+    scaled.increment_scale.assign(2.5)
+    (first,), (of_scaled,) = iterate(plain, features, 1), iterate(scaled, features, 1)
+    np.testing.assert_allclose(of_scaled, 2.5 * first, rtol=1e-6)
+    # The later ones see another canvas.
+    expected = reference.refine(scaled, features, 4)
+    np.testing.assert_allclose(iterate(scaled, features, 4), expected, atol=1e-5)
+    with tf.GradientTape() as tape:
+        prepared = scaled.prepare(deepest(features))
+        canvas, _ = scaled(None, None, scaled.gate_weights(prepared))
+        value = tf.reduce_sum(canvas**2)
+    gradient = tape.gradient(value, scaled.increment_scale)
+    assert float(gradient) == pytest.approx(2 * float(value) / 2.5, rel=1e-4)

@@ -3,6 +3,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.models.loading import load_model
@@ -47,3 +48,20 @@ def test_a_model_of_the_first_version_gives_the_same_answers():
     assert model.optimizer.iterations == 1 and model.loss.label_smoothing == 0.1
     with pytest.warns(DeprecationWarning, match="trace is now called unroll"):
         np.testing.assert_array_equal(model.trace(expected["images"], 4), canvases)
+
+
+def test_a_model_with_the_canvas_at_the_output_stride_gives_the_same_answers():
+    """Written before the canvas had a stride of its own; its configuration names none."""
+    model = load_model(FILES / "output_stride_16.keras", compile=True)
+    expected = np.load(FILES / "output_stride_16.npz")
+    assert (model.canvas_stride, model.output_stride) == (16, 16)
+    assert model.options.skip_layers == () and model.options.increment_scale is None
+    canvases = model.unroll(expected["images"], 5)
+    np.testing.assert_allclose(canvases, expected["canvases"], rtol=1e-5, atol=1e-6)
+    found = model.predict_classes(expected["images"])
+    assert np.mean(found == expected["classes"]) > 0.999
+    # The order of the weights, by which an optimizer knows them.
+    with tf.GradientTape() as tape:
+        loss = sum(tf.reduce_sum(each**2) for each in model(expected["images"], training=True))
+    norms = [tf.norm(each) for each in tape.gradient(loss, model.trainable_variables)]
+    np.testing.assert_allclose(norms, expected["gradient_norms"], rtol=1e-3)

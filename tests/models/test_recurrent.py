@@ -387,7 +387,7 @@ def make_deep(**options):
 
 
 def test_the_canvas_is_finer_than_the_deepest_features():
-    model = make_deep(early_iterations=())
+    model = make_deep(early_iterations=(), skip_layers=("block_5_add",))
     assert (model.canvas_stride, model.output_stride) == (8, 16)
     assert [tuple(each) for each in model.encoder.depths] == [("block_5_add", 16, 8),
                                                               (DEEPEST, 112, 16)]  # fmt: skip
@@ -511,9 +511,19 @@ def test_a_staged_model_is_saved_with_its_layers(tmp_path):
     assert fine.unroll(images, 1).shape[2:4] == fine.canvas_size(40, 50) == (11, 15)
 
 
+def test_gates_see_the_last_layer_at_every_stride_unless_the_canvas_is_the_paper_s():
+    def layers(**options):
+        return make_model(**STAGED | {"early_iterations": ()} | options).options.skip_layers
+
+    assert layers() == layers(output_stride=32) == ("block_5_add", "block_12_add")
+    assert layers(canvas_stride=4) == ("block_2_add", "block_5_add", "block_12_add")
+    assert layers(canvas_stride=16) == layers(output_stride=8) == layers(skip_layers=()) == ()
+    assert layers(encoder="small_cnn", output_stride=16) == ("stride8_conv2_relu",)
+
+
 def test_a_config_without_a_canvas_stride_is_the_paper_s():
     config = make_model(output_stride=16).get_config()
-    for key in ("canvas_stride", "skip_layers", "early_iterations"):
+    for key in ("canvas_stride", "skip_layers", "early_iterations", "increment_scale"):
         del config[key]
     model = rnnseg.RecurrentSegmenter.from_config(config)
     assert model.canvas_stride == 16 and len(model.encoder.depths) == 1

@@ -81,6 +81,6 @@ def refine(stack, features, iterations, canvas=None, dilation=1):
             h = sigmoid(o) * np.tanh(c)
             states[layer] = (h, c)
             x = h
-        canvas = canvas + x
+        canvas = canvas + weights.get("increment_scale", 1) * x
         every.append(canvas)
     return np.stack(every)

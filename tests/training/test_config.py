@@ -86,6 +86,7 @@ def test_json_gives_the_config_back():
 def test_a_run_from_before_there_was_a_choice_has_the_paper_s_canvas():
     config = TrainingConfig.from_json({"data": "x", "output_stride": 32})
     assert (config.canvas_stride, config.skip_layers, config.early_iterations) == (32, (), ())
+    assert config.increment_scale is None
 
 
 def test_names_of_the_last_release_work_and_warn(tmp_path):
