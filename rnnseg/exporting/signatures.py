@@ -142,6 +142,7 @@ def _trace_stage(model, number: int, inputs) -> tuple[dict[str, tf.TensorSpec], 
     read = set()
 
     class Noting(dict):
+        # The result of a stage also has features that are for `prepare` alone.
         def __getitem__(self, name):
             read.add(name)
             return super().__getitem__(name)
