@@ -104,7 +104,7 @@ class Predictor:
           UserError: as `setting`, or as `SegmentationModel.predict_classes`.
         """
         images = tf.convert_to_tensor(images)
-        if budget is None or images.shape.rank not in (3, 4):
+        if budget is None or images.shape.rank not in (3, 4) or images.shape[-1] != 3:
             return self.model.predict_classes(images, budget, canvas, stop_when_settled)
         scales = None if canvas is None else (1.0,)
         iterations, scale = self._setting(budget, *images.shape[-3:-1], scales)

@@ -203,6 +203,13 @@ def test_a_given_canvas_is_of_the_image_itself():
     np.testing.assert_array_equal(found, classes(model, images, 1, canvas))
 
 
+def test_wrong_images_are_refused_at_every_scale():
+    predictor = Predictor(make_model(), miou=SCALED[1.0], scaled_miou={0.5: SCALED[0.5]})
+    for shape in ((33, 41), (33, 41, 4), (1, 1, 33, 41, 3)):
+        with pytest.raises(UserError, match="images of shape .*: expected"):
+            predictor(np.zeros(shape, np.uint8), Budget(gmacs=1e-3))
+
+
 def test_scales_at_which_an_image_is_too_small_are_left_out(tmp_path):
     predictor = loaded(tmp_path)
     write_scaled_scores(tmp_path / "model.scores_val.json", {0.5: SCALED[0.5]})
