@@ -4,6 +4,7 @@ RECIPE = dict(
     encoder="mobilenet_v2",
     encoder_weights="imagenet",
     output_stride=16,
+    canvas_stride=16,
     hidden_channels=(128, 64),
     iterations=6,
     crop=(360, 480),

@@ -12,6 +12,7 @@ RECIPE = dict(
     encoder="resnet101",
     encoder_weights="imagenet",
     output_stride=16,
+    canvas_stride=16,
     hidden_channels=(512, 256),
     iterations=6,
     train_encoder=False,

@@ -11,6 +11,7 @@ RECIPE = dict(
     encoder="mobilenet_v2",
     encoder_weights="imagenet",
     output_stride=16,
+    canvas_stride=16,
     hidden_channels=(128, 64),
     # Frozen features hold little of their surroundings.
     context_channels=64,
