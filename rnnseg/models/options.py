@@ -134,8 +134,8 @@ class RecurrentOptions(ModelOptions):
         form="N,N,...",
         may_be_empty=True,
     )
-    # For MobileNetV2's features on a canvas at stride 8; the paper's (512, 256) are for ResNet-101's
-    # 2048 at stride 16. (128, 64) at stride 16 cost as much per iteration.
+    # For MobileNetV2's features on a canvas at stride 8; the paper's (512, 256) are for
+    # ResNet-101's 2048 at stride 16. (128, 64) at stride 16 cost as much per iteration.
     hidden_channels: tuple[int, ...] = option(
         (64, 32), "Widths of the ConvLSTM layers before the last.", least=1, form="N,N,..."
     )
