@@ -56,6 +56,7 @@ class KeptRun:
         recurrent = config.model == "recurrent"
         self._iterations = tuple(iterations) if recurrent else (1,)
         self._models = {}
+        self._is_trained = False
 
     @property
     def digest(self) -> str | None:
@@ -76,8 +77,10 @@ class KeptRun:
         from rnnseg.models.loading import load_model
         from rnnseg.training import loop
 
-        print(f"\n{self._run.folder}", flush=True)
-        loop.train(self._config, self._run.folder, resume=True)
+        if not self._is_trained:
+            print(f"\n{self._run.folder}", flush=True)
+            loop.train(self._config, self._run.folder, resume=True)
+            self._is_trained = True
         return load_model(self._run.last)
 
     def model(self, output_stride: int):

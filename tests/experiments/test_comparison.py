@@ -31,13 +31,13 @@ def source(open_as, monkeypatch):
 def arguments(tmp_path, monkeypatch):
     """Those of a comparison of two small systems."""
     monkeypatch.setattr(comparison, "ITERATIONS", (1, 3))
-    monkeypatch.setattr(comparison, "STRIDES", (8,))
+    monkeypatch.setattr(comparison, "STRIDES", (16,))
     monkeypatch.setattr(comparison, "_REPEATS", 1)
     costs = [cost_table.Row("recurrent", "6 iterations", 93.7, 94.3, 1608, 1610)]
     monkeypatch.setattr(cost_table, "count", lambda: costs)
     recipe = tmp_path / "recipe.py"
     options = dict(encoder="small_cnn", freeze_batch_norm=False, encoder_weights=None)
-    options |= dict(output_stride=8, crop=(17, 17), batch_size=4, epochs=1, iterations=2)
+    options |= dict(crop=(17, 17), batch_size=4, epochs=1, iterations=2)
     recipe.write_text(f"RECIPE = {options!r}")
     arguments = ["--recipe", recipe, "--data", "tiny", "--out", tmp_path / "runs"]
     return [*arguments, "--systems", "LR-ASPP 128, recurrence"]
@@ -51,22 +51,22 @@ def test_only_what_is_missing_is_done(source, arguments, tmp_path, monkeypatch):
     keys = ("system", "output_stride", "scale", "iterations")
     points = {tuple(row[key] for key in keys): row for row in rows}
     assert set(points) == {
-        (system, "8", scale, number)
+        (system, "16", scale, number)
         for system, numbers in zip(SYSTEMS, (("1", "3"), ("1",)), strict=True)
         for scale in ("1.0", "0.75")
         for number in numbers
     }
     # More iterations cost more, and smaller images cost less.
     gmacs = {key: float(row["gmacs"]) for key, row in points.items()}
-    assert gmacs["recurrence", "8", "1.0", "3"] > gmacs["recurrence", "8", "1.0", "1"]
-    assert gmacs["LR-ASPP 128", "8", "0.75", "1"] < gmacs["LR-ASPP 128", "8", "1.0", "1"]
+    assert gmacs["recurrence", "16", "1.0", "3"] > gmacs["recurrence", "16", "1.0", "1"]
+    assert gmacs["LR-ASPP 128", "16", "0.75", "1"] < gmacs["LR-ASPP 128", "16", "1.0", "1"]
     assert all(float(row["milliseconds"]) > 0 for row in rows)
     assert (out / "comparison.png").is_file()
 
     # The scores are what evaluation finds.
     model = load_model(out / "recurrence_seed1" / "last.keras")
     result = Evaluator(model, (1, 3), (0.75,))(source, "val", progress=False)
-    row = points["recurrence", "8", "0.75", "3"]
+    row = points["recurrence", "16", "0.75", "3"]
     assert float(row["miou"]) == pytest.approx(100 * result.miou[1])
     occurring = metrics.mean_iou_occurring(result.confusion)[1]
     assert float(row["miou_occurring"]) == pytest.approx(100 * occurring)
