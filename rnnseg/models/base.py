@@ -17,6 +17,7 @@ from rnnseg import grid
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import encoders, geometry
+from rnnseg.models.encoder import Features
 from rnnseg.models.options import ModelOptions
 from rnnseg.models.stages import CompiledStages
 from rnnseg.palette import default_colors
@@ -104,7 +105,7 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
 
     # --- stages ---
 
-    def encode(self, images, training: bool = False) -> encoders.Features:
+    def encode(self, images, training: bool = False) -> Features:
         """Computes the features of images.
 
         Args:
@@ -114,13 +115,13 @@ class SegmentationModel(keras.Model, Stages[tf.Tensor]):
 
         Returns:
           The features of all depths by name, `(batch, h, w, channels)` each, as from
-          `rnnseg.models.encoders.Encoder`; those of the last layer are called "deepest".
+          `rnnseg.models.encoder.Encoder`; those of the last layer are called "deepest".
         """
         images = self._checked_images(images)
         # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
         return self.encoder(images, training=training and self.encoder.trainable)
 
-    def encode_stage(self, number: int, inputs) -> encoders.Features:
+    def encode_stage(self, number: int, inputs) -> Features:
         """Runs one stage of the encoder; see `rnnseg.stages.Stages.encode_stage`."""
         inputs = inputs if number else self._checked_images(inputs)
         return self.encoder.run_stage(number, inputs)

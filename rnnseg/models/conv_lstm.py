@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from rnnseg.models import geometry
-from rnnseg.models.encoders import Depth
+from rnnseg.models.encoder import Depth
 
 
 class LSTMState(NamedTuple):

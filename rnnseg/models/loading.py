@@ -6,7 +6,7 @@ import pathlib
 
 import keras
 
-from rnnseg.errors import UserError
+from rnnseg.errors import UserError, first_line
 from rnnseg.models.base import SegmentationModel
 
 
@@ -37,7 +37,7 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
     try:
         model = keras.saving.load_model(file, compile=compile)
     except Exception as error:  # a wrong file fails in zipfile, h5py, json or Keras
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
     if not isinstance(model, SegmentationModel):
         raise UserError(f"{file} holds a {type(model).__name__}; expected a model of rnnseg")

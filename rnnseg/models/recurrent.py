@@ -11,7 +11,7 @@ from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import adaptive, base, conv_lstm, recomputation
 from rnnseg.models.context import Context
-from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.encoder import DEEPEST
 from rnnseg.models.options import RecurrentOptions, paper_form
 
 

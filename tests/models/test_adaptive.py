@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.models import adaptive
-from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.encoder import DEEPEST
 from tests.support import reference
 from tests.support.models import make_model
 

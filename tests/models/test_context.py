@@ -5,7 +5,7 @@ import pytest
 from rnnseg import UserError
 from rnnseg.budgets import costs as budgets
 from rnnseg.models.context import Context
-from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.encoder import DEEPEST
 from tests.support.models import make_model
 from tests.support.reference import convolve
 

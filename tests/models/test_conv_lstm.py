@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from rnnseg.budgets import costs
 from rnnseg.models.conv_lstm import ConvLSTM2DCell, ConvLSTMStack, LSTMState
-from rnnseg.models.encoders import DEEPEST, Depth
+from rnnseg.models.encoder import DEEPEST, Depth
 from tests.support import reference
 
 

@@ -5,18 +5,8 @@ import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.models import encoders
-from rnnseg.models.encoders import DEEPEST
-from tests.support.models import settle_batch_norm
-
-
-def image(side, seed=0):
-    rng = np.random.default_rng(seed)
-    blocks = (
-        rng.integers(0, 256, (1, side // 16 + 1, side // 16 + 1, 3)).repeat(16, 1).repeat(16, 2)
-    )
-    return (blocks[:, :side, :side] // 2 + rng.integers(0, 128, (1, side, side, 3))).astype(
-        np.uint8
-    )
+from rnnseg.models.encoder import DEEPEST
+from tests.support.models import blocky_image, settle_batch_norm
 
 
 def original(name, side, **options):
@@ -25,7 +15,7 @@ def original(name, side, **options):
     network = getattr(keras.applications, name)(
         include_top=False, weights=None, input_shape=(side, side, 3), **options
     )
-    settle_batch_norm(network, image(side).astype(np.float32))
+    settle_batch_norm(network, blocky_image(side).astype(np.float32))
     return network
 
 
@@ -34,7 +24,7 @@ def check_published_network(encoder, name, options, preprocess, folder):
     network = original(name, 97, **options)
     network.save_weights(folder / "some.weights.h5")
     ours = encoders.build_encoder(encoder, folder / "some.weights.h5", 32)
-    images = image(97)
+    images = blocky_image(97)
     expected = network
     if encoder.startswith("mobilenet_v2"):
         expected = keras.Model(network.input, network.get_layer("block_16_project_BN").output)
@@ -75,9 +65,9 @@ def test_at_an_even_size_the_grid_is_that_of_same_padding():
 @pytest.mark.parametrize("encoder", ["mobilenet_v2_0.35", "resnet50"])
 def test_atrous_features_hold_the_features_of_stride_32(encoder):
     """Dilation adds positions in between: every second or fourth is the plain network's."""
-    images = image(129)
+    images = blocky_image(129)
     plain = encoders.build_encoder(encoder, None, 32)
-    settle_batch_norm(plain.network, image(129).astype(np.float32) / 127.5 - 1)
+    settle_batch_norm(plain.network, blocky_image(129).astype(np.float32) / 127.5 - 1)
     expected = plain(images)[DEEPEST].numpy()
     assert expected.shape[1:3] == (5, 5) and expected.std() > 1e-4
     for stride in (16, 8):
@@ -101,7 +91,7 @@ def test_resnet101_is_the_paper_s(paper_model):
 
 
 def check_features(encoder, stride):
-    features = encoders.build_encoder(encoder, None, stride)(image(65)[:, :50])[DEEPEST]
+    features = encoders.build_encoder(encoder, None, stride)(blocky_image(65)[:, :50])[DEEPEST]
     assert features.shape[1:3] == (-(-49 // stride) + 1, 64 // stride + 1)
     assert np.all(np.isfinite(features))
 
@@ -126,7 +116,7 @@ def test_every_family_has_every_stride(encoder, stride):
 )
 def test_images_are_padded_with_the_mean_colour(encoder, mean):
     network = encoders.build_encoder(encoder, None, 16)
-    images = image(65).astype(np.float32)
+    images = blocky_image(65).astype(np.float32)
     padded = np.full_like(images, mean)
     padded[:, :50, :59] = images[:, :50, :59]
     found, expected = (network(each)[DEEPEST].numpy() for each in (images[:, :50, :59], padded))
@@ -143,7 +133,7 @@ def test_only_what_dilation_means_something_to_is_dilated(encoder):
 
 def test_an_inner_layer_can_be_the_output():
     encoder = encoders.build_encoder("mobilenet_v2", None, 16, layer="block_12_add")
-    assert encoder.channels == 96 and encoder(image(65))[DEEPEST].shape == (1, 5, 5, 96)
+    assert encoder.channels == 96 and encoder(blocky_image(65))[DEEPEST].shape == (1, 5, 5, 96)
     with pytest.raises(UserError, match="choose the output stride that the network has"):
         encoders.build_encoder("mobilenet_v2", None, 16, layer="block_5_add")
     assert encoders.build_encoder("mobilenet_v2", None, 8, layer="block_5_add").channels == 32
@@ -167,7 +157,7 @@ def test_wrong_weights_are_named(tmp_path):
 def test_published_segmentation_weights_give_features(real_data):
     weights = real_data / "weights" / "mobilenet_v2_coco_voc_notop.weights.h5"
     encoder = encoders.build_encoder("mobilenet_v2", weights, 16)
-    features = encoder(image(513))[DEEPEST].numpy()
+    features = encoder(blocky_image(513))[DEEPEST].numpy()
     assert features.shape == (1, 33, 33, 320)
     assert np.all(np.isfinite(features))
     assert np.all(features.std(axis=(0, 1, 2)) > 0)
@@ -176,7 +166,7 @@ def test_published_segmentation_weights_give_features(real_data):
 def test_gradients_reach_the_first_layer():
     encoder = encoders.build_encoder("resnet50", None, 16)
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(encoder(image(65), training=True)[DEEPEST] ** 2)
+        value = tf.reduce_sum(encoder(blocky_image(65), training=True)[DEEPEST] ** 2)
     gradient = tape.gradient(value, encoder.trainable_weights[0])
     assert np.all(np.isfinite(gradient)) and np.any(gradient)
 
@@ -198,60 +188,6 @@ def test_usual_skip_layers_are_the_last_ones_at_their_stride(encoder, stride, la
     built = encoders.build_encoder(encoder, None, stride, skip_layers=None, skip_strides=strides)
     assert [each.name for each in built.depths] == [*layers, DEEPEST]
     assert [each.stride for each in built.depths] == [*strides, stride]
-    features = built(image(65))
+    features = built(blocky_image(65))
     for depth in built.depths:
         assert features[depth.name].shape[1:] == (64 // depth.stride + 1,) * 2 + (depth.channels,)
-
-
-@pytest.mark.parametrize(
-    ("encoder", "layers", "early"),
-    [
-        ("mobilenet_v2_0.35", ("block_5_add", "block_12_add"), 2),
-        ("mobilenet_v2_0.35", ("block_2_add", "block_5_add", "block_12_add"), 1),
-        # Inside a residual block: two tensors cross the cut.
-        ("mobilenet_v2_0.35", ("block_4_expand_relu", "block_11_depthwise_relu"), 2),
-        ("resnet50", ("conv3_block2_out", "conv4_block3_1_relu"), 2),
-    ],
-)
-def test_stages_compute_what_the_whole_encoder_computes(encoder, layers, early):
-    built = encoders.build_encoder(encoder, None, 16, skip_layers=layers, early_stages=early)
-    settle_batch_norm(built.network, image(65).astype(np.float32) / 127.5 - 1)
-    expected = built(image(65))
-    assert len(built.stages) == early + 1 and set(expected) == {*layers, DEEPEST}
-    found, inputs = {}, image(65)
-    for number, names in enumerate(built.stages):
-        inputs = built.run_stage(number, inputs)
-        found |= {name: inputs[name] for name in names}
-    for name in expected:
-        assert np.std(expected[name]) > 1e-4
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
-
-
-def test_stages_share_the_weights_of_the_encoder():
-    whole = encoders.build_encoder("mobilenet_v2_0.35", None, 16)
-    staged = encoders.build_encoder(
-        "mobilenet_v2_0.35", None, 16, skip_layers=("block_5_add",), early_stages=1
-    )
-    assert [each.path for each in staged.weights] == [each.path for each in whole.weights]
-
-
-def test_wrong_skip_layers_are_named():
-    def build(*layers, early=0):
-        return encoders.build_encoder(
-            "mobilenet_v2_0.35", None, 16, skip_layers=layers, early_stages=early
-        )
-
-    with pytest.raises(UserError, match="no layer 'block_99'; its last ones are"):
-        build("block_99")
-    with pytest.raises(UserError, match="expected each once, from the shallowest: block_5_add, b"):
-        build("block_12_add", "block_5_add")
-    with pytest.raises(UserError, match="expected each once"):
-        build("block_5_add", "block_5_add")
-    with pytest.raises(UserError, match="2 stages of the encoder before the last: .* there are 1"):
-        build("block_5_add", early=2)
-    mean = keras.layers.GlobalAveragePooling2D(keepdims=True, name="mean")
-    images = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(4, 3, strides=16, padding="same")(images)
-    network = keras.Model(images, x + keras.layers.Conv2D(4, 1)(mean(x)))
-    with pytest.raises(UserError, match="skip layer mean gives an output of shape"):
-        encoders.build_encoder(network, None, 16, skip_layers=("mean",))

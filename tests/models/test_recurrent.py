@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import rnnseg
 from rnnseg.budgets import costs
-from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.encoder import DEEPEST
 from rnnseg.stages import Prediction
 from tests.support import reference
 from tests.support.models import make_model, settle_batch_norm

@@ -42,3 +42,14 @@ def settle_batch_norm(network, images):
     network(images, training=True)
     for layer in layers:
         layer.momentum = momentum
+
+
+def blocky_image(side, seed=0):
+    """Makes an image, uint8 `(1, side, side, 3)`, of blocks and noise."""
+    rng = np.random.default_rng(seed)
+    blocks = (
+        rng.integers(0, 256, (1, side // 16 + 1, side // 16 + 1, 3)).repeat(16, 1).repeat(16, 2)
+    )
+    return (blocks[:, :side, :side] // 2 + rng.integers(0, 128, (1, side, side, 3))).astype(
+        np.uint8
+    )

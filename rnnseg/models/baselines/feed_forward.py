@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
-from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.encoder import DEEPEST
 
 
 class FeedForwardSegmenter(SegmentationModel):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from rnnseg import UserError
 from rnnseg.budgets import costs
 from rnnseg.models.baselines import pspnet
-from rnnseg.models.encoders import DEEPEST
+from rnnseg.models.encoder import DEEPEST
 from rnnseg.models.registry import MODELS
 from tests.support.profiler import float_operations
 from tests.support.reference import convolve
