@@ -76,7 +76,7 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     result = Evaluator(model, range(1, 2 * config.iterations + 1))(source, config.val_split)
     print("\n" + report.table(result) + "\n")
     report.save_json(out / "scores.json", result.to_json())
-    report.save_curve(out / "curve.png", "demo", [result], config.iterations)
+    report.save_curve(out / "curve.png", "demo", result, config.iterations)
     images = evaluation_images(source, config.val_split).as_numpy_iterator()
     image, label, _ = next(itertools.islice(images, _IMAGE, None))
     with atomic_path(out / "image.png") as path:

@@ -280,16 +280,20 @@ def _point(point: OperatingPoint, kind: str, unit: str) -> str:
 
 
 def save_curve(
-    path: str | os.PathLike, name: str, results: Sequence[Evaluation], trained: int
+    path: str | os.PathLike,
+    name: str,
+    results: Evaluation | Sequence[Evaluation],
+    trained: int,
 ) -> None:
     """Draws the speed-accuracy curve of one model, with a line for each scale of the images.
 
     Args:
       path: the PNG file to write.
       name: the name of the model in the legend.
-      results: the evaluations of the model, one for each scale.
+      results: the evaluation of the model, or one for each scale of the images.
       trained: the number of iterations in training, which is marked.
     """
+    results = [results] if isinstance(results, Evaluation) else results
     curves = [
         visualize.Curve(
             name=name if len(results) == 1 else f"{name}, images scaled by {result.scale:g}",

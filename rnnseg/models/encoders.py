@@ -148,8 +148,7 @@ def build_encoder(
             _load(network, weights, encoder)
         if layer is not None:
             network = cutting.up_to(network, layer)
-        if skip_layers is None:  # it ends at the output stride
-            skip_strides = [each for each in skip_strides if each < output_stride]
+        if skip_layers is None:
             skip_layers = _usual_layers(network, ("stride4", "stride8", "stride16"), skip_strides)
         return Encoder(
             network,
@@ -178,12 +177,17 @@ def build_encoder(
 
 
 def _usual_layers(network: keras.Model, blocks, strides: Iterable[int]) -> tuple[str, ...]:
-    """Returns the names of the last layers at strides, from the finest."""
+    """Returns the names of the last layers at strides, from the finest, as far as there are any.
+
+    The layer that the network ends with is left out: its output is the deepest features.
+    """
     begins = dict(zip((4, 8, 16), blocks, strict=True))
-    return tuple(
-        [layer.name for layer in network.layers if layer.name.startswith(begins[stride])][-1]
-        for stride in sorted(strides)
-    )
+    found = []
+    for stride in sorted(strides):
+        names = [layer.name for layer in network.layers if layer.name.startswith(begins[stride])]
+        if names and names[-1] != network.layers[-1].name:
+            found.append(names[-1])
+    return tuple(found)
 
 
 def _look_up(name) -> tuple[_Network, float | None]:

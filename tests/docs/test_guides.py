@@ -68,8 +68,9 @@ NOT_RUN = {
 }
 # What makes a command small, added at its end, where it counts more than what was there.
 SMALLER = {
-    r"rnnseg train": "--encoder small_cnn --hidden-channels 6,5 --iterations 2 "
-    "--crop 33 --batch 2 --epochs 1 --train-encoder --train-batch-norm",
+    r"rnnseg train": "--encoder small_cnn --crop 33 --batch 2 --epochs 1 --train-encoder "
+    "--train-batch-norm",
+    r"rnnseg train (?!.*--model)": "--hidden-channels 6,5 --iterations 2",
     r"rnnseg train (?!.*--weights \w+\.weights\.h5)": "--weights none",
     r"rnnseg .*--milliseconds": "--milliseconds 60000",
     r"rnnseg evaluate (?!runs/deeplabv3)|python -m experiments\.\w+_table": "--iterations 1,2",

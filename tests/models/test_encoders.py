@@ -139,6 +139,17 @@ def test_an_inner_layer_can_be_the_output():
     assert encoders.build_encoder("mobilenet_v2", None, 8, layer="block_5_add").channels == 32
 
 
+def test_an_encoder_that_ends_early_has_fewer_usual_skip_layers():
+    def layers(encoder, stride, layer=None):
+        options = dict(layer=layer, skip_layers=None, skip_strides=(4, 8, 16))
+        built = encoders.build_encoder(encoder, None, stride, **options)
+        return [each.name for each in built.depths[:-1]]
+
+    assert layers("mobilenet_v2_0.35", 8, "block_5_add") == ["block_2_add"]
+    assert layers("mobilenet_v2_0.35", 16, "block_11_add") == ["block_2_add", "block_5_add"]
+    assert layers("small_cnn", 8) == ["stride4_conv2_relu"]
+
+
 def test_wrong_weights_are_named(tmp_path):
     with pytest.raises(UserError, match="nowhere.h5.: no such file"):
         encoders.build_encoder("mobilenet_v2", "nowhere.h5")

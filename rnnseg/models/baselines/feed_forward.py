@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
-from rnnseg.models.encoder import DEEPEST
+from rnnseg.models.encoder import DEEPEST, Depth
 
 
 class FeedForwardSegmenter(SegmentationModel):
@@ -110,7 +110,8 @@ class LowLevelSegmenter(FeedForwardSegmenter):
       **options: as `rnnseg.models.base.SegmentationModel`, and fields of `options_type`.
 
     Raises:
-      UserError: the encoder is a custom model, and `low_level_layer` is not given.
+      UserError: the encoder is a custom model, and `low_level_layer` is not given; or a named one
+        has no layer at that stride before its last one.
     """
 
     low_level_stride: int
@@ -118,7 +119,7 @@ class LowLevelSegmenter(FeedForwardSegmenter):
 
     def __init__(self, num_classes: int, **options):
         super().__init__(num_classes, **options)
-        low, _ = self.encoder.depths
+        low, _ = self._low_and_deepest()
         self.canvas_stride = low.stride
         self.options = dataclasses.replace(self.options, low_level_layer=low.name)
 
@@ -133,12 +134,23 @@ class LowLevelSegmenter(FeedForwardSegmenter):
             skip_layers=None if layer is None else (layer,), skip_strides=[self.low_level_stride]
         )
 
+    def _low_and_deepest(self) -> tuple[Depth, Depth]:
+        """Returns the shallow features that the head sees, and the deepest ones."""
+        *skips, deepest = self.encoder.depths
+        if not skips:
+            raise UserError(
+                f"{self.name} sees features at stride {self.low_level_stride}, too; "
+                f"encoder={self.options.encoder!r} has none before its last layer at output stride "
+                f"{self.output_stride}: choose a larger output stride or another encoder layer"
+            )
+        return skips[0], deepest
+
     def _build_for(self, depths):
         low, deepest = depths
         self.head.build((None, None, None, low.channels), (None, None, None, deepest.channels))
 
     def _run_head(self, features, training):
-        low, deepest = self.encoder.depths
+        low, deepest = self._low_and_deepest()
         return self.head(features[low.name], features[deepest.name], training=training)
 
 

@@ -32,7 +32,7 @@ class LRASPP(LowLevelSegmenter):
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
-        low, deepest = self.encoder.depths
+        low, deepest = self._low_and_deepest()
         return _Head(
             self.num_classes,
             self.head_channels,

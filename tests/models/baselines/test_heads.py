@@ -236,6 +236,13 @@ def test_shallow_features_are_those_of_a_layer(kind):
         build(kind, low_level_layer="block_99")
 
 
+def test_an_encoder_without_a_shallow_layer_is_refused():
+    with pytest.raises(
+        UserError, match="lr_aspp sees features at stride 8, too; encoder='small_cnn"
+    ):
+        build("lr_aspp", encoder="small_cnn", output_stride=8)
+
+
 @pytest.mark.parametrize("kind", ["deeplabv3_plus", "lr_aspp"])
 def test_a_custom_encoder_names_its_shallow_layer(kind, tmp_path):
     inputs = x = keras.Input((None, None, 3))
