@@ -293,7 +293,7 @@ def save_curve(
       results: the evaluation of the model, or one for each scale of the images.
       trained: the number of iterations in training, which is marked.
     """
-    results = [results] if isinstance(results, Evaluation) else results
+    results = results if isinstance(results, Sequence) else [results]
     curves = [
         visualize.Curve(
             name=name if len(results) == 1 else f"{name}, images scaled by {result.scale:g}",
