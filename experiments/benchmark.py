@@ -49,6 +49,7 @@ import rnnseg
 from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
 from rnnseg.models import conv_lstm
+from rnnseg.models.encoder import DEEPEST
 
 from . import options
 
@@ -144,15 +145,23 @@ def measure(case: Case, repeats: int, iterations: tuple[int, ...] = ITERATIONS) 
     model, small = _make_model(case, "float32"), _make_model(case, "mixed_bfloat16")
     small.set_weights(model.get_weights())
     stack = model.stack
+
+    def prepared_by(each):
+        return lambda features: each.prepare({DEEPEST: features})
+
     forms = {
         "naive": (
             stack,
             tf.identity,
             lambda features, n: run(n, features, stack, NaiveStack(stack, features)),
         ),
-        "as built": (stack, model.prepare, lambda prepared, n: model.refine(prepared, n)[0]),
-        "bfloat16": (small.stack, small.prepare, lambda prepared, n: small.refine(prepared, n)[0]),
-        "XLA": (None, model.prepare, lambda prepared, n: model.refine(prepared, n)[0]),
+        "as built": (stack, prepared_by(model), lambda prepared, n: model.refine(prepared, n)[0]),
+        "bfloat16": (
+            small.stack,
+            prepared_by(small),
+            lambda prepared, n: small.refine(prepared, n)[0],
+        ),
+        "XLA": (None, prepared_by(model), lambda prepared, n: model.refine(prepared, n)[0]),
     }
     features = tf.random.normal((1, case.side, case.side, case.features))
     numbers = [tf.constant(n) for n in iterations]

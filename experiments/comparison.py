@@ -39,7 +39,6 @@ import click
 from rnnseg.budgets import timing
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import SCALES, Numbers
-from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
 from rnnseg.models.options import paper_form
 from rnnseg.training import config as configuration
@@ -97,7 +96,7 @@ _REPEATS = 15
 )
 def main(recipe, data, weights, names, scales, seeds, out):
     """Train and evaluate the recurrence and feed-forward systems."""
-    systems = chosen_systems(names)
+    systems = options.chosen_names(names, SYSTEMS, "--systems", ",")
     files = ResultFiles(out / "comparison.csv", out / "comparison.png")
     values = recipe_options(recipe, data, weights)
     runs = {
@@ -116,19 +115,6 @@ def main(recipe, data, weights, names, scales, seeds, out):
     print(f"\n{table(rows)}\n")
     files.save(rows, lambda path: save_plot(path, rows))
     print(f"\nTable 3, ResNet-101 at 513x513\n\n{cost_table.table(cost_table.count())}")
-
-
-def chosen_systems(names: str | None) -> list[str]:
-    """Returns the systems that `--systems` names, in the order of `SYSTEMS`.
-
-    Raises:
-      UserError: a name of no system.
-    """
-    chosen = list(SYSTEMS) if names is None else [name.strip() for name in names.split(",")]
-    for name in chosen:
-        if name not in SYSTEMS:
-            raise UserError(f"--systems: {name!r}: expected some of {', '.join(SYSTEMS)}")
-    return [name for name in SYSTEMS if name in chosen]
 
 
 def system_config(system: str, values: Mapping[str, object]) -> configuration.TrainingConfig:

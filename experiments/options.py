@@ -1,11 +1,12 @@
 """Command-line options that several experiments share."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
 from rnnseg.cli.parameters import IterationNumbers
+from rnnseg.errors import UserError
 
 _DATA_HELP = "Folder that rnnseg prepare built."
 
@@ -123,6 +124,27 @@ def table(default: str | None = None) -> Callable:
         show_default=True,
         help="OUT.csv and OUT.png are written.",
     )
+
+
+def chosen_names(names: str | None, known: Iterable[str], option: str, separator: str) -> list[str]:
+    """Returns the known names that an option lists, in their order; all of them for None.
+
+    Args:
+      names: the value of the option.
+      known: the names that there are.
+      option: the name of the option.
+      separator: the text between two names.
+
+    Raises:
+      UserError: a name that is not known.
+    """
+    known = list(known)
+    chosen = known if names is None else [name.strip() for name in names.split(separator)]
+    for name in chosen:
+        if name not in known:
+            expected = f"{separator} ".join(known)
+            raise UserError(f"{option}: {name!r}: expected some of {expected}")
+    return [name for name in known if name in chosen]
 
 
 def _count(name: str, default: int, help: str) -> Callable:

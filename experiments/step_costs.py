@@ -73,7 +73,7 @@ def build_unrolled(config: TrainingConfig, classes: int) -> "UnrolledSegmenter":
     """
     options = config.model_options | {"encoder_weights": None, "recompute": False}
     if config.recompute:
-        options |= {"iterations": 1, "iteration_weights": None}
+        options |= {"iterations": 1, "iteration_weights": None, "early_iterations": ()}
     return UnrolledSegmenter(classes, **options, dtype=config.precision)
 
 
@@ -123,11 +123,13 @@ class UnrolledSegmenter(rnnseg.RecurrentSegmenter):
     def encode(self, images, training=False):
         """Computes the features; a frozen encoder's gradient is not traced."""
         features = super().encode(images, training)
-        return features if self.encoder.trainable else tf.stop_gradient(features)
+        if self.encoder.trainable:
+            return features
+        return {name: tf.stop_gradient(each) for name, each in features.items()}
 
     def _canvases(self, prepared, iterations, canvas, kept):
-        weights = self.stack.gate_weights(prepared)
-        canvas, state = self.stack.initial_state(prepared)
-        for _ in range(iterations):
-            canvas, state = self.stack(canvas, state, weights)
+        weights = [self.stack.gate_weights(each) for each in prepared]
+        canvas, state = self.stack.initial_state(prepared[0])
+        for number in range(1, iterations + 1):
+            canvas, state = self.stack(canvas, state, weights[self.stages_for(number) - 1])
         return canvas[tf.newaxis]

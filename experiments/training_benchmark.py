@@ -30,6 +30,7 @@ from tqdm import tqdm
 import rnnseg
 from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
+from rnnseg.models.encoder import DEEPEST
 from rnnseg.training.sampling import SampledImages, SampledSegmenter, sample_patches
 
 from . import benchmark, options
@@ -175,6 +176,7 @@ def build_model(case: Case, form: str, iterations: int) -> rnnseg.RecurrentSegme
         encoder=encoder,
         encoder_weights=None,
         output_stride=_STRIDE,
+        canvas_stride=_STRIDE,
         hidden_channels=case.hidden_channels,
         iterations=iterations,
         recompute=form == "recompute",
@@ -196,11 +198,12 @@ def _features_only(channels: int) -> keras.Model:
 class NaiveSegmenter(rnnseg.RecurrentSegmenter):
     """A `RecurrentSegmenter` in which nothing is computed once per image."""
 
-    def prepare(self, features):
-        """Returns the features themselves."""
-        return features
+    def prepare(self, features, prepared=None):
+        """Returns the deepest features themselves."""
+        return features[DEEPEST]
 
     def _canvases(self, prepared, iterations, canvas, kept):
+        (prepared,) = prepared
         iterate = benchmark.NaiveStack(self.stack, prepared)
         return benchmark.run(iterations, prepared, self.stack, iterate)[tf.newaxis]
 

@@ -21,7 +21,6 @@ import click
 
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import Numbers
-from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 from rnnseg.training.config import TrainingConfig
 
@@ -124,7 +123,7 @@ def main(recipe, data, weights, names, epochs, seeds, out):
     values = recipe_options(recipe, data, weights) | {"epochs": epochs, "validate_every": epochs}
     seeds = tuple(dict.fromkeys(seeds))
     rows = []
-    for name in chosen_variants(names):
+    for name in options.chosen_names(names, VARIANTS, "--variants", ";"):
         scores = []
         for seed in seeds:
             config = short_config(name, values | {"seed": seed})
@@ -135,19 +134,6 @@ def main(recipe, data, weights, names, epochs, seeds, out):
     print(f"\n{markdown_table(titles(), [list(each.values()) for each in rows])}\n")
     save_csv(out / "variants.csv", rows)
     print(f"wrote {out / 'variants.csv'}")
-
-
-def chosen_variants(names: str | None) -> list[str]:
-    """Returns the variants that `--variants` names, in the order of `VARIANTS`.
-
-    Raises:
-      UserError: a name of no variant.
-    """
-    chosen = list(VARIANTS) if names is None else [name.strip() for name in names.split(";")]
-    for name in chosen:
-        if name not in VARIANTS:
-            raise UserError(f"--variants: {name!r}: expected some of {'; '.join(VARIANTS)}")
-    return [name for name in VARIANTS if name in chosen]
 
 
 def short_config(variant: str, values: Mapping[str, object]) -> TrainingConfig:

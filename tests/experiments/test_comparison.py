@@ -126,9 +126,7 @@ def test_the_weights_are_those_of_the_training_at_every_stride(tmp_path):
         assert np.array_equal(one, other)
 
 
-def test_systems_are_chosen_by_name(arguments):
-    assert comparison.chosen_systems(None) == list(comparison.SYSTEMS)
-    assert comparison.chosen_systems("PSPNet 512,recurrence") == ["recurrence", "PSPNet 512"]
+def test_unknown_systems_are_named(arguments):
     line = fail(comparison.main, *arguments, "--systems", "recurrence,UNet")
     assert line.startswith("error: --systems: 'UNet': expected some of recurrence, ")
 

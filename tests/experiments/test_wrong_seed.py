@@ -13,7 +13,8 @@ class Oracle:
 
     def __init__(self, iterations):
         self.model = self
-        self.iterations, self.num_classes, self.output_stride = iterations, 3, 8
+        self.iterations, self.num_classes = iterations, 3
+        self.output_stride = self.canvas_stride = 8
         self.class_names = None
 
     def _increments(self, image):
