@@ -15,7 +15,6 @@ from tests.support.models import blocky_image, settle_batch_norm
         ("mobilenet_v2_0.35", ("block_2_add", "block_5_add", "block_12_add"), 1),
         # Inside a residual block: two tensors cross the cut.
         ("mobilenet_v2_0.35", ("block_4_expand_relu", "block_11_depthwise_relu"), 2),
-        ("resnet50", ("conv3_block2_out", "conv4_block3_1_relu"), 2),
     ],
 )
 def test_stages_compute_what_the_whole_encoder_computes(encoder, layers, early):
