@@ -20,14 +20,12 @@ class Part:
       network: a model from a list of tensors to a dictionary of tensors by the names of the layers
         that they come from. For the first part the input is the images.
       needed: the names of the layers that the tensors of the list come from.
-      ends: the names of the layers that the part was made for.
       carried: the names of all tensors that later parts need, whether this part or an earlier one
         computes them.
     """
 
     network: keras.Model
     needed: tuple[str, ...]
-    ends: tuple[str, ...]
     carried: tuple[str, ...]
 
 
@@ -89,7 +87,7 @@ def parts(network: keras.Model, ends: Sequence[Sequence[str]], deepest: str) -> 
         given = {name: nodes[name].outputs[0] for name in (*names, *carried) if name not in done}
         if last:
             given[deepest] = network.output
-        result.append(Part(keras.Model(inputs, given), needed, tuple(names), carried))
+        result.append(Part(keras.Model(inputs, given), needed, carried))
         done = reached
     return result
 

@@ -21,10 +21,9 @@ class DeepLabV3Plus(LowLevelSegmenter):
     convolutions of 256 channels (unless `head_channels` says otherwise) and a 1x1 convolution
     compute the logits.
 
-    The 3x3 convolutions of pyramid and decoder are depthwise separable, as in the network that the
-    paper arrives at (section 4.3: similar mIoU for 33 to 41 % fewer multiply-adds) and, by default,
-    in its authors' code. With plain ones the decoder would cost several times as much as a small
-    encoder.
+    The 3x3 convolutions of pyramid and decoder are depthwise separable, the atrous separable
+    convolutions that the paper is named after. With plain ones the decoder would cost several times
+    as much as a small encoder.
 
     Args:
       num_classes: the number of classes.
@@ -42,7 +41,7 @@ class DeepLabV3Plus(LowLevelSegmenter):
         return _Head(
             self.num_classes,
             self.head_channels,
-            *(depth.stride for depth in self.encoder.depths),
+            *(depth.stride for depth in self._low_and_deepest()),
             self._kernel_regularizer,
             dtype=self.dtype_policy,
             name="head",

@@ -209,7 +209,7 @@ class SeparableBlock(keras.layers.Layer):
     """A depthwise and a 1x1 convolution of stride 1, each with batch norm and ReLU.
 
     It is the atrous separable convolution of DeepLabv3+ (Chen et al., 2018), with batch norm and
-    ReLU after the depthwise convolution, too. As in their code, the depthwise kernel has no
+    ReLU after the depthwise convolution, too. As in the encoders, the depthwise kernel has no
     regularizer.
 
     Args:
@@ -233,7 +233,7 @@ class SeparableBlock(keras.layers.Layer):
             dilation_rate=dilation_rate,
             padding="same",
             use_bias=False,
-            # As in their code: Keras' usual initializers count the inputs of a dense kernel.
+            # Keras' usual initializers count the inputs of a dense kernel.
             depthwise_initializer=keras.initializers.TruncatedNormal(stddev=0.33),
             dtype=self.dtype_policy,
             name="depthwise",
