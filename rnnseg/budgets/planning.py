@@ -66,13 +66,14 @@ class Scores:
             raise UserError(f"{path}: no such scores; make them by {command}")
         try:
             content = current_names(json.loads(path.read_text()))
+            averaged = len(content["scales"]) > 1 or content["flip"]
             return cls(
                 model=str(model),
                 data=content["data"],
                 split=content["split"],
                 images=content["images"],
                 image_size=tuple(content["image_size"]),
-                multi_scale=len(content["scales"]) > 1 or content["flip"],
+                multi_scale=averaged,
                 machine=Machine.from_json(content["machine"]),
                 profiled=False,
                 points=tuple(
@@ -82,8 +83,8 @@ class Scores:
                         row["miou"],
                         row["multiply_adds"] / 1e9,
                         row["milliseconds"],
-                        # Earlier versions evaluated images of their own size alone.
-                        row.get("scale", 1.0),
+                        # Rows of earlier versions have no scale of their own.
+                        row.get("scale", 1.0 if averaged else content["scales"][0]),
                     )
                     for row in content["results"]
                 ),

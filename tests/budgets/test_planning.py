@@ -80,6 +80,18 @@ def test_the_times_of_a_profile_replace_those_of_the_evaluation(runs):
         assert scores.multi_scale and not scores.with_profile().profiled
 
 
+def test_scores_of_an_earlier_version_have_the_scale_of_their_evaluation(tmp_path):
+    for name, scale, options in (
+        ("own", 1.0, {}),
+        ("half", 0.5, {"scales": [0.5]}),
+        ("mirrored", 1.0, {"scales": [0.5], "flip": True}),
+    ):
+        write_scores(tmp_path / f"{name}.json", [(1, 0.5, 9.0, 90.0)], **options)
+        scores = Scores.load(tmp_path / f"{name}.json", "val")
+        assert [each.scale for each in scores.points] == [scale]
+        assert scores.multi_scale == (name == "mirrored")
+
+
 def write_scaled_scores(path, rows):
     """Writes scores of several scales; rows are (scale, iterations, mIoU, G, ms)."""
     write_scores(path, [row[1:] for row in rows])
