@@ -18,13 +18,14 @@ from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import encoders, geometry
 from rnnseg.models.encoder import Features
+from rnnseg.models.fitting import FittedModel
 from rnnseg.models.options import ModelOptions
 from rnnseg.models.stages import CompiledStages
 from rnnseg.palette import default_colors
 from rnnseg.stages import Stages
 
 
-class SegmentationModel(keras.Model, Stages[tf.Tensor]):
+class SegmentationModel(FittedModel, Stages[tf.Tensor]):
     """An encoder, and layers that make a canvas of class logits from its features.
 
     All models go through the same stages: `encode`, `prepare`, `refine`, `read` (`rnnseg.stages`).

@@ -131,6 +131,7 @@ class CompiledStages(Stages[tf.Tensor]):
         # The graphs are for any size, so that they would not notice.
         self.model.check_image(*images.shape[1:3])
         images = tf.convert_to_tensor(images)
+        self.model.look_at_range(images)
         return images if images.dtype == tf.uint8 else tf.cast(images, tf.float32)
 
     def _run(self, name: str, function: Callable, *inputs):

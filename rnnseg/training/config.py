@@ -21,6 +21,7 @@ DATA_HELP = (
     "Folder that rnnseg prepare built, or of Model Garden's or DeepLab's records; tfds:NAME; a "
     '.json file that describes one of them; or "shapes".'
 )
+LOSSES = ("cross_entropy", "focal", "dice", "cross_entropy_dice")
 # The names of the last release, in its `config.json`s and recipes.
 RENAMED: Mapping[str, str] = {"sampled_cells": "sampled_patches"}
 
@@ -44,8 +45,16 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
       sampled_patches: the number of patches of every image to train on (squares of one canvas
         stride per side), chosen at random at every step, those with a label first; None: the whole
         image. It takes less memory and time, with 1x1 kernels on a frozen encoder.
+      loss: the training loss (`rnnseg.training.losses`): "cross_entropy"; "focal", with a gamma of
+        2; "dice"; or "cross_entropy_dice", the sum of the two.
       label_smoothing: the share of the target that is spread over all classes, as in
         `rnnseg.training.losses.SegmentationLoss`.
+      class_weights: "auto" for weights that grow as a class gets rare in the training split; or a
+        file with the weights of some classes (`rnnseg.training.class_weights`); None: all are one.
+      boundary_weight: the weight in the loss of pixels with another class within two pixels
+        (`rnnseg.data.pipeline.near_boundary`); all others have 1.
+      hard_pixels: the share of an image's pixels that the cross-entropy is taken over, those with
+        the largest loss.
       precision: Keras dtype policy: float32, mixed_bfloat16 or mixed_float16.
       crop: (height, width) of training images, in pixels.
       scale: smallest and largest factor of the random scaling.
@@ -77,6 +86,19 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         "Train on this number of patches of every image, not all of it.",
         least=1,
         name="--sample-patches",
+    )
+    loss: str = option("cross_entropy", "Training loss; focal has a gamma of 2.", choices=LOSSES)
+    class_weights: str | None = option(
+        None, 'Weights of classes in the loss: "auto" for more to rare ones, or a file of them.'
+    )
+    boundary_weight: float = option(
+        1.0, "Weight in the loss of pixels within two pixels of another class.", above=0
+    )
+    hard_pixels: float = option(
+        1.0,
+        "Share of an image's pixels that count in the cross-entropy, the worst ones.",
+        above=0,
+        most=1,
     )
     label_smoothing: float = option(
         0.0, "Share of the target that is spread over all classes.", least=0, below=1
@@ -118,6 +140,13 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
             )
         if self.sampled_patches is not None:
             self._check_sampling()
+        if self.loss == "dice":
+            for name, none in (("label_smoothing", 0), ("hard_pixels", 1)):
+                if getattr(self, name) != none:
+                    raise UserError(
+                        f"{name}={getattr(self, name)}: the loss dice has none; set it to {none}, "
+                        "or take cross_entropy_dice"
+                    )
         if self.encoder_weights is None and (self.freeze_batch_norm or not self.train_encoder):
             raise UserError(
                 "an encoder with random weights gives no features unless it is trained, batch norm "
@@ -131,6 +160,10 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
                 self.kernel_size > 1,
                 f"kernels of {self.kernel_size} see a pixel's neighbours, which would be missing; "
                 "train on whole images, or with --kernel-size 1",
+            ),
+            (
+                self.boundary_weight != 1,
+                f"boundary_weight={self.boundary_weight:g} needs whole images; omit one of them",
             ),
             (
                 self.train_encoder,

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,8 +11,8 @@ import keras
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.dashboard.recording import EVALUATIONS, Recorder
 from rnnseg.data import absolute_data, open_source
-from rnnseg.data.pipeline import Augmentation, training_batches
-from rnnseg.data.scan import scan_split
+from rnnseg.data.pipeline import Augmentation, training_batches, with_boundary_weights
+from rnnseg.data.scan import SplitScan, scan_split
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import Evaluator, check_classes
@@ -19,36 +20,72 @@ from rnnseg.files import atomic_path
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
+from rnnseg.training.class_weights import AUTO, balanced_weights, read_class_weights
 from rnnseg.training.config import TrainingConfig
-from rnnseg.training.losses import SegmentationLoss
+from rnnseg.training.losses import DiceLoss, SegmentationLoss, SumOfLosses
 from rnnseg.training.replicas import training_strategy
 from rnnseg.training.runs import Run
 from rnnseg.training.sampling import SampledSegmenter, sampled_batches
 
 
-def build_model(config: TrainingConfig, source: Source, steps_per_epoch: int) -> SegmentationModel:
-    """Builds and compiles the untrained model of a run.
+def build_model(config: TrainingConfig, source: Source) -> SegmentationModel:
+    """Builds the untrained model of a run.
 
     Args:
       config: the configuration of the run.
       source: the data, whose classes the model gets.
-      steps_per_epoch: the number of steps per epoch, for the length of the schedule.
     """
     kind = MODELS[config.model] if config.sampled_patches is None else SampledSegmenter
-    model = kind(
+    return kind(
         source.num_classes,
         **config.model_options,
         class_names=source.class_names,
         class_colors=source.class_colors,
         dtype=config.precision,
     )
+
+
+def compile_model(
+    model: SegmentationModel,
+    config: TrainingConfig,
+    steps_per_epoch: int,
+    class_weights: Sequence[float] | None = None,
+) -> None:
+    """Compiles the model of a run with its optimizer and its loss.
+
+    Args:
+      model: from `build_model`.
+      config: the configuration of the run.
+      steps_per_epoch: the number of steps per epoch, for the length of the schedule.
+      class_weights: one weight per class in the loss; None: all are one.
+    """
     rate = poly_schedule(config.learning_rate, config.epochs * steps_per_epoch)
     if config.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(rate, momentum=0.9)
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4)
-    model.compile(optimizer=optimizer, loss=SegmentationLoss(config.label_smoothing))
-    return model
+    model.compile(optimizer=optimizer, loss=training_loss(config, class_weights))
+
+
+def training_loss(
+    config: TrainingConfig, class_weights: Sequence[float] | None = None
+) -> keras.losses.Loss:
+    """Returns the loss of a run.
+
+    Args:
+      config: the configuration of the run.
+      class_weights: one weight per class; None: all are one.
+    """
+    dice = DiceLoss(class_weights)
+    if config.loss == "dice":
+        return dice
+    pixels = SegmentationLoss(
+        config.label_smoothing,
+        class_weights,
+        focal_gamma=2.0 if config.loss == "focal" else 0.0,
+        hard_pixels=config.hard_pixels,
+    )
+    return SumOfLosses([pixels, dice]) if config.loss == "cross_entropy_dice" else pixels
 
 
 def poly_schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.PolynomialDecay:
@@ -118,7 +155,7 @@ class _RunFiles(keras.callbacks.Callback):
             self.model.save(temporary)
 
 
-def check_data(source: Source, *splits: str, output_stride: int) -> None:
+def check_data(source: Source, *splits: str, output_stride: int) -> dict[str, SplitScan]:
     """Checks every image and label, so that bad data ends a run before it starts.
 
     Args:
@@ -126,12 +163,17 @@ def check_data(source: Source, *splits: str, output_stride: int) -> None:
       *splits: the splits to check.
       output_stride: the output stride of the model, the smallest side of an image.
 
+    Returns:
+      The statistics of each split.
+
     Raises:
       UserError: a split is missing or empty, a label is outside the classes or differs from its
         image in size, or an image is unreadable or too small.
     """
-    for split in dict.fromkeys(splits):
-        scan_split(source, split, smallest_side=output_stride).raise_if_bad(source)
+    scans = {split: scan_split(source, split, output_stride) for split in dict.fromkeys(splits)}
+    for scan in scans.values():
+        scan.raise_if_bad(source)
+    return scans
 
 
 def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) -> Run:
@@ -176,14 +218,28 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         len(rows),
         config.seed,
     )
-    if model is None:
+    weights = None
+    if config.class_weights not in (None, AUTO):
+        weights = read_class_weights(config.class_weights, source.class_names)
+    is_new = model is None
+    if is_new:
         with strategy.scope():
-            model = build_model(config, source, steps)
+            model = build_model(config, source)
+    if config.boundary_weight != 1:
+        batches = with_boundary_weights(batches, config.boundary_weight)
     if config.sampled_patches is not None:
         batches = sampled_batches(
             batches, config.sampled_patches, model.canvas_stride, len(rows) * steps, config.seed
         )
-    check_data(source, config.train_split, config.val_split, output_stride=config.output_stride)
+    scans = check_data(
+        source, config.train_split, config.val_split, output_stride=config.output_stride
+    )
+    if is_new:
+        if config.class_weights == AUTO:
+            pixels = scans[config.train_split].label_pixels
+            weights = balanced_weights(pixels[: source.num_classes])
+        with strategy.scope():
+            compile_model(model, config, steps, weights)
     _describe(config, source, model, len(rows), steps, run, strategy.num_replicas_in_sync)
     run.begin(config)
     if len(rows) < config.epochs:
@@ -214,10 +270,11 @@ def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
 
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     """Makes paths absolute, so that the run continues from any working folder."""
-    weights = config.encoder_weights
-    if weights not in (None, "imagenet"):
-        weights = os.path.abspath(weights)
-    return dataclasses.replace(config, data=absolute_data(config.data), encoder_weights=weights)
+    weights = {"encoder_weights": config.encoder_weights, "class_weights": config.class_weights}
+    for name, value in weights.items():
+        if value not in (None, "imagenet" if name == "encoder_weights" else AUTO):
+            weights[name] = os.path.abspath(value)
+    return dataclasses.replace(config, data=absolute_data(config.data), **weights)
 
 
 def _steps_done(model: SegmentationModel) -> int:

@@ -11,7 +11,9 @@ from rnnseg.data.pipeline import (
     decode,
     decode_augmented,
     evaluation_images,
+    near_boundary,
     training_batches,
+    with_boundary_weights,
 )
 from tests.support.sources import encode, halves, make_source, tiny_source
 
@@ -249,6 +251,35 @@ def test_the_global_seed_changes_no_batch(global_seed):
         np.testing.assert_array_equal(images(), expected)
     finally:
         tf.random.set_seed(None)
+
+
+def numpy_near_boundary(label, reach):
+    near = np.zeros(label.shape, bool)
+    for row, column in np.ndindex(label.shape):
+        window = label[
+            max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1
+        ]
+        near[row, column] = len(np.unique(window[window != 255])) > 1
+    return near
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_pixels_near_a_boundary_by_numpy(reach):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (2, 5, 4)).repeat(6, 1).repeat(6, 2).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.1] = 255
+    labels[1, :12] = 255
+    near = near_boundary(labels, reach).numpy()
+    assert near.any() and not near.all()
+    for found, label in zip(near, labels, strict=True):
+        np.testing.assert_array_equal(found, numpy_near_boundary(label, reach))
+
+
+def test_boundary_weights_are_a_third_part_of_each_batch():
+    batches, _ = training_batches(tiny_source(), "train", 2, Augmentation((32, 40)), 1, seed=0)
+    for images, labels, weights in with_boundary_weights(batches, 4.0):
+        assert images.shape == (2, 32, 40, 3) and weights.dtype == tf.float32
+        np.testing.assert_array_equal(weights, np.where(near_boundary(labels), 4.0, 1.0))
 
 
 def test_evaluation_images_have_their_own_size_and_order():

@@ -16,6 +16,12 @@ from rnnseg.training.config import TrainingConfig, load_recipe
         ({"epochs": 0}, "epochs=0: expected at least 1"),
         ({"learning_rate": 0}, "learning_rate=0"),
         ({"l2": -1}, "l2=-1"),
+        ({"loss": "hinge"}, "loss='hinge': expected one of cross_entropy, focal, dice"),
+        ({"hard_pixels": 0}, "hard_pixels=0: expected more than 0 and at most 1"),
+        (
+            {"loss": "dice", "label_smoothing": 0.1},
+            "label_smoothing=0.1: the loss dice has none; set it to 0",
+        ),
         ({"label_smoothing": 1}, "label_smoothing=1: expected at least 0 and less than 1"),
         ({"optimizer": "adam"}, "optimizer='adam': expected one of sgd, adamw"),
         ({"precision": "half"}, "precision='half'"),
@@ -28,6 +34,10 @@ from rnnseg.training.config import TrainingConfig, load_recipe
         ({"flip": 1}, "flip=1: expected True or False"),
         ({"seed": -1}, "seed=-1: expected 0 to"),
         ({"sampled_patches": 0, "train_encoder": False}, "sampled_patches=0: expected at least 1"),
+        (
+            {"sampled_patches": 9, "train_encoder": False, "boundary_weight": 2},
+            "sampled_patches=9: boundary_weight=2 needs whole images",
+        ),
         ({"sampled_patches": 9}, "an encoder in training needs the whole.*--freeze-encoder"),
         (
             {"sampled_patches": 9, "train_encoder": False, "kernel_size": 3},

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from rnnseg import UserError
+from rnnseg.data.pipeline import decode
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models import encoders
 from rnnseg.models.loading import load_model
 from rnnseg.training import loop
+from rnnseg.training.class_weights import balanced_weights
 from rnnseg.training.config import TrainingConfig
+from rnnseg.training.losses import DiceLoss
 from rnnseg.training.sampling import sampled_batches
 from tests.support.sources import halves, make_source, tiny_source
 
@@ -167,7 +170,8 @@ def test_best_keras_is_the_model_that_validated_best(source, tmp_path, monkeypat
     """Also if the best epoch was before an interruption, as 0.45 in the last case."""
     run = loop.Run(tmp_path / "run")
     monkeypatch.setattr(run, "write_history", lambda rows: None)
-    model = loop.build_model(CONFIG, source, 4)
+    model = loop.build_model(CONFIG, source)
+    loop.compile_model(model, CONFIG, 4)
     for before, expected in ([], [1, 2]), ([{"val_miou": ""}, {"val_miou": "0.45"}], [2]):
         files = loop._RunFiles(run, source, CONFIG, before)
         files.set_model(model)
@@ -180,6 +184,43 @@ def test_best_keras_is_the_model_that_validated_best(source, tmp_path, monkeypat
             saved.append(epoch + 1)
         epochs = [saved[index + 2] for index, path in enumerate(saved) if path == run.best]
         assert epochs == expected and saved.count(run.last) == 4
+
+
+@pytest.mark.parametrize("choice", ["auto", "file"])
+def test_class_weights_and_the_loss_reach_the_model(choice, source, tmp_path):
+    """And stay with it: a resumed run reads neither the data nor the file again for them."""
+    path = tmp_path / "weights.csv"
+    path.write_text(f"{source.class_names[1]}, 3\n")
+    config = dataclasses.replace(
+        CONFIG,
+        class_weights="auto" if choice == "auto" else str(path),
+        loss="cross_entropy_dice",
+        hard_pixels=0.5,
+        boundary_weight=2.0,
+        crop=(16, 16),
+        epochs=1,
+    )
+    run = loop.train(config, tmp_path / "run")
+    expected = (1.0, 3.0, *[1.0] * (source.num_classes - 2))
+    if choice == "auto":
+        labels = np.concatenate(
+            [np.bincount(label.ravel(), minlength=256)[None] for label in all_labels(source)]
+        )
+        expected = balanced_weights(labels.sum(0)[: source.num_classes])
+    pixels, dice = load_model(run.last, compile=True).loss.losses
+    assert pixels.class_weights == pytest.approx(expected) == dice.class_weights
+    assert isinstance(dice, DiceLoss) and pixels.hard_pixels == 0.5
+
+
+def all_labels(source):
+    return [decode(example)[1].numpy() for example in source.read("train")]
+
+
+def test_a_wrong_file_of_class_weights_ends_a_run_before_it_starts(source, tmp_path):
+    config = dataclasses.replace(CONFIG, class_weights=str(tmp_path / "missing.csv"))
+    with pytest.raises(UserError, match="class weights .*missing.csv: cannot be read"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def begin_after_epoch(model, config, folder, step):
@@ -196,7 +237,8 @@ def begin_after_epoch(model, config, folder, step):
 def test_float16_resumes_with_its_loss_scale(source, tmp_path):
     """`tests/models` trains in both 16-bit precisions; only this one wraps the optimizer."""
     config = dataclasses.replace(CONFIG, precision="mixed_float16", crop=(16, 16), epochs=2)
-    model = loop.build_model(config, source, 4)
+    model = loop.build_model(config, source)
+    loop.compile_model(model, config, 4)
     model.optimizer.build(model.trainable_variables)
     model.optimizer.dynamic_scale.assign(512.0)
     # One of four steps overflowed.
@@ -237,7 +279,8 @@ def test_a_run_on_sampled_patches_resumes_with_the_next_patches(
         return sampled_batches(*args)
 
     monkeypatch.setattr(loop, "sampled_batches", spy)
-    model = loop.build_model(config, source, 4)
+    model = loop.build_model(config, source)
+    loop.compile_model(model, config, 4)
     model.optimizer.build(model.trainable_variables)
     before = model.get_weights()
     run = begin_after_epoch(model, config, tmp_path / "run", step=4)

@@ -74,7 +74,8 @@ def fit_all(config, source, path):
     )
     strategy = replicas.training_strategy(config.batch_size)
     with strategy.scope():
-        model = loop.build_model(config, source, steps)
+        model = loop.build_model(config, source)
+        loop.compile_model(model, config, steps)
     print(f"\nreplicas: {model.distribute_strategy.num_replicas_in_sync}")
     model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
     model.save(path)
