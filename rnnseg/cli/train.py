@@ -1,5 +1,6 @@
 """`rnnseg train`: trains a model."""
 
+import dataclasses
 import shlex
 import warnings
 
@@ -9,6 +10,7 @@ from rnnseg.cli.base import Command
 from rnnseg.cli.derived import options_of, refuse_options_of_others
 from rnnseg.errors import UserError
 from rnnseg.training import config as configuration
+from rnnseg.training import runs
 
 
 @click.command(
@@ -16,16 +18,20 @@ from rnnseg.training import config as configuration
 )
 @click.option("--out", required=True, type=click.Path(), help="Folder of the run.")
 @click.option("--recipe", help="Settings for a data set: camvid, voc, or a Python file.")
-@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out, with its options.")
 @options_of(configuration.TrainingConfig)
 def train(out, recipe, resume, **options):
     r"""Train a model.
 
     \b
     rnnseg train --recipe camvid --data data/camvid --out runs/camvid
-    rnnseg train --recipe camvid --data data/camvid --out runs/camvid --resume
+    rnnseg train --out runs/camvid --resume
     """
-    values = _read_recipe(recipe) if recipe else {}
+    values = {}
+    if resume and runs.Run(out).config.is_file():
+        # What is given beside it is checked against it below.
+        values = dataclasses.asdict(runs.Run(out).read_config())
+    values |= _read_recipe(recipe) if recipe else {}
     given = {field: value for field, value in options.items() if value is not None}
     values |= given
     if "data" not in values:
@@ -35,7 +41,7 @@ def train(out, recipe, resume, **options):
     if values.get("encoder_weights") == "none":
         values["encoder_weights"] = None
     config = configuration.TrainingConfig(**values)
-    # A recipe may be for several models; the user means the one.
+    # A recipe may be for several models, and a run names all options; the user means the one.
     refuse_options_of_others(config.model, given)
 
     from rnnseg.training import loop

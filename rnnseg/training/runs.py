@@ -8,10 +8,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnnseg._renamed import present_names
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
-from rnnseg.training.config import RENAMED, TrainingConfig
+from rnnseg.training.config import TrainingConfig
 
 
 class Run:
@@ -58,21 +57,29 @@ class Run:
                 f"{self.folder} holds a run already: choose another --out, or continue the run by "
                 "--resume"
             )
-        try:
-            held = present_names(json.loads(self.config.read_text()), RENAMED)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.config} is damaged: choose another --out") from error
-        # The run of an earlier version lacks the options that were added later.
-        held = _as_json(TrainingConfig(data="")) | held
-        asked = _as_json(config)
-        different = [key for key in asked | held if asked.get(key) != held.get(key)]
+        held, asked = _as_json(self.read_config()), _as_json(config)
+        different = [key for key in asked if asked[key] != held[key]]
         if different:
             raise UserError(
                 f"{self.folder} holds another run: "
                 + ", ".join(
-                    f"{key} is {held.get(key)!r} there, not {asked.get(key)!r}" for key in different
+                    f"{key} is {held[key]!r} there, not {asked[key]!r}" for key in different
                 )
             )
+
+    def read_config(self) -> TrainingConfig:
+        """Reads the configuration of the run.
+
+        The run of an earlier version has the values that stood for options which came later.
+
+        Raises:
+          UserError: `config.json` is damaged.
+        """
+        try:
+            held = json.loads(self.config.read_text())
+            return TrainingConfig.from_json(held)
+        except (ValueError, TypeError, AttributeError, UserError) as error:
+            raise UserError(f"{self.config} is damaged: choose another --out") from error
 
     def begin(self, config: TrainingConfig) -> None:
         """Writes `config.json`, and removes partly written files of a process that was killed."""

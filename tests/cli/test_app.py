@@ -324,6 +324,29 @@ def test_every_option_of_training_is_a_field_and_every_field_an_option():
     assert params == fields | {"out", "recipe", "resume"}
 
 
+def test_resume_alone_goes_on_with_the_options_of_the_run(tmp_path, monkeypatch):
+    from rnnseg.training import loop
+
+    configs = []
+
+    def train(config, out, resume):
+        loop.Run(out).check(config, resume)
+        configs.append(config)
+        return loop.Run(out)
+
+    monkeypatch.setattr(loop, "train", train)
+    config = TrainingConfig(data="shapes", hidden_channels=(8, 6), skip_layers=(), epochs=3)
+    loop.Run(tmp_path / "run").begin(config)
+    resume = ["train", "--out", tmp_path / "run", "--resume"]
+    run(*resume)
+    run(*resume, "--data", "shapes", "--epochs", 3)
+    assert configs == [config, config]
+    printed = run(*resume, "--epochs", 5, status=2)
+    assert printed.endswith("run holds another run: epochs is 3 there, not 5\n")
+    printed = run("train", "--out", tmp_path / "none", "--resume", status=2)
+    assert printed.startswith("error: --data is missing")
+
+
 def test_old_names_of_training_work_and_print_a_line(tmp_path, monkeypatch):
     from rnnseg.training import loop
 
