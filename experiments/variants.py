@@ -9,8 +9,7 @@ the first, the sixth and the twelfth. The table is also written to `variants.csv
 
 On two cores a variant of CamVid takes four minutes. The ranking is a hint for what is worth a full
 training: with one seed, differences below a point decide nothing. Trainings and evaluations are
-  kept
-(`experiments.kept_runs`), so that a second call only does what is missing.
+kept (`experiments.kept_runs`), so that a second call only does what is missing.
 
 `docs/experiments/comparison.md` has results.
 """
@@ -39,6 +38,12 @@ _TWO_DEPTHS = {"skip_layers": ("block_5_add",)}
 _LAST_ONLY = {"iterations": 6, "iteration_weights": None}
 _EARLY = {"early_iterations": (2,), "iterations": 8}
 _WEIGHTS = {"iteration_weights": (0.0, 0.2, 0.0, 0.3, 0.0, 0.0, 0.0, 0.5)}
+_TWELVE = {
+    "early_iterations": (2,),
+    "increment_scale": 3.0,
+    "iterations": 12,
+    "iteration_weights": (0.0, 0.15, 0.0, 0.2, 0.0, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.35),
+}
 _BASE = {
     "hidden_channels": (64, 32),
     "canvas_stride": 8,
@@ -94,6 +99,22 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "increment_scale": 4.0,
         "iteration_weights": (0.2, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.5),
     },
+    "scale 3, loss at 2, 4 and 8": {"iterations": 8, **_WEIGHTS, "increment_scale": 3.0},
+    "early (2), scale 3, loss at 2, 4, 8 and 12": _TWELVE,
+    "early (2), loss to 12, smaller training images": {**_TWELVE, "scale": (0.5, 1.75)},
+    "early (2), loss to 12, no label smoothing": {**_TWELVE, "label_smoothing": 0.0},
+    "early (2), loss to 12, layers (96, 48)": {**_TWELVE, "hidden_channels": (96, 48)},
+    "early (2), loss to 12, canvas at stride 4": {
+        **_TWELVE,
+        "canvas_stride": 4,
+        "hidden_channels": (32, 16),
+        "skip_layers": ("block_2_add", "block_5_add", "block_12_add"),
+    },
+    "early (2), loss to 12, class weights": {**_TWELVE, "class_weights": "auto"},
+    "early (2), loss to 12, boundary weight 3": {**_TWELVE, "boundary_weight": 3.0},
+    "early (2), loss to 12, half of the pixels": {**_TWELVE, "hard_pixels": 0.5},
+    "early (2), loss to 12, Dice": {**_TWELVE, "loss": "cross_entropy_dice"},
+    "one iteration, scale 3": {"iterations": 1, "increment_scale": 3.0},
     "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
     "DeepLabv3+ 96": {"model": "deeplabv3_plus", "head_channels": 96},
 }
