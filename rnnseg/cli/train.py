@@ -25,14 +25,21 @@ def train(out, recipe, resume, **options):
 
     \b
     rnnseg train --recipe camvid --data data/camvid --out runs/camvid
+    rnnseg train --init runs/camvid --data data/mine --out runs/mine
     rnnseg train --out runs/camvid --resume
     """
     values = {}
     if resume and runs.Run(out).config.is_file():
         # What is given beside it is checked against it below.
         values = dataclasses.asdict(runs.Run(out).read_config())
-    values |= _read_recipe(recipe) if recipe else {}
     given = {field: value for field, value in options.items() if value is not None}
+    set_by_recipe = _read_recipe(recipe) if recipe else {}
+    init = (set_by_recipe | given).get("init")
+    if init is not None and not values:
+        from rnnseg.training import start
+
+        values = start.options_of(init)
+    values |= set_by_recipe
     values |= given
     if "data" not in values:
         raise UserError(

@@ -21,6 +21,7 @@ from rnnseg.models.encoder import Features
 from rnnseg.models.fitting import FittedModel
 from rnnseg.models.options import ModelOptions
 from rnnseg.models.stages import CompiledStages
+from rnnseg.models.transfer import Transfer, transfer_weights
 from rnnseg.palette import default_colors
 from rnnseg.stages import Stages
 
@@ -42,6 +43,7 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
       options: the options of the model, an instance of `options_type`.
       loaded_from: the `.keras` file or the folder of the run that `load_model` read the model from;
         None if the model was built.
+      transfer: what the model took from another one; None if it was not made by `from_model`.
 
     Raises:
       UserError: an argument out of its range, an unknown encoder, weights that do not fit.
@@ -50,6 +52,7 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
     recurrent = False
     iterations = 1
     loaded_from: str | None = None
+    transfer: Transfer | None = None
     options_type: type[ModelOptions] = ModelOptions
 
     def __init_subclass__(cls, **kwargs):
@@ -323,6 +326,49 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
             if isinstance(config[key], Mapping):
                 config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
+
+    @classmethod
+    def from_model(
+        cls,
+        old: "SegmentationModel",
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+        class_colors: Sequence[Sequence[int]] | None = None,
+        **options,
+    ) -> "SegmentationModel":
+        """Builds a model that starts from the weights of another one, for further training.
+
+        It has the options of the old model, as far as `options` give no others. Weights are taken
+        where they fit (`rnnseg.models.transfer`): those of a class for the class of the same name.
+
+        Args:
+          old: the model to start from, of this kind or of another.
+          num_classes: the number of classes; None: that of `class_names`, or of the old model.
+          class_names: one name per class; None: those of the old model, if the number is the same.
+          class_colors: likewise.
+          **options: further arguments of the constructor.
+
+        Returns:
+          The model; its `transfer` tells what was taken and what was not.
+        """
+        names = [field.name for field in dataclasses.fields(cls.options_type)]
+        config = old.get_config()
+        if isinstance(config["encoder"], Mapping):
+            config["encoder"] = keras.saving.deserialize_keras_object(config["encoder"])
+        if num_classes is None:
+            num_classes = old.num_classes if class_names is None else len(class_names)
+        if class_names is None and num_classes == old.num_classes:
+            class_names, class_colors = old.class_names, class_colors or old.class_colors
+        kept = {name: config[name] for name in names if name in config}
+        kept |= {"dtype": old.dtype_policy, "encoder_weights": None}
+        model = cls(
+            num_classes,
+            class_names=class_names,
+            class_colors=class_colors,
+            **kept | options,
+        )
+        model.transfer = transfer_weights(old, model)
+        return model
 
     def at_output_stride(self, output_stride: int) -> "SegmentationModel":
         """Returns a copy with the same weights at another output stride.

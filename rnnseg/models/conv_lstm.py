@@ -289,6 +289,12 @@ class ConvLSTMStack(keras.layers.Layer):
             }
         self.built = True
 
+    def gates_by_variable(self) -> dict[int, str]:
+        """Returns the names of the depths that the gates' weights are for, by `id(variable)`."""
+        return {
+            id(variable): name for name, gates in self._gates.items() for variable in gates.weights
+        }
+
     def prepare(self, features: Mapping[str, tf.Tensor], prepared=None) -> tf.Tensor:
         """Computes the features' share of the first gates.
 

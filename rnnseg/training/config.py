@@ -40,6 +40,9 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
       data: the data set, as `rnnseg.data.open_source` takes it.
       train_split: the split to train on.
       val_split: the split to validate on.
+      init: a run or a `.keras` file whose weights the training starts from, as far as they fit
+        (`rnnseg.models.transfer`), in place of `encoder_weights`; None: only the encoder has
+        weights.
       model: "recurrent", or a feed-forward model to compare with: "deeplabv3", "deeplabv3_plus",
         "lr_aspp" or "pspnet".
       sampled_patches: the number of patches of every image to train on (squares of one canvas
@@ -76,6 +79,10 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
     data: str = option(dataclasses.MISSING, DATA_HELP)
     train_split: str = option("train", "Split to train on.")
     val_split: str = option("val", "Split to validate on.")
+    init: str | None = option(
+        None,
+        "Run or model to start from: its weights, and its options where no others are given.",
+    )
     model: str = option(
         "recurrent",
         "Model: recurrent, or a feed-forward one to compare with.",
@@ -147,7 +154,14 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
                         f"{name}={getattr(self, name)}: the loss dice has none; set it to {none}, "
                         "or take cross_entropy_dice"
                     )
-        if self.encoder_weights is None and (self.freeze_batch_norm or not self.train_encoder):
+        if self.init is not None:
+            if self.encoder_weights not in (None, "imagenet"):
+                raise UserError(
+                    f"init={self.init!r} and encoder_weights={self.encoder_weights!r}: the weights "
+                    "of the encoder come from the one or from the other; give one of them"
+                )
+            object.__setattr__(self, "encoder_weights", None)
+        elif self.encoder_weights is None and (self.freeze_batch_norm or not self.train_encoder):
             raise UserError(
                 "an encoder with random weights gives no features unless it is trained, batch norm "
                 "too: give encoder weights (--weights), or --train-encoder --train-batch-norm"

@@ -26,6 +26,7 @@ from rnnseg.training.losses import DiceLoss, SegmentationLoss, SumOfLosses
 from rnnseg.training.replicas import training_strategy
 from rnnseg.training.runs import Run
 from rnnseg.training.sampling import SampledSegmenter, sampled_batches
+from rnnseg.training.start import start_from
 
 
 def build_model(config: TrainingConfig, source: Source) -> SegmentationModel:
@@ -225,6 +226,8 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
     if is_new:
         with strategy.scope():
             model = build_model(config, source)
+        if config.init is not None:
+            print(f"{'init':12s}{config.init}: {start_from(config.init, model)}", flush=True)
     if config.boundary_weight != 1:
         batches = with_boundary_weights(batches, config.boundary_weight)
     if config.sampled_patches is not None:
@@ -270,11 +273,12 @@ def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
 
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     """Makes paths absolute, so that the run continues from any working folder."""
-    weights = {"encoder_weights": config.encoder_weights, "class_weights": config.class_weights}
-    for name, value in weights.items():
-        if value not in (None, "imagenet" if name == "encoder_weights" else AUTO):
-            weights[name] = os.path.abspath(value)
-    return dataclasses.replace(config, data=absolute_data(config.data), **weights)
+    words = {"encoder_weights": "imagenet", "class_weights": AUTO, "init": None}
+    paths = {name: getattr(config, name) for name in words}
+    for name, value in paths.items():
+        if value not in (None, words[name]):
+            paths[name] = os.path.abspath(value)
+    return dataclasses.replace(config, data=absolute_data(config.data), **paths)
 
 
 def _steps_done(model: SegmentationModel) -> int:

@@ -347,6 +347,28 @@ def test_resume_alone_goes_on_with_the_options_of_the_run(tmp_path, monkeypatch)
     assert printed.startswith("error: --data is missing")
 
 
+def test_init_brings_the_form_of_the_model(tmp_path, monkeypatch, model_file):
+    """Options and recipes come before it."""
+    from rnnseg.training import loop
+
+    configs = []
+
+    def train(config, out, resume):
+        configs.append(config)
+        return loop.Run(out)
+
+    monkeypatch.setattr(loop, "train", train)
+    arguments = ["train", "--data", "shapes", "--out", tmp_path / "run", "--init", model_file]
+    run(*arguments)
+    run(*arguments, "--hidden-channels", "3")
+    old = load_model(model_file)
+    assert configs[0].hidden_channels == old.options.hidden_channels
+    assert configs[0].encoder == old.options.encoder and configs[0].encoder_weights is None
+    assert configs[1].hidden_channels == (3,) and configs[1].encoder == old.options.encoder
+    printed = run("train", "--data", "x", "--out", tmp_path, "--init", tmp_path / "none", status=2)
+    assert printed.startswith(f"error: {tmp_path / 'none'}: no such model")
+
+
 def test_old_names_of_training_work_and_print_a_line(tmp_path, monkeypatch):
     from rnnseg.training import loop
 

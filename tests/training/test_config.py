@@ -23,6 +23,10 @@ from rnnseg.training.config import TrainingConfig, load_recipe
             "label_smoothing=0.1: the loss dice has none; set it to 0",
         ),
         ({"label_smoothing": 1}, "label_smoothing=1: expected at least 0 and less than 1"),
+        (
+            {"init": "runs/old", "encoder_weights": "a.h5"},
+            "init='runs/old' and encoder_weights='a.h5': .*give one of them",
+        ),
         ({"optimizer": "adam"}, "optimizer='adam': expected one of sgd, adamw"),
         ({"precision": "half"}, "precision='half'"),
         ({"encoder_weights": None}, "gives no features unless it is trained"),

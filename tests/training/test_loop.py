@@ -223,6 +223,23 @@ def test_a_wrong_file_of_class_weights_ends_a_run_before_it_starts(source, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_starts_from_the_weights_of_another(whole, source, tmp_path, monkeypatch, capsys):
+    """With the learning rate at nearly zero, the first validation is that of the other's model."""
+    config = dataclasses.replace(
+        CONFIG, init=str(whole.folder), encoder_weights="imagenet", learning_rate=1e-12, epochs=1,
+        freeze_batch_norm=True,
+    )  # fmt: skip
+    assert config.encoder_weights is None
+    run = loop.train(config, tmp_path / "run")
+    assert f"init        {whole.folder}: took encoder, gates of " in capsys.readouterr().out
+    before, after = load_model(whole.folder), load_model(run.last)
+    for mine, its in zip(after.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-6)
+    # A resumed run has its own weights and needs no other.
+    monkeypatch.setattr(loop, "start_from", None)
+    loop.train(config, run.folder, resume=True)
+
+
 def begin_after_epoch(model, config, folder, step):
     """Makes a run that stands after one epoch, which ended at a step of the optimizer."""
     run = loop.Run(folder)

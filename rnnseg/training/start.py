@@ -1,0 +1,60 @@
+"""The start of a training from a model that was trained before."""
+
+import dataclasses
+import os
+from typing import Any
+
+from rnnseg.errors import UserError
+from rnnseg.models.base import SegmentationModel
+from rnnseg.models.loading import load_model
+from rnnseg.models.options import MODEL_OPTIONS
+from rnnseg.models.registry import MODELS
+from rnnseg.models.transfer import Transfer, transfer_weights
+from rnnseg.options import declaration
+
+
+def options_of(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns the kind and the form of a model, as fields of `TrainingConfig`.
+
+    Options that change the training alone, such as the L2 penalty, are left out.
+
+    Args:
+      path: a `.keras` file, or the folder of a run, whose best model is taken.
+
+    Raises:
+      UserError: no such model; or its encoder is a model of the user's own, which has no name.
+    """
+    model = load_model(path)
+    if not isinstance(model.options.encoder, str):
+        raise UserError(
+            f"{path}: its encoder is a custom model, which a run cannot name; in Python, give it "
+            "to the constructor, or take from_model"
+        )
+    name = next(name for name, kind in MODELS.items() if isinstance(model, kind))
+    fields = dataclasses.fields(MODEL_OPTIONS[name])
+    form = [field.name for field in fields if not declaration(field).training_only]
+    return {"model": name} | {each: getattr(model.options, each) for each in form}
+
+
+def start_from(path: str | os.PathLike, model: SegmentationModel) -> Transfer:
+    """Copies the weights of a trained model into a new one, as far as they fit.
+
+    Args:
+      path: as in `options_of`.
+      model: the new model, which is changed.
+
+    Returns:
+      What was taken.
+
+    Raises:
+      UserError: no such model; or the encoders differ, so that the new one would stay untrained.
+    """
+    old = load_model(path)
+    done = transfer_weights(old, model)
+    if "encoder" not in done.taken:
+        raise UserError(
+            f"init={path}: its encoder, {old.options.encoder} with features of "
+            f"{old.encoder.channels} channels, does not fit {model.options.encoder} with "
+            f"{model.encoder.channels}; choose the same encoder"
+        )
+    return done
