@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from rnnseg import grid
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import encoders, geometry
-from rnnseg.models.encoder import Features
+from rnnseg.models.encoder import Encoder, Features
 from rnnseg.models.fitting import FittedModel
 from rnnseg.models.options import ModelOptions
 from rnnseg.models.stages import CompiledStages
@@ -80,7 +81,7 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
         for option, values in (("class_names", class_names), ("class_colors", class_colors)):
             if values is not None and len(values) != num_classes:
                 raise UserError(f"{option}: {len(values)} given for {num_classes} classes")
-        self.options = self.options_type(**options)
+        self.options, source = _resolved(self.options_type(**options))
         self.num_classes = num_classes
         self.output_stride = self.options.output_stride
         self.canvas_stride, skips = self._depths()
@@ -90,18 +91,31 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
         self._kernel_regularizer = keras.regularizers.L2(l2 / 2) if l2 else None
         self.encoder = encoders.build_encoder(
             self.options.encoder,
-            self.options.encoder_weights,
+            None if source is not None else self.options.encoder_weights,
             self.output_stride,
             self.options.encoder_layer,
             self._kernel_regularizer,
             self.dtype_policy,
             **skips,
         )
+        if source is not None:
+            self._take_encoder(source)
         self.encoder.trainable = self.options.train_encoder
         if self.options.freeze_batch_norm:
             for layer in self.encoder.network._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.trainable = False
+
+    def _take_encoder(self, source: Encoder) -> None:
+        """Copies the weights of another encoder."""
+        try:
+            self.encoder.network.set_weights(source.network.get_weights())
+        except ValueError as error:
+            raise UserError(
+                f"encoder {self.options.encoder}: the weights of another encoder "
+                f"({source.made_from and source.made_from[0]} with {source.channels} channels) do "
+                "not fit; choose the same encoder and the same output stride"
+            ) from error
 
     def _depths(self) -> tuple[int, dict[str, Any]]:
         """Returns the canvas stride, and arguments of `build_encoder` that choose the features."""
@@ -401,3 +415,28 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
 
     def _config_at(self, config: dict[str, Any], output_stride: int) -> dict[str, Any]:
         return config | {"output_stride": output_stride}
+
+
+def _resolved(options: ModelOptions) -> tuple[ModelOptions, Encoder | None]:
+    """Returns options whose encoder has a name or is a model, and the encoder to take weights from.
+
+    That is one given in place of a name, or that of the model which the weights are a file of.
+    """
+    given, weights = options.encoder, options.encoder_weights
+    if isinstance(given, Encoder):
+        if weights is not None:
+            raise UserError("encoder_weights: an encoder brings its own weights")
+        if options.encoder_layer is not None:
+            raise UserError(
+                f"encoder_layer={options.encoder_layer!r}: an encoder has its layer; give its name "
+                "and its weights to cut it elsewhere"
+            )
+        if given.made_from is None:
+            return dataclasses.replace(options, encoder=given.network), None
+        name, layer = given.made_from
+        return dataclasses.replace(options, encoder=name, encoder_layer=layer), given
+    if weights is not None and (os.path.isdir(weights) or str(weights).endswith(".keras")):
+        # By name: it imports this module.
+        loading = importlib.import_module("rnnseg.models.loading")
+        return options, loading.load_model(weights).encoder
+    return options, None

@@ -51,9 +51,12 @@ class Encoder(keras.layers.Layer):
         unordered skip layers; more early stages than skip layers.
 
     Attributes:
+      made_from: the name of the encoder and the given layer; None for a custom model.
       depths: the `Depth` of all features, from the shallowest.
       stages: the names of the features of every stage.
     """
+
+    made_from: tuple[str, str | None] | None = None
 
     def __init__(
         self,

@@ -139,6 +139,11 @@ def build_encoder(
     if isinstance(encoder, keras.Model):
         if weights is not None:
             raise UserError("encoder_weights: an encoder given as a model brings its own weights")
+        if getattr(encoder, _NORMALISED_OUTSIDE, False):
+            raise UserError(
+                f"encoder {encoder.name}: it is the network of an encoder that normalizes the "
+                "images for it; give the encoder itself, such as encoder=old.encoder"
+            )
         network = encoder if layer is None else cutting.up_to(encoder, layer)
         skips = dict(skip_layers=skip_layers or (), early_stages=early_stages)
         return Encoder(network, output_stride, **skips, dtype=dtype, name="encoder")
@@ -150,30 +155,42 @@ def build_encoder(
             network = cutting.up_to(network, layer)
         if skip_layers is None:
             skip_layers = _usual_layers(network, ("stride4", "stride8", "stride16"), skip_strides)
-        return Encoder(
-            network,
-            output_stride,
-            skip_layers,
-            early_stages,
-            _GREY,
-            _GREY,
-            dtype=dtype,
-            name="encoder",
+        skips = dict(skip_layers=skip_layers, early_stages=early_stages)
+        return _named_encoder(
+            encoder, layer, network, output_stride, **skips, mean=_GREY, std=_GREY, dtype=dtype
         )
     family, alpha = _look_up(encoder)
     options = dict(family.options)
     if alpha is not None:
         options["alpha"] = alpha
-    network = _construct(encoder, family, options, weights)
-    layer = layer or family.layer
-    if layer is not None:
-        network = cutting.up_to(network, layer)
+    is_file = weights not in (None, "imagenet")
+    network = _construct(encoder, family, options, None if is_file else weights)
+    does_not_fit = _load_or_error(network, weights, encoder) if is_file else None
+    if layer or family.layer:
+        network = cutting.up_to(network, layer or family.layer)
     network = _make_atrous(network, output_stride, kernel_regularizer, dtype)
+    # It may be the file of an encoder's network, which ends at the layer of the features.
+    if does_not_fit is not None and _load_or_error(network, weights, encoder) is not None:
+        raise does_not_fit
     if skip_layers is None:
         skip_layers = _usual_layers(network, family.blocks, skip_strides)
     normalisation = dict(mean=family.mean, std=family.std, bgr=family.bgr)
     skips = dict(skip_layers=skip_layers, early_stages=early_stages)
-    return Encoder(network, output_stride, **skips, **normalisation, dtype=dtype, name="encoder")
+    return _named_encoder(
+        encoder, layer, network, output_stride, **skips, **normalisation, dtype=dtype
+    )
+
+
+# The attribute of a network that gets its images from an `Encoder` which normalizes them.
+_NORMALISED_OUTSIDE = "rnnseg_normalised_outside"
+
+
+def _named_encoder(encoder: str, layer: str | None, network: keras.Model, *args, **options):
+    """Returns the `Encoder` of a network with a name, from which it can be built again."""
+    setattr(network, _NORMALISED_OUTSIDE, True)
+    built = Encoder(network, *args, **options, name="encoder")
+    built.made_from = encoder, layer
+    return built
 
 
 def _usual_layers(network: keras.Model, blocks, strides: Iterable[int]) -> tuple[str, ...]:
@@ -220,9 +237,15 @@ def _construct(name, family: _Network, options, weights) -> keras.Model:
         network = constructor(weights=None, **arguments)
     except ValueError as error:
         raise UserError(f"encoder {name}: {first_line(error)}") from error
-    if weights is not None:
-        _load(network, weights, name)
     return network
+
+
+def _load_or_error(network: keras.Model, weights, name: str) -> UserError | None:
+    try:
+        _load(network, weights, name)
+    except UserError as error:
+        return error
+    return None
 
 
 def _load(network: keras.Model, weights, name: str) -> None:

@@ -19,8 +19,10 @@ class ModelOptions:
 
     Attributes:
       encoder: a name from `rnnseg.models.encoders.names()`, such as "resnet101" or
-        "mobilenet_v2_0.5", or a `keras.Model` from RGB 0-255 images to features.
-      encoder_weights: "imagenet", a weights file, or None for random weights.
+        "mobilenet_v2_0.5"; the `encoder` of another model, which is copied; or a `keras.Model` from
+        RGB 0-255 images to features.
+      encoder_weights: "imagenet"; a weights file; a run or a `.keras` file, whose encoder's weights
+        are taken; or None for random weights. A model or an `Encoder` brings its own.
       output_stride: input pixels per pixel of the deepest features: 8, 16 or 32.
       encoder_layer: the inner layer whose output is the features; None: the usual layer of the
         encoder.
@@ -41,7 +43,7 @@ class ModelOptions:
     # Data sets for segmentation are too small to train an encoder from scratch.
     encoder_weights: str | os.PathLike | None = option(
         "imagenet",
-        'Encoder weights: "imagenet", a file, or "none" for random ones.',
+        'Encoder weights: "imagenet", a file, a run, or "none" for random ones.',
         name="--weights",
         training_only=True,
     )
@@ -70,6 +72,9 @@ class ModelOptions:
 
     def __post_init__(self):
         check_options(self)
+        # A model, or an encoder, brings its own weights; the default is for names.
+        if not isinstance(self.encoder, str) and self.encoder_weights == "imagenet":
+            object.__setattr__(self, "encoder_weights", None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

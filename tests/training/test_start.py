@@ -35,9 +35,7 @@ def test_weights_are_copied_from_a_file(tmp_path):
 def test_another_encoder_is_refused(tmp_path):
     make_model().save(tmp_path / "old.keras")
     other = make_model(encoder="mobilenet_v2_0.35", output_stride=16)
-    with pytest.raises(
-        UserError, match="its encoder, small_cnn .* 128 channels, does not fit"
-    ):
+    with pytest.raises(UserError, match="its encoder, small_cnn .* 128 channels, does not fit"):
         start_from(tmp_path / "old.keras", other)
 
 
