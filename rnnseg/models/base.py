@@ -316,6 +316,35 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
 
     # --- saving ---
 
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **more):
+        """Writes the model for inference, as in Keras: images to logits, for images of any size.
+
+        `rnnseg export` writes more: files for every number of iterations, in LiteRT and quantized.
+
+        Args:
+          filepath: where to write.
+          format: a format of Keras, such as "tf_saved_model".
+          verbose: as in Keras.
+          input_signature: as in Keras; None: float32 images, `(batch, H, W, 3)`, of any number and
+            size.
+          **more: as in Keras.
+        """
+        if input_signature is None:
+            input_signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32")]
+        super().export(filepath, format, verbose, input_signature, **more)
+
+    def quantize(self, mode=None, **options):
+        """Not available: Keras quantizes no convolutions.
+
+        Raises:
+          UserError: always, with the command that quantizes.
+        """
+        raise UserError(
+            f"quantize({mode!r}): Keras quantizes no convolutions; save the model and run `rnnseg "
+            "export FILE.keras --quantize int8 --images FOLDER --out FOLDER`, which writes int8 "
+            "files for LiteRT"
+        )
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments for `from_config`; a saved file holds the weights beside them."""
         names = (field.name for field in dataclasses.fields(self.options))

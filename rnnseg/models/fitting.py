@@ -174,8 +174,8 @@ def _check_takes_logits(loss) -> None:
 
 def _of_known_rank(y, y_pred) -> tf.Tensor:
     """Gives labels a rank where Keras lost it: after labels with a last axis and without."""
-    y = tf.convert_to_tensor(y)
-    return y if y.shape.rank is not None else tf.reshape(y, tf.shape(y_pred)[:-1])
+    y, logits = tf.convert_to_tensor(y), tf.nest.flatten(y_pred)[0]
+    return y if y.shape.rank is not None else tf.reshape(y, tf.shape(logits)[:-1])
 
 
 def _per_pixel(sample_weight, y) -> tf.Tensor | None:
@@ -183,10 +183,15 @@ def _per_pixel(sample_weight, y) -> tf.Tensor | None:
     if sample_weight is None:
         return None
     weights = tf.cast(sample_weight, tf.float32)
-    rank = weights.shape.rank
-    if rank == 1 or (rank == 2 and weights.shape[1] == 1):
+    shape, rank = tf.shape(y), weights.shape.rank
+    if rank is None:
+        # Keras lost it: after weights per image and per pixel, in one model.
+        per_image = tf.concat([shape[:1], tf.ones_like(shape[1:])], 0)
+        weights = tf.reshape(weights, tf.where(tf.size(weights) == shape[0], per_image, shape))
+        weights = tf.ensure_shape(tf.broadcast_to(weights, shape), y.shape)
+    elif rank == 1 or (rank == 2 and weights.shape[1] == 1):
         weights = tf.reshape(weights, (-1, *[1] * (len(y.shape) - 1)))
-        weights = tf.broadcast_to(weights, tf.shape(y))
+        weights = tf.broadcast_to(weights, shape)
     elif rank == 3 and len(y.shape) == 4:
         weights = weights[..., tf.newaxis]
     return weights
