@@ -96,9 +96,21 @@ MUTATIONS = (
     ),
     Mutation(
         "loss: ignored pixels count",
-        "weights = tf.cast(counted, values.dtype)",
-        "weights = tf.ones_like(values)",
+        "counts = tf.cast(counted, losses.dtype)",
+        "counts = tf.ones_like(losses)",
         ("tests/training/test_losses.py",),
+    ),
+    Mutation(
+        "fit: weights of classes in validation, too",
+        "if training and self._class_weight is not None:",
+        "if self._class_weight is not None:",
+        ("tests/models/test_fitting.py",),
+    ),
+    Mutation(
+        "transfer: classes by number, not by name",
+        "names[start + index] = (name, number)",
+        "names[start + index] = (index, number)",
+        ("tests/models/test_transfer.py",),
     ),
     Mutation(
         "loss: weights of iterations in reverse",
