@@ -50,7 +50,8 @@ def test_every_variant_is_trained_and_scored_at_half_size(arguments, tmp_path, o
 @pytest.mark.parametrize("name", variants.VARIANTS)
 def test_every_variant_can_be_built(name):
     config = variants.short_config(name, VALUES)
-    assert config.crop == (20, 30) and config.scale == (0.375, 0.875)
+    smallest, largest = variants.VARIANTS[name].get("scale", (0.75, 1.75))
+    assert config.crop == (20, 30) and config.scale == (smallest / 2, largest / 2)
     model = MODELS[config.model](3, **config.model_options | {"encoder_weights": None})
     assert model.first_iterations[-1] < config.iterations
     assert variants.folder_name(name).replace("_", "").isalnum()
