@@ -219,11 +219,10 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         len(rows),
         config.seed,
     )
-    weights = None
-    if config.class_weights not in (None, AUTO):
-        weights = read_class_weights(config.class_weights, source.class_names)
-    is_new = model is None
-    if is_new:
+    weights, is_new = None, model is None
+    if is_new:  # a loaded model brings its loss
+        if config.class_weights not in (None, AUTO):
+            weights = read_class_weights(config.class_weights, source.class_names)
         with strategy.scope():
             model = build_model(config, source)
         if config.init is not None:

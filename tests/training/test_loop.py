@@ -210,6 +210,8 @@ def test_class_weights_and_the_loss_reach_the_model(choice, source, tmp_path):
     pixels, dice = load_model(run.last, compile=True).loss.losses
     assert pixels.class_weights == pytest.approx(expected) == dice.class_weights
     assert isinstance(dice, DiceLoss) and pixels.hard_pixels == 0.5
+    path.unlink()
+    loop.train(config, run.folder, resume=True)
 
 
 def all_labels(source):
