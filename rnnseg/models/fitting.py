@@ -111,7 +111,7 @@ class FittedModel(keras.Model):
         images = tf.convert_to_tensor(images)
         if self._has_warned_of_range or not images.dtype.is_floating:
             return
-        if self.compiled and self.jit_compile:
+        if not tf.executing_eagerly() and self.jit_compile:
             return
         least, most = tf.reduce_min(images), tf.reduce_max(images)
 
