@@ -57,6 +57,7 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
     AS_PUBLISHED: {
         "hidden_channels": (128, 64),
         "context_channels": 0,
+        "iterations": 6,
         "iteration_weights": None,
     },
     "DeepLabv3 256": {"model": "deeplabv3", "head_channels": 256},

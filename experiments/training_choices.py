@@ -38,6 +38,7 @@ from rnnseg import visualize
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import Numbers
 from rnnseg.evaluation import metrics
+from rnnseg.models.options import paper_form
 from rnnseg.training import config as configuration
 
 from . import options
@@ -63,8 +64,12 @@ _PANELS = (
     ),
 )
 # Makes a run of any recipe small: the stack alone on frozen features, few steps, small crops; with
-# plain cross-entropy, as in the paper, and without `sampled_patches`, which need kernels of 1.
+# the paper's canvas and plain cross-entropy, and without `sampled_patches`, which need kernels of 1.
 SMALL: Mapping[str, object] = {
+    **paper_form(16),
+    "hidden_channels": (128, 64),
+    "iterations": 6,
+    "class_weights": None,
     "train_encoder": False,
     "crop": (193, 257),
     "epochs": 4,

@@ -35,7 +35,7 @@ ITERATIONS = (1, 2, 3, 4, 6, 8, 12)
 _COSTS = (1, 6, 12)
 
 _TWO_DEPTHS = {"skip_layers": ("block_5_add",)}
-_LAST_ONLY = {"iterations": 6, "iteration_weights": None}
+_LAST_ONLY = {"iterations": 6, "iteration_weights": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0)}
 _EARLY = {"early_iterations": (2,), "iterations": 8}
 _WEIGHTS = {"iteration_weights": (0.0, 0.2, 0.0, 0.3, 0.0, 0.0, 0.0, 0.5)}
 _TWELVE = {
@@ -49,8 +49,9 @@ _BASE = {
     "canvas_stride": 8,
     "skip_layers": ("block_5_add", "block_12_add"),
     "early_iterations": (),
-    "increment_scale": None,
+    "increment_scale": 0.0,
     "context_channels": 0,
+    "class_weights": None,
     **_LAST_ONLY,
 }
 # The options of every variant that differ from `_BASE`; layers are those of MobileNetV2.
@@ -112,10 +113,30 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     },
     "early (2), loss to 12, class weights": {**_TWELVE, "class_weights": "auto"},
     "early (2), loss to 12, boundary weight 3": {**_TWELVE, "boundary_weight": 3.0},
+    "early (2), loss to 12, class and boundary weights": {
+        **_TWELVE,
+        "class_weights": "auto",
+        "boundary_weight": 3.0,
+    },
     "early (2), loss to 12, half of the pixels": {**_TWELVE, "hard_pixels": 0.5},
     "early (2), loss to 12, Dice": {**_TWELVE, "loss": "cross_entropy_dice"},
-    "one iteration, scale 3": {"iterations": 1, "increment_scale": 3.0},
+    "one iteration, scale 3": {
+        "iterations": 1,
+        "iteration_weights": (1.0,),
+        "increment_scale": 3.0,
+    },
     "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
+    "LR-ASPP 128, class weights": {
+        "model": "lr_aspp",
+        "head_channels": 128,
+        "class_weights": "auto",
+    },
+    "LR-ASPP 128, class and boundary weights": {
+        "model": "lr_aspp",
+        "head_channels": 128,
+        "class_weights": "auto",
+        "boundary_weight": 3.0,
+    },
     "DeepLabv3+ 96": {"model": "deeplabv3_plus", "head_channels": 96},
 }
 

@@ -82,6 +82,7 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
             if values is not None and len(values) != num_classes:
                 raise UserError(f"{option}: {len(values)} given for {num_classes} classes")
         self.options, source = _resolved(self.options_type(**options))
+        self.options = dataclasses.replace(self.options, **self.options.defaults())
         self.num_classes = num_classes
         self.output_stride = self.options.output_stride
         self.canvas_stride, skips = self._depths()
@@ -403,6 +404,8 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
         if class_names is None and num_classes == old.num_classes:
             class_names, class_colors = old.class_names, class_colors or old.class_colors
         kept = {name: config[name] for name in names if name in config}
+        if "iterations" in options:
+            kept.pop("iteration_weights", None)  # they are for another number
         kept |= {"dtype": old.dtype_policy, "encoder_weights": None}
         model = cls(
             num_classes,

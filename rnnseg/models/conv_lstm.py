@@ -211,7 +211,7 @@ class ConvLSTMStack(keras.layers.Layer):
       dilation_rate: the spacing of the kernels' taps.
       learned_start: True if canvas and state start from trained values, one per channel, instead of
         zeros.
-      increment_scale: the first value of a trained factor of what is added to the canvas; None: no
+      increment_scale: the first value of a trained factor of what is added to the canvas; 0: no
         factor.
       kernel_regularizer: the Keras regularizer of all kernels.
     """
@@ -225,7 +225,7 @@ class ConvLSTMStack(keras.layers.Layer):
         kernel_size: int = 1,
         dilation_rate: int = 1,
         learned_start: bool = False,
-        increment_scale: float | None = None,
+        increment_scale: float = 0.0,
         kernel_regularizer=None,
         **kwargs,
     ):
@@ -272,7 +272,7 @@ class ConvLSTMStack(keras.layers.Layer):
         for cell, channels in zip(self.cells, inputs, strict=True):
             cell.build((None, None, None, channels))
         self.increment_scale = None
-        if self._first_scale is not None:
+        if self._first_scale:
             self.increment_scale = self.add_weight(
                 shape=(),
                 initializer=keras.initializers.Constant(self._first_scale),

@@ -5,6 +5,8 @@ all take their names, defaults, ranges and help texts from here.
 """
 
 import dataclasses
+import itertools
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -76,6 +78,10 @@ class ModelOptions:
         if not isinstance(self.encoder, str) and self.encoder_weights == "imagenet":
             object.__setattr__(self, "encoder_weights", None)
 
+    def defaults(self) -> dict[str, Any]:
+        """Returns values for the options that are None because they depend on other options."""
+        return {}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecurrentOptions(ModelOptions):
@@ -92,7 +98,8 @@ class RecurrentOptions(ModelOptions):
       early_iterations: the numbers of iterations on shallower features only, which run before the
         rest of the encoder does: with (1, 2), one iteration on the features up to the last skip
         layer but one, two on those up to the last skip layer, and all further ones on all features.
-        Empty, as in the paper: all iterations see all features.
+        Empty, as in the paper: all iterations see all features. None: (2,) if there are skip layers
+        and more than two iterations in training; else empty.
       hidden_channels: the widths of the ConvLSTM layers before the last, which is as wide as the
         number of classes.
       kernel_size: the side of the ConvLSTM kernels. With 1, as in the paper, canvas pixels are
@@ -104,11 +111,14 @@ class RecurrentOptions(ModelOptions):
       iterations: the number of iterations in training, and in use where no other number is given.
         Any other number can be run at any time.
       iteration_weights: the weight of the loss at each iteration in training, one number per
-        iteration. None: only the last iteration counts, as in the paper.
+        iteration. None: with skip layers, 0.15 at the end of every early stage (or, if there is
+        none, after a sixth of the iterations), 0.2 after a third, 0.3 after two thirds and 0.35 at
+        the last one; else only the last one counts, as in the paper.
       learned_start: True if the initial canvas and state are trained instead of zero.
       increment_scale: the first value of a trained factor of what an iteration adds to the canvas.
-        Without it (None, as in the paper) an iteration moves a logit by at most one, which is slow
-        where features of a deeper stage contradict the canvas.
+        Without it (0, as in the paper) an iteration moves a logit by at most one, which is slow
+        where features of a deeper stage contradict the canvas. None: 3 if there are skip layers;
+        else 0.
       recompute: True if training computes the iterations a second time on the way back instead of
         storing their activations (checkpointing), on some canvas pixels after the other, so that a
         step's memory hardly grows with the number of iterations (with larger kernels on some images
@@ -132,8 +142,8 @@ class RecurrentOptions(ModelOptions):
         form="NAME,NAME,...",
         may_be_empty=True,
     )
-    early_iterations: tuple[int, ...] = option(
-        (),
+    early_iterations: tuple[int, ...] | None = option(
+        None,
         "Iterations on shallower features, per stage of the encoder.",
         least=1,
         form="N,N,...",
@@ -150,9 +160,9 @@ class RecurrentOptions(ModelOptions):
     dilation_rate: int = option(1, "Spacing of the ConvLSTM kernels' taps.", least=1)
     # As the paper: a trained encoder sees the surroundings of a pixel itself.
     context_channels: int = option(0, "Width of the context branches; 0: no context.", least=0)
-    # As the paper.
-    iterations: int = option(6, "Number of iterations in training.", least=1)
-    # As the paper: a loss at early iterations too makes the last ones worse.
+    # Further iterations than those in training would lose accuracy.
+    iterations: int = option(12, "Number of iterations in training.", least=1)
+    # With a loss at several iterations, answers are good before the last one.
     iteration_weights: tuple[float, ...] | None = option(
         None, "Loss weight of every iteration.", least=0, form="W,W,...", training_only=True
     )
@@ -162,8 +172,8 @@ class RecurrentOptions(ModelOptions):
     )
     increment_scale: float | None = option(
         None,
-        "First value of the trained factor of what an iteration adds to the canvas.",
-        above=0,
+        "First value of the trained factor of what an iteration adds to the canvas; 0: no factor.",
+        least=0,
     )
     # Storing the activations is faster wherever they fit into memory.
     recompute: bool = option(
@@ -180,15 +190,16 @@ class RecurrentOptions(ModelOptions):
                 f"canvas_stride={self.canvas_stride}: expected at most the output stride, "
                 f"{self.output_stride}"
             )
-        if self.skip_layers is not None and len(self.early_iterations) > len(self.skip_layers):
+        early = self.early_iterations or ()
+        if self.skip_layers is not None and len(early) > len(self.skip_layers):
             raise UserError(
-                f"early_iterations={list(self.early_iterations)}: expected at most one number per "
-                f"skip layer, and there are {len(self.skip_layers)}"
+                f"early_iterations={list(early)}: expected at most one number per skip layer, and "
+                f"there are {len(self.skip_layers)}"
             )
-        if sum(self.early_iterations) >= self.iterations:
+        if sum(early) >= self.iterations:
             raise UserError(
-                f"early_iterations={list(self.early_iterations)}: expected fewer than the "
-                f"{self.iterations} iterations in training, so that the last features are trained"
+                f"early_iterations={list(early)}: expected fewer than the {self.iterations} "
+                "iterations in training, so that the last features are trained"
             )
         weights = self.iteration_weights
         if weights is not None and (len(weights) != self.iterations or not weights[-1]):
@@ -196,6 +207,48 @@ class RecurrentOptions(ModelOptions):
                 f"iteration_weights={list(weights)}: expected {self.iterations} numbers of at "
                 "least 0, one per iteration, the last one above 0"
             )
+
+    def defaults(self) -> dict[str, Any]:
+        """Returns values for the options that are None because they depend on other options."""
+        named = isinstance(self.encoder, str)
+        stride = self.canvas_stride
+        if stride is None:
+            stride = min(8, self.output_stride) if named or self.skip_layers else self.output_stride
+        several = bool(self.skip_layers)
+        if self.skip_layers is None:
+            several = named and stride < self.output_stride
+        early = self.early_iterations
+        if early is None:
+            early = (2,) if several and self.iterations > 2 else ()
+        weights = self.iteration_weights
+        if weights is None and several:
+            weights = _spread_weights(self.iterations, early)
+        elif weights is None:
+            weights = _last_only(self.iterations)
+        scale = self.increment_scale
+        if scale is None:
+            scale = 3.0 if several else 0.0
+        return dict(
+            canvas_stride=stride,
+            early_iterations=early,
+            iteration_weights=weights,
+            increment_scale=scale,
+        )
+
+
+def _spread_weights(iterations: int, early: tuple[int, ...]) -> tuple[float, ...]:
+    """Returns weights of the loss at early, middle and last iterations."""
+    weights = dict.fromkeys(range(1, iterations + 1), 0.0)
+    ends = tuple(itertools.accumulate(early)) or (math.ceil(iterations / 6),)
+    for number in ends:
+        weights[number] += 0.15
+    for thirds, weight in ((1, 0.2), (2, 0.3), (3, 0.35)):
+        weights[math.ceil(thirds * iterations / 3)] += weight
+    return tuple(weights.values())
+
+
+def _last_only(iterations: int) -> tuple[float, ...]:
+    return (0.0,) * (iterations - 1) + (1.0,)
 
 
 def paper_form(output_stride: int) -> dict[str, Any]:
@@ -205,8 +258,25 @@ def paper_form(output_stride: int) -> dict[str, Any]:
       output_stride: the output stride of the model.
     """
     return dict(
-        canvas_stride=output_stride, skip_layers=(), early_iterations=(), increment_scale=None
+        canvas_stride=output_stride, skip_layers=(), early_iterations=(), increment_scale=0.0
     )
+
+
+def of_saved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of a recurrent model from those in a file of any version.
+
+    Args:
+      values: options by name. Where later files hold what was chosen, earlier ones have None, or
+        nothing at all, for the paper's form.
+    """
+    values = dict(values)
+    if "canvas_stride" not in values:
+        values |= paper_form(values.get("output_stride", ModelOptions.output_stride))
+    if values.get("increment_scale") is None:
+        values["increment_scale"] = 0.0
+    if values.get("iteration_weights") is None:
+        values["iteration_weights"] = _last_only(values.get("iterations", RecurrentOptions.iterations))
+    return values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The recurrent segmenter: a loop that adds to a canvas of class logits."""
 
 import dataclasses
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,19 @@ from rnnseg.errors import UserError
 from rnnseg.models import adaptive, base, conv_lstm, recomputation
 from rnnseg.models.context import Context
 from rnnseg.models.encoder import DEEPEST
-from rnnseg.models.options import RecurrentOptions, paper_form
+from rnnseg.models.options import RecurrentOptions, of_saved
+
+
+class _InLoss(threading.local):
+    """Whether a call is for the training loss, in this thread; replicas are traced in threads."""
+
+    active = False
+
+    def __enter__(self):
+        self.active = True
+
+    def __exit__(self, *_):
+        self.active = False
 
 
 @keras.saving.register_keras_serializable("rnnseg")
@@ -61,15 +74,14 @@ class RecurrentSegmenter(base.SegmentationModel):
         )
         depths = self.encoder.depths
         skip_layers = tuple(each.name for each in depths[:-1])
-        self.options = options = dataclasses.replace(
-            self.options, canvas_stride=self.canvas_stride, skip_layers=skip_layers
-        )
+        self.options = options = dataclasses.replace(self.options, skip_layers=skip_layers)
         for depth in depths:
             if depth.stride % self.canvas_stride:
                 raise UserError(
                     f"skip layer {depth.name} has stride {depth.stride}: expected a multiple of "
                     f"the canvas stride, {self.canvas_stride}"
                 )
+        self._in_loss = _InLoss()
         self.iterations = options.iterations
         self.iteration_weights = options.iteration_weights
         self.early_iterations = options.early_iterations
@@ -106,11 +118,7 @@ class RecurrentSegmenter(base.SegmentationModel):
 
     def _depths(self):
         options = self.options
-        is_model = not isinstance(options.encoder, str)
         stride = options.canvas_stride
-        if stride is None:
-            coarse = is_model and not options.skip_layers
-            stride = options.output_stride if coarse else min(8, options.output_stride)
         finer = stride < options.output_stride
         return stride, dict(
             skip_layers=options.skip_layers,
@@ -282,28 +290,44 @@ class RecurrentSegmenter(base.SegmentationModel):
           training: as in Keras.
 
         Returns:
-          Logits at the size of the images, `(batch, H, W, classes)`. In training with
-          `iteration_weights`: a tuple of them, one for every iteration whose weight is not zero.
+          Logits at the size of the images, `(batch, H, W, classes)`.
         """
         iterations = self.iterations if iterations is None else iterations
         prepared = self._prepared(images, self.stages_for(iterations), training)
         canvases = self._canvases_of_call(prepared, iterations, canvas, training)
-        return self._outputs([self.sized_logits(canvas, images) for canvas in canvases], training)
+        return self._outputs([self.sized_logits(canvas, images) for canvas in canvases])
 
     def _canvases_of_call(self, prepared, iterations, canvas, training) -> list[tf.Tensor]:
         """Returns the last canvas, or in training the canvas of every weighted iteration."""
-        weighted = self._weighted_iterations() if training else []
-        if weighted and not tf.is_tensor(iterations) and iterations != self.iterations:
-            raise UserError(
-                f"iterations={iterations}: iteration_weights are for {self.iterations} in training"
-            )
+        weighted = self._weighted_iterations() if self._in_loss.active else []
         run = self._canvases
         if training and self.options.recompute:
             run = self._checkpointed_canvases
         return tf.unstack(run(prepared, iterations, canvas, weighted), len(weighted) or 1)
 
-    def _outputs(self, logits: list[tf.Tensor], training):
-        return tuple(logits) if training and self.iteration_weights else logits[0]
+    def _outputs(self, logits: list[tf.Tensor]):
+        return tuple(logits) if self._in_loss.active else logits[0]
+
+    def weighted_logits(self, images, canvas=None) -> tuple[tf.Tensor, ...]:
+        """Computes what the training loss of `fit` is taken over, for training loops of one's own.
+
+        `compute_loss(images, labels, logits)` is the loss of the result.
+
+        Args:
+          images: as in `call`.
+          canvas: as in `call`.
+
+        Returns:
+          The logits, as from `call` in training, of every iteration whose weight in
+          `iteration_weights` is not zero.
+        """
+        with self._in_loss:
+            return self(images, canvas=canvas, training=True)
+
+    def train_step(self, data):
+        """Trains on one batch, as in Keras, with the loss at every weighted iteration."""
+        with self._in_loss:
+            return super().train_step(data)
 
     def _canvases(self, prepared, iterations, canvas, kept):
         """Returns the canvases after the iterations `kept`, or the last one if that is empty.
@@ -334,10 +358,11 @@ class RecurrentSegmenter(base.SegmentationModel):
         return tf.ensure_shape(canvases, [None, *shape])
 
     def _weighted_iterations(self) -> list[int]:
-        return [n for n, weight in enumerate(self.iteration_weights or (), start=1) if weight]
+        numbers = [n for n, weight in enumerate(self.iteration_weights, start=1) if weight]
+        return [] if numbers == [self.iterations] else numbers  # the last canvas is there anyway
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Computes the loss; with `iteration_weights` its weighted mean over the iterations."""
+        """Computes the loss; of several logits (`weighted_logits`), its weighted mean."""
         if not isinstance(y_pred, tuple):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         weights = [weight for weight in self.iteration_weights if weight]
@@ -359,9 +384,7 @@ class RecurrentSegmenter(base.SegmentationModel):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "RecurrentSegmenter":
         """Builds an untrained model of the same structure; loading fills in the weights."""
-        if "canvas_stride" not in config:  # saved before there was a choice
-            config = {**config, **paper_form(config["output_stride"])}
-        return super().from_config(config)
+        return super().from_config(of_saved(config))
 
     def _config_at(self, config, output_stride):
         config = super()._config_at(config, output_stride)

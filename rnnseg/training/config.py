@@ -13,7 +13,7 @@ from rnnseg.models.options import (
     MODEL_OPTIONS,
     LowLevelOptions,
     RecurrentOptions,
-    paper_form,
+    of_saved,
 )
 from rnnseg.options import option
 
@@ -140,6 +140,8 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         super().__post_init__()
         if not isinstance(self.encoder, str):  # a config.json holds names alone
             raise UserError(f"encoder={self.encoder!r}: expected a text")
+        for name, value in self.defaults().items():
+            object.__setattr__(self, name, value)
         if min(self.crop) < self.output_stride:
             raise UserError(
                 f"crop={self.crop[0]}x{self.crop[1]}: expected at least {self.output_stride} (one "
@@ -202,9 +204,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
           values: the content of the file; tuples may be lists, and fields may have the names of
             the last release.
         """
-        if "canvas_stride" not in values:  # of a run before there was a choice
-            values = {**values, **paper_form(values.get("output_stride", 16))}
-        return cls(**values)
+        return cls(**of_saved(values))
 
 
 def load_recipe(recipe: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class SampledSegmenter(RecurrentSegmenter):
         prepared = self._prepared(images, self.stages_for(iterations), training)
         prepared = [_at_corners(each, patches) for each in prepared]
         canvases = self._canvases_of_call(prepared, iterations, canvas, training)
-        return self._outputs([self._patch_logits(each, patches) for each in canvases], training)
+        return self._outputs([self._patch_logits(each, patches) for each in canvases])
 
     def _patch_logits(self, canvas, patches):
         """Computes the logits of patches, one below the other, from the canvas at their corners."""

@@ -16,7 +16,8 @@ from rnnseg.options import declaration
 def options_of(path: str | os.PathLike) -> dict[str, Any]:
     """Returns the kind and the form of a model, as fields of `TrainingConfig`.
 
-    Options that change the training alone, such as the L2 penalty, are left out.
+    Of the options that change the training alone, there is only the L2 penalty: kernels that are
+    larger than another penalty allows would outweigh the loss.
 
     Args:
       path: a `.keras` file, or the folder of a run, whose best model is taken.
@@ -32,7 +33,9 @@ def options_of(path: str | os.PathLike) -> dict[str, Any]:
         )
     name = next(name for name, kind in MODELS.items() if isinstance(model, kind))
     fields = dataclasses.fields(MODEL_OPTIONS[name])
-    form = [field.name for field in fields if not declaration(field).training_only]
+    form = [
+        field.name for field in fields if field.name == "l2" or not declaration(field).training_only
+    ]
     return {"model": name} | {each: getattr(model.options, each) for each in form}
 
 

@@ -55,13 +55,13 @@ def test_a_model_with_the_canvas_at_the_output_stride_gives_the_same_answers():
     model = load_model(FILES / "output_stride_16.keras", compile=True)
     expected = np.load(FILES / "output_stride_16.npz")
     assert (model.canvas_stride, model.output_stride) == (16, 16)
-    assert model.options.skip_layers == () and model.options.increment_scale is None
+    assert model.options.skip_layers == () and model.stack.increment_scale is None
     canvases = model.unroll(expected["images"], 5)
     np.testing.assert_allclose(canvases, expected["canvases"], rtol=1e-5, atol=1e-6)
     found = model.predict_classes(expected["images"])
     assert np.mean(found == expected["classes"]) > 0.999
     # The order of the weights, by which an optimizer knows them.
     with tf.GradientTape() as tape:
-        loss = sum(tf.reduce_sum(each**2) for each in model(expected["images"], training=True))
+        loss = sum(tf.reduce_sum(each**2) for each in model.weighted_logits(expected["images"]))
     norms = [tf.norm(each) for each in tape.gradient(loss, model.trainable_variables)]
     np.testing.assert_allclose(norms, expected["gradient_norms"], rtol=1e-3)

@@ -160,19 +160,20 @@ def test_iteration_weights_are_the_weighted_mean_of_the_losses():
     model = make_model(iterations=3, iteration_weights=(1, 0, 3), l2=1e-3)
     fit(model, epochs=1)
     # Batch norm in training mode, as in the step above.
-    logits = model(images, training=True)
+    logits = model.weighted_logits(images)
     assert len(logits) == 2
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
     expected = 0.25 * loss(labels, logits[0]) + 0.75 * loss(labels, logits[1]) + sum(model.losses)
     np.testing.assert_allclose(weighted, expected, rtol=1e-4)
 
 
-def test_in_training_there_are_logits_of_every_weighted_iteration():
+def test_there_are_logits_of_every_weighted_iteration_and_calls_give_the_last():
     model = make_model(iterations=3, iteration_weights=(1, 0, 3), train_encoder=False)
     model.stack.set_weights([10 * weight for weight in model.stack.get_weights()])
     images = random_images()
-    first, last = model(images, training=True)
+    first, last = model.weighted_logits(images)
     assert np.abs(first - last).max() > 1e-2
+    np.testing.assert_allclose(last, model(images, training=True), atol=1e-6)
     np.testing.assert_allclose(first, model(images, iterations=1), atol=1e-6)
     np.testing.assert_allclose(last, model(images, iterations=3), atol=1e-6)
 
@@ -222,8 +223,10 @@ def gradients(images, number=None, **options):
 
     def step(number):
         with tf.GradientTape() as tape:
-            every = model(images, iterations=number, training=True)
-            every = every if isinstance(every, tuple) else (every,)
+            if "iteration_weights" in options:
+                every = model.weighted_logits(images)
+            else:
+                every = (model(images, iterations=number, training=True),)
             loss = sum(tf.reduce_mean(tf.sin(3 * logits + n)) for n, logits in enumerate(every))
         return [loss, *tape.gradient(loss, model.trainable_variables)]
 
@@ -366,9 +369,6 @@ def test_wrong_inputs_are_named():
     canvas = model.unroll(random_images(), 1)[0]
     with pytest.raises(rnnseg.UserError, match="a canvas of 5x6 covers 33x41 pixels at most"):
         model.read(canvas, (40, 41))
-    weighted = make_model(iterations=2, iteration_weights=(1, 1))
-    with pytest.raises(rnnseg.UserError, match="iteration_weights are for 2 in training"):
-        weighted(random_images(), iterations=3, training=True)
 
 
 # Depths at strides 4, 8 and 16, of which the first two end a stage.
@@ -469,7 +469,7 @@ def test_losses_at_early_iterations_train_every_stage(recompute):
     )
     images = random_images(40, 50)
     with tf.GradientTape() as tape:
-        outputs = model(images, training=True)
+        outputs = model.weighted_logits(images)
         loss = sum(tf.reduce_sum(each[..., 0] ** 2) for each in outputs)
     canvases = model.unroll(images, 4)
     for output, iteration in zip(outputs, (1, 3, 4), strict=True):
@@ -527,8 +527,22 @@ def test_a_config_without_a_canvas_stride_is_the_paper_s():
     config = make_model(output_stride=16).get_config()
     for key in ("canvas_stride", "skip_layers", "early_iterations", "increment_scale"):
         del config[key]
+    config["iteration_weights"] = None
     model = rnnseg.RecurrentSegmenter.from_config(config)
     assert model.canvas_stride == 16 and len(model.encoder.depths) == 1
+    assert model.iteration_weights == (0, 0, 0, 0, 0, 1) and model.stack.increment_scale is None
+
+
+def test_a_model_inside_another_is_trained_on_one_answer():
+    model = make_model(output_stride=16)
+    assert np.count_nonzero(model.iteration_weights) > 1
+    inputs = keras.Input((32, 40, 3))
+    outer = keras.Model(inputs, keras.layers.Softmax()(model(inputs)))
+    outer.compile(loss="sparse_categorical_crossentropy", optimizer="sgd")
+    images = random_images(32, 40)
+    before = model.get_weights()
+    outer.fit(images, np.zeros((len(images), 32, 40)), verbose=0)
+    assert any(np.any(a != b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
 def test_wrong_strides_and_stages_are_named():

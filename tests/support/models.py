@@ -15,6 +15,7 @@ def make_model(kind=None, **options) -> rnnseg.RecurrentSegmenter:
         "encoder_weights": None,
         "output_stride": 8,
         "hidden_channels": (6, 5),
+        "iterations": 6,
         # A network with random weights needs all of it trained.
         "freeze_batch_norm": False,
         "l2": 0.0,

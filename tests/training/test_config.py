@@ -86,7 +86,8 @@ def test_a_recipe_file_of_one_s_own(tmp_path):
 def test_the_options_of_a_model_go_to_its_constructor():
     recurrent = TrainingConfig(data="x", hidden_channels=(3,), l2=0.5).model_options
     assert recurrent["hidden_channels"] == (3,) and recurrent["l2"] == 0.5
-    assert RecurrentOptions(**recurrent) == RecurrentOptions(hidden_channels=(3,), l2=0.5)
+    options = RecurrentOptions(hidden_channels=(3,), l2=0.5)
+    assert recurrent == dataclasses.asdict(options) | options.defaults()
     feed_forward = TrainingConfig(data="x", model="pspnet", hidden_channels=(3,), l2=0.5)
     assert PSPNetOptions(**feed_forward.model_options) == PSPNetOptions(l2=0.5)
 
@@ -98,13 +99,13 @@ def test_json_gives_the_config_back():
 
 
 def test_a_run_from_before_there_was_a_choice_has_the_paper_s_canvas():
-    config = TrainingConfig.from_json({"data": "x", "output_stride": 32})
+    config = TrainingConfig.from_json({"data": "x", "output_stride": 32, "iterations": 6})
     assert (config.canvas_stride, config.skip_layers, config.early_iterations) == (32, (), ())
-    assert config.increment_scale is None
+    assert config.increment_scale == 0 and config.iteration_weights == (0, 0, 0, 0, 0, 1)
 
 
 def test_names_of_the_last_release_work_and_warn(tmp_path):
-    values = {"data": "x", "train_encoder": False, "canvas_stride": None}
+    values = {"data": "x", "train_encoder": False, "canvas_stride": 16}
     present = TrainingConfig(**values, sampled_patches=9)
     for make in (TrainingConfig.from_json, lambda values: TrainingConfig(**values)):
         with pytest.warns(DeprecationWarning, match="^sampled_cells is now called sampled_patches"):

@@ -9,16 +9,18 @@ from rnnseg.training.start import options_of, start_from
 from tests.support.models import make_model
 
 
-def test_a_model_gives_its_form_and_not_its_training(tmp_path):
+def test_a_model_gives_its_form_and_its_penalty_and_not_its_training(tmp_path):
     options = dict(skip_layers=(), early_iterations=(), increment_scale=2.0, iterations=3, l2=0.5)
     model = make_model(**options, iteration_weights=(0, 1, 1), canvas_stride=8)
     model.save(tmp_path / "old.keras")
     values = options_of(tmp_path / "old.keras")
     assert values["model"] == "recurrent" and values["encoder"] == "small_cnn"
     assert values["hidden_channels"] == (6, 5) and values["increment_scale"] == 2.0
-    assert {"l2", "iteration_weights", "encoder_weights"}.isdisjoint(values)
+    # Kernels that are large for want of a penalty would outweigh the loss under another one.
+    assert values["l2"] == 0.5
+    assert {"iteration_weights", "encoder_weights"}.isdisjoint(values)
     config = TrainingConfig(data="shapes", init="old.keras", **values)
-    again = MODELS["recurrent"](4, **config.model_options | {"l2": 0.5})
+    again = MODELS["recurrent"](4, **config.model_options)
     assert [each.shape for each in again.weights] == [each.shape for each in model.weights]
 
 
