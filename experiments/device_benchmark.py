@@ -8,13 +8,15 @@ float32 in [-1, 1], to a class map or to logits. Prints
 
 - for each of `--threads`, milliseconds per image of the file's size: of the stages encode, refine
   (one iteration, the mean of several) and read (sparsely, in NumPy), and of whole predictions of
-  1, 2 and 6 iterations; a peer makes one prediction only. All files take turns, `--repeats` times;
+  1, 2, 3, 6 and 12 iterations; a peer and a feed-forward model make one prediction only. All files take turns, `--repeats` times;
   medians are printed. In parentheses stands the ratio of every whole prediction to the prediction
   of the first peer;
 - the size of each file, and the peak memory of opening it and of three predictions, beyond the
   memory that the process had before;
 - with `--data`, the mIoU over all images of `--split`, of all classes as usually defined and of the
   classes that occur.
+
+Files of the same name are told apart by the folders that they are in.
 """
 
 import functools
@@ -40,7 +42,7 @@ from .measuring import in_a_process, peak_memory
 from .runs import choose_examples, open_split, read_examples
 from .tables import iteration_titles, markdown_table
 
-ITERATIONS = (1, 2, 6)
+ITERATIONS = (1, 2, 3, 6, 12)
 STAGES = ("encode", "refine", "read")
 
 # The padding of DeepLab; as float32 in [-1, 1] it is close to 0.
@@ -56,9 +58,10 @@ class Ours:
     Args:
       path: the file.
       threads: the number of threads of the operators.
+      name: the name in tables; None: that of the file.
 
     Attributes:
-      name: the name of the file.
+      name: the name in tables.
       numbers: the numbers of iterations that are measured.
       stages: the milliseconds of every stage, one list per stage. Every prediction of `numbers[-1]`
         iterations adds to them.
@@ -67,12 +70,12 @@ class Ours:
       UserError: the file is no such file.
     """
 
-    def __init__(self, path: pathlib.Path, threads: int):
+    def __init__(self, path: pathlib.Path, threads: int, name: str | None = None):
         self._segmenter = Segmenter(path, threads)
         info = self._segmenter.info
         if info.size is None:
             raise UserError(f"{path} is for images of any size: expected one of a fixed size")
-        self.name = path.name
+        self.name = name or path.name
         self.numbers = ITERATIONS if info.recurrent else (1,)
         self.stages = {stage: [] for stage in STAGES}
         self._size, self._padding = info.size, info.padding
@@ -100,7 +103,7 @@ class Peer:
 
     numbers = (1,)
 
-    def __init__(self, path: pathlib.Path, threads: int):
+    def __init__(self, path: pathlib.Path, threads: int, name: str | None = None):
         try:
             self._interpreter = Interpreter(os.fspath(path), num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -116,7 +119,7 @@ class Peer:
                 f"{path} takes {kind.__name__} {tuple(shape)}: expected an image, uint8 or float32 "
                 "(1, height, width, 3)"
             )
-        self.name = path.name
+        self.name = name or path.name
         self.stages = {}
         self._size = tuple(int(side) for side in shape[1:3])
 
@@ -154,8 +157,11 @@ class Peer:
 def main(files, peers, data, split, threads, repeats):
     """Print latency, size, memory and mIoU of exported files, beside published ones."""
 
+    names = file_names((*files, *peers))
+
     def opened(number):
-        return [Ours(path, number) for path in files] + [Peer(path, number) for path in peers]
+        kinds = [(Ours, path) for path in files] + [(Peer, path) for path in peers]
+        return [kind(path, number, names[path]) for kind, path in kinds]
 
     opened(1)  # so that a wrong file is reported at once
     source = image = None
@@ -165,10 +171,19 @@ def main(files, peers, data, split, threads, repeats):
     for number in threads:
         models = opened(number)
         seconds = measure_times(models, image, repeats)
-        print(report_times(number, models, seconds, peers[0].name if peers else None), flush=True)
-    print(report_memory(measure_memory(files, peers, max(threads))), flush=True)
+        first = names[peers[0]] if peers else None
+        print(report_times(number, models, seconds, first), flush=True)
+    memory = measure_memory(files, peers, max(threads))
+    print(report_memory({names[path]: found for path, found in memory.items()}), flush=True)
     if source is not None:
         print(report_miou(measure_miou(opened(max(threads)), source, split)))
+
+
+def file_names(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
+    """Returns names of files for tables: with their folders if two of them have the same name."""
+    last = [path.name for path in paths]
+    unique = len(set(last)) == len(last)
+    return {path: path.name if unique else f"{path.parent.name}/{path.name}" for path in paths}
 
 
 def measure_times(
@@ -230,7 +245,7 @@ def report_times(
 
 def measure_memory(
     files: Sequence[pathlib.Path], peers: Sequence[pathlib.Path], threads: int
-) -> dict[str, tuple[int, int]]:
+) -> dict[pathlib.Path, tuple[int, int]]:
     """Measures the memory of all files, each in a new process.
 
     Args:
@@ -239,13 +254,13 @@ def measure_memory(
       threads: the number of threads.
 
     Returns:
-      The size of every file and its peak memory, in bytes, by the name of the file.
+      The size of every file and its peak memory, in bytes.
     """
     found = {}
     tasks = [(Ours, path) for path in files] + [(Peer, path) for path in peers]
     for kind, path in tqdm(tasks, desc="memory", unit="file", disable=None):
         memory = in_a_process(_memory, kind, path, threads)
-        found[path.name] = path.stat().st_size, memory
+        found[path] = path.stat().st_size, memory
     return found
 
 

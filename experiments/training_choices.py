@@ -63,8 +63,9 @@ _PANELS = (
         ("loss at 6", "learned start", "3x3 kernels", "3x3 kernels, 2 apart"),
     ),
 )
-# Makes a run of any recipe small: the stack alone on frozen features, few steps, small crops; with
-# the paper's canvas and plain cross-entropy, and without `sampled_patches`, which need kernels of 1.
+# Makes a run of any recipe small: the stack alone on frozen features, few steps, small crops. The
+# canvas and the plain cross-entropy are the paper's, and there are no `sampled_patches`, which need
+# kernels of 1.
 SMALL: Mapping[str, object] = {
     **paper_form(16),
     "hidden_channels": (128, 64),

@@ -275,7 +275,8 @@ def of_saved(values: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("increment_scale") is None:
         values["increment_scale"] = 0.0
     if values.get("iteration_weights") is None:
-        values["iteration_weights"] = _last_only(values.get("iterations", RecurrentOptions.iterations))
+        number = values.get("iterations", RecurrentOptions.iterations)
+        values["iteration_weights"] = _last_only(number)
     return values
 
 

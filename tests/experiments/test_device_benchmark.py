@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -49,7 +51,7 @@ def test_the_command_prints_all_tables(folder, open_as, monkeypatch):
     open_as(tiny_source())
     # Processes of their own would import everything anew.
     monkeypatch.setattr(device_benchmark, "measure_memory", lambda files, peers, threads: {
-        path.name: (path.stat().st_size, 3_000_000) for path in (*files, *peers)
+        path: (path.stat().st_size, 3_000_000) for path in (*files, *peers)
     })  # fmt: skip
     output = run(
         device_benchmark.main, folder / "anytime.tflite", "--peer", folder / "peer.tflite",
@@ -69,11 +71,12 @@ def test_miou_is_that_of_the_model_and_of_the_peers_rule(folder, model):
     source = tiny_source()
     models = [Ours(folder / "anytime.tflite", 1), Peer(folder / "peer.tflite", 1)]
     scores = device_benchmark.measure_miou(models, source, "val")
-    expected = Evaluator(model, (1, 2, 6))(source, "val", progress=False)
-    found = [scores["anytime.tflite", number][0] for number in (1, 2, 6)]
+    numbers = (1, 2, 3, 6, 12)
+    expected = Evaluator(model, numbers)(source, "val", progress=False)
+    found = [scores["anytime.tflite", number][0] for number in numbers]
     np.testing.assert_allclose(found, expected.miou, atol=2e-3)
     assert len(set(found)) > 1 and set(scores) == {
-        *(("anytime.tflite", number) for number in (1, 2, 6)), ("peer.tflite", 1),
+        *(("anytime.tflite", number) for number in numbers), ("peer.tflite", 1),
     }  # fmt: skip
 
 
@@ -84,6 +87,13 @@ def test_peers_say_the_same_of_any_image(folder):
         (class_map,) = Peer(folder / name, 1).maps(image).values()
         assert class_map.shape == (90, 60)
         assert (class_map[:, :28] == 1).all() and (class_map[:, 32:] == 2).all()
+
+
+def test_files_of_one_name_have_those_of_their_folders():
+    paths = [pathlib.Path(each) for each in ("out/a/x.tflite", "out/b/x.tflite", "out/b/y.tflite")]
+    names = device_benchmark.file_names(paths)
+    assert list(names.values()) == ["a/x.tflite", "b/x.tflite", "b/y.tflite"]
+    assert list(device_benchmark.file_names(paths[1:]).values()) == ["x.tflite", "y.tflite"]
 
 
 def test_memory_and_size_are_told():
