@@ -4,8 +4,8 @@ r"""The paper's Figure 5: the recurrence beside feed-forward systems, at every c
         --scales 0.5,0.75,1 --seeds 1,2,3
 
 Trains every system of `SYSTEMS`, or those of `--systems`, with every seed, with the same recipe,
-encoder weights and epochs. Then evaluates all of them at output strides 16 and 8 and at every scale
-of the images, the recurrent ones after 1 to 12 iterations, and prints one table: means and standard
+encoder weights and epochs. Then evaluates all of them at every output stride and at every scale of
+the images, the recurrent ones after 1 to 12 iterations, and prints one table: means and standard
 deviations over the seeds. It is also written to `comparison.csv` and drawn in `comparison.png` in
 `--out`. Below it stand the multiply-adds of the paper's Table 3, beside those counted here
 (`experiments.cost_table`).
@@ -30,6 +30,7 @@ same cost, with a curve that rises from the first iteration to the last.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
         "hidden_channels": (128, 64),
         "context_channels": 0,
         "iterations": 6,
-        "iteration_weights": None,
+        "iteration_weights": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
     },
     "DeepLabv3 256": {"model": "deeplabv3", "head_channels": 256},
     "DeepLabv3 96": {"model": "deeplabv3", "head_channels": 96},
@@ -67,7 +68,6 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
     "PSPNet 512": {"model": "pspnet", "head_channels": 512},
 }
-STRIDES = (16, 8)
 ITERATIONS = tuple(range(1, 13))
 
 _REPEATS = 15
@@ -89,13 +89,21 @@ _REPEATS = 15
     help="Scales of the images, such as 0.5,0.75,1; every system is evaluated at each of them.",
 )
 @click.option(
+    "--output-strides",
+    "strides",
+    type=Numbers("N,N,...", int, ",", least=8),
+    default="16,8",
+    show_default=True,
+    help="Output strides; every system is evaluated at each of them.",
+)
+@click.option(
     "--seeds",
     type=Numbers("N,N,...", int, ",", least=0),
     default="1",
     show_default=True,
     help="Seeds; every system is trained with each of them.",
 )
-def main(recipe, data, weights, names, scales, seeds, out):
+def main(recipe, data, weights, names, scales, strides, seeds, out):
     """Train and evaluate the recurrence and feed-forward systems."""
     systems = options.chosen_names(names, SYSTEMS, "--systems", ",")
     files = ResultFiles(out / "comparison.csv", out / "comparison.png")
@@ -111,7 +119,8 @@ def main(recipe, data, weights, names, scales, seeds, out):
         ]
         for system in systems
     }
-    rows, size = compare(runs, tuple(dict.fromkeys(scales)))
+    places = tuple(itertools.product(dict.fromkeys(strides), dict.fromkeys(scales)))
+    rows, size = compare(runs, places)
     rows = marked(timed(rows, {system: own[0] for system, own in runs.items()}, size, out))
     print(f"\n{table(rows)}\n")
     files.save(rows, lambda path: save_plot(path, rows))
@@ -138,18 +147,17 @@ def folder_name(system: str) -> str:
 
 
 def compare(
-    runs: Mapping[str, Sequence[KeptRun]], scales: Sequence[float]
+    runs: Mapping[str, Sequence[KeptRun]], places: Sequence[tuple[int, float]]
 ) -> tuple[list[Row], tuple[int, int]]:
     """Trains and evaluates all systems, as far as that is not done.
 
     Args:
       runs: the runs of every system, one per seed.
-      scales: the scales of the images.
+      places: output strides and scales of the images.
 
     Returns:
       All points, without their times, and the most common (height, width) of the images.
     """
-    places = [(stride, scale) for stride in STRIDES for scale in scales]
     rows, size = [], None
     for system, own in runs.items():
         scores = {place: [] for place in places}

@@ -7,10 +7,10 @@ Every file has a fixed image size. A peer is a file of another maker that maps a
 float32 in [-1, 1], to a class map or to logits. Prints
 
 - for each of `--threads`, milliseconds per image of the file's size: of the stages encode, refine
-  (one iteration, the mean of several) and read (sparsely, in NumPy), and of whole predictions of
-  1, 2, 3, 6 and 12 iterations; a peer and a feed-forward model make one prediction only. All files take turns, `--repeats` times;
-  medians are printed. In parentheses stands the ratio of every whole prediction to the prediction
-  of the first peer;
+  (one iteration, the mean of several) and read (sparsely, in NumPy), and of whole predictions of 1,
+  2, 3, 6 and 12 iterations; a peer and a feed-forward model make one prediction only. All files
+  take turns, `--repeats` times; medians are printed. In parentheses stands the ratio of every whole
+  prediction to the prediction of the first peer;
 - the size of each file, and the peak memory of opening it and of three predictions, beyond the
   memory that the process had before;
 - with `--data`, the mIoU over all images of `--split`, of all classes as usually defined and of the
@@ -156,7 +156,6 @@ class Peer:
 @options.repeats(21)
 def main(files, peers, data, split, threads, repeats):
     """Print latency, size, memory and mIoU of exported files, beside published ones."""
-
     names = file_names((*files, *peers))
 
     def opened(number):

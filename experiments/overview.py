@@ -1,17 +1,18 @@
 r"""The image at the top of the README: a photograph over the iterations, above curves.
 
     pip install scikit-image
-    python -m experiments.overview runs/compared_voc/rnn_context \
-        --curve CamVid runs/compared_camvid/comparison.csv RNN \
-        --curve "VOC, a subset" runs/compared_voc/comparison.csv "RNN, context" \
+    python -m experiments.overview runs/compared_voc/recurrence_seed1 \
+        --curve CamVid runs/compared_camvid/comparison.csv recurrence \
+        --curve "VOC, a subset" runs/compared_voc/comparison.csv recurrence \
         --out docs/iterations.png
 
 The photograph is `skimage.data.cat()`: Chelsea, by Stefan van der Walt (CC0). The class with most
 pixels after the last iteration is shown: in every panel, a line marks its border, pixels of the
 class keep their colours, and all others are grey. The higher the probability of the best class (the
 softmax of the logits), the more of the photograph is visible. The curves come from tables of
-`experiments.comparison`, at output stride 16: one recurrent system and all feed-forward ones, with
-the mIoU of the classes that occur in the split.
+`experiments.comparison`, at output stride 16: the points of one recurrent system that none of its
+own beats, over all numbers of iterations and scales of the images, and every feed-forward system at
+the same scales, with the mIoU of the classes that occur in the split.
 """
 
 import csv
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image
 
 from rnnseg import visualize
@@ -32,7 +34,6 @@ from .runs import load_recurrent_model
 
 _STRIDE = "16"
 _LEAST_VISIBLE = 0.15  # the visible share of the photograph at certainty 0
-_NUMBERED = (1, 2, 3, 6, 12)
 _LINE, _DOT = visualize.LINE_COLORS[:2]
 
 
@@ -87,7 +88,7 @@ def segmenter_logits(model, image: np.ndarray, iterations: Sequence[int]) -> np.
     return np.stack([model.logits(each[np.newaxis], image.shape[:2])[0] for each in chosen])
 
 
-def read_points(file: str, system: str) -> Mapping[str, list[tuple[int, float, float]]]:
+def read_points(file: str, system: str) -> Mapping[str, list[tuple[float, float]]]:
     """Reads the points of a recurrent system and of all feed-forward ones.
 
     Args:
@@ -95,25 +96,32 @@ def read_points(file: str, system: str) -> Mapping[str, list[tuple[int, float, f
       system: the recurrent system.
 
     Returns:
-      By the name of the system, its points: the number of iterations, multiply-adds in G and mIoU
-      in percent. `system` is the first; all others have one point.
+      By the name of the system, its points by rising cost: multiply-adds in G and mIoU in percent.
+      `system` is the first, without the points that others of its own beat; all others have one
+      point per scale.
 
     Raises:
       UserError: the file is no such table, or has no such system.
     """
-    found = {}
+    found, recurrent = {}, {system}
     try:
         with open(file, newline="") as table:
             for row in csv.DictReader(table):
                 if row["output_stride"] == _STRIDE:
-                    values = (row["iterations"], row["gmacs"], row["miou_occurring"])
+                    values = (row["gmacs"], row["miou_occurring"])
                     found.setdefault(row["system"], []).append(tuple(map(float, values)))
+                if row["iterations"] != "1":
+                    recurrent.add(row["system"])
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{file}: expected a table of experiments.comparison ({error})") from error
     if system not in found:
         raise UserError(f"{file} has no system {system!r}; it has {', '.join(found) or 'none'}")
-    return {system: found[system]} | {
-        name: points for name, points in found.items() if len(points) == 1
+    best = []
+    for cost, miou in sorted(found[system], key=lambda point: (point[0], -point[1])):
+        if not best or miou > best[-1][1]:
+            best.append((cost, miou))
+    return {system: best} | {
+        name: sorted(points) for name, points in found.items() if name not in recurrent
     }
 
 
@@ -145,7 +153,7 @@ def save_figure(
     image: np.ndarray,
     logits: np.ndarray,
     titles: Sequence[str],
-    points: Mapping[str, Mapping[str, Sequence[tuple[int, float, float]]]],
+    points: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
 ) -> None:
     """Draws the panels in a row, and the curves below.
 
@@ -191,8 +199,8 @@ def save_figure(
         small.save(temporary, format="PNG", optimize=True)
 
 
-def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[int, float, float]]]) -> None:
-    """Draws a recurrent system as a line with one dot per iteration, others as diamonds.
+def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+    """Draws a recurrent system as a thick line, others as thin ones with their names at the end.
 
     Args:
       axes: the Matplotlib axes.
@@ -200,17 +208,19 @@ def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[int, float
       systems: the points from `read_points`.
     """
     (system, curve), *others = systems.items()
-    numbers, costs, miou = zip(*curve, strict=True)
-    axes.plot(costs, miou, "o-", color=_LINE, label=f"one model after n iterations: {system}")
-    for number, cost, score in zip(numbers, costs, miou, strict=True):
-        if number in _NUMBERED:
-            axes.annotate(f"{number:.0f}", (cost, score), xytext=(0, -13), ha="center",
-                          textcoords="offset points", fontsize=8)  # fmt: skip
-    for index, (name, ((_, cost, score),)) in enumerate(others):
-        axes.plot(cost, score, "D", color=_DOT, label=None if index else "feed-forward models")
-        axes.annotate(name, (cost, score), xytext=(0, 7 - 20 * (index % 2)), ha="center",
-                      textcoords="offset points", fontsize=8)  # fmt: skip
-    axes.margins(x=0.1, y=0.18)
+    label = f"{system}: one model, any number of iterations"
+    axes.plot(*zip(*curve, strict=True), "o-", color=_LINE, markersize=4, label=label, zorder=3)
+    for index, (name, points) in enumerate(others):
+        label = None if index else "feed-forward: one model each"
+        costs, miou = zip(*points, strict=True)
+        axes.plot(costs, miou, "D:", color=_DOT, markersize=3.5, linewidth=0.8, label=label)
+        axes.annotate(name, (costs[-1], miou[-1]), xytext=(4, -3), textcoords="offset points",
+                      fontsize=7)  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.12, y=0.12)
     axes.set_xlabel("multiply-adds per image (G)")
     axes.set_ylabel("mIoU of the classes that occur (%)", fontsize=9)
     axes.set_title(title, fontsize=10)

@@ -31,7 +31,6 @@ def source(open_as, monkeypatch):
 def arguments(tmp_path, monkeypatch):
     """Those of a comparison of two small systems."""
     monkeypatch.setattr(comparison, "ITERATIONS", (1, 3))
-    monkeypatch.setattr(comparison, "STRIDES", (16,))
     monkeypatch.setattr(comparison, "_REPEATS", 1)
     costs = [cost_table.Row("recurrent", "6 iterations", 93.7, 94.3, 1608, 1610)]
     monkeypatch.setattr(cost_table, "count", lambda: costs)
@@ -40,7 +39,7 @@ def arguments(tmp_path, monkeypatch):
     options |= dict(crop=(17, 17), batch_size=4, epochs=1, iterations=2)
     recipe.write_text(f"RECIPE = {options!r}")
     arguments = ["--recipe", recipe, "--data", "tiny", "--out", tmp_path / "runs"]
-    return [*arguments, "--systems", "LR-ASPP 128, recurrence"]
+    return [*arguments, "--output-strides", 16, "--systems", "LR-ASPP 128, recurrence"]
 
 
 def test_only_what_is_missing_is_done(source, arguments, tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def test_a_recipe_file_of_one_s_own(tmp_path):
     path.write_text("RECIPE = dict(epochs=3, crop=(64, 64))")
     assert dataclasses.asdict(TrainingConfig(data="x", **load_recipe(str(path))))["epochs"] == 3
     path.write_text("RECIPE = dict(epoch=3)")
-    with pytest.raises(UserError, match="mine.py: unknown epoch; expected some of batch_size"):
+    with pytest.raises(UserError, match="mine.py: unknown epoch; expected some of accumulate, "):
         load_recipe(str(path))
     path.write_text("RECIPE = dict(")
     with pytest.raises(UserError, match="mine.py cannot be run: SyntaxError"):
@@ -111,7 +111,7 @@ def test_names_of_the_last_release_work_and_warn(tmp_path):
         with pytest.warns(DeprecationWarning, match="^sampled_cells is now called sampled_patches"):
             assert make(values | {"sampled_cells": 9}) == present
     path = tmp_path / "mine.py"
-    path.write_text("RECIPE = dict(sampled_cells=9, train_encoder=False)")
+    path.write_text("RECIPE = dict(sampled_cells=9, train_encoder=False, canvas_stride=16)")
     with pytest.warns(DeprecationWarning, match="mine.py: sampled_cells is now called"):
         recipe = load_recipe(str(path))
     assert TrainingConfig(data="x", **recipe) == present
