@@ -17,6 +17,15 @@ def real_data() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def cases(real_data) -> pathlib.Path:
+    """The folder of faulty inputs beside the real data; tests skip where it is absent."""
+    folder = real_data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"needs the test inputs in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def paper_model() -> rnnseg.RecurrentSegmenter:
     """The model of the paper's Table 3, with random weights, for tests that only read it."""
     return rnnseg.RecurrentSegmenter(

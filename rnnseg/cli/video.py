@@ -50,9 +50,14 @@ from rnnseg.cli.parameters import MOST_ITERATIONS
     show_default=True,
     help="Share of pixels that change colour where a scene begins.",
 )
+@click.option(
+    "--stream",
+    type=click.IntRange(0),
+    help="Number of the video stream, as ffprobe counts.  [default: the one that players show]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier video.")
 def video(model, source, out, iterations, first_iterations, view, decay, motion, blank,
-          cut_threshold, overwrite):  # fmt: skip
+          cut_threshold, stream, overwrite):  # fmt: skip
     r"""Segment a video, in which each frame continues from the last one.
 
     INPUT is a video file, a folder of images (sorted by name, numbers by value, 25 per second), or
@@ -75,7 +80,9 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
     with libraries():
         from rnnseg.video import outputs, segmenting, sources
 
-    with sources.open_frames(source) as frames:
+    with sources.open_frames(source, stream) as frames:
+        for note in frames.notes:
+            click.echo(note)
         segmenter = VideoSegmenter(
             _open_model(model), iterations, first_iterations, cut_threshold, decay, motion
         )

@@ -85,7 +85,12 @@ def draw(view: str, image: np.ndarray, classes: np.ndarray, colors) -> np.ndarra
     if view == "side":
         return np.concatenate([image, colored], 1)
     # The same as visualize.overlay without ignored pixels, in a fraction of the time.
-    return cv2.addWeighted(image, 0.5, colored, 0.5, 0)
+    blended = cv2.addWeighted(image, 0.5, colored, 0.5, 0)
+    as_it_is = ~visualize.is_blended(colors)[: len(colors)]
+    if as_it_is.any():
+        kept = as_it_is[classes]
+        blended[kept] = image[kept]
+    return blended
 
 
 class _Video:

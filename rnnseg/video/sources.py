@@ -15,6 +15,9 @@ import numpy as np
 
 from rnnseg._renamed import RenamedAttribute, renamed_attributes
 from rnnseg.errors import UserError
+from rnnseg.video.colors import FrameColors, describe_colors
+from rnnseg.video.orientation import orientation_of
+from rnnseg.video.streams import choose_stream
 
 __getattr__ = renamed_attributes(__name__, {"Source": "FrameSource"})
 
@@ -55,6 +58,7 @@ class FrameSource:
       has_audio: True if the file has audio.
       endless: True if frames keep coming until somebody stops.
       problems: one line for each problem in reading, so far.
+      notes: one line for each thing that was chosen or converted and that users should know of.
     """
 
     frames: Iterator[Frame]
@@ -66,30 +70,40 @@ class FrameSource:
     has_audio: bool = False
     endless: bool = False
     problems: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     sound = RenamedAttribute("has_audio")
 
 
 @contextlib.contextmanager
-def open_frames(name: str | os.PathLike) -> Iterator[FrameSource]:
+def open_frames(name: str | os.PathLike, stream: int | None = None) -> Iterator[FrameSource]:
     """Opens a video file, a folder of images (sorted by name, numbers by value), or a webcam.
 
     Args:
       name: a path, or the number of a webcam, such as "0".
+      stream: the number of the video stream in a file with several, as `ffprobe` counts; None for
+        the one that a player would show (`rnnseg.video.streams`).
 
     Yields:
       The source.
 
     Raises:
-      UserError: no such file, or one that cannot be read as a video.
+      UserError: no such file or stream, or a file that cannot be read as a video.
     """
     path = pathlib.Path(name)
+    is_webcam = not path.exists() and str(name).isdecimal()
+    if stream is not None and (path.is_dir() or is_webcam):
+        kind = "a webcam" if is_webcam else "a folder"
+        raise UserError(
+            f"--stream {stream}: {name} is {kind}, and only video files have several streams: "
+            "leave it out"
+        )
     if path.is_dir():
         yield _folder(path)
     elif path.exists():
         with open_container(path) as container:
-            yield _file(path, container)
-    elif str(name).isdecimal():
+            yield _file(path, container, stream)
+    elif is_webcam:
         with _webcam(int(str(name))) as source:
             yield source
     else:
@@ -130,8 +144,8 @@ def reason(error: Exception) -> str:
 # --- video files ---
 
 
-def _file(path, container) -> FrameSource:
-    stream = container.streams.video[0]
+def _file(path, container, number) -> FrameSource:
+    stream, told = choose_stream(path, container, number)
     stream.thread_type = "AUTO"
     rate = stream.average_rate or stream.guessed_rate or _USUAL_RATE
     seconds = _length(container, stream)
@@ -142,18 +156,27 @@ def _file(path, container) -> FrameSource:
         count=stream.frames or (round(seconds * rate) if seconds else None),
         origin=path,
         has_audio=bool(container.streams.audio),
+        notes=[told] if told else [],
     )
     decoded = _decode(path, container, stream, source, seconds)
     first = next(decoded, None)
     if first is None:
         raise UserError(f"{path} has no frame that can be read")
+    orientation = orientation_of(first[0])
+    if orientation.problem:
+        source.problems.append(f"{path}: {orientation.problem}")
     source.pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
-    if _quarter_turns(first[0]) % 2:
+    if orientation.transposed:
         source.pixel_aspect = 1 / source.pixel_aspect
+    colors = FrameColors()
+    converted, problem = describe_colors(first[0])
+    source.notes += [f"{path}: {converted}"] if converted else []
+    source.problems += [f"{path}: {problem}"] if problem else []
     start = Fraction(container.start_time or 0, av.time_base)
     source.frames = (
-        Frame(_upright(image), when - start, f"{number:06d}")
-        for number, (image, when) in enumerate(itertools.chain([first], decoded))
+        # Models are trained on upright images of the standard range.
+        Frame(orientation_of(frame).apply(colors.rgb(frame)), when - start, f"{number:06d}")
+        for number, (frame, when) in enumerate(itertools.chain([first], decoded))
     )
     return source
 
@@ -213,17 +236,6 @@ def _decode(path, container, stream, source, seconds):
             f"{path} is damaged or cut off: {number}{stated} frames could be read, "
             f"{float(read):.1f}{length} seconds"
         )
-
-
-def _quarter_turns(frame) -> int:
-    """Returns the number of counterclockwise quarter turns that make a frame upright."""
-    return round(frame.rotation / 90) % 4
-
-
-def _upright(frame) -> np.ndarray:
-    """Returns a frame as an upright image; models are trained on upright images."""
-    image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, _quarter_turns(frame)))
 
 
 # --- images and webcams ---

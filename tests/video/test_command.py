@@ -1,3 +1,4 @@
+import contextlib
 import itertools
 import signal
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from rnnseg import VideoSegmenter, load_model
 from rnnseg.cli import main
+from rnnseg.video import sources
 from rnnseg.video.outputs import open_output
 from rnnseg.video.segmenting import segment_video
 from rnnseg.video.sources import open_frames
@@ -120,3 +122,19 @@ def test_a_second_interruption_ends_at_once_and_leaves_nothing(tmp_path, ending)
             source.frames = interrupted(source.frames)
             segment_video(VideoSegmenter(make_model()), source, output)
     assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_prints_what_was_chosen_and_converted(tmp_path, model_file, monkeypatch):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(2))
+    opened = []
+
+    @contextlib.contextmanager
+    def with_note(name, stream):
+        opened.append(stream)
+        with open_frames(name) as source:
+            source.notes.append("a note")
+            yield source
+
+    monkeypatch.setattr(sources, "open_frames", with_note)
+    printed = run(model_file, path, tmp_path / "out", "--stream", 3)
+    assert opened == [3] and printed.splitlines()[0] == "a note"
