@@ -17,6 +17,9 @@ from rnnseg.cli.parameters import SizeOrAny
 @click.option(
     "--quantize", default="", metavar="KIND,...", help="float16, dynamic or int8, beside float32."
 )
+@click.option(
+    "--onnx", "with_onnx", is_flag=True, help="Write segment.onnx, too (needs the extra onnx)."
+)
 @click.option("--data", help="Labelled data to calibrate and compare on.  [default: the run's]")
 @click.option("--split", default="val", show_default=True, help="Split to compare on.")
 @click.option(
@@ -33,7 +36,7 @@ from rnnseg.cli.parameters import SizeOrAny
     help="The most images to calibrate on, and the most to compare on.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
-def export(model, out, size, quantize, data, split, images, limit, overwrite):
+def export(model, out, size, quantize, with_onnx, data, split, images, limit, overwrite):
     r"""Write a SavedModel and LiteRT files for devices, and compare them with the model.
 
     \b
@@ -45,7 +48,7 @@ def export(model, out, size, quantize, data, split, images, limit, overwrite):
 
     kinds = [kind.strip() for kind in quantize.split(",") if kind.strip()]
     result = export_model(
-        load_model(model), out, size, kinds, data, split, images, limit, overwrite
+        load_model(model), out, size, kinds, data, split, images, limit, overwrite, with_onnx
     )
     click.echo(result.table())
     for line in result.missed():

@@ -1,4 +1,4 @@
-"""Exports a model as a SavedModel and LiteRT files, and checks them against the model."""
+"""Exports a model as a SavedModel, LiteRT and ONNX files, and checks them against the model."""
 
 import dataclasses
 import fnmatch
@@ -21,6 +21,7 @@ from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.exporting import (
     examples,
     litert,
+    onnx,
     parity,
     predictions,
     processes,
@@ -32,6 +33,7 @@ from rnnseg.runtime.model_info import ModelInfo
 
 _SIZE = (513, 513)
 _REPORT = "parity.json"
+_ONNX = "segment.onnx"
 
 # Part of the description of the images that the files are compared on.
 _THE_SAME = ", which int8 was calibrated on, too"
@@ -39,6 +41,7 @@ _THE_SAME = ", which int8 was calibrated on, too"
 # The files of an export.
 _FILES = (
     _REPORT,
+    _ONNX,
     *(f"{name}.tflite" for name in ("anytime", "segment")),
     *(f"{name}_{kind}.tflite" for name in ("anytime", "segment") for kind in quantization.KINDS),
     "saved_model/assets/*",
@@ -59,6 +62,7 @@ def export_model(
     images: Sequence[str] = (),
     limit: int = 32,
     overwrite: bool = False,
+    with_onnx: bool = False,
 ) -> parity.Parity:
     """Exports a model for serving and for devices, and compares the files with it.
 
@@ -84,6 +88,8 @@ def export_model(
       limit: the largest number of images to calibrate on, and of images to compare on, evenly
         spread.
       overwrite: True to replace an earlier export in `out`.
+      with_onnx: True to write `segment.onnx`, too (`rnnseg.exporting.onnx.convert`), which needs
+        the extra `onnx`.
 
     Returns:
       The agreement of the files with the model. A missed target is reported there; it is no error.
@@ -99,6 +105,8 @@ def export_model(
         )
     if limit < 1:
         raise UserError(f"limit {limit}: expected at least 1 image")
+    if with_onnx:
+        onnx.check_installed((*onnx.CONVERTING, *onnx.RUNNING))
     out = _check_out(out, overwrite)
     run = _run_config(model)
     if size is None:
@@ -109,10 +117,13 @@ def export_model(
     calibration, checking, checked_on = _choose_images(
         model, run, data, split, images, size, limit, "int8" in quantize
     )
-    model = _in_float32(model)
+    model = signatures.in_float32(model)
     info = _model_info(model, size, split)
     with files.atomic_folder(out) as folder:
         written = _write(model, info, folder, quantize, calibration)
+        if with_onnx:
+            (folder / _ONNX).write_bytes(onnx.convert(model, info))
+            written[_ONNX] = "float32"
         checked = _check(model, info, folder, written, checking)
         result = parity.Parity(checked_on, len(checking), checked)
         (folder / _REPORT).write_text(json.dumps(result.to_json(), indent=2) + "\n")
@@ -183,16 +194,6 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
     return calibration, checking, f"{source.name}, {split}{same}"
 
 
-def _in_float32(model):
-    """Returns the model, or a copy of it that computes in float32."""
-    if model.compute_dtype == "float32":
-        return model
-    copy = type(model).from_config(model.get_config() | {"dtype": "float32"})
-    copy.set_weights(model.get_weights())
-    copy.loaded_from = model.loaded_from
-    return copy
-
-
 def _model_info(model, size, split) -> ModelInfo:
     initial = model.stack.initial_values if model.recurrent else {}
     costs = None
@@ -224,7 +225,7 @@ def _model_info(model, size, split) -> ModelInfo:
 
 
 def _write(model, info, folder, quantize, calibration) -> dict[str, str]:
-    """Writes everything except for the report.
+    """Writes everything except for ONNX and the report.
 
     Returns:
       The quantization of every LiteRT file by its name.

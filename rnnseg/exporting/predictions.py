@@ -43,10 +43,15 @@ def of_stages(stages: Stages) -> _Predict:
 
 
 def of_file(path: str | os.PathLike) -> _Predict:
-    """Returns a function from an image, uint8 `(H, W, 3)`, to the predictions of a LiteRT file.
+    """Returns a function from an image, uint8 `(H, W, 3)`, to the predictions of a file.
 
     All of them are computed by the file's own signatures.
+
+    Args:
+      path: a LiteRT or ONNX file.
     """
+    if pathlib.Path(path).suffix == ".onnx":
+        return _of_onnx(path)
     info = ModelInfo.load(path)
     if info.kind == "anytime":
         return of_stages(LiteRTStages(path, info, os.cpu_count()))
@@ -57,6 +62,26 @@ def of_file(path: str | os.PathLike) -> _Predict:
             iterations = {"iterations": np.int32(number)} if info.recurrent else {}
             result = segment(image=image[np.newaxis], **iterations)
             yield number, parity.Prediction(result["classes"][0], result["canvas"][0])
+
+    return lambda image: dict(predict(image))
+
+
+def _of_onnx(path: str | os.PathLike) -> _Predict:
+    # An optional package.
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # It warns of inputs with a default, since they cannot be folded into constants.
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    recurrent = bool(session.get_overridable_initializers())
+
+    def predict(image) -> Iterator[tuple[int, parity.Prediction]]:
+        for number in numbers(recurrent):
+            iterations = {"iterations": np.array(number, np.int32)} if recurrent else {}
+            inputs = {"image": image[np.newaxis]} | iterations
+            classes, canvas = session.run(["classes", "canvas"], inputs)
+            yield number, parity.Prediction(classes[0], canvas[0])
 
     return lambda image: dict(predict(image))
 

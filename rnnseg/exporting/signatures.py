@@ -69,14 +69,14 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
 
     canvas = on_canvas("canvas", model.num_classes)
     functions = _encode_functions(model, image_spec(size, batch)) | {
-        "read": _traced(read, canvas, *([] if size else [tf.TensorSpec((2,), tf.int32, "size")])),
+        "read": traced(read, canvas, *([] if size else [tf.TensorSpec((2,), tf.int32, "size")])),
     }
     if model.recurrent:
         prepared = on_canvas("prepared", 4 * model.stack.widths[0])
         state = [on_canvas(name, channels) for name, channels in state_channels(model).items()]
         functions |= {
-            "refine": _traced(refine, prepared, canvas, *state),
-            "seed": _traced(seed, tf.TensorSpec((batch, height, width), tf.int32, "classes")),
+            "refine": traced(refine, prepared, canvas, *state),
+            "seed": traced(seed, tf.TensorSpec((batch, height, width), tf.int32, "classes")),
         }
     return functions
 
@@ -87,7 +87,7 @@ def _encode_functions(model, image: tf.TensorSpec) -> dict:
     if stages == 1:
         ((name,),) = encoder_outputs(model)
         return {
-            encode_signature(0): _traced(
+            encode_signature(0): traced(
                 lambda image: {name: model.prepare(model.encode(image))}, image
             )
         }
@@ -103,7 +103,7 @@ def _encode_functions(model, image: tf.TensorSpec) -> dict:
 
     functions, inputs = {}, {"image": image}
     for number in range(stages):
-        encode = _traced(functools.partial(encode_stage, number), *inputs.values())
+        encode = traced(functools.partial(encode_stage, number), *inputs.values())
         functions[encode_signature(number)] = encode
         outputs = encode.get_concrete_function(**inputs).structured_outputs
         inputs = {
@@ -150,8 +150,8 @@ def _trace_stage(model, number: int, inputs) -> tuple[dict[str, tf.TensorSpec], 
     def encode(inputs):
         return model.encode_stage(number, Noting(inputs) if number else inputs)
 
-    traced = tf.function(encode, autograph=False).get_concrete_function(inputs)
-    outputs = traced.structured_outputs.items()
+    graph = tf.function(encode, autograph=False).get_concrete_function(inputs)
+    outputs = graph.structured_outputs.items()
     types = {name: tf.TensorSpec(each.shape, each.dtype) for name, each in outputs}
     return types, tuple(sorted(read))
 
@@ -180,7 +180,7 @@ def segment_function(model, size: tuple[int, int] | None, batch: int | None, out
         return outputs(canvas, size or tf.shape(image)[1:3])
 
     number = [tf.TensorSpec((), tf.int32, "iterations")] if model.recurrent else []
-    return _traced(segment, image_spec(size, batch), *number)
+    return traced(segment, image_spec(size, batch), *number)
 
 
 def image_spec(size: tuple[int, int] | None, batch: int | None) -> tf.TensorSpec:
@@ -211,7 +211,18 @@ def seeded_canvas(classes, model) -> tf.Tensor:
     return logits * tf.expand_dims(tf.cast(known, tf.float32), -1)
 
 
-def _traced(function, *specs: tf.TensorSpec):
-    traced = tf.function(function, autograph=False)
-    traced.get_concrete_function(**{spec.name: spec for spec in specs})
-    return traced
+def traced(function, *specs: tf.TensorSpec):
+    """Traces a function of tensors, which take the names of their specifications."""
+    graph = tf.function(function, autograph=False)
+    graph.get_concrete_function(**{spec.name: spec for spec in specs})
+    return graph
+
+
+def in_float32(model):
+    """Returns the model, or a copy of it that computes in float32."""
+    if model.compute_dtype == "float32":
+        return model
+    copy = type(model).from_config(model.get_config() | {"dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    copy.loaded_from = model.loaded_from
+    return copy

@@ -320,16 +320,23 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **more):
         """Writes the model for inference, as in Keras: images to logits, for images of any size.
 
-        `rnnseg export` writes more: files for every number of iterations, in LiteRT and quantized.
+        A SavedModel runs as many iterations as in training. An ONNX file takes their number as an
+        input `iterations` (`rnnseg.exporting.onnx.export`). `rnnseg export` writes more: SavedModel
+        and LiteRT files for every number of iterations, quantized ones, and a report.
 
         Args:
           filepath: where to write.
-          format: a format of Keras, such as "tf_saved_model".
+          format: a format of Keras, such as "tf_saved_model", or "onnx".
           verbose: as in Keras.
           input_signature: as in Keras; None: float32 images, `(batch, H, W, 3)`, of any number and
             size.
-          **more: as in Keras.
+          **more: as in Keras: `opset_version` for ONNX.
         """
+        if format == "onnx":
+            # By name: models import nothing that exports them.
+            onnx = importlib.import_module("rnnseg.exporting.onnx")
+            onnx.export(self, filepath, verbose, input_signature, **more)
+            return
         if input_signature is None:
             input_signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32")]
         super().export(filepath, format, verbose, input_signature, **more)

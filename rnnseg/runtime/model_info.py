@@ -82,14 +82,21 @@ class ModelInfo:
         widths = {"canvas": len(self.classes), **self.state}
         return {name: (0.0,) * width for name, width in widths.items()} | dict(self.initial_state)
 
-    def append_to(self, model: bytes) -> bytes:
-        """Returns a model's flat buffer with these metadata behind it."""
+    def texts(self) -> dict[str, str]:
+        """Returns the metadata as they stand in a file, by name: rnnseg.json and labels.txt."""
         content = dataclasses.asdict(self)
         content[_INITIAL_STATE_BEFORE] = content["initial_state"]
+        return {
+            _NAME: json.dumps(content, indent=1),
+            _LABELS: "".join(f"{name}\n" for name in self.classes),
+        }
+
+    def append_to(self, model: bytes) -> bytes:
+        """Returns a model's flat buffer with these metadata behind it."""
         file = io.BytesIO(model)
         with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr(_NAME, json.dumps(content, indent=1))
-            archive.writestr(_LABELS, "".join(f"{name}\n" for name in self.classes))
+            for name, text in self.texts().items():
+                archive.writestr(name, text)
         return file.getvalue()
 
     @classmethod

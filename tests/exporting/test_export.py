@@ -21,7 +21,7 @@ from rnnseg import UserError
 from rnnseg.budgets import costs
 from rnnseg.budgets.profiles import Machine
 from rnnseg.cli import main
-from rnnseg.exporting import export, processes, quantization
+from rnnseg.exporting import export, processes, quantization, signatures
 from rnnseg.exporting.processes import quantize
 from rnnseg.models.registry import MODELS
 from rnnseg.runtime.model_info import ModelInfo
@@ -53,13 +53,15 @@ def liven(model, factor):
 class Run:
     """A model, the folder of its export, and the report."""
 
-    def __init__(self, model, folder, size, kinds):
+    def __init__(self, model, folder, size, kinds, with_onnx=False):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(export, "open_source", lambda data: tiny_source())
             patch.setattr(processes, "run", run_here)
             self.model, self.folder, self.size, self.kinds = model, folder, size, kinds
+            self.more = ["segment.onnx"] if with_onnx else []
             # The folder of a run has size and data.
             options = {} if model.loaded_from else {"size": size or "any", "data": "tiny"}
+            options["with_onnx"] = with_onnx
             self.parity = export.export_model(model, folder, quantize=kinds[1:], **options)
 
     def path(self, name, kind):
@@ -79,7 +81,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def fixed(tmp_path_factory):
-    """The export of a run with crop and scores, for a fixed size; a fine canvas, two depths."""
+    """The export of a run with crop and scores; a fine canvas, two depths, one stage."""
     folder = tmp_path_factory.mktemp("run")
     source = tiny_source()
     model = liven(
@@ -89,6 +91,7 @@ def fixed(tmp_path_factory):
             class_colors=source.class_colors,
             canvas_stride=4,
             skip_layers=("stride4_conv1_relu",),
+            early_iterations=(),
         ),
         2.4,
     )
@@ -140,7 +143,9 @@ def staged_model():
 
 @pytest.fixture(scope="module")
 def staged(staged_model, tmp_path_factory):
-    return Run(staged_model, tmp_path_factory.mktemp("out") / "it", SIZE, KINDS["staged"])
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("out") / "it"
+    return Run(staged_model, folder, SIZE, KINDS["staged"], with_onnx=True)
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +197,15 @@ def iterate(run, runners, image, number):
 
 def expected(run, image, number):
     """Returns the canvas and the class map of the Keras model, in float32."""
-    model = export._in_float32(run.model)
+    model = signatures.in_float32(run.model)
     canvas = model.unroll(tf.constant(image), number)[-1]
     return canvas[0].numpy(), model.read(canvas, image.shape[1:3])[0].numpy()
 
 
 def test_all_files_are_there_and_nothing_beside_them(run):
     names = {run.path(name, kind).name for name in ("anytime", "segment") for kind in run.kinds}
-    assert {path.name for path in run.folder.iterdir()} == {*names, "saved_model", "parity.json"}
+    names |= {*run.more, "saved_model", "parity.json"}
+    assert {path.name for path in run.folder.iterdir()} == names
     assert [path.name for path in run.folder.parent.iterdir()] == ["it"]
     assert export._check_out(run.folder, overwrite=True) == run.folder
 
@@ -284,7 +290,7 @@ def test_any_size_is_taken(name, request):
         image = any_size.image(*size)
         canvas, classes = expected(any_size, image, 4)
         found = iterate(any_size, runners, image, 4)
-        np.testing.assert_allclose(found, canvas, atol=1e-5)
+        np.testing.assert_allclose(found, canvas, atol=TOLERANCES["float32"] * abs(canvas).max())
         read = runners["read"](canvas=found[None], size=np.int32(size))["classes"][0]
         assert read.shape == size and (read == classes).mean() > 0.999
 
@@ -382,13 +388,31 @@ def test_the_files_say_what_is_in_them(fixed, any_size, staged, feed_forward):
     assert info.encoder_outputs == (("canvas",),)
 
 
+def test_the_onnx_file_says_the_same_as_that_for_litert(staged):
+    """Except for what is true of one size of images alone."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(staged.folder / "segment.onnx")
+    found = session.get_modelmeta().custom_metadata_map
+    with zipfile.ZipFile(staged.path("segment", "float32")) as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert found.keys() == texts.keys() and found["labels.txt"] == texts["labels.txt"]
+    expected = json.loads(texts["rnnseg.json"])
+    assert json.loads(found["rnnseg.json"]) == expected | {"size": None, "multiply_adds": None}
+    image = np.random.default_rng(4).integers(0, 256, (2, 50, 70, 3), np.uint8)
+    classes, canvas = session.run(["classes", "canvas"], {"image": image})
+    assert classes.shape == (2, 50, 70) and classes.dtype == np.int32
+    expected = staged.model.unroll(image, staged.model.iterations)[-1]
+    np.testing.assert_allclose(canvas, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_the_report_is_of_all_files(run):
     content = json.loads((run.folder / "parity.json").read_text())
     assert content == json.loads(json.dumps(run.parity.to_json()))
     names = [each["file"] for each in content["files"]]
-    assert sorted(name for name in names if name.endswith(".tflite")) == sorted(
-        path.name for path in run.folder.glob("*.tflite")
-    )
+    kept = {"saved_model", "parity.json"}
+    assert {name for name in names if not name.startswith("saved_model")} == {
+        path.name for path in run.folder.iterdir() if path.name not in kept
+    }
     assert sum(name.startswith("saved_model") for name in names) == 2
     assert content["images"] == 3
     for file in run.parity.files:
@@ -405,7 +429,7 @@ def test_the_saved_model_takes_batches_of_any_size(run):
     images = np.random.default_rng(3).integers(0, 256, (2, 30, 44, 3), np.uint8)
     iterations = {"iterations": tf.constant(3)} if run.model.recurrent else {}
     result = served["segment"](image=tf.constant(images), **iterations)
-    model = export._in_float32(run.model)
+    model = signatures.in_float32(run.model)
     logits = model(images, iterations=3 if run.model.recurrent else 1).numpy()
     assert (result["classes"].numpy() == logits.argmax(-1)).mean() > 0.999
     likely = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
