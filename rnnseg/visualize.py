@@ -7,14 +7,15 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.files import atomic_path
 
 _IGNORE_COLOR = (224, 224, 224)
 _MOST_COLUMNS = 8
-_DOTS_PER_INCH = 150
+DOTS_PER_INCH = 150
+"""The resolution of all figures."""
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The palette of Okabe and Ito, which can be told apart with any colour vision."""
 
@@ -64,6 +65,9 @@ def overlay(
 ) -> np.ndarray:
     """Blends an image with the colours of its class map.
 
+    Pixels of a class whose colour is black, as the background's in most tables, stay those of the
+    image: blended with black they would only be darker.
+
     Args:
       image: uint8 RGB, `(h, w, 3)`.
       labels: class indices or `IGNORE_LABEL`, `(h, w)`.
@@ -71,11 +75,102 @@ def overlay(
       opacity: the opacity of the colours, 0-1.
 
     Returns:
-      uint8 `(h, w, 3)`; ignored pixels are those of the image.
+      uint8 `(h, w, 3)`; ignored pixels are those of the image, too.
     """
     mixed = (1 - opacity) * image + opacity * colorize(labels, colors)
-    counted = (labels != IGNORE_LABEL)[..., np.newaxis]
-    return np.where(counted, np.rint(mixed).astype(np.uint8), image)
+    blended = is_blended(colors)[labels][..., np.newaxis]
+    return np.where(blended, np.rint(mixed).astype(np.uint8), image)
+
+
+def is_blended(colors: Sequence[Sequence[int]]) -> np.ndarray:
+    """Returns which labels `overlay` blends: those whose colour is not black; bool `(256,)`."""
+    blended = _table(colors).any(1)
+    blended[IGNORE_LABEL] = False
+    return blended
+
+
+def save_overlay(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    labels: np.ndarray,
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+) -> None:
+    """Writes an overlay, at the size of the image, with a legend of its classes below.
+
+    The legend lists the classes that occur, the largest first, with their shares of the image.
+
+    Args:
+      path: the PNG file to write.
+      image: uint8 RGB, `(h, w, 3)`.
+      labels: class indices, `(h, w)`.
+      colors: one (red, green, blue) of 0-255 per class.
+      class_names: one name per class.
+    """
+    shares = class_shares(labels, len(class_names))
+    entries = [
+        (f"{class_names[label]} {percent(share)}", _legend_color(label, colors))
+        for label, share in shares.items()
+    ]
+    legend = _draw_legend(entries, image.shape[1])
+    height, width = image.shape[:2]
+    whole = Image.new("RGB", (max(width, legend.width), height + legend.height), "white")
+    whole.paste(Image.fromarray(overlay(image, labels, colors)))
+    whole.paste(legend, (0, height))
+    with atomic_path(path) as temporary:
+        whole.save(temporary)
+
+
+def class_shares(labels: np.ndarray, num_classes: int) -> dict[int, float]:
+    """Returns the share, 0-1, of the labelled pixels of every class that occurs, falling.
+
+    Args:
+      labels: class indices or `IGNORE_LABEL`, `(h, w)`.
+      num_classes: the number of classes.
+    """
+    counts = np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    return {int(label): float(counts[label] / counts.sum()) for label in order}
+
+
+def percent(share: float) -> str:
+    """Formats a share, 0-1, such as "41 %", or "< 1 %" for a small one."""
+    return "< 1 %" if 100 * share < 0.5 else f"{100 * share:.0f} %"
+
+
+def _draw_legend(entries: Sequence[tuple[str, tuple | None]], width: int) -> Image.Image:
+    """Draws texts with the colours before them, in rows of at most `width` pixels if they fit."""
+    import matplotlib
+
+    size = max(12, width // 50)
+    # The font of all figures.
+    file = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    font = ImageFont.truetype(file, size)
+    gap, line = size // 2, round(1.7 * size)
+    rows, x = [[]], gap
+    for text, color in entries:
+        length = size + gap + math.ceil(font.getlength(text)) + 2 * gap
+        if rows[-1] and x + length > width:
+            rows.append([])
+            x = gap
+        rows[-1].append((x, text, color))
+        x += length
+    ends = [x + size + gap + math.ceil(font.getlength(text)) for row in rows for x, text, _ in row]
+    legend = Image.new("RGB", (max([width, *(end + gap for end in ends)]), line * len(rows) + gap),
+                       "white")  # fmt: skip
+    draw = ImageDraw.Draw(legend)
+    for number, row in enumerate(rows):
+        middle = gap // 2 + line * number + line // 2
+        for x, text, color in row:
+            box = (x, middle - size // 2, x + size, middle + size // 2)
+            draw.rectangle(box, fill=color, outline=(100, 100, 100))
+            draw.text((x + size + gap, middle), text, "black", font, anchor="lm")
+    return legend
+
+
+def _legend_color(label: int, colors: Sequence[Sequence[int]]) -> tuple[int, int, int] | None:
+    """Returns the colour of a label in the legend of overlays; None if it is not blended."""
+    return tuple(colors[label]) if is_blended(colors)[label] else None
 
 
 def class_map_image(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Image.Image:
@@ -151,7 +246,34 @@ def save_sheet(
     for image, labels, name in zip(images, label_maps, names, strict=True):
         panels += [(name, image), ("", overlay(image, labels, colors, opacity=0.65))]
     shown = np.unique(np.concatenate([np.unique(each) for each in label_maps]))
-    _save_panels(path, panels, colors, class_names, shown, columns=6)
+    _save_panels(path, panels, colors, class_names, shown, columns=6, overlaid=True)
+
+
+def save_comparison(
+    path: str | os.PathLike,
+    image: np.ndarray,
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+) -> None:
+    """Draws an image, the overlay of its prediction and the overlay of its label in a row.
+
+    Args:
+      path: the PNG file to write.
+      image: uint8 RGB, `(h, w, 3)`.
+      prediction: class indices, `(h, w)`.
+      truth: class indices or `IGNORE_LABEL`, `(h, w)`.
+      colors: one (red, green, blue) of 0-255 per class.
+      class_names: one name per class.
+    """
+    panels = [
+        ("image", image),
+        ("prediction", overlay(image, prediction, colors, opacity=0.65)),
+        ("ground truth", overlay(image, truth, colors, opacity=0.65)),
+    ]
+    shown = np.union1d(prediction, truth)
+    _save_panels(path, panels, colors, class_names, shown, columns=3, side=4.0, overlaid=True)
 
 
 def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
@@ -201,8 +323,10 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
         axes.margins(x=0.05, y=0.12)
     panels[0].set_ylabel("mIoU (%)")
     # The legend lies below the axes, where it cannot cover a point.
-    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4,
-                  frameon=False)  # fmt: skip
+    lines = panels[1].get_legend_handles_labels()
+    legend = figure.legend(*lines, loc="outside lower center", ncols=4, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)
     save_figure(path, figure)
 
@@ -215,10 +339,13 @@ def _labelled(curve: Curve) -> list[int]:
     return [index for index, number in enumerate(curve.iterations) if number in wanted]
 
 
-def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
+def _save_panels(
+    path, panels, colors, class_names, shown, columns, side=2.4, overlaid=False
+) -> None:
+    """Draws panels in rows; `side` is the largest width of one, in inches."""
     rows = math.ceil(len(panels) / columns)
     height, width = np.median([image.shape[:2] for _, image in panels], axis=0)
-    side = min(2.4, 16 / columns)
+    side = min(side, 16 / columns)
     legend_rows = math.ceil(len(shown) / 8)
     size = (side * columns, (side * height / width + 0.5) * rows + 0.3 * legend_rows)
     figure = new_figure(size)
@@ -229,7 +356,7 @@ def _save_panels(path, panels, colors, class_names, shown, columns) -> None:
         axes.imshow(image, interpolation="nearest" if image.shape[0] < 300 else "antialiased")
         # A $ in a file name does not start a formula.
         axes.set_title(title, fontsize=8, parse_math=False)
-    add_class_legend(figure, shown, colors, class_names)
+    add_class_legend(figure, shown, colors, class_names, overlaid=overlaid)
     save_figure(path, figure)
 
 
@@ -239,6 +366,7 @@ def add_class_legend(
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
     columns: int = 8,
+    overlaid: bool = False,
 ) -> None:
     """Adds a legend of class colours below a Matplotlib figure.
 
@@ -248,12 +376,14 @@ def add_class_legend(
       colors: one (red, green, blue) of 0-255 per class.
       class_names: one name per class.
       columns: the number of columns of the legend.
+      overlaid: True for overlays: labels that are not blended get no colour.
     """
     from matplotlib.patches import Patch
 
+    table, blended = _table(colors), is_blended(colors)
     entries = [
         Patch(
-            facecolor=_table(colors)[label] / 255,
+            facecolor="none" if overlaid and not blended[label] else table[label] / 255,
             edgecolor="0.4",
             # A space first, since Matplotlib leaves out labels that begin with an underscore.
             label="ignored" if label == IGNORE_LABEL else f" {class_names[label]}",
@@ -278,7 +408,7 @@ def new_figure(size: tuple[float, float]):
 def save_figure(path: str | os.PathLike, figure) -> None:
     """Writes a Matplotlib figure as PNG."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)
 
 
 def _table(colors: Sequence[Sequence[int]]) -> np.ndarray:

@@ -51,6 +51,39 @@ def test_an_overlay_blends_all_but_ignored_pixels():
     np.testing.assert_array_equal(mixed[19, 0], [100, 100, 100])
 
 
+def test_an_overlay_keeps_the_brightness_of_a_black_class():
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    mixed = visualize.overlay(image, labels_like(), COLORS)
+    np.testing.assert_array_equal(mixed[:5], image[:5])
+    assert (mixed[5:18] != image[5:18]).any(-1).mean() > 0.9
+
+
+def test_shares_of_classes_fall_and_sum_to_one():
+    shares = visualize.class_shares(labels_like(), 4)
+    # 5, 7 and 6 rows; the 2 that are ignored do not count, nor does class 3, which never occurs.
+    assert list(shares.items()) == [(1, 7 / 18), (2, 6 / 18), (0, 5 / 18)]
+    assert visualize.class_shares(np.full((2, 2), 255), 4) == {}
+    assert [visualize.percent(share) for share in (1, 0.414, 0.0051, 0.001)] == [
+        "100 %", "41 %", "1 %", "< 1 %"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [30, 700])
+def test_a_saved_overlay_has_a_legend_of_the_classes_that_occur(tmp_path, width):
+    labels = labels_like(20, width).clip(max=1)  # class 2 does not occur
+    image = np.full((20, width, 3), 100, np.uint8)
+    names = ("background", "$road_", "sky")
+    visualize.save_overlay(tmp_path / "overlay.png", image, labels, COLORS, names)
+    drawn = np.asarray(Image.open(tmp_path / "overlay.png"))
+    np.testing.assert_array_equal(drawn[:20, :width], visualize.overlay(image, labels, COLORS))
+    assert drawn.shape[1] >= width
+    below = drawn[20:].reshape(-1, 3)
+    assert np.all(below == COLORS[1], axis=1).any()
+    assert not np.all(below == COLORS[2], axis=1).any()
+    # The longest entry fits, however narrow the image is.
+    assert np.all(drawn[20:, -2:] == 255)
+
+
 @pytest.mark.parametrize("count", [1, 6, 12])
 def test_a_strip_has_all_maps(tmp_path, count):
     labels = labels_like()

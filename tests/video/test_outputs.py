@@ -129,8 +129,9 @@ def test_views():
     np.testing.assert_array_equal(draw("classes", image, classes, COLORS), colored)
     side = draw("side", image, classes, COLORS)
     np.testing.assert_array_equal(side, np.concatenate([image, colored], 1))
-    blended = draw("overlay", image, classes, COLORS)
-    np.testing.assert_array_equal(blended, visualize.overlay(image, classes, COLORS))
+    for colors in (COLORS, ((0, 0, 0), *COLORS[1:])):
+        blended = draw("overlay", image, classes, colors)
+        np.testing.assert_array_equal(blended, visualize.overlay(image, classes, colors))
 
 
 @pytest.mark.parametrize("out", ["out.mp4", "out"])
