@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
+from rnnseg.data.images import is_hidden
 from rnnseg.errors import UserError
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
@@ -106,6 +107,7 @@ def list_files(path: pathlib.Path, wanted: str = "") -> Mapping[str, File]:
 
     Returns:
       The files by their names relative to `path`, with `/` between folders, in alphabetical order.
+      Hidden files are left out: they are remains of file managers and editors.
 
     Raises:
       UserError: `path` does not exist, is neither a folder nor an archive, is damaged, or has a
@@ -124,7 +126,11 @@ def list_files(path: pathlib.Path, wanted: str = "") -> Mapping[str, File]:
                 raise UserError(f"{path}: truncated or damaged, its end is missing; {_WAY_OUT}")
             else:
                 files = dict(_list_tar(path, pattern))
-    return {name: files[name] for name in sorted(files) if pattern.search(name)}
+    return {
+        name: files[name]
+        for name in sorted(files)
+        if pattern.search(name) and not any(map(is_hidden, name.split("/")))
+    }
 
 
 def status_of(file: File) -> tuple[str, int, int]:
@@ -147,12 +153,10 @@ def status_of(file: File) -> tuple[str, int, int]:
 def _walk(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
     # Not rglob, since it does not follow links to folders, and data often lie behind such links.
     for parent, folders, files in os.walk(folder, followlinks=True):
-        # Hidden files are remains of file managers and editors.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in files:
-            if not name.startswith("."):
-                file = pathlib.Path(parent, name)
-                yield file.relative_to(folder).as_posix(), file
+            file = pathlib.Path(parent, name)
+            yield file.relative_to(folder).as_posix(), file
 
 
 def _list_zip(path: pathlib.Path) -> Iterator[tuple[str, ZipMember]]:

@@ -1,25 +1,20 @@
 """The plan of a build, and the reading and checking of image files."""
 
 import dataclasses
-import io
 import os
 import pathlib
-import warnings
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from PIL import Image
 
+from rnnseg.data.images import encode_png, open_image, to_rgb
+from rnnseg.data.metadata import UPRIGHT, is_plain
 from rnnseg.errors import UserError
 
 from .archives import File
 
-# The formats and modes that all readers of the records decode alike. MPO is Pillow's name for JPEG
-# files with a preview or a second view after the image, as many cameras write them; decoders ignore
-# both.
-_JPEG_FORMATS = ("JPEG", "MPO")
-_IMAGE_MODES = {"JPEG": ("RGB", "L"), "PNG": ("RGB", "L", "P", "1")}
-_EXIF_ORIENTATION = 0x0112
 # The last bytes of every complete PNG. Pillow reads files without them, TensorFlow does not.
 _PNG_END = b"IEND\xaeB`\x82"
 
@@ -74,75 +69,56 @@ def some(items: Collection[str], count: int = 3) -> str:
     return ", ".join(list(items)[:count]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def composed(name: str) -> str:
+    """Returns a name with accents as parts of letters, as most systems write it; macOS does not."""
+    return unicodedata.normalize("NFC", name)
+
+
 def read_encoded_image(path: File, as_stored: bool = False) -> tuple[bytes, tuple[int, int]]:
-    """Reads an image file and checks that it can be decoded to its last row.
+    """Reads an image file for a record and checks that it can be decoded to its last row.
 
     Args:
-      path: a JPEG or PNG file: RGB, grey or palette, with at most 8 bits per channel.
+      path: an image file of any format, as `rnnseg.data.images` reads it.
       as_stored: True if the labels belong to the image as it is stored, so that an orientation in
-        its EXIF data does not matter.
+        its metadata does not matter.
 
     Returns:
-      The bytes of the file, and the (width, height) of the image.
+      The bytes of the file if all decoders read the same colours from it (`is_plain`), or else
+      those colours as a PNG; and the (width, height) of the image.
 
     Raises:
-      UserError: the file is unreadable or truncated, or is not such an image.
+      UserError: the file is unreadable or truncated, or it is stored turned or mirrored.
     """
-    data, image = decode_file(path)
-    kind = "JPEG" if image.format in _JPEG_FORMATS else image.format
-    if kind not in _IMAGE_MODES:
-        raise UserError(f"{path}: a {kind} image, expected JPEG or PNG; convert it")
-    if image.mode not in _IMAGE_MODES[kind] or (kind == "PNG" and png_bits(data) == 16):
-        bits = f" of {png_bits(data)} bits" if kind == "PNG" else ""
-        raise UserError(
-            f"{path}: a {kind} image in mode {image.mode}{bits}, expected RGB, grey or palette "
-            "with 8 bits per channel and no transparency; convert it to RGB"
-        )
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation != 1 and not as_stored:
+    data, image, orientation = decode_file(path)
+    if orientation != UPRIGHT and not as_stored:
         raise UserError(
             f"{path}: stored turned or mirrored (EXIF orientation {orientation}), which readers of "
             "the records do not undo; save the image and its mask upright"
         )
+    if not is_plain(data):
+        data = encode_png(to_rgb(image, data, str(path)))
     return data, image.size
 
 
-def decode_file(path: File) -> tuple[bytes, Image.Image]:
+def decode_file(path: File) -> tuple[bytes, Image.Image, int]:
     """Reads and completely decodes an image file.
 
     Returns:
-      The bytes of the file and the decoded image.
+      The bytes of the file, the decoded image as it is stored, and its orientation as in EXIF.
 
     Raises:
       UserError: the file is missing, truncated, or not an image that Pillow knows.
     """
     try:
         data = path.read_bytes()
-        with warnings.catch_warnings():
-            # Pillow warns of images above half the size that it refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-        image.load()
-    except UserError:
-        raise  # of a damaged archive; it is a ValueError, too
-    except Image.DecompressionBombError as error:
+    except OSError as error:
         raise UserError(
-            f"{path}: the image is too large, expected at most {2 * Image.MAX_IMAGE_PIXELS} "
-            "pixels; cut it into tiles"
+            f"{path}: cannot be read ({error.strerror or error}); replace the file"
         ) from error
-    # Pillow's decoders raise all of these on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        unknown = isinstance(error, Image.UnidentifiedImageError)
-        reason = "not a known image format" if unknown else error
-        raise UserError(f"{path}: cannot be read ({reason}); replace the file") from error
+    image, orientation = open_image(data, str(path))
     if image.format == "PNG" and _PNG_END not in data:
         raise UserError(f"{path}: truncated PNG, its end is missing; replace the file")
-    return data, image
-
-
-def png_bits(data: bytes) -> int:
-    """Returns the bits per channel of a PNG file, 1 to 16, which Pillow's mode does not tell."""
-    return data[24]
+    return data, image, orientation
 
 
 def absolute(path: str | os.PathLike) -> pathlib.Path:

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from rnnseg.data.classes import ClassTable
+from rnnseg.data.metadata import png_bits
 from rnnseg.errors import UserError
 
 from .archives import File
-from .common import decode_file, png_bits, some
+from .common import decode_file, some
 
 ENCODINGS = ("auto", "index", "color")
 
@@ -87,7 +88,7 @@ class MaskReader:
 
     def _read(self, file: File) -> tuple[bytes, np.ndarray, bool]:
         """Returns the file's bytes, its labels, and True if it is an 8-bit grey PNG of these."""
-        data, mask = decode_file(file)
+        data, mask, _ = decode_file(file)
         if mask.format != "PNG":
             raise UserError(f"{file}: a {mask.format} mask, expected PNG, which is lossless")
         bits = png_bits(data)
@@ -128,11 +129,13 @@ class MaskReader:
                 f"{file}: a colour mask ({mask.mode}), but the classes have no colours; give every "
                 "class its colour in the classes file: name R G B"
             )
-        opaque = mask.mode != "RGBA" or mask.getextrema()[3] == (255, 255)
-        if mask.mode not in ("1", "L", "P", "RGB", "RGBA") or bits == 16 or not opaque:
+        usable = mask.mode in ("1", "L", "P", "RGB", "RGBA") and bits <= 8
+        transparent = usable and mask.has_transparency_data
+        if not usable or (transparent and mask.convert("RGBA").getextrema()[3] != (255, 255)):
             raise UserError(
-                f"{file}: a mask in mode {mask.mode} of {bits} bits, expected colours of 8 bits a "
-                "channel without transparency"
+                f"{file}: a mask in mode {mask.mode} of {bits} bits"
+                + (" with transparent pixels" if transparent else "")
+                + ", expected colours of 8 bits per channel without transparency"
             )
         colors = np.asarray(mask.convert("RGB"))
         labels = self._color_table[_color_codes(colors)]

@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from rnnseg.cli.base import Command
 from rnnseg.data import Source, absolute_data, open_source
+from rnnseg.data.images import decode_image, encode_png
+from rnnseg.data.metadata import is_plain, split_metadata
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_folder
 
@@ -25,7 +27,7 @@ from .run import PATH
 _ORIGIN_FILE = "to_garden.json"
 _CLASS_FILE = "classes.csv"
 _ELSEWHERE = "choose another --out, or remove it first"
-_FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png"}
+_FORMATS = {"JPEG": "jpeg", "PNG": "png"}
 # The number that readers decode to, regardless of the file.
 _CHANNELS = 3
 _MEGABYTE = 1_000_000
@@ -55,8 +57,9 @@ _MEGABYTE = 1_000_000
 def main(data: str, out: pathlib.Path, shard_size: int | None, shards: int | None) -> None:
     """Write any data set as records that Model Garden and DeepLab read.
 
-    Images and labels are copied byte for byte. The classes are listed in classes.csv beside the
-    records, so rnnseg also takes the folder as --data.
+    Images and labels are copied byte for byte, apart from images that readers would not all decode
+    alike, such as transparent ones: these become RGB. The classes are listed in classes.csv beside
+    the records, so rnnseg also takes the folder as --data.
     """
     if shard_size is not None and shards is not None:
         raise UserError("--shard-size and --shards: expected one of them")
@@ -205,8 +208,11 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
 
     from rnnseg.data.model_garden import IMAGE_KEY, LABEL_KEY, NAME_KEY
 
-    name = example["name"].decode()
-    image_format, size = _read_header(example["image"], f"{where}, {name}")
+    name, image = example["name"].decode(), example["image"]
+    if not is_plain(image):
+        # Other readers would see other colours, such as those behind transparent pixels.
+        image = encode_png(decode_image(image, f"{where}, {name}"))
+    image_format, size = _read_header(image, f"{where}, {name}")
     label_format, label_size = _read_header(example["label"], f"{where}, label of {name}")
     if size != label_size:
         raise UserError(
@@ -214,7 +220,7 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
             f"{label_size[0]}x{label_size[1]} pixels; expected the same size"
         )
     texts = {
-        IMAGE_KEY: example["image"],
+        IMAGE_KEY: image,
         "image/format": image_format.encode(),
         # With an ending, which readers remove, names with dots are restored unchanged.
         NAME_KEY: f"{name}.{'jpg' if image_format == 'jpeg' else image_format}".encode(),
@@ -235,9 +241,9 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
 def _read_header(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
     """Returns the format, as named in the records, and the (width, height) of an image file."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(split_metadata(data)[0])) as image:
             return _FORMATS[image.format], image.size
-    except (OSError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, KeyError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{where}: not a usable JPEG or PNG file ({error})") from error
 
 

@@ -42,6 +42,7 @@ from tqdm import tqdm
 
 from rnnseg.cli.base import Group
 from rnnseg.cli.parameters import IterationNumbers, Numbers
+from rnnseg.data.images import decode_image
 from rnnseg.data.tables import CITYSCAPES, PASCAL_VOC
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
@@ -179,8 +180,6 @@ def write_submissions(
       UserError: other classes than the server's, an image that cannot be read or has a wrong size,
         an archive that exists already. No archive is written then.
     """
-    import tensorflow as tf
-
     from rnnseg.evaluation.evaluator import Evaluator
 
     require_classes("the model", model.names, server.class_names)
@@ -199,8 +198,7 @@ def write_submissions(
                     f"{file}: {size[0]}x{size[1]} pixels; the server takes "
                     f"{server.size[0]}x{server.size[1]}"
                 )
-            # As in evaluation: Pillow decodes JPEG images differently in the last bits.
-            image = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
+            image = decode_image(data, str(file))
             for add, class_map in zip(archives, evaluator.class_maps(image), strict=True):
                 encoded = io.BytesIO()
                 server.draw(class_map).save(encoded, "PNG")

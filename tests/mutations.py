@@ -174,9 +174,15 @@ MUTATIONS = (
     ),
     Mutation(
         "data: photographs lie on their side",
-        "image = ImageOps.exif_transpose(image)\n",
-        "ImageOps.exif_transpose(image)\n",
+        "return np.asarray(Image.fromarray(image).transpose(_TURNS[orientation]))",
+        "return image",
         ("tests/data/test_images.py",),
+    ),
+    Mutation(
+        "data: hidden colours of transparent images are trained on",
+        "return png_bits(data) <= 8 and not png_has_alpha(data)",
+        "return png_bits(data) <= 8",
+        ("tests/data/test_metadata.py", "tests/data/test_decoding.py"),
     ),
     Mutation(
         "runtime: small images are scaled up",

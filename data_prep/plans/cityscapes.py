@@ -131,7 +131,7 @@ def make_example(pair: CityscapesPair) -> dict[str, bytes | str]:
     else:
         label, label_size = _MASKS.read_label(pair.mask)
         label_ids = _require_grey(pair.mask, pair.mask.read_bytes(), bits=8)
-        data, instances = decode_file(pair.instances)
+        data, instances, _ = decode_file(pair.instances)
         instance_ids = _require_grey(pair.instances, data, bits=16)
         require_same_size(pair, size, label_size)
         require_same_size(dataclasses.replace(pair, mask=pair.instances), size, instances.size)

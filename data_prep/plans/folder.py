@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from rnnseg.data.classes import read_classes
+from rnnseg.data.class_files import read_classes
 from rnnseg.errors import UserError
 
 from ..archives import list_files

@@ -7,6 +7,8 @@ from rnnseg.data.classes import IGNORE, MOST_VALUE, ClassTable, Color
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 
+from ..common import composed
+
 
 def remap_table(
     table: ClassTable, remap: Sequence[str] = (), ignore: Sequence[str] = (), encoding: str = "auto"
@@ -53,6 +55,34 @@ def remap_table(
     )
 
 
+def remap_names(
+    names: Sequence[str], remap: Sequence[str] = (), ignore: Sequence[str] = ()
+) -> dict[str, int]:
+    """Makes the table of the labels of outlines, whose files hold names.
+
+    Args:
+      names: the names of the classes.
+      remap: texts NAME=TO, where NAME is a name in the files, and TO is a class or `ignore`.
+      ignore: names in the files that stand for no class.
+
+    Returns:
+      Class indices, or `IGNORE_LABEL`, by the names in the files.
+
+    Raises:
+      UserError: an option has another form or names an unknown class, or two options contradict
+        each other.
+    """
+    changes = [(f"--ignore {name}", name, IGNORE) for name in ignore]
+    changes += [(f"--remap {text}", *_parse_remap(text)) for text in remap]
+    changed = {}
+    for option, source, target in changes:
+        label = _find_label(option, target, names)
+        if changed.setdefault(composed(source.strip()), label) != label:
+            raise UserError(f"{option}: another option gives {source} to another class; drop one")
+    own = {name: label for label, name in enumerate(names)}
+    return {IGNORE: IGNORE_LABEL, "__ignore__": IGNORE_LABEL, **own, **changed}
+
+
 def _parse_remap(text: str) -> tuple[str, str]:
     source, equals, target = text.partition("=")
     if not equals:
@@ -71,7 +101,7 @@ def _parse_source(option: str, source: str) -> int | Color:
 
 
 def _find_label(option: str, target: str, names: Sequence[str]) -> int:
-    target = target.strip()
+    target = composed(target.strip())
     if target.lower() == IGNORE:
         return IGNORE_LABEL
     if target not in names:

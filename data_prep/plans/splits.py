@@ -11,7 +11,7 @@ from tqdm import tqdm
 from rnnseg.errors import UserError
 
 from ..archives import File, status_of
-from ..common import Pair, some
+from ..common import Pair, composed, some
 
 REST = "train"
 """The split of all images that are in no other split."""
@@ -165,7 +165,7 @@ def _read_list(path: pathlib.Path, images: Mapping[str, File], folder: pathlib.P
     known = {name: name for name in images}
     known |= {f"{name}{pathlib.PurePath(str(file)).suffix}": name for name, file in images.items()}
     entries = [
-        pathlib.PurePosixPath(line.strip().replace("\\", "/")).as_posix()
+        pathlib.PurePosixPath(composed(line.strip().replace("\\", "/"))).as_posix()
         for line in lines
         if line.strip()
     ]

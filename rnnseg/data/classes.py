@@ -1,11 +1,9 @@
-"""Tables of classes as users and publishers write them: text, CSV or JSON."""
+"""Tables of classes: their names and colours, and the values that stand for them in masks."""
 
-import csv
 import dataclasses
-import json
-import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnnseg.data.source import IGNORE_LABEL
@@ -24,16 +22,29 @@ MOST_VALUE = (1 << 16) - 1
 # Labels have 8 bits, and one value marks ignored pixels.
 _MOST_CLASSES = 255
 
-_COMMENT = re.compile(r"(^|\s)#.*")
-_GAP = r"[\s,;]+"
-_COLOR = rf"(?P<red>\d+){_GAP}(?P<green>\d+){_GAP}(?P<blue>\d+)"
-_NAME_FIRST = re.compile(rf"(?P<name>.*?){_GAP}{_COLOR}")
-_COLOR_FIRST = re.compile(rf"{_COLOR}{_GAP}(?P<name>.*)")
+# The name that labelme gives to what stands for no class. It takes no index.
+_LABELME_IGNORE = "__ignore__"
 
-# The accepted names of columns. If a table has several of them, the first one listed here counts.
-_NAME_COLUMNS = ("name", "class")
-_INDEX_COLUMNS = ("index", "idx", "id", "value", "label")
+# If a table has several of them, the first one listed here counts.
+NAME_COLUMNS = ("name", "classname", "labelname", "categoryname", "class", "label", "category")
+"""The accepted names of columns of names, as `plain_key` makes them."""
+
+_INDEX_COLUMNS = {
+    *("index", "idx", "id", "ids", "number", "num", "no", "nr", "code", "key"),
+    *("value", "values", "val", "pixel", "pixelvalue", "pixelvalues", "pixelid", "level"),
+    *("gray", "grey", "grayvalue", "greyvalue", "graylevel", "greylevel", "grayscale", "greyscale"),
+    *("mask", "maskvalue", "maskid", "maskindex", "segid", "semanticid", "objectid"),
+    *("classid", "classindex", "classidx", "classvalue", "classnumber", "classno", "classcode"),
+    *("labelid", "labelids", "labelindex", "labelidx", "labelvalue", "labelnumber", "labelno"),
+    *("categoryid", "categoryindex", "categoryvalue", "trainid", "trainids", "trainindex"),
+}
+# Of these, texts are something else.
+_LOOSE_COLUMNS = {"number", "num", "no", "nr", "code", "key", "level", "pixel", "mask"}
 _CHANNEL_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
+_COLOR_COLUMNS = ("color", "colour", "rgb", "hex", "colorrgb", "colourrgb", "hexcolor", "hexcolour")
+_OTHER_COLUMNS = {"a", "alpha"}
+_HEX = re.compile(r"#?([0-9a-fA-F]{6})")
+_COLOR_TEXT = re.compile(r"[(\[]?\s*(\d+)[\s,;]+(\d+)[\s,;]+(\d+)\s*[)\]]?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,72 +70,70 @@ class ClassTable:
         return self.colors or default_colors(len(self.names))
 
 
-class _Row(NamedTuple):
-    where: str  # the file and the line, for messages
-    name: str
-    index: int | None
-    color: Color | None
+class Row(NamedTuple):
+    """One row of a table.
 
-
-def read_classes(path: pathlib.Path) -> ClassTable:
-    """Reads a table of classes.
-
-    Args:
-      path: the file. Its ending tells the format:
-
-        - `.csv`, `.tsv`: a header line, then one row per line as in `table_from_rows`, separated by
-          commas, semicolons or tabs; other columns are left out.
-        - `.json`: a list of such rows, or of names.
-        - any other: a text file with one class per line, in the order of the labels: `name`,
-          `name R G B` or `R G B name`, separated by spaces, tabs or commas; `#` starts a comment.
-
-    Returns:
-      The table.
-
-    Raises:
-      UserError: the file cannot be read, a text file has a name twice, or an error of
-        `table_from_rows`.
+    Attributes:
+      where: the file and the line, for messages.
+      name: the name of the class, or `ignore`.
+      index: the value in index masks; None for the number of the row.
+      color: the colour in colour masks; None if there is none.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as the list of classes ({error})") from error
-    ending = path.suffix.lower()
-    if ending == ".json":
-        return table_from_rows(_json_rows(text, path), str(path))
-    if ending in (".csv", ".tsv"):
-        return _make_table(_csv_rows(text, path), str(path))
-    return _make_table(_text_rows(text, path), str(path))
+
+    where: str
+    name: str
+    index: int | None = None
+    color: Color | None = None
 
 
-def table_from_rows(rows: Sequence[Mapping[str, Any]], where: str) -> ClassTable:
+def table_from_rows(
+    rows: Sequence[Mapping[str, Any]], where: str, places: Sequence[str] | None = None
+) -> ClassTable:
     """Makes a table from rows as in CSV and JSON files.
 
     Rows with the same name are one class; the first of them sets its label and colour. Rows named
     `ignore` stand for no class.
 
     Args:
-      rows: mappings with a `name` (or `class`) and, optionally, an `index` and a colour. The index
-        is the value in index masks; it may be called `id`, `value` or `label`, and defaults to the
-        row's number, counted from 0. The colour is `color`, a list of three numbers, or `r`, `g`
-        and `b` (or `red`, …). Other keys are left out. Keys may be in upper or lower case.
+      rows: mappings with a `name` (or `class`, `label`, …) and, optionally, an `index` and a
+        colour. The index is the value in index masks; it may be called `id`, `value`,
+        `Pixel Value`, … and defaults to the row's number, counted from 0. The colour is `color`, a
+        list of three numbers or a text such as `#ff8000`, or `r`, `g` and `b` (or `red`, …). Other
+        keys are left out. Upper and lower case, spaces and signs in keys do not matter.
       where: the name of the table in messages.
+      places: the name of every row in messages; None for its number.
 
     Returns:
       The table.
 
     Raises:
       UserError: a row has no name or no valid index or colour, two classes share an index or a
-        colour, some classes have colours and others have none, or there are fewer than 2 or more
-        than 255 classes.
+        colour, some classes have colours and others have none, a column of numbers may be the
+        index but is not called so, or there are fewer than 2 or more than 255 classes.
     """
-    parsed = (_parse_row(row, f"{where}, row {number}") for number, row in enumerate(rows, 1))
-    return _make_table(parsed, where)
+    places = places or [f"{where}, row {number}" for number in range(1, len(rows) + 1)]
+    rows = [_plain_keys(row, place) for row, place in zip(rows, places, strict=True)]
+    names, indices = _find_columns(rows, where)
+    parsed = [
+        _parse_row(row, names, indices, place) for row, place in zip(rows, places, strict=True)
+    ]
+    without = [row for row in parsed if row.index is None and row.name.lower() != IGNORE]
+    if any(row.index is not None and row.name.lower() != IGNORE for row in parsed) and without:
+        raise UserError(
+            f"{without[0].where}: {without[0].name!r} has no index, expected one for every class "
+            "or for none"
+        )
+    return make_table(parsed, where)
 
 
-def _make_table(rows: Iterable[_Row], where: str) -> ClassTable:
+def make_table(rows: Iterable[Row], where: str) -> ClassTable:
+    """Makes a table from parsed rows, as `table_from_rows` does."""
     names, colors, values, color_values = [], [], {}, {}
-    for number, row in enumerate(rows):
+    number = 0
+    for row in rows:
+        if row.name == _LABELME_IGNORE:
+            values.setdefault(IGNORE_LABEL, IGNORE_LABEL)
+            continue
         if row.name.lower() == IGNORE:
             label = IGNORE_LABEL
         elif row.name in names:
@@ -134,6 +143,7 @@ def _make_table(rows: Iterable[_Row], where: str) -> ClassTable:
             names.append(row.name)
             colors.append(row.color)
         index = number if row.index is None else row.index
+        number += 1
         for kind, key, labels in (("index", index, values), ("colour", row.color, color_values)):
             if key is None:
                 continue
@@ -159,96 +169,106 @@ def _make_table(rows: Iterable[_Row], where: str) -> ClassTable:
     return ClassTable(tuple(names), tuple(colors), values, color_values)
 
 
-def _text_rows(text: str, path: pathlib.Path) -> Iterator[_Row]:
-    names = set()
-    for number, line in enumerate(text.splitlines(), 1):
-        line = _COMMENT.sub("", line).strip()
-        if not line:
-            continue
-        row = _parse_line(line, f"{path}, line {number}")
-        # Without indices beside the names, this is a slip rather than a wish to merge classes.
-        if row.name in names and row.name.lower() != IGNORE:
-            raise UserError(f"{row.where}: the class {row.name!r} is listed already")
-        names.add(row.name)
-        yield row
-
-
-def _parse_line(line: str, where: str) -> _Row:
-    matches = [form.fullmatch(line) for form in (_NAME_FIRST, _COLOR_FIRST)]
-    if all(matches) or re.fullmatch(_COLOR, line):
-        raise UserError(f"{where}: {line!r} has no name apart from the numbers of its colour")
-    match = matches[0] or matches[1]
-    if match is None:
-        return _Row(where, line, None, None)
-    color = _parse_color(match.group("red", "green", "blue"), match["name"], where)
-    return _Row(where, match["name"], None, color)
-
-
-def _csv_rows(text: str, path: pathlib.Path) -> Iterator[_Row]:
-    header_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header_line.count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    try:
-        columns = [field.strip().lower() for field in next(reader, [])]
-        if not set(columns) & set(_NAME_COLUMNS):
-            raise UserError(
-                f"{path}, line 1: no column is called name among {', '.join(columns) or '(none)'}; "
-                "expected a header line such as name,r,g,b"
-            )
-        for fields in reader:
-            where = f"{path}, line {reader.line_num}"
-            while len(fields) > len(columns) and not fields[-1].strip():
-                fields.pop()  # spreadsheets append empty ones
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) != len(columns):
-                raise UserError(
-                    f"{where}: {len(fields)} fields, expected {len(columns)} as in the first line: "
-                    f"{', '.join(columns)}"
-                )
-            row = dict(zip(columns, fields, strict=True))
-            row.pop("color", None)  # has no common notation in CSV files
-            yield _parse_row(row, where)
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from error
-
-
-def _json_rows(text: str, path: pathlib.Path) -> list[Mapping[str, Any]]:
-    try:
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(rows, list):
-        raise UserError(
-            f"{path}: holds a {type(rows).__name__}, expected a list of names, or of rows such as "
-            '{"name": "road", "index": 7, "color": [128, 64, 128]}'
-        )
-    return [{"name": row} if isinstance(row, str) else row for row in rows]
-
-
-def _parse_row(row: Mapping[str, Any], where: str) -> _Row:
+def _plain_keys(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(row, Mapping):
         raise UserError(f"{where}: {row!r}, expected a name or a row with one")
-    row = {key.lower(): value for key, value in row.items()}
-    name = _pick(row, _NAME_COLUMNS)
+    return {plain_key(key): value for key, value in row.items()}
+
+
+def plain_key(key: str) -> str:
+    """Returns the name of a column in lower case and without spaces and signs."""
+    return re.sub(r"[\W_]+", "", str(key).lower()) or str(key).strip()
+
+
+def is_column(key: str) -> bool:
+    """Returns True if a column of this name has a meaning in a table of classes."""
+    key = plain_key(key)
+    return (
+        key in NAME_COLUMNS
+        or key in _INDEX_COLUMNS
+        or key in _COLOR_COLUMNS
+        or any(key in names for names in _CHANNEL_COLUMNS)
+    )
+
+
+def _find_columns(
+    rows: Sequence[Mapping[str, Any]], where: str
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Returns the columns of names and those of indices.
+
+    Raises:
+      UserError: nothing says whether a column of numbers is the index.
+    """
+    columns = dict.fromkeys(key for row in rows for key in row)
+    filled = {key: [row[key] for row in rows if row.get(key) not in (None, "")] for key in columns}
+    numeric = {key for key, values in filled.items() if values and all(map(_is_whole, values))}
+    names = [key for key in NAME_COLUMNS if key == "name" or key not in numeric]
+    indices = [
+        key
+        for key, values in filled.items()
+        if (key in _INDEX_COLUMNS and (key not in _LOOSE_COLUMNS or any(map(_is_whole, values))))
+        or (key in NAME_COLUMNS and key not in names)
+    ]
+    known = {key for channel in _CHANNEL_COLUMNS for key in channel}
+    known |= {"name", *_COLOR_COLUMNS, *_OTHER_COLUMNS}
+    unknown = [key for key in filled if key in numeric and key not in known]
+    if unknown and not any(filled[key] for key in indices):
+        raise UserError(
+            f"{where}: the column {unknown[0]!r} holds numbers; if they are the values in the "
+            "masks, call it index; otherwise remove it"
+        )
+    return names, indices
+
+
+def _parse_row(
+    row: Mapping[str, Any], names: Sequence[str], indices: Sequence[str], where: str
+) -> Row:
+    name = _pick(row, names)
     if not isinstance(name, str) or not name.strip():
         raise UserError(f"{where}: no name in {', '.join(row) or 'the row'}, expected a text")
-    name = name.strip()
-    index = _pick(row, _INDEX_COLUMNS)
-    if index is not None:
-        index = _parse_number(index)
+    name = unicodedata.normalize("NFC", name.strip())
+    channels = [_pick(row, columns) for columns in _CHANNEL_COLUMNS]
+    color = channels if channels != [None] * 3 else _pick(row, _COLOR_COLUMNS)
+    color = None if color is None else parse_color(color, name, where)
+    return Row(where, name, _find_index(row, indices, name, where), color)
+
+
+def _find_index(
+    row: Mapping[str, Any], columns: Sequence[str], name: str, where: str
+) -> int | None:
+    found = {key: _parse_number(row[key]) for key in columns if row.get(key) not in (None, "")}
+    for key, index in found.items():
         if not isinstance(index, int) or not 0 <= index <= MOST_VALUE:
+            if key != "index" and "index" in found:
+                continue
             raise UserError(
                 f"{where}: the index of {name!r} is {index!r}, expected 0 to {MOST_VALUE}"
             )
-    channels = [_pick(row, columns) for columns in _CHANNEL_COLUMNS]
-    color = row.get("color")
-    if color is None and channels != [None] * 3:
-        color = channels
-    return _Row(where, name, index, None if color is None else _parse_color(color, name, where))
+    if len(set(found.values())) > 1 and "index" not in found:
+        listed = " and ".join(f"{key} {index}" for key, index in found.items())
+        raise UserError(
+            f"{where}: {name!r} has {listed}, expected one value in the masks; call the column "
+            "that holds it index"
+        )
+    return found.get("index", next(iter(found.values()), None))
 
 
-def _parse_color(values: Any, name: str, where: str) -> Color:
+def parse_color(values: Any, name: str, where: str) -> Color:
+    """Returns the colour that a list of three numbers or a text stands for.
+
+    Args:
+      values: three numbers of 0 to 255, or a text such as "#ff8000" or "255, 128, 0".
+      name: the name of the class, for the message.
+      where: the file and the line, for the message.
+
+    Raises:
+      UserError: it is no colour.
+    """
+    if isinstance(values, str):
+        if match := _HEX.fullmatch(values.strip()):
+            values = bytes.fromhex(match[1])
+        elif match := _COLOR_TEXT.fullmatch(values.strip()):
+            values = match.groups()
     listed = isinstance(values, Sequence) and not isinstance(values, str)
     color = tuple(_parse_number(value) for value in values) if listed else values
     if (
@@ -264,9 +284,16 @@ def _parse_color(values: Any, name: str, where: str) -> Color:
 
 def _parse_number(value: Any) -> Any:
     """Returns the number that a text of a CSV file stands for; any other value unchanged."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.0*)?", value.strip()):
+        return int(value.strip().partition(".")[0])  # some tools write 7 as 7.0
     return str(value) if isinstance(value, bool) else value  # to Python, a bool is a number
+
+
+def _is_whole(value: Any) -> bool:
+    """Returns True for a whole number, also as the text of a CSV file."""
+    if isinstance(value, str):
+        return re.fullmatch(r"-?\d+(\.0*)?", value.strip()) is not None
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
 
 
 def _pick(row: Mapping[str, Any], columns: Sequence[str]) -> Any:

@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from rnnseg.data.classes import ClassTable, read_classes, table_from_rows
+from rnnseg.data.class_files import read_classes
+from rnnseg.data.classes import ClassTable, table_from_rows
 from rnnseg.data.selection import TFDS_PREFIX, Selection
 from rnnseg.data.tables import TABLES
 from rnnseg.errors import UserError

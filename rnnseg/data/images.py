@@ -1,16 +1,35 @@
-"""Finding and reading image files."""
+"""Finding and reading image files: the one rule by which all commands see the same colours."""
 
 import glob
+import io
 import os
 import pathlib
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from rnnseg.errors import UserError
+from rnnseg.data.metadata import UPRIGHT, find_orientation, png_bits, split_metadata
+from rnnseg.errors import UserError, first_line
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+# How to undo each orientation of EXIF.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def is_hidden(name: str) -> bool:
+    """Returns True for names that file managers leave behind, such as `._x.jpg`, `__MACOSX`."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
@@ -18,6 +37,7 @@ def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
 
     Args:
       arguments: files, folders (for all images directly in them) or patterns such as "in/*.jpg".
+        Folders and patterns leave out hidden files.
 
     Returns:
       Paths in the order of the arguments, sorted by name within each argument.
@@ -28,13 +48,18 @@ def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
     found = {}
     for argument in arguments:
         path = pathlib.Path(argument)
+        if path.is_file():
+            found[path] = None
+            continue
         if argument and path.is_dir():
-            files = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_ENDINGS)
-        elif path.is_file():
-            files = [path]
+            files = sorted(path.iterdir())
         else:
             files = sorted(map(pathlib.Path, glob.glob(argument, recursive=True)))
-            files = [each for each in files if each.suffix.lower() in IMAGE_ENDINGS]
+        files = [
+            each
+            for each in files
+            if each.suffix.lower() in IMAGE_ENDINGS and not is_hidden(each.name)
+        ]
         if not files:
             raise UserError(
                 f"{argument}: no image found; expected a file, a folder or a pattern of "
@@ -48,29 +73,148 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """Reads an image file.
 
     Returns:
-      uint8 RGB, `(h, w, 3)`, turned upright as the EXIF data say. Transparent pixels are blended
-      with white; 16 bits per channel are scaled to 8.
+      uint8 RGB, `(h, w, 3)`, turned upright as the metadata say; otherwise as `decode_image`.
 
     Raises:
-      UserError: the file is not a readable image.
+      UserError: the file is missing, or an error of `decode_image`.
     """
     try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):
-                # Pillow would clip 16 bits at 255.
-                values = np.asarray(image)
-                if values.min() < 0 or values.max() > 65535:
-                    raise UserError(f"{path}: values of 32 bits; expected 8 or 16 bits per channel")
-                image = Image.fromarray((values // 257).astype(np.uint8))
-            if image.mode == "F":
-                raise UserError(
-                    f"{path}: a floating-point image; expected 8 or 16 bits per channel"
-                )
-            if image.has_transparency_data:
-                # The colours stored behind transparent pixels are not what a viewer shows.
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image.convert("RGBA"))
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image: {error}") from error
+        data = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as an image ({error.strerror})") from error
+    image, orientation = open_image(data, str(path))
+    image = to_rgb(image, data, str(path))
+    if orientation == UPRIGHT:
+        return image
+    return np.asarray(Image.fromarray(image).transpose(_TURNS[orientation]))
+
+
+def decode_image(data: bytes, where: str = "the image") -> np.ndarray:
+    """Decodes an image file.
+
+    Where pixels are transparent, they are blended with white. Of 16 bits per channel, the upper 8
+    are taken. Of several images in a file, it is the first.
+
+    Args:
+      data: the file.
+      where: its name in messages.
+
+    Returns:
+      uint8 RGB, `(h, w, 3)`, as it is stored.
+
+    Raises:
+      UserError: the file is damaged, of an unknown format, too large, or has values of more than 16
+        bits or that are not whole.
+    """
+    return to_rgb(open_image(data, where)[0], data, where)
+
+
+def open_image(data: bytes, where: str) -> tuple[Image.Image, int]:
+    """Decodes the pixels of an image file, whatever its metadata hold.
+
+    Args:
+      data: the file.
+      where: its name in messages.
+
+    Returns:
+      The decoded image, as it is stored, and its orientation as in EXIF, 1 to 8.
+
+    Raises:
+      UserError: the file is damaged, of an unknown format, or too large.
+    """
+    pixels, orientation = split_metadata(data)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of images above half the size that it refuses, and of damaged metadata.
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(pixels))
+            exif, xmp = (_bytes(image.info.get(key)) for key in ("exif", "xmp"))
+            image.load()
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{where}: the image is too large, expected at most {2 * Image.MAX_IMAGE_PIXELS} "
+            "pixels; cut it into tiles"
+        ) from error
+    except MemoryError:
+        raise
+    # Pillow's decoders raise errors of many classes on damaged files, and have no common one.
+    except Exception as error:
+        unknown = isinstance(error, Image.UnidentifiedImageError)
+        reason = "not a known image format" if unknown else first_line(error)
+        raise UserError(
+            f"{where}: cannot be read as an image ({reason}); replace the file"
+        ) from error
+    if orientation == UPRIGHT:  # of other formats, such as WebP, Pillow finds the metadata
+        orientation = find_orientation(exif, xmp)
+    return image, orientation
+
+
+def _bytes(value) -> bytes:
+    """Returns metadata as bytes; empty if Pillow gives none."""
+    return value if isinstance(value, bytes) else str(value or "").encode()
+
+
+def to_rgb(image: Image.Image, data: bytes, where: str) -> np.ndarray:
+    """Turns a decoded image into RGB by the rule of `decode_image`.
+
+    Args:
+      image: the image, from `open_image`.
+      data: the file.
+      where: its name in messages.
+
+    Raises:
+      UserError: the image has values of more than 16 bits or that are not whole.
+    """
+    transparent = image.info.get("transparency")
+    if image.mode == "F":
+        raise UserError(
+            f"{where}: a floating-point image, expected 8 or 16 bits per channel; convert it"
+        )
+    if image.mode.startswith("I"):
+        # Pillow would clip 16 bits at 255.
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UserError(
+                f"{where}: values of 32 bits, expected 8 or 16 bits per channel; convert it"
+            )
+        hidden = values == transparent if isinstance(transparent, int) else None
+        return _hide(np.repeat((values >> 8).astype(np.uint8)[..., np.newaxis], 3, -1), hidden)
+    if image.mode in ("1", "L", "RGB") and transparent is not None:
+        rgb = np.array(image.convert("RGB"))
+        bits = png_bits(data) if image.format == "PNG" else 8
+        # A single colour is transparent, given in the bits of the file, of which Pillow makes 8.
+        key = np.array(transparent)
+        key = key >> 8 if bits == 16 else key * (255 // ((1 << bits) - 1))
+        return _hide(rgb, (rgb == key).all(-1))
+    if image.has_transparency_data:
+        return on_white(image.convert("RGBA"))
+    try:
+        return np.asarray(image.convert("RGB"))
+    except ValueError as error:
+        raise UserError(
+            f"{where}: an image in mode {image.mode}, expected grey, RGB, palette or CMYK; "
+            "convert it"
+        ) from error
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encodes an image, uint8 `(h, w, 3)`, or labels, uint8 `(h, w)`, as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def on_white(image: Image.Image) -> np.ndarray:
+    """Blends an RGBA image with white; returns uint8 RGB, `(h, w, 3)`.
+
+    The colours stored behind transparent pixels are not what a viewer shows.
+    """
+    white = Image.new("RGBA", image.size, "white")
+    return np.asarray(Image.alpha_composite(white, image).convert("RGB"))
+
+
+def _hide(image: np.ndarray, hidden: np.ndarray | None) -> np.ndarray:
+    """Makes the hidden pixels of an image white."""
+    if hidden is not None:
+        image[hidden] = 255
+    return image

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tqdm import tqdm
 
-from rnnseg.data.classes import ClassTable, read_classes
+from rnnseg.data.class_files import read_classes
+from rnnseg.data.classes import ClassTable
 from rnnseg.data.convert import encode_labels, image_name, is_identity, lookup_table
+from rnnseg.data.images import is_hidden
 from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
 from rnnseg.data.tfds_source import import_tfds
@@ -34,7 +36,7 @@ _PNG_SIGNATURE, _PNG_BITS, _PNG_COLOR_TYPE = b"\x89PNG\r\n\x1a\n", 24, 25
 def has_model_garden_records(folder: str | os.PathLike) -> bool:
     """Returns True if a file in `folder` is named like a file of such records."""
     folder = pathlib.Path(folder)
-    return folder.is_dir() and any(_SHARD.fullmatch(path.name) for path in folder.iterdir())
+    return folder.is_dir() and any(_find_shard(path) for path in folder.iterdir())
 
 
 def open_model_garden(folder: str | os.PathLike, selection: Selection) -> Source:
@@ -120,7 +122,7 @@ def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     """
     found = collections.defaultdict(dict)
     for path in sorted(folder.iterdir()):
-        match = _SHARD.fullmatch(path.name)
+        match = _find_shard(path)
         if match:
             found[match["split"]][int(match["count"]), int(match["number"])] = path
     shards = {}
@@ -142,6 +144,10 @@ def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
             )
         shards[split] = [files[key] for key in sorted(files)]
     return shards
+
+
+def _find_shard(path: pathlib.Path) -> re.Match | None:
+    return None if is_hidden(path.name) else _SHARD.fullmatch(path.name)
 
 
 def count_records(path: pathlib.Path) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rnnseg.data.decoding import decode_image, decode_window
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 
@@ -173,7 +174,7 @@ def evaluation_images(source: Source, split: str, instances: bool = False) -> tf
 
 def decode(example) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes an example into its image, uint8 `(h, w, 3)`, and its label, uint8 `(h, w)`."""
-    return _decode_image(example["image"]), _decode_label(example["label"])
+    return decode_image(example["image"]), _decode_label(example["label"])
 
 
 def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
@@ -194,7 +195,7 @@ def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tens
     label = _decode_label(example["label"])
     size = tf.shape(label)
     crop = _choose_crop(size, augmentation, seed)
-    image = _decode_window(example["image"], size, crop)
+    image = decode_window(example["image"], crop.corner, crop.window, size)
     label = _cut(label, crop.corner, crop.window)
     rows, columns = (_nearest(crop.window[axis], crop.shown[axis]) for axis in (0, 1))
     if augmentation.flip:
@@ -243,10 +244,6 @@ def _choose_crop(size, augmentation, seed) -> _Crop:
     return _Crop(*whole, mirrored=flip[0] < 0.5)
 
 
-def _decode_image(encoded):
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-
 def _decode_label(encoded):
     return tf.io.decode_png(encoded, channels=1)[..., 0]
 
@@ -258,24 +255,6 @@ def _decode_instances(encoded):
 def _cut(image, corner, window):
     (top, left), (height, width) = tf.unstack(corner), tf.unstack(window)
     return image[top : top + height, left : left + width]
-
-
-def _decode_window(encoded, size, crop):
-    """Decodes the window of a crop: the same pixels as in the whole decoded image of `size`."""
-
-    def from_jpeg():
-        # JPEG files with colour at half the width interpolate it between neighbouring columns, so
-        # one more column is decoded on either side.
-        start = tf.maximum(crop.corner - [0, 1], 0)
-        end = tf.minimum(crop.corner + crop.window + [0, 1], size)
-        part = tf.concat([start, end - start], 0)
-        wider = tf.io.decode_and_crop_jpeg(encoded, part, channels=3)
-        return _cut(wider, crop.corner - start, crop.window)
-
-    def from_other():
-        return _cut(_decode_image(encoded), crop.corner, crop.window)
-
-    return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other), (None, None, 3))
 
 
 def _resize(image, size):

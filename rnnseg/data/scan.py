@@ -110,6 +110,8 @@ def _try(look, example):
     try:
         image_size, label_size, counts = (np.asarray(each, np.int64) for each in look(example))
         return image_size, label_size, counts, b""
+    except UserError as error:
+        return nothing, nothing, np.zeros(256, np.int64), str(error).encode()
     except tf.errors.OpError as error:
         return nothing, nothing, np.zeros(256, np.int64), error.message.splitlines()[0].encode()
 

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from rnnseg.data.classes import ClassTable, read_classes, table_from_rows
+from rnnseg.data.class_files import read_classes
+from rnnseg.data.classes import ClassTable, table_from_rows
 from rnnseg.errors import UserError
 
 
@@ -43,6 +44,75 @@ def test_names_and_colors(tmp_path, line):
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "car: 1, 2, 3",
+        "car=1,2,3",
+        "car (1, 2, 3)",
+        "car [1 2 3]",
+        "car,1,2,3,",
+        "car #010203",
+        "car:1,2,3::",
+        "car:1,2,3:wheel,door:drive,stop",
+        "car 1 2 3  # a comment",
+    ],
+)
+def test_notations_of_a_color(tmp_path, line):
+    table = _read(tmp_path, f"# label:color_rgb:parts:actions\nsky 0 0 255\n{line}\n")
+    assert (table.names, table.colors) == (("sky", "car"), ((0, 0, 255), (1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2 sky\n0 road\n1 lane 5\n",
+        "2: sky\n0: road\n1: lane 5\n",
+        "2,sky\n0,road\n1,lane 5\n",
+        "name index\nsky 2\nroad 0\n'lane 5' 1\n".replace("'", '"'),
+        "index,name\n2,sky\n0,road\n1,lane 5\n",
+    ],
+)
+def test_indices_in_text_files(tmp_path, text):
+    table = _read(tmp_path, text)
+    assert (table.names, table.values) == (("sky", "road", "lane 5"), {2: 0, 0: 1, 1: 2})
+
+
+@pytest.mark.parametrize("gap", [" ", ",", ": ", "\t"])
+def test_indices_behind_names_in_text_files(tmp_path, gap):
+    table = _read(tmp_path, f"sky{gap}2\nroad{gap}0\ntraffic light{gap}1\n")
+    assert (table.names, table.values) == (("sky", "road", "traffic light"), {2: 0, 0: 1, 1: 2})
+
+
+def test_indices_and_colors_in_text_files(tmp_path):
+    table = _read(tmp_path, "5 sky 0 0 255\n7 car 1 2 3\n")
+    assert table == ClassTable(
+        ("sky", "car"),
+        ((0, 0, 255), (1, 2, 3)),
+        {5: 0, 7: 1},
+        {(0, 0, 255): 0, (1, 2, 3): 1},
+    )
+
+
+def test_numbers_that_are_parts_of_names(tmp_path):
+    assert _read(tmp_path, "lane 1\nlane 2\nroad 1\n").names == ("lane 1", "lane 2", "road 1")
+    assert _read(tmp_path, "2 wheeler\ncar\n").names == ("2 wheeler", "car")
+    assert _read(tmp_path, "0\n1\n2\n").names == ("0", "1", "2")
+
+    table = _read(tmp_path, "lane 1 0 0 255\nlane 2 0 0 254\n")
+    assert (table.names, table.colors) == (("lane 1", "lane 2"), ((0, 0, 255), (0, 0, 254)))
+
+
+def test_names_are_composed(tmp_path):
+    table = _read(tmp_path, "caf\u0065\u0301\nroad\n")
+    assert table.names == ("caf\u00e9", "road")
+
+
+def test_labelmes_list(tmp_path):
+    table = _read(tmp_path, "__ignore__\n_background_\ncar\n")
+    assert (table.names, table.values) == (("_background_", "car"), {255: 255, 0: 0, 1: 1})
+
+
 def test_color_of_three_equal_numbers(tmp_path):
     assert _read(tmp_path, "a 1 1 1\nb 2 2 2\n").colors == ((1, 1, 1), (2, 2, 2))
 
@@ -74,6 +144,19 @@ def test_a_line_that_stands_for_no_class(tmp_path):
         ("sky 1 2 256\nroad 0 0 0\n", "line 1: the colour of 'sky' is (1, 2, 256)"),
         ("1 2 3\nroad 0 0 0\n", "line 1: '1 2 3' has no name"),
         ("1 2 3 4\nroad 0 0 0\n", "line 1: '1 2 3 4' has no name"),
+        *(
+            (f"sky\n{line}\n", f"line 2: {line!r} is nearly a line with a colour")
+            for line in (
+                "road 128 64",
+                "road 128 64 128 255",
+                "128 64 road",
+                "road,128,64,12O",
+                "road 128 6A 128",
+                "road 0.5 0.25 0.5",
+                "road 128 -64 128",
+                "road 128 64 128 flat",
+            )
+        ),
     ],
 )
 def test_faults_in_text_files_are_named(tmp_path, text, message):
@@ -95,7 +178,7 @@ CSV = {
     "spaces": "name, r, g, b\nSky, 128, 128, 128\nRoad, 128, 64, 128\n",
     "semicolons": "\ufeffName;Red;Green;Blue\r\nSky;128;128;128\r\nRoad;128;64;128\r\n;;;\r\n",
     "tabs": "class\tr\tg\tb\nSky\t128\t128\t128\nRoad\t128\t64\t128",
-    "others": 'stuff,"Name",R,G,B,color\n1,"Sky",128,128,128,"#808080"\n0,Road,128,64,128,x,\n',
+    "others": 'stuff,"Name",R,G,B,share\nyes,"Sky",128,128,128,0.25\n1,Road,128,64,128,0.5,\n',
 }
 
 
@@ -118,6 +201,67 @@ def test_csv_indices_that_are_not_in_order_and_names_with_delimiters(tmp_path):
         values={7: 0, 65535: 1, 0: 255},
         color_values=None,
     )
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["Pixel Value", "pixel_value", "ID", "class_id", "ClassIndex", "label id", "trainId", "Value"],
+)
+def test_usual_names_of_the_index(tmp_path, column):
+    table = _read(tmp_path, f"{column}, Class\n2, sky\n0, road\n1.0, sea\n", ending=".csv")
+    assert (table.names, table.values) == (("sky", "road", "sea"), {2: 0, 0: 1, 1: 2})
+    rows = [{column: 1, "label": "sky"}, {column: 0, "label": "road"}]
+    assert table_from_rows(rows, "here").values == {1: 0, 0: 1}
+
+
+def test_a_class_that_is_a_number_is_the_index(tmp_path):
+    table = _read(tmp_path, "class,name\n1,sky\n0,road\n", ending=".csv")
+    assert (table.names, table.values) == (("sky", "road"), {1: 0, 0: 1})
+
+
+@pytest.mark.parametrize("numbers", [(1, 0), (-1, 0), ("1.0", "0.0"), (3, 3)])
+def test_an_unknown_column_of_numbers_is_no_row_number(tmp_path, numbers):
+    text = "name,wert\n" + "".join(f"c{n},{each}\n" for n, each in enumerate(numbers))
+    message = "the column 'wert' holds numbers; if they are the values in the masks, call it index"
+    assert message in _complaint(tmp_path, text, ".csv")
+    # Beside an index, or if they are no whole numbers, they are something else.
+    text = text.replace("name", "index,name").replace("c0", "1,c0").replace("c1", "0,c1")
+    assert _read(tmp_path, text, ending=".csv").values == {1: 0, 0: 1}
+    text = "name,wert\nsky,0.5\nroad,1\n"
+    assert _read(tmp_path, text, ending=".csv").values == {0: 0, 1: 1}
+
+
+def test_two_columns_of_indices(tmp_path):
+    text = "id,trainId,name\n7,0,road\n8,1,sky\n"
+    assert "'road' has id 7 and trainid 0, expected one value" in _complaint(tmp_path, text, ".csv")
+    table = _read(tmp_path, text.replace("id,", "index,", 1), ending=".csv")
+    assert table.values == {7: 0, 8: 1}
+    assert _read(tmp_path, "id,value,name\n7,7,road\n8,8,sky\n", ending=".csv").values[7] == 0
+
+
+def test_colors_as_texts(tmp_path):
+    for text in (
+        "name,color\nsky,#0000ff\ncar,#010203\n",
+        "name;rgb\nsky;0,0,255\ncar;(1, 2, 3)\n",
+    ):
+        table = _read(tmp_path, text, ending=".csv")
+        assert table.colors == ((0, 0, 255), (1, 2, 3))
+
+
+def test_files_of_annotation_tools(tmp_path):
+    supervisely = {"classes": [{"title": "car", "color": "#010203", "id": 99}], "tags": []}
+    assert _read(tmp_path, json.dumps(supervisely), ending=".json") == ClassTable(
+        ("background", "car"), ((0, 0, 0), (1, 2, 3)), {0: 0, 1: 1}, {(0, 0, 0): 0, (1, 2, 3): 1}
+    )
+    coco = {"images": [], "categories": [{"id": 3, "name": "car"}, {"id": 1, "name": "sky"}]}
+    table = _read(tmp_path, json.dumps(coco), ending=".json")
+    assert (table.names, table.values) == (("background", "car", "sky"), {0: 0, 3: 1, 1: 2})
+    cvat = [
+        {"name": "sky", "id": 70001, "color": "#0000ff", "attributes": []},
+        {"name": "car", "id": 70002, "color": "#010203", "attributes": []},
+    ]
+    table = _read(tmp_path, json.dumps(cvat), ending=".json")
+    assert (table.values, table.colors) == ({0: 0, 1: 1}, ((0, 0, 255), (1, 2, 3)))
 
 
 def test_rows_with_the_same_name_are_one_class(tmp_path):
@@ -190,7 +334,8 @@ def test_json_rows_and_names(tmp_path):
         ('["sky", {"name": 5}]', "row 2: no name in name, expected a text"),
         ('["sky", {"name": "road", "id": true}]', "row 2: the index of 'road' is 'True', expected"),
         ('["sky", {"name": "road", "id": 1.5}]', "row 2: the index of 'road' is 1.5, expected"),
-        ('[{"name": "sky", "color": "#010203"}]', "row 1: the colour of 'sky' is '#010203', expe"),
+        ('[{"name": "sky", "color": "#01020"}]', "row 1: the colour of 'sky' is '#01020', expe"),
+        ('[{"name": "sky", "index": 1}, "road"]', "row 2: 'road' has no index, expected one for"),
         ('[{"name": "sky", "color": [1, 2]}]', "row 1: the colour of 'sky' is (1, 2), expected"),
         ('[{"name": "sky", "color": 7}]', "row 1: the colour of 'sky' is 7, expected three"),
     ],

@@ -188,10 +188,13 @@ def test_broken_links(tmp_path, data):
     assert f"{path}: cannot be read (No such file" in _fails(data)
 
 
-def test_images_in_other_formats(tmp_path, data):
+def test_images_in_other_formats(tmp_path, data, read_records):
     (tmp_path / "images" / "town" / "a.jpg").unlink()
-    Image.new("RGB", (12, 9)).save(tmp_path / "images" / "town" / "a.bmp")
-    assert "a.bmp: a BMP image, expected JPEG or PNG" in _fails(data)
+    Image.new("RGB", (12, 9), "teal").save(tmp_path / "images" / "town" / "a.bmp")
+    assert _run(data).exit_code == 0
+    image = Image.open(io.BytesIO(read_records(tmp_path / "out", "train")["town/a"][0]))
+    assert image.format == "PNG"
+    assert image.getcolors() == [(12 * 9, (0, 128, 128))]
 
 
 def test_two_images_with_the_same_name(tmp_path, data, save_image):

@@ -239,6 +239,16 @@ def test_masks_of_the_wrong_encoding(tmp_path):
     see_through.save(tmp_path / "alpha.png")
     with pytest.raises(UserError, match="without transparency"):
         MaskReader(_table(4, (), COLORS, [BORDER])).read(tmp_path / "alpha.png")
+    # The same for a transparent colour, in any mode, and only if it occurs.
+    reader = MaskReader(_table(4, (), COLORS, [BORDER]), "color")
+    for mode, transparency in (("RGB", COLORS[1]), ("P", 0), ("L", 0)):
+        Image.fromarray(_colored()).convert(mode).save(
+            tmp_path / "key.png", transparency=transparency
+        )
+        with pytest.raises(UserError, match="with transparent pixels, expected colours"):
+            reader.read(tmp_path / "key.png")
+    Image.fromarray(_colored()).save(tmp_path / "key.png", transparency=(1, 2, 3))
+    np.testing.assert_array_equal(reader.read(tmp_path / "key.png"), LABELS)
     Image.fromarray(LABELS.astype(np.uint16)).save(tmp_path / "sixteen.png")
     with pytest.raises(UserError, match="of 16 bits, expected colours of 8 bits"):
         MaskReader(_table(4, colors=COLORS), encoding="color").read(tmp_path / "sixteen.png")

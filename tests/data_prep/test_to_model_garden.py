@@ -175,7 +175,7 @@ def broken(position, **values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image": b"no image"}, "train_2: not a usable JPEG or PNG file"),
+        ({"image": b"no image"}, "train_2: cannot be read as an image"),
         ({"label": b"no image"}, "label of train_2: not a usable JPEG or PNG file"),
         ({"label": encode(np.zeros((4, 5), np.uint8))}, "48x40 and label of 5x4 pixels"),
     ],
