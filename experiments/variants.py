@@ -113,6 +113,19 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     },
     "early (2), loss to 12, class weights": {**_TWELVE, "class_weights": "auto"},
     "early (2), loss to 12, boundary weight 3": {**_TWELVE, "boundary_weight": 3.0},
+    "early (6), loss at 2, 4, 6, 8 and 12, class weights": {
+        **_TWELVE,
+        "early_iterations": (6,),
+        "iteration_weights": (0.0, 0.1, 0.0, 0.1, 0.0, 0.2, 0.0, 0.25, 0.0, 0.0, 0.0, 0.35),
+        "class_weights": "auto",
+    },
+    "encoder up to block_12, loss to 12, class weights": {
+        **_TWELVE,
+        "encoder_layer": "block_12_add",
+        "skip_layers": ("block_5_add",),
+        "early_iterations": (),
+        "class_weights": "auto",
+    },
     "early (2), loss to 12, class and boundary weights": {
         **_TWELVE,
         "class_weights": "auto",
