@@ -24,18 +24,19 @@ from .run import PATH, build_options, run
     required=True,
     type=PATH,
     metavar="DIR",
-    help="Folder of the images, JPEG or PNG, also in folders below it. They are the split train, "
-    "unless --split divides them.",
+    help="Folder of the images, also in folders below it. They are the split train, unless --split "
+    "divides them.",
 )
 @click.option(
     "--masks",
     required=True,
     type=PATH,
-    metavar="DIR",
-    help="Folder of their masks, PNG, at the same paths.",
+    metavar="PATH",
+    help="Folder of their masks, PNG, at the same paths, or of a JSON file of labelme or "
+    "Supervisely for each image. It may be the folder of the images. Or COCO's JSON file.",
 )
 @click.option("--val-images", type=PATH, metavar="DIR", help="Folder of the images of val.")
-@click.option("--val-masks", type=PATH, metavar="DIR", help="Folder of the masks of val.")
+@click.option("--val-masks", type=PATH, metavar="PATH", help="The masks of val, as in --masks.")
 @click.option(
     "--split",
     multiple=True,
@@ -51,27 +52,29 @@ from .run import PATH, build_options, run
     metavar="FILE",
     help="A text file with one class per line, in the order of the labels: name, name R G B or "
     "R G B name; # starts a comment. Or a table, .csv with a header line or .json, with the column "
-    "name and, optionally, index, r, g, b.",
+    "name and, optionally, index, r, g, b. Or the file of an annotation tool: CVAT's labelmap.txt, "
+    "Roboflow's _classes.csv, Supervisely's meta.json, COCO's annotations.",
 )
 @click.option(
     "--ignore",
     multiple=True,
     metavar="VALUE",
-    help="Value that stands for no class in the masks: an index, or R,G,B in colour masks. Can be "
-    "given several times.",
+    help="Value that stands for no class in the masks: an index, R,G,B in colour masks, or a name "
+    "in JSON files. Can be given several times.",
 )
 @click.option(
     "--remap",
     multiple=True,
     metavar="VALUE=CLASS",
-    help="Makes an index, or R,G,B in colour masks, stand for the class of this name, or for no "
-    "class if this is ignore. Can be given several times.",
+    help="Makes an index, R,G,B in colour masks, or a name in JSON files stand for the class of "
+    "this name, or for no class if this is ignore. Can be given several times.",
 )
 @click.option(
     "--mask-suffix",
     default="",
     metavar="TEXT",
-    help="Suffix that the names of masks have before the ending and images lack, such as _L.",
+    help="Suffix that the names of masks have before the ending and images lack, such as _L. "
+    "Default: none; beside the images, the usual ones are found.",
 )
 @click.option(
     "--mask-encoding",

@@ -4,8 +4,9 @@ import array
 import collections
 import contextlib
 import json
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import click
@@ -15,7 +16,7 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 
 from ..archives import File
-from ..common import some
+from ..common import composed, some
 
 _EXPECTED = "expected one of COCO's files instances_*.json"
 
@@ -51,6 +52,26 @@ class ImageRegions:
     size: tuple[int, int]
     regions: tuple[Region, ...]
     area: float
+
+
+@dataclass(frozen=True)
+class ImageOutlines:
+    """The regions of one image, as a file of labels.
+
+    Attributes:
+      archive: the JSON file.
+      name: the file name of the image.
+      size: the (width, height) in the JSON file.
+      regions: the regions of all categories, in the order of the file.
+    """
+
+    archive: pathlib.Path
+    name: str
+    size: tuple[int, int]
+    regions: tuple[Region, ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.archive}, {self.name}"
 
 
 class _Image(NamedTuple):
@@ -115,6 +136,51 @@ def read_instances(file: File, labels: Mapping[str, int]) -> list[ImageRegions]:
     ]
 
 
+def read_outlines(
+    file: pathlib.Path, labels: Mapping[str, int], way_out: str = ""
+) -> dict[str, ImageOutlines]:
+    """Reads the annotations of one's own images.
+
+    Args:
+      file: the JSON file, in the format of COCO.
+      labels: the class indices, or `IGNORE_LABEL`, by the names of categories.
+      way_out: the end of the message about an unknown category; `{name}` stands for it.
+
+    Returns:
+      The outlines of all images, by their file names.
+
+    Raises:
+      UserError: the file is damaged or inconsistent, a category that occurs is none of the classes,
+        or an annotation has no outline.
+    """
+    content = _load(file)
+    images = _index_images(content["images"], file)
+    names = {category.get("id"): category.get("name") for category in content["categories"]}
+    regions = collections.defaultdict(list)
+    for each in content["annotations"]:
+        name, fault = str(names.get(each.category_id)).strip(), None
+        if each.image_id not in images:
+            fault = f"its image {each.image_id} is not in the file; correct it"
+        elif each.category_id not in names:
+            fault = f"its category {each.category_id} is not in the file; correct it"
+        elif composed(name) not in labels:
+            fault = f"its category {name!r} is none of the classes" + way_out.replace(
+                "{name}", name
+            )
+        elif not each.segmentation:
+            fault = "no outline, only a box; draw one, or leave its image out with a list"
+        if fault is not None:
+            raise UserError(f"{file}, annotation {each.id}: {fault}")
+        label = IGNORE_LABEL if each.iscrowd else labels[composed(name)]
+        regions[each.image_id].append(Region(each.id, label, each.segmentation))
+    return {
+        image.file_name: ImageOutlines(
+            file, image.file_name, (image.width, image.height), tuple(regions[image.id])
+        )
+        for image in images.values()
+    }
+
+
 def _load(file: File) -> dict[str, list]:
     """Loads the file and compacts the members of its three lists."""
     data = file.read_bytes()
@@ -170,16 +236,19 @@ def _more_than_once(values: Iterable) -> list[str]:
     return [str(value) for value, count in collections.Counter(values).items() if count > 1]
 
 
-def draw_labels(regions: Sequence[Region], size: tuple[int, int], where: str) -> np.ndarray:
+def draw_labels(
+    regions: Sequence[Region], size: tuple[int, int], where: str, background: int = 0
+) -> np.ndarray:
     """Draws the regions of an image: crowds below instances, larger instances below smaller ones.
 
     Args:
       regions: the regions of the image.
       size: the (width, height) of the image.
       where: the file of the regions, for messages.
+      background: the label where there is no region.
 
     Returns:
-      Labels, uint8 `(h, w)`: 0 where there is no region.
+      Labels, uint8 `(h, w)`.
 
     Raises:
       UserError: a segmentation is invalid.
@@ -187,7 +256,7 @@ def draw_labels(regions: Sequence[Region], size: tuple[int, int], where: str) ->
     masks = [(region.label, _draw(region, size, where)) for region in regions]
     masks.sort(key=lambda each: (each[0] != IGNORE_LABEL, -np.count_nonzero(each[1])))
     # Stored column by column, like the masks and their encodings.
-    labels = np.zeros(size, np.uint8).T
+    labels = np.full(size, background, np.uint8).T
     for label, mask in masks:
         np.copyto(labels, label, where=mask)
     return np.ascontiguousarray(labels)

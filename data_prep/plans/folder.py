@@ -1,27 +1,27 @@
 """The plan for folders of images and masks."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import click
 
-from rnnseg.data.class_files import read_classes
+from rnnseg.data.class_files import BACKGROUND, read_classes
+from rnnseg.data.classes import ClassTable
+from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 
-from ..archives import list_files
+from ..annotations import COCO, MakeCocoExample, MakeOutlinedExample
 from ..common import BuildPlan, Pair, absolute, some
 from ..examples import MakePairExample
 from ..masks import MaskReader
-from .remapping import remap_table
+from .finding import MASKS, Found, find_pairs
+from .remapping import remap_names, remap_table
 from .splits import REST, parse_splits, require_disjoint, split_names
 
-# Formats that cannot be used are listed, too, so that their files are reported instead of silently
-# left out.
-_IMAGE_ENDINGS = (
-    *(".jpg", ".jpeg", ".png"),
-    *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
-)
+Splits = Mapping[str, float | pathlib.Path]
+"""The ratio or the list of every split."""
 
 
 def plan_folder(
@@ -52,21 +52,37 @@ def plan_folder(
         raise UserError(
             f"{classes}: colour masks need the colour of every class, expected lines: name R G B"
         )
-    table = remap_table(table, remap, ignore, mask_encoding)
     wanted = parse_splits(split)
     folders = {REST: (pathlib.Path(images), pathlib.Path(masks))}
-    splits = find_splits(*folders[REST], mask_suffix, wanted)
     if val_images is not None:
         folders["val"] = (pathlib.Path(val_images), pathlib.Path(val_masks))
-        splits["val"] = find_splits(*folders["val"], mask_suffix)[REST]
+    outlined = _Outlined(table, remap, ignore, str(classes))
+    found = {
+        name: find_pairs(*pair, mask_suffix, outlined.labels, outlined.way_out)
+        for name, pair in folders.items()
+    }
+    kind = _only_kind(found, folders)
+    splits = divide(found[REST], folders[REST][0], wanted)
+    if val_images is not None:
+        splits["val"] = divide(found["val"], folders["val"][0], {})[REST]
     require_disjoint(splits)
-    reader = MaskReader(
-        table,
-        mask_encoding,
-        index_way_out="; if it is not a class, add --ignore {value}; if it is a grey colour, give "
-        f"every class its colour in {classes} and add --mask-encoding color",
-        color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is not a class",
-    )
+    values = {}
+    if kind == MASKS:
+        table = remap_table(table, remap, ignore, mask_encoding)
+        make_example = MakePairExample(_mask_reader(table, mask_encoding, classes))
+        values = {
+            "values": sorted(table.values.items()),
+            "color_values": sorted((table.color_values or {}).items()),
+        }
+    else:
+        if mask_encoding != "auto" or mask_suffix:
+            option = "--mask-suffix" if mask_suffix else "--mask-encoding"
+            raise UserError(f"{option}: not with the outlines of {kind}, leave it out")
+        make_example = outlined.make_example(kind)
+        values = {"labels": sorted(outlined.labels.items())}
+    for name, each in found.items():
+        if each.detected:
+            _report(each, folders[name][1], outlined)
     return BuildPlan(
         class_names=table.names,
         class_colors=table.display_colors,
@@ -79,27 +95,84 @@ def plan_folder(
                 [name, what if isinstance(what, float) else str(absolute(what))]
                 for name, what in wanted.items()
             ],
-            "values": sorted(table.values.items()),
-            "color_values": sorted((table.color_values or {}).items()),
+            **values,
+            "kind": kind,
             "mask_suffix": mask_suffix,
             "mask_encoding": mask_encoding,
         },
-        make_example=MakePairExample(reader),
+        make_example=make_example,
     )
 
 
-def find_splits(
-    images: pathlib.Path,
-    masks: pathlib.Path,
-    mask_suffix: str = "",
-    splits: Mapping[str, float | pathlib.Path] | None = None,
-) -> dict[str, tuple[Pair, ...]]:
-    """Pairs images and masks by their paths below the two folders, without their endings.
+class _Outlined:
+    """The reading of labels from JSON files, which hold the names of classes.
+
+    Attributes:
+      labels: class indices, or `IGNORE_LABEL`, by the names in the files.
+      background: the label outside of all outlines.
+      way_out: the end of messages about an unknown name.
+    """
+
+    def __init__(self, table: ClassTable, remap, ignore, classes: str):
+        self._options = table.names, remap, ignore
+        self.background = next(
+            (label for label, name in enumerate(table.names) if name.lower() in BACKGROUND),
+            IGNORE_LABEL,
+        )
+        self.way_out = (
+            f"; add it to {classes}, or --remap '{{name}}'=CLASS, or --ignore '{{name}}' if it is "
+            "not a class"
+        )
+
+    @functools.cached_property
+    def labels(self) -> dict[str, int]:
+        return remap_names(*self._options)
+
+    def make_example(self, kind: str):
+        if kind == COCO:
+            return MakeCocoExample(self.background)
+        return MakeOutlinedExample(self.labels, self.background, self.way_out)
+
+
+def _mask_reader(table: ClassTable, encoding: str, classes) -> MaskReader:
+    return MaskReader(
+        table,
+        encoding,
+        index_way_out="; if it is not a class, add --ignore {value}; if it is a grey colour, give "
+        f"every class its colour in {classes} and add --mask-encoding color",
+        color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is not a class",
+    )
+
+
+def _only_kind(found: Mapping[str, Found], folders) -> str:
+    kinds = {each.kind: folders[name][1] for name, each in found.items()}
+    if len(kinds) > 1:
+        listed = " and ".join(f"{kind} in {folder}" for kind, folder in kinds.items())
+        raise UserError(f"{listed}: expected labels of one kind; build two data sets")
+    return next(iter(kinds))
+
+
+def _report(found: Found, masks: pathlib.Path, outlined: _Outlined) -> None:
+    """Tells how the labels were found, to standard error."""
+    if found.kind == MASKS:
+        click.echo(f"{masks}: {found.detected}: {len(found.labels)}", err=True)
+        return
+    outside = "background"
+    if outlined.background == IGNORE_LABEL:
+        outside = "ignored, since no class is called background"
+    click.echo(
+        f"{masks}: outlines of {found.kind} for {len(found.labels)} images; pixels outside of all "
+        f"outlines are {outside}",
+        err=True,
+    )
+
+
+def divide(found: Found, folder: pathlib.Path, splits: Splits) -> dict[str, tuple[Pair, ...]]:
+    """Pairs images and labels of the same name, and divides them into splits.
 
     Args:
-      images: the folder of the images.
-      masks: the folder of the masks.
-      mask_suffix: the suffix of the masks' names before the ending; files without it are left out.
+      found: the images and labels.
+      folder: the folder of the images, for messages.
       splits: the ratio or the list of every split, from `parse_splits`; the remaining images are
         `train`.
 
@@ -107,26 +180,20 @@ def find_splits(
       The pairs of every split, sorted by name.
 
     Raises:
-      UserError: a folder is missing or has no images, two files share a name, an image or a mask
-        lacks its counterpart, or an error of `split_names`.
+      UserError: an image or a mask lacks its counterpart, or an error of `split_names`.
     """
-    found_images = _find_images(images)
-    found_masks = _find_images(masks, mask_suffix)
-    names = split_names(found_images, images, splits or {})
-    left_out = found_images.keys() - set().union(*names.values())
+    names = split_names(found.images, folder, splits)
+    images, labels = found.images, found.labels
+    left_out = images.keys() - set().union(*names.values())
     if left_out:
         # To standard error, since plans are also made inside a build.
-        click.echo(
-            f"{len(left_out)} of {len(found_images)} images are in no list and left out", err=True
-        )
+        click.echo(f"{len(left_out)} of {len(images)} images are in no list and left out", err=True)
         # They may lack a mask: lists can serve to name the images that have one.
-        found_images, found_masks = (
+        images, labels = (
             {name: file for name, file in files.items() if name not in left_out}
-            for files in (found_images, found_masks)
+            for files in (images, labels)
         )
-    name, image = next(iter(found_images.items()))
-    expected = f"{masks / name}{mask_suffix}.png for {image}"
-    pairs = {pair.name: pair for pair in join_pairs(found_images, found_masks, expected)}
+    pairs = {pair.name: pair for pair in join_pairs(images, labels, found.expected)}
     return {split: tuple(pairs[name] for name in sorted(names[split])) for split in names}
 
 
@@ -156,22 +223,3 @@ def join_pairs(
         ]
         raise UserError(f"{'; '.join(complaints)}; expected {expected}")
     return tuple(Pair(name, images[name], masks[name]) for name in sorted(images))
-
-
-def _find_images(folder: pathlib.Path, suffix: str = "") -> dict[str, pathlib.Path]:
-    """Finds the image files below `folder`, by their relative paths without suffix and ending."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    found = {}
-    for path in list_files(folder).values():
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() not in _IMAGE_ENDINGS or not name.endswith(suffix):
-            continue
-        name = name.removesuffix(suffix)
-        if name in found:
-            raise UserError(f"{found[name]} and {path}: two files with the same name, expected one")
-        found[name] = path
-    if not found:
-        named = f" named …{suffix}.png" if suffix else ""
-        raise UserError(f"{folder}: no images, expected image files{named}")
-    return found

@@ -1,0 +1,253 @@
+"""Outlines in the JSON files of labelme, Supervisely and COCO, drawn as labels."""
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from rnnseg.errors import UserError
+
+from .archives import File
+from .common import Pair, read_encoded_image
+from .examples import require_same_size
+from .masks import encode_label
+from .plans.coco_instances import draw_labels
+
+LABELME, SUPERVISELY, COCO = "labelme", "Supervisely", "COCO"
+
+# The keys by which the files of the tools are told apart.
+_KEYS = {LABELME: ("shapes",), SUPERVISELY: ("objects", "size"), COCO: ("images", "annotations")}
+_FARTHEST = 1 << 20  # pixels from the image
+_OUTLINES = "expected polygons, rectangles, circles or masks; remove the shape"
+
+
+class Shape(NamedTuple):
+    """A region of one class.
+
+    Attributes:
+      name: its class, as the file calls it.
+      draw: draws its pixels in a mask of 8 bits: 1 in it, 0 in its holes.
+    """
+
+    name: str
+    draw: Callable[[Image.Image], None]
+
+
+def find_tool(content: Any) -> str | None:
+    """Returns the tool whose file holds `content`; None if it is none of the three."""
+    for tool, keys in _KEYS.items():
+        if isinstance(content, Mapping) and all(key in content for key in keys):
+            return tool
+    return None
+
+
+def load_json(file: File) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+      UserError: the file is missing or no valid JSON.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}: not valid JSON ({error}); replace the file") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeOutlinedExample:
+    """A maker of records of images whose labels are JSON files of labelme or Supervisely.
+
+    Attributes:
+      labels: class indices, or `IGNORE_LABEL`, by the names in the files.
+      background: the label outside of all shapes.
+      way_out: the end of messages about an unknown name; `{name}` stands for it.
+    """
+
+    labels: Mapping[str, int]
+    background: int
+    way_out: str = ""
+
+    def __call__(self, pair: Pair) -> dict[str, bytes | str]:
+        """Makes the values of the record of an image.
+
+        Raises:
+          UserError: one of the files cannot be used.
+        """
+        image, size = read_encoded_image(pair.image)
+        stated, shapes = read_shapes(pair.mask)
+        if stated is not None:  # labelme may leave it out
+            require_same_size(pair, size, stated)
+        labels = np.full(size[::-1], self.background, np.uint8)
+        # As in the tools, later shapes are on top.
+        for shape in shapes:
+            label = self.labels.get(shape.name)
+            if label is None:
+                raise UserError(
+                    f"{pair.mask}: the label {shape.name!r} is none of the classes"
+                    + self.way_out.replace("{name}", shape.name)
+                )
+            mask = Image.new("L", size)
+            shape.draw(mask)
+            labels[np.asarray(mask) > 0] = label
+        return {"image": image, "label": encode_label(labels), "name": pair.name}
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeCocoExample:
+    """A maker of records of images whose labels are regions in a file of COCO.
+
+    Attributes:
+      background: the label outside of all regions.
+    """
+
+    background: int
+
+    def __call__(self, pair: Pair) -> dict[str, bytes | str]:
+        """Makes the values of the record of an image; its `mask` is an `ImageOutlines`.
+
+        Raises:
+          UserError: the image cannot be used or has another size, or its regions are invalid.
+        """
+        image, size = read_encoded_image(pair.image)
+        require_same_size(pair, size, pair.mask.size)
+        labels = draw_labels(pair.mask.regions, size, str(pair.mask), self.background)
+        return {"image": image, "label": encode_label(labels), "name": pair.name}
+
+
+def read_shapes(file: File) -> tuple[tuple[int, int] | None, list[Shape]]:
+    """Reads the shapes of one image.
+
+    Args:
+      file: a JSON file of labelme or Supervisely.
+
+    Returns:
+      The (width, height) of the image, None if it is not stated; and the shapes, in the order of
+      the file.
+
+    Raises:
+      UserError: the file cannot be read, or holds something else or shapes that enclose nothing.
+    """
+    content = load_json(file)
+    tool = find_tool(content)
+    readers = {LABELME: _labelme_shapes, SUPERVISELY: _supervisely_shapes}
+    if tool not in readers:
+        raise UserError(
+            f"{file}: neither a file of labelme nor of Supervisely, expected the key shapes, or "
+            "objects and size"
+        )
+    sizes = {LABELME: content, SUPERVISELY: content.get("size")}[tool]
+    keys = {LABELME: ("imageWidth", "imageHeight"), SUPERVISELY: ("width", "height")}[tool]
+    try:
+        stated = tuple(sizes.get(key) for key in keys)
+        if tool == LABELME and stated == (None, None):
+            stated = None
+        elif not all(isinstance(side, int) and side > 0 for side in stated):
+            raise ValueError(f"a size of {stated[0]}x{stated[1]} pixels, expected whole numbers")
+        return stated, list(readers[tool](content))
+    # What the files of other versions and programs lack, or hold in other forms.
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{file}: not as {tool} writes it: {reason}") from error
+
+
+def _labelme_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
+    for number, shape in enumerate(content["shapes"], 1):
+        kind, points = shape.get("shape_type") or "polygon", _points(shape["points"])
+        if kind == "polygon":
+            draw = _polygon(points)
+        elif kind == "rectangle":
+            draw = _rectangle(points)
+        elif kind == "circle":
+            (x, y), edge = points
+            radius = math.dist((x, y), edge)
+            draw = _ellipse((x - radius, y - radius, x + radius, y + radius))
+        elif kind == "mask":
+            draw = _bitmap(base64.b64decode(shape["mask"], validate=True), points[0])
+        else:
+            raise ValueError(f"shape {number} is a {kind}, {_OUTLINES}")
+        yield Shape(_name(shape["label"]), draw)
+
+
+def _supervisely_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
+    for number, shape in enumerate(content["objects"], 1):
+        kind = shape["geometryType"]
+        if kind == "bitmap":
+            bitmap = shape["bitmap"]
+            try:
+                data = zlib.decompress(base64.b64decode(bitmap["data"], validate=True))
+            except zlib.error as error:
+                raise ValueError(f"the bitmap of shape {number} is damaged ({error})") from error
+            draw = _bitmap(data, _points([bitmap["origin"]])[0])
+        elif kind in ("polygon", "rectangle"):
+            points = _points(shape["points"]["exterior"])
+            holes = [_points(hole) for hole in shape["points"].get("interior", [])]
+            draw = _polygon(points, holes) if kind == "polygon" else _rectangle(points)
+        else:
+            raise ValueError(f"shape {number} is a {kind}, {_OUTLINES}")
+        yield Shape(_name(shape["classTitle"]), draw)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"the label {value!r}, expected a text")
+    return value.strip()
+
+
+def _points(values: Any) -> list[tuple[float, float]]:
+    points = [(float(x), float(y)) for x, y in values]
+    if not all(
+        math.isfinite(number) and abs(number) < 1 << 20 for each in points for number in each
+    ):
+        raise ValueError(f"a point at {points[0]}, expected numbers of pixels")
+    return points
+
+
+def _polygon(points: Sequence[tuple[float, float]], holes=()) -> Callable[[Image.Image], None]:
+    if len(points) < 3:
+        raise ValueError(f"a polygon of {len(points)} points, expected 3 or more")
+
+    def draw(mask):
+        pen = ImageDraw.Draw(mask)
+        pen.polygon(points, fill=1, outline=1)
+        for hole in holes:
+            if len(hole) > 2:
+                pen.polygon(hole, fill=0, outline=0)
+
+    return draw
+
+
+def _rectangle(points: Sequence[tuple[float, float]]) -> Callable[[Image.Image], None]:
+    if len(points) < 2:
+        raise ValueError(f"a rectangle of {len(points)} points, expected 2 or more")
+    xs, ys = zip(*points, strict=True)
+    box = (min(xs), min(ys), max(xs), max(ys))
+    return lambda mask: ImageDraw.Draw(mask).rectangle(box, fill=1, outline=1)
+
+
+def _ellipse(box: tuple[float, float, float, float]) -> Callable[[Image.Image], None]:
+    return lambda mask: ImageDraw.Draw(mask).ellipse(box, fill=1, outline=1)
+
+
+def _bitmap(data: bytes, origin: tuple[float, float]) -> Callable[[Image.Image], None]:
+    """Returns what draws the pixels of a PNG that are opaque, or not 0 if all are opaque."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"a bitmap that cannot be read ({error})") from error
+    if image.has_transparency_data:
+        inside = np.asarray(image.convert("RGBA"))[..., 3] > 0
+    else:
+        inside = np.asarray(image) > 0
+    pixels = Image.fromarray(inside.astype(np.uint8))
+    corner = tuple(round(number) for number in origin)
+    return lambda mask: mask.paste(1, corner, pixels.point(lambda value: 255 * value))
