@@ -14,6 +14,8 @@ from rnnseg.files import atomic_path
 
 _IGNORE_COLOR = (224, 224, 224)
 _MOST_COLUMNS = 8
+# Overlays are mixed in bands of about so many pixels, so that large images need little memory.
+_BAND = 2**19
 DOTS_PER_INCH = 150
 """The resolution of all figures."""
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -77,9 +79,14 @@ def overlay(
     Returns:
       uint8 `(h, w, 3)`; ignored pixels are those of the image, too.
     """
-    mixed = (1 - opacity) * image + opacity * colorize(labels, colors)
-    blended = is_blended(colors)[labels][..., np.newaxis]
-    return np.where(blended, np.rint(mixed).astype(np.uint8), image)
+    table, blended = opacity * _table(colors), is_blended(colors)
+    drawn = np.empty_like(image)
+    rows = max(1, _BAND // max(1, image.shape[1]))
+    for top in range(0, len(image), rows):
+        part, seen = image[top : top + rows], labels[top : top + rows]
+        mixed = np.rint((1 - opacity) * part + table.take(seen, axis=0)).astype(np.uint8)
+        drawn[top : top + rows] = np.where(blended[seen][..., np.newaxis], mixed, part)
+    return drawn
 
 
 def is_blended(colors: Sequence[Sequence[int]]) -> np.ndarray:

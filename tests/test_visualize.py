@@ -51,6 +51,13 @@ def test_an_overlay_blends_all_but_ignored_pixels():
     np.testing.assert_array_equal(mixed[19, 0], [100, 100, 100])
 
 
+def test_bands_of_an_overlay_make_no_difference(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (*labels_like().shape, 3), np.uint8)
+    whole = visualize.overlay(image, labels_like(), COLORS)
+    monkeypatch.setattr(visualize, "_BAND", 1)
+    np.testing.assert_array_equal(visualize.overlay(image, labels_like(), COLORS), whole)
+
+
 def test_an_overlay_keeps_the_brightness_of_a_black_class():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     mixed = visualize.overlay(image, labels_like(), COLORS)

@@ -6,6 +6,7 @@ import click
 
 from rnnseg.cli.base import Command
 from rnnseg.cli.budgets import budget_of, budget_options
+from rnnseg.cli.large_images import large_image_options
 from rnnseg.cli.parameters import MOST_ITERATIONS
 from rnnseg.errors import UserError
 
@@ -23,10 +24,11 @@ from rnnseg.errors import UserError
 @click.option(
     "--stop-when-settled", is_flag=True, help="Skip iterations that would hardly change anything."
 )
+@large_image_options
 @click.option("--overwrite", is_flag=True, help="Replace files of an earlier call.")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
 def segment(model, images, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
-            overwrite, out):  # fmt: skip
+            tile, max_size, overwrite, out):  # fmt: skip
     r"""Segment images, folders of images, or patterns.
 
     A budget of multiply-adds or milliseconds pays for the number of iterations, and the scale of
@@ -37,6 +39,7 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
     rnnseg segment runs/camvid street.jpg --milliseconds 50 --out segmented
     rnnseg segment runs/camvid street.jpg --iterations 12 --stop-when-settled --out segmented
     rnnseg segment runs/camvid 'photos/*.jpg' --every-iteration --out segmented
+    rnnseg segment runs/camvid 'photos/*.jpg' --max-size 2048 --out segmented
     """
     if every_iteration and stop_when_settled:
         raise UserError(
@@ -50,8 +53,9 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
     from rnnseg.inference.predictor import Predictor
 
     files = find_images(images)
+    predictor = Predictor.load(model, tile=tile, max_size=max_size)
     done = segment_files(
-        Predictor.load(model), files, out, budget, every_iteration, overwrite, stop_when_settled
+        predictor, files, out, budget, every_iteration, overwrite, stop_when_settled
     )
     scales = [each.scale for each in done.settings]
     click.echo(

@@ -5,7 +5,9 @@ import os
 import click
 
 from rnnseg.cli.base import Command
+from rnnseg.cli.large_images import large_image_options
 from rnnseg.cli.parameters import MOST_ITERATIONS
+from rnnseg.errors import UserError
 
 
 @click.command(cls=Command)
@@ -55,9 +57,10 @@ from rnnseg.cli.parameters import MOST_ITERATIONS
     type=click.IntRange(0),
     help="Number of the video stream, as ffprobe counts.  [default: the one that players show]",
 )
+@large_image_options
 @click.option("--overwrite", is_flag=True, help="Replace an earlier video.")
 def video(model, source, out, iterations, first_iterations, view, decay, motion, blank,
-          cut_threshold, stream, overwrite):  # fmt: skip
+          cut_threshold, stream, tile, max_size, overwrite):  # fmt: skip
     r"""Segment a video, in which each frame continues from the last one.
 
     INPUT is a video file, a folder of images (sorted by name, numbers by value, 25 per second), or
@@ -84,7 +87,12 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
         for note in frames.notes:
             click.echo(note)
         segmenter = VideoSegmenter(
-            _open_model(model), iterations, first_iterations, cut_threshold, decay, motion
+            _open_model(model, tile, max_size),
+            iterations,
+            first_iterations,
+            cut_threshold,
+            decay,
+            motion,
         )
         with outputs.open_output(out, frames, view, overwrite) as output:
             done = segmenting.segment_video(segmenter, frames, output)
@@ -99,12 +107,20 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
         raise click.Abort
 
 
-def _open_model(path: str):
-    """Returns the model of a run, a `.keras` file or a LiteRT file."""
+def _open_model(path: str, tile: int | None, max_size: int | None):
+    """Returns the engine of a run or a `.keras` file, or a LiteRT file."""
     if path.endswith(".tflite"):
+        for option, value in (("--tile", tile), ("--max-size", max_size)):
+            if value is not None:
+                raise UserError(
+                    f"{option} {value}: {path} is a LiteRT file, which segments frames as it was "
+                    "exported: leave it out, or export with --size HEIGHTxWIDTH, to which larger "
+                    "frames are fitted"
+                )
         from rnnseg.runtime.segmenter import Segmenter
 
         return Segmenter(path, threads=os.cpu_count())
     from rnnseg.models.loading import load_model
+    from rnnseg.video.engines import KerasEngine
 
-    return load_model(path)
+    return KerasEngine(load_model(path), tile, max_size)

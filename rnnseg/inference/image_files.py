@@ -93,7 +93,9 @@ def segment_files(
         if outputs.strip is None:
             class_map = predictor(image, budget, stop_when_settled=stop_when_settled)
         else:
-            maps = list(predictor.every_iteration(image, *setting))
+            # As small as their classes: there are many.
+            kind = np.min_scalar_type(len(names) - 1)
+            maps = [each.astype(kind) for each in predictor.every_iteration(image, *setting)]
             class_map = maps[-1]
             titles = iteration_titles(predictor, image.shape[:2], *setting)
             visualize.save_strip(outputs.strip, image, maps, colors, names, titles)

@@ -12,14 +12,9 @@ from rnnseg.budgets.budget import Budget, iterations_within, too_small
 from rnnseg.budgets.costs import StageCosts
 from rnnseg.budgets.planning import Scores, scores_path
 from rnnseg.budgets.profiles import Machine, Profile, benchmark_command, profile_path
-from rnnseg.budgets.scaling import (
-    predict_scaled,
-    read_scaled,
-    scale_images,
-    scaled_costs,
-    scaled_size,
-)
+from rnnseg.budgets.scaling import predict_scaled, scaled_size
 from rnnseg.errors import UserError
+from rnnseg.inference.large_images import LargeImages
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.runtime.pacing import most_iterations
@@ -49,9 +44,17 @@ class Predictor:
         best at most. None: for the number of iterations in training, since more might do harm.
       scaled_miou: the same for scaled images, by scale. Budgets then choose among the scales, too.
       profile: the latency of the model on this machine, for budgets of milliseconds.
+      tile: the side of tiles, in pixels, in which larger images are computed; 0 for no tiles. None:
+        tiles of 1280 pixels for images of more than 2 million pixels, whose memory is then that of
+        a tile.
+      max_size: the largest side, in pixels, at which images are segmented: larger ones are made
+        smaller, and their class maps keep the size of the image. None: the size of the image.
 
     Attributes:
       model: the model.
+
+    Raises:
+      UserError: `tile` or `max_size` is too small for the model.
     """
 
     def __init__(
@@ -61,14 +64,25 @@ class Predictor:
         miou: Mapping[int, float] | None = None,
         scaled_miou: Mapping[float, Mapping[int, float]] | None = None,
         profile: Profile | None = None,
+        tile: int | None = None,
+        max_size: int | None = None,
     ):
         self.model = model
+        self._large_images = LargeImages(model, tile, max_size)
+        self._is_resized = bool(tile) or max_size is not None
         self._given_miou = {1.0: miou or {}, **(scaled_miou or {})}
         self._given_profile = profile
         self._split: str | None = None
 
     @classmethod
-    def load(cls, path: str | os.PathLike, split: str = "val") -> "Predictor":
+    def load(
+        cls,
+        path: str | os.PathLike,
+        split: str = "val",
+        *,
+        tile: int | None = None,
+        max_size: int | None = None,
+    ) -> "Predictor":
         """Loads a model together with its scores and its profile.
 
         Args:
@@ -76,11 +90,13 @@ class Predictor:
             the profile that `rnnseg benchmark --save` wrote are read from beside it when a budget
             first needs them.
           split: the split of the scores.
+          tile: as in the constructor.
+          max_size: as in the constructor.
 
         Raises:
-          UserError: as `rnnseg.load_model`.
+          UserError: as `rnnseg.load_model`, or as the constructor.
         """
-        predictor = cls(load_model(path))
+        predictor = cls(load_model(path), tile=tile, max_size=max_size)
         predictor._split = split
         return predictor
 
@@ -104,18 +120,31 @@ class Predictor:
           UserError: as `setting`, or as `SegmentationModel.predict_classes`.
         """
         images = tf.convert_to_tensor(images)
-        if budget is None or images.shape.rank not in (3, 4) or images.shape[-1] != 3:
+        if images.shape.rank not in (3, 4) or images.shape[-1] != 3 or not images.shape[0]:
             return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+        size = tuple(images.shape[-3:-1])
         scales = None if canvas is None else (1.0,)
-        iterations, scale = self._setting(budget, *images.shape[-3:-1], scales)
-        if scale == 1:
-            budget = Budget(iterations=iterations)
-            return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+        iterations, scale = self._setting(budget, *size, scales)
         if stop_when_settled:
             self.model.check_can_stop()
+        large = self._large(budget)
         single = images.shape.rank == 3
         batch = images[tf.newaxis] if single else images
-        maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
+        if not large.is_plain(*size, scale):
+            given = [None] * len(batch)
+            if canvas is not None:
+                given = [canvas] if single else canvas
+            maps = np.stack(
+                [
+                    large.class_map(image.numpy(), iterations, scale, start, stop_when_settled)
+                    for image, start in zip(batch, given, strict=True)
+                ]
+            )
+        elif scale == 1:
+            budget = Budget(iterations=iterations)
+            return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+        else:
+            maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
         return maps[0] if single else maps
 
     def every_iteration(
@@ -131,14 +160,15 @@ class Predictor:
         Yields:
           Class maps, int32, `(H, W)`.
         """
-        model = self.model
-        scaled = scale_images(tf.convert_to_tensor(image)[tf.newaxis], scale)
-        for (canvas,) in model.compiled_stages.unroll(scaled, iterations).numpy():
-            yield read_scaled(canvas, image.shape[:2], scale, model.canvas_stride)
+        for canvas in self._large_images.unroll(image, iterations, scale):
+            yield self._large_images.read(canvas, image.shape[:2], scale)
 
     def costs(self, height: int, width: int, scale: float = 1.0) -> StageCosts:
-        """Returns the multiply-adds of the stages for an image of this size, in pixels."""
-        return scaled_costs(self.model, height, width, scale)
+        """Returns the multiply-adds of the stages for an image of this size, in pixels.
+
+        The overlaps of tiles are included.
+        """
+        return self._large_images.costs(height, width, scale)
 
     def iterations(self, budget: Budget | None, height: int, width: int) -> int:
         """Returns the number of iterations that a budget pays for, as `setting` chooses it."""
@@ -172,11 +202,11 @@ class Predictor:
         self._check_type(budget)
         if budget.kind == "iterations":
             return Setting(budget.iterations_for(model, height, width))
-        profile = self.profile if budget.kind == "milliseconds" else None
+        reduced = self._large(budget).reduced_size(height, width)
         costs = {
-            scale: budget.cost(model, height, width, profile, scale)
+            scale: self._cost(budget, height, width, scale)
             for scale in scales or self._miou
-            if min(scaled_size(height, width, scale)) >= model.output_stride or scale == 1
+            if min(scaled_size(*reduced, scale)) >= model.output_stride or scale == 1
         }
         found = {}
         for scale, cost in costs.items():
@@ -188,6 +218,28 @@ class Predictor:
         scale = min(costs, key=lambda each: costs[each](1))
         target = f"an image of {height}x{width}" + ("" if scale == 1 else f", scaled by {scale:g},")
         raise too_small(budget, costs[scale](1), target)
+
+    def _cost(self, budget, height, width, scale) -> Callable[[int], float]:
+        """Returns the cost of a prediction by number of iterations, in the unit of the budget."""
+        if budget.kind == "milliseconds":
+            return budget.cost(self.model, height, width, self.profile, scale)
+        costs = self.costs(height, width, scale)
+        return lambda iterations: costs.total(iterations) / 1e9
+
+    def _large(self, budget: Budget | None) -> LargeImages:
+        """Returns how large images are segmented within a budget.
+
+        Raises:
+          UserError: the budget is in milliseconds, and images do not stay whole.
+        """
+        if budget is None or budget.kind != "milliseconds":
+            return self._large_images
+        if self._is_resized:
+            raise UserError(
+                f"a budget of {budget}: latencies are measured on whole images of their own size; "
+                "leave out tile and max_size, or give a budget of multiply-adds or iterations"
+            )
+        return LargeImages(self.model, tile=0)
 
     def _best_at(
         self, scale: float, budget: Budget, cost: Callable[[int], float]
@@ -208,6 +260,7 @@ class Predictor:
         """Raises a UserError for a budget that no image could be segmented with."""
         if budget is not None:
             self._check_type(budget)
+            self._large(budget)
             if budget.kind == "milliseconds":
                 _ = self.profile
 

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from rnnseg.errors import UserError
-from rnnseg.runtime import letterbox, reading
+from rnnseg.runtime import letterbox
 
 
 @runtime_checkable
@@ -84,12 +84,16 @@ class KerasEngine:
 
     Args:
       model: the model.
+      tile: the side of tiles for large frames, as in `rnnseg.Predictor`.
+      max_size: the largest side at which frames are segmented, likewise.
 
     Attributes:
       stages: its compiled stages.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, tile: int | None = None, max_size: int | None = None):
+        from rnnseg.inference.large_images import LargeImages  # loads TensorFlow
+
         self.stages = model.compiled_stages
         self.recurrent = model.recurrent
         self.iterations = model.iterations
@@ -97,20 +101,25 @@ class KerasEngine:
         initial = model.stack.initial_values if model.recurrent else {}
         zeros = np.zeros(model.num_classes, np.float32)
         self.initial_canvas = initial["canvas"].numpy() if "canvas" in initial else zeros
+        self._large_images = LargeImages(model, tile, max_size)
 
     def spacing(self, frame):
-        """Returns the canvas stride; see `Engine.spacing`."""
-        return (float(self.stages.canvas_stride),) * 2
+        """Returns the canvas stride, more for a frame made smaller; see `Engine.spacing`."""
+        sides = frame.shape[:2]
+        reduced = self._large_images.reduced_size(*sides)
+        return tuple(
+            self.stages.canvas_stride * side / part
+            for side, part in zip(sides, reduced, strict=True)
+        )
 
     def run(self, frame, iterations, seed):
         """Segments a frame; see `Engine.run`."""
-        seed = None if seed is None else seed[np.newaxis]
-        canvas = self.stages.canvas_of(frame[np.newaxis], iterations, seed)[0].numpy()
+        canvas = self._large_images.canvas_of(frame, iterations, canvas=seed)
         return canvas, self.read(canvas, frame)
 
     def read(self, canvas: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Returns the class map of a frame, int32 `(H, W)`, from its canvas `(h, w, classes)`."""
-        return reading.read_sparsely(canvas, frame.shape[:2], self.stages.canvas_stride)
+        return self._large_images.read(canvas, frame.shape[:2])
 
 
 class LiteRTEngine:

@@ -6,9 +6,9 @@ import pytest
 from rnnseg import VideoSegmenter
 from rnnseg.models.registry import MODELS
 from rnnseg.runtime import letterbox, segmenter
-from rnnseg.video.engines import LiteRTEngine, open_engine
+from rnnseg.video.engines import KerasEngine, LiteRTEngine, open_engine
 from tests.support.litert import make_info, write_anytime
-from tests.support.models import make_model
+from tests.support.models import make_lively_model, make_model
 from tests.video.clips import scene
 
 # The strides of canvas and features are the same, or a canvas pixel is half as wide and the encoder
@@ -100,3 +100,21 @@ def test_a_feed_forward_file_segments_every_frame_by_itself(tmp_path):
         result, expected = video(frame), reference(frame)
         assert result.iterations == 1
         np.testing.assert_allclose(result.canvas, expected.canvas, atol=1e-4)
+
+
+def test_large_frames_in_tiles_and_at_a_smaller_size():
+    model = make_lively_model()
+    frames = scene(3, size=(120, 360))
+    tiled = VideoSegmenter(KerasEngine(model, tile=256))
+    for result, expected in zip(
+        map(tiled, frames), map(VideoSegmenter(model), frames), strict=True
+    ):
+        assert len(np.unique(expected.classes)) > 1
+        np.testing.assert_allclose(result.canvas, expected.canvas, atol=1e-3)
+        assert np.mean(result.classes == expected.classes) > 0.999
+    frames = scene(3, size=(120, 160))
+    engine = KerasEngine(model, max_size=80)
+    assert engine.spacing(frames[0]) == (16, 16)
+    for number, result in enumerate(map(VideoSegmenter(engine), frames)):
+        assert result.classes.shape == (120, 160) and result.canvas.shape[:2] == (9, 11)
+        assert result.iterations == (6, 2, 2)[number]
