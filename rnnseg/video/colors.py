@@ -23,6 +23,9 @@ import functools
 import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
+from PIL import Image
+
+from rnnseg.data.images import on_white
 
 _WHITE = 203.0  # cd/m2, BT.2408
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # BT.2100, table 5
@@ -104,9 +107,19 @@ class FrameColors:
     def rgb(self, frame) -> np.ndarray:
         """Returns a frame as RGB of the standard range, uint8 `(height, width, 3)`, as stored.
 
+        Where pixels are transparent, they are blended with white, as in images.
+
         Args:
           frame: a frame of PyAV.
         """
+        image = self._opaque(frame)
+        pixels = frame.format
+        if not (pixels.has_palette or any(each.is_alpha for each in pixels.components)):
+            return image
+        opacity = _converted(frame, "rgba")[..., 3:]
+        return on_white(Image.fromarray(np.concatenate([image, opacity], -1)))
+
+    def _opaque(self, frame) -> np.ndarray:
         primaries, is_hdr = _primaries(frame), int(frame.color_trc) in _TRANSFERS
         transfer = int(frame.color_trc) if is_hdr else None
         if not is_hdr and primaries == ColorPrimaries.BT709:

@@ -1,7 +1,9 @@
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from rnnseg.data.images import read_image
 from rnnseg.video import colors
 from rnnseg.video.sources import open_frames
 
@@ -195,3 +197,19 @@ def test_an_hlg_video_looks_like_its_standard_version(cases):
 def _frames(path):
     with open_frames(path) as source:
         return np.array([frame.image for frame in source.frames])
+
+
+@pytest.mark.parametrize("codec, pixels", [("png", "rgba"), ("qtrle", "argb")])
+def test_transparent_frames_are_blended_with_white(tmp_path, codec, pixels):
+    """By the rule of images: an image file and a video of it give the same."""
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 4), np.uint8)
+    image[:8, :, 3], image[8:12, :, 3] = 0, 255
+    Image.fromarray(image).save(tmp_path / "image.png")
+    with av.open(str(tmp_path / "clip.mov"), "w") as container:
+        stream = container.add_stream(codec, 10)
+        stream.width, stream.height, stream.pix_fmt = 24, 16, pixels
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba")))
+        container.mux(stream.encode(None))
+    (frame,) = _frames(tmp_path / "clip.mov")
+    assert (frame[:8] == 255).all()
+    np.testing.assert_array_equal(frame, read_image(tmp_path / "image.png"))
