@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from rnnseg.data.images import encode_png, turn_upright
+from rnnseg.data.metadata import UPRIGHT
 from rnnseg.errors import UserError
 
 from .archives import File
-from .common import Pair, read_encoded_image
+from .common import Pair, read_upright_image
 from .examples import require_same_size
-from .masks import encode_label
 from .plans.coco_instances import draw_labels
 
 LABELME, SUPERVISELY, COCO = "labelme", "Supervisely", "COCO"
@@ -82,10 +83,8 @@ class MakeOutlinedExample:
         Raises:
           UserError: one of the files cannot be used.
         """
-        image, size = read_encoded_image(pair.image)
         stated, shapes = read_shapes(pair.mask)
-        if stated is not None:  # labelme may leave it out
-            require_same_size(pair, size, stated)
+        image, size, orientation = read_image_of(pair, stated)
         labels = np.full(size[::-1], self.background, np.uint8)
         # As in the tools, later shapes are on top.
         for shape in shapes:
@@ -98,7 +97,8 @@ class MakeOutlinedExample:
             mask = Image.new("L", size)
             shape.draw(mask)
             labels[np.asarray(mask) > 0] = label
-        return {"image": image, "label": encode_label(labels), "name": pair.name}
+        label = encode_png(turn_upright(labels, orientation))
+        return {"image": image, "label": label, "name": pair.name}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +117,32 @@ class MakeCocoExample:
         Raises:
           UserError: the image cannot be used or has another size, or its regions are invalid.
         """
-        image, size = read_encoded_image(pair.image)
-        require_same_size(pair, size, pair.mask.size)
+        image, size, orientation = read_image_of(pair, pair.mask.size)
         labels = draw_labels(pair.mask.regions, size, str(pair.mask), self.background)
-        return {"image": image, "label": encode_label(labels), "name": pair.name}
+        label = encode_png(turn_upright(labels, orientation))
+        return {"image": image, "label": label, "name": pair.name}
+
+
+def read_image_of(pair: Pair, stated: tuple[int, int] | None) -> tuple[bytes, tuple[int, int], int]:
+    """Reads an image whose outlines are given in pixels.
+
+    Args:
+      pair: the image and the file of its outlines.
+      stated: the (width, height) of the image in that file; None if it does not tell.
+
+    Returns:
+      The image for the record, upright; the (width, height) to draw in, and the orientation of
+      what is drawn.
+
+    Raises:
+      UserError: the image cannot be used, or has another size.
+    """
+    image, size, orientation = read_upright_image(pair.image, stated or (0, 0))
+    if orientation != UPRIGHT:
+        size = size[::-1]
+    if stated is not None:
+        require_same_size(pair, size, stated)
+    return image, size, orientation
 
 
 def read_shapes(file: File) -> tuple[tuple[int, int] | None, list[Shape]]:

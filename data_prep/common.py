@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from rnnseg.data.images import encode_png, open_image, to_rgb
+from rnnseg.data.images import encode_png, open_image, to_rgb, turn_upright
 from rnnseg.data.metadata import UPRIGHT, is_plain
 from rnnseg.errors import UserError
 
@@ -95,9 +95,42 @@ def read_encoded_image(path: File, as_stored: bool = False) -> tuple[bytes, tupl
             f"{path}: stored turned or mirrored (EXIF orientation {orientation}), which readers of "
             "the records do not undo; save the image and its mask upright"
         )
-    if not is_plain(data):
-        data = encode_png(to_rgb(image, data, str(path)))
-    return data, image.size
+    return _as_it_is(data, image, path), image.size
+
+
+def read_upright_image(
+    path: File, label_size: tuple[int, int]
+) -> tuple[bytes, tuple[int, int], int]:
+    """Reads an image file for a record, and turns it upright if its metadata say so.
+
+    Args:
+      path: as in `read_encoded_image`.
+      label_size: the (width, height) of the labels, which tell whether these are upright.
+
+    Returns:
+      As `read_encoded_image`, with turned images as PNG; and the orientation of the labels, 1 if
+      they are upright. It is meaningless if the labels fit neither the upright nor the stored
+      image.
+
+    Raises:
+      UserError: the file is unreadable or truncated, or the labels have the same size either way.
+    """
+    data, image, orientation = decode_file(path)
+    if orientation == UPRIGHT:
+        return _as_it_is(data, image, path), image.size, UPRIGHT
+    pixels = turn_upright(to_rgb(image, data, str(path)), orientation)
+    size = pixels.shape[1::-1]
+    if size == image.size:
+        raise UserError(
+            f"{path}: stored turned or mirrored (EXIF orientation {orientation}), and the size "
+            "does not tell whether its mask is upright; save the image and its mask upright"
+        )
+    return encode_png(pixels), size, orientation if label_size == image.size else UPRIGHT
+
+
+def _as_it_is(data: bytes, image: Image.Image, path: File) -> bytes:
+    """Returns a file that all decoders read alike: itself, or its colours as a PNG."""
+    return data if is_plain(data) else encode_png(to_rgb(image, data, str(path)))
 
 
 def decode_file(path: File) -> tuple[bytes, Image.Image, int]:

@@ -3,15 +3,21 @@
 import collections
 import concurrent.futures.process
 import functools
+import io
 import multiprocessing.connection
 import os
 import pathlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+from PIL import Image
+
+from rnnseg.data.images import encode_png, turn_upright
+from rnnseg.data.metadata import UPRIGHT
 from rnnseg.errors import UserError
 
-from .common import Pair, read_encoded_image
+from .common import Pair, read_encoded_image, read_upright_image
 from .masks import MaskReader
 
 Example = dict[str, bytes | str]
@@ -44,8 +50,14 @@ class MakePairExample:
         Raises:
           UserError: one of the files cannot be used.
         """
-        image, size = read_encoded_image(pair.image, self._as_stored)
         label, label_size = self._masks.read_label(pair.mask)
+        if self._as_stored:
+            image, size = read_encoded_image(pair.image, as_stored=True)
+        else:
+            image, size, orientation = read_upright_image(pair.image, label_size)
+            if orientation != UPRIGHT:
+                labels = turn_upright(np.asarray(Image.open(io.BytesIO(label))), orientation)
+                label, label_size = encode_png(labels), labels.shape[::-1]
         require_same_size(pair, size, label_size)
         return {"image": image, "label": label, "name": pair.name}
 

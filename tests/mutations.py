@@ -1,4 +1,4 @@
-"""Breaks the code in 25 places, one at a time, and counts how often `make test` notices.
+"""Breaks the code in 28 places, one at a time, and counts how often `make test` notices.
 
     python tests/mutations.py           # all, by `make mutations`: about half an hour on two cores
     python tests/mutations.py canvas    # those with a word in their name

@@ -83,7 +83,16 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path}: cannot be read as an image ({error.strerror})") from error
     image, orientation = open_image(data, str(path))
-    image = to_rgb(image, data, str(path))
+    return turn_upright(to_rgb(image, data, str(path)), orientation)
+
+
+def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns an image or labels, uint8 `(h, w, …)`, as they are stored, upright.
+
+    Args:
+      image: the image or the labels.
+      orientation: the orientation of the stored image as in EXIF, 1 to 8.
+    """
     if orientation == UPRIGHT:
         return image
     return np.asarray(Image.fromarray(image).transpose(_TURNS[orientation]))

@@ -192,6 +192,14 @@ def _length(container, stream) -> Fraction | None:
     return Fraction(container.duration, av.time_base) if container.duration else None
 
 
+def _alpha_decoder(stream) -> av.CodecContext | None:
+    """Returns the decoder of a WebM stream with opacities, which FFmpeg's own one leaves out."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return None
+    return av.CodecContext.create(name, "r")
+
+
 def _decode(path, container, stream, source, seconds):
     """Decodes all frames that can be decoded, and notes missing ones at the end.
 
@@ -199,13 +207,13 @@ def _decode(path, container, stream, source, seconds):
       A frame of PyAV, and the time at which it is shown, in seconds by the clock of the file.
     """
     number, whole, damaged, first, when = 0, 0, False, None, None
-    packets = container.demux(stream)
+    packets, decoder = container.demux(stream), _alpha_decoder(stream)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 break
-            frames = packet.decode()
+            frames = packet.decode() if decoder is None else decoder.decode(packet)
         except av.FFmpegError:
             damaged = True  # a single packet, or all that follow
             continue

@@ -128,3 +128,18 @@ def test_of_several_images_in_a_file_the_first_is_read(tmp_path):
         with Image.open(tmp_path / name) as image:
             assert image.n_frames == 2
         assert (read_image(tmp_path / name) == (0, 128, 128)).all()
+
+
+def test_images_that_people_have(cases):
+    expected = read_image(cases / "bad-exif" / "good.jpg")
+    for path in (cases / "bad-exif").iterdir():
+        image = read_image(path)
+        # Turned, where an orientation can be read.
+        assert image.shape in ((97, 131, 3), (131, 97, 3)), path
+        assert image.mean() == pytest.approx(expected.mean(), abs=1)
+    for path in (cases / "png-trns").iterdir():
+        image = Image.open(path).convert("RGBA")
+        hidden = np.asarray(image)[..., 3] == 0
+        assert hidden.any() and (read_image(path)[hidden] == 255).all()
+    for path in (cases / "orientation-0" / "i").iterdir():
+        np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path)))

@@ -43,6 +43,7 @@ def folder(tmp_path):
     write(tmp_path / "train-00000-of-00002.tfrecord", records[:3])
     write(tmp_path / "train-00001-of-00002.tfrecord", records[3:])
     write(tmp_path / "val-00000-of-00001.tfrecord", [record(*each) for each in IMAGES[5:]])
+    (tmp_path / "._val-00000-of-00001.tfrecord").write_bytes(b"a remain of a file manager")
     (tmp_path / "classes.txt").write_text("left\nright\ntop\n")
     return tmp_path
 
@@ -181,3 +182,14 @@ def test_a_mask_with_a_palette(folder):
     write(folder / "val-00000-of-00001.tfrecord", [example])
     with pytest.raises(UserError, match="grey PNG; expected .* without a palette"):
         open_source(str(folder))
+
+
+def test_hidden_colours_of_foreign_images_are_not_seen(folder):
+    pixels = np.full((4, 5, 3), (200, 0, 0), np.uint8)
+    pixels[0] = (9, 9, 9)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", transparency=(9, 9, 9))
+    element = record(pixels, np.zeros((4, 5), np.uint8), **{IMAGE: buffer.getvalue()})
+    write(folder / "val-00000-of-00001.tfrecord", [element])
+    image, _ = decode(next(iter(open_model_garden(folder, Selection()).read("val"))))
+    assert (image[0] == 255).numpy().all() and (image[1:] == (200, 0, 0)).numpy().all()

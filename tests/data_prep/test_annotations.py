@@ -171,6 +171,22 @@ def test_labelme_may_leave_out_the_size(tmp_path):
     np.testing.assert_array_equal(_labels(tmp_path, content), _expected())
 
 
+@pytest.mark.parametrize("is_upright", [True, False])
+def test_images_that_are_stored_turned(tmp_path, is_upright):
+    content = _labelme(("road", "polygon", SQUARE, {}))
+    plan = _plan(tmp_path, content)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    size = SIZE[::-1] if is_upright else SIZE
+    Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
+    example = plan.make_example(plan.splits["train"][0])
+    image, labels = (np.asarray(Image.open(io.BytesIO(example[key]))) for key in ("image", "label"))
+    assert image.shape[:2] == labels.shape
+    # To be seen upright, the stored pixels are turned to the right.
+    expected = _expected() if is_upright else np.rot90(_expected(), -1)
+    np.testing.assert_array_equal(labels, expected)
+
+
 NAN = float("nan")
 
 

@@ -117,7 +117,7 @@ def test_beam_reports_the_same_faults(damaged, tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_images_that_cannot_be_used(damaged, tmp_path, processes):
-    with pytest.raises(UserError, match=r"damaged/070\.jpg: cannot be read \(.*truncated"):
+    with pytest.raises(UserError, match=r"/070\.jpg: cannot be read as an image \(.*truncated"):
         _build(damaged, tmp_path / "out", processes=processes)
     assert find_builds(tmp_path / "out") == unfinished_builds(tmp_path / "out") == []
 
@@ -155,7 +155,7 @@ def test_one_truncated_image_among_thousands(tmp_path):
         (tmp_path / f"{index:04}.jpg").write_bytes(buffer.getvalue())
     (tmp_path / "2345.jpg").write_bytes(buffer.getvalue()[:-20])
     pairs = [Pair(path.stem, path, path) for path in sorted(tmp_path.iterdir())]
-    with pytest.raises(UserError, match=r"2345\.jpg: cannot be read \(.*truncated"):
+    with pytest.raises(UserError, match=r"2345\.jpg: cannot be read as an image \(.*truncated"):
         list(Examples(pairs, make_example, processes=2))
     left_out = tmp_path / "left_out.txt"
     kept = list(Examples(pairs, make_example, processes=2, left_out=left_out))

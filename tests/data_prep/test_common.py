@@ -2,9 +2,9 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from data_prep.common import read_encoded_image, some
+from data_prep.common import read_encoded_image, read_upright_image, some
 from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
 
@@ -103,6 +103,30 @@ def test_images_with_an_exif_orientation(tmp_path):
     assert read_encoded_image(path, as_stored=True) == (path.read_bytes(), (50, 40))
 
 
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_turned_images_become_upright(tmp_path, orientation):
+    path = tmp_path / "image.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.write_bytes(_encode("RGB", format="JPEG", exif=exif))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    # Labels of the upright size stay as they are, those of the stored size are turned, too.
+    for label_size, turned in (((40, 50), 1), ((50, 40), orientation), ((7, 7), 1)):
+        data, size, label_orientation = read_upright_image(path, label_size)
+        assert (size, label_orientation) == ((40, 50), turned)
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), upright)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_labels_that_may_be_turned_or_not(tmp_path, orientation):
+    path = tmp_path / "image.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.write_bytes(_encode("RGB", format="JPEG", exif=exif))
+    with pytest.raises(UserError, match=f"EXIF orientation {orientation}.*does not tell whether"):
+        read_upright_image(path, (50, 40))
+
+
 @pytest.mark.parametrize("value", [0, 1, 9, 65535])
 def test_an_orientation_that_is_none_counts_as_stored(tmp_path, value):
     path = tmp_path / "image.jpg"
@@ -110,6 +134,7 @@ def test_an_orientation_that_is_none_counts_as_stored(tmp_path, value):
     exif[0x0112] = value
     path.write_bytes(_encode("RGB", format="JPEG", exif=exif))
     assert read_encoded_image(path) == (path.read_bytes(), (50, 40))
+    assert read_upright_image(path, (50, 40)) == (path.read_bytes(), (50, 40), 1)
 
 
 def test_images_that_are_too_large(tmp_path):

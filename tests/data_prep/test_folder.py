@@ -17,6 +17,7 @@ from PIL import Image
 
 from data_prep.folder import main
 from data_prep.plans.folder import join_pairs, plan_folder
+from rnnseg.data.images import read_image
 from rnnseg.data.records import find_builds, open_records, unfinished_builds
 from rnnseg.errors import UserError
 
@@ -195,6 +196,27 @@ def test_images_in_other_formats(tmp_path, data, read_records):
     image = Image.open(io.BytesIO(read_records(tmp_path / "out", "train")["town/a"][0]))
     assert image.format == "PNG"
     assert image.getcolors() == [(12 * 9, (0, 128, 128))]
+
+
+@pytest.mark.parametrize("is_upright", [True, False])
+def test_photographs_of_a_turned_camera(tmp_path, data, save_mask, is_upright):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    path = tmp_path / "images" / "town" / "a.jpg"
+    Image.fromarray(pixels).save(path, exif=exif)
+    labels = np.arange(12 * 9).reshape(9, 12) % 3
+    upright = np.rot90(labels, -1)
+    save_mask(tmp_path / "masks" / "town" / "a.png", upright if is_upright else labels)
+    plan = plan_folder(
+        **{key[2:].replace("-", "_"): value for key, value in data.items() if key != "--out"}
+    )
+    (pair,) = (pair for pair in plan.splits["train"] if pair.name == "town/a")
+    example = plan.make_example(pair)
+    np.testing.assert_array_equal(_decode(example["label"]), upright)
+    image = np.asarray(Image.open(io.BytesIO(example["image"])))
+    np.testing.assert_array_equal(image, read_image(path))
+    assert image.shape[:2] == upright.shape
 
 
 def test_two_images_with_the_same_name(tmp_path, data, save_image):

@@ -1,3 +1,4 @@
+import struct
 from fractions import Fraction
 
 import av
@@ -136,6 +137,60 @@ def test_images_of_a_folder_come_by_name(tmp_path):
     assert [25 * frame.time for frame in frames] == [0, 1, 3]
     (problem,) = source.problems
     assert "bb.jpg" in problem and "cannot be read" in problem and problem.endswith("; skipped")
+
+
+def test_images_of_a_folder_with_damaged_metadata_and_hidden_files(tmp_path):
+    image = Image.new("RGB", (20, 10), (9, 0, 0))
+    # An entry of the type of another one, for which Pillow raises errors of several classes.
+    exif = struct.pack("<2sHIHHHIIHHII", b"II", 42, 8, 2, 0x128, 5, 1, 0, 0x112, 3, 1, 6)
+    image.save(tmp_path / "a.jpg", exif=b"Exif\0\0" + exif + bytes(4))
+    image.save(tmp_path / "b.png")
+    (tmp_path / "._a.jpg").write_text("no image")
+    frames, source = frames_of(tmp_path)
+    assert [frame.image.shape for frame in frames] == [(20, 10, 3), (10, 20, 3)]
+    assert source.problems == []
+
+
+def test_images_of_a_folder_that_people_have(cases):
+    frames, source = frames_of(cases / "bad-exif")
+    assert len(frames) == len([*(cases / "bad-exif").iterdir()]) and source.problems == []
+    frames, source = frames_of(cases / "hidden-files")
+    assert [frame.name for frame in frames] == ["b"] and source.problems == []
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "ending"),
+    [
+        ("qtrle", "argb", "mov"),
+        ("ffv1", "bgra", "mkv"),
+        ("prores_ks", "yuva444p10le", "mov"),
+        ("libvpx", "yuva420p", "webm"),
+        ("libvpx-vp9", "yuva420p", "webm"),
+    ],
+)
+def test_transparent_pixels_are_blended_with_white(tmp_path, codec, pixels, ending):
+    rgba = np.zeros((48, 64, 4), np.uint8)
+    rgba[..., 0] = 200
+    rgba[:24, :, 3] = 255
+    rgba[24:, :32, 3] = 128  # the rest is transparent
+    path = tmp_path / f"clip.{ending}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        stream.options = {"profile": "4444"} if codec == "prores_ks" else {}
+        if "vpx" in codec:
+            stream.options = {"auto-alt-ref": "0"}
+        frame = av.VideoFrame.from_ndarray(rgba, format="rgba")
+        for packet in (*stream.encode(frame), *stream.encode()):
+            container.mux(packet)
+    frames, source = frames_of(path)
+    assert source.problems == []
+    for row, column, expected in (
+        (5, 5, (200, 0, 0)),
+        (40, 10, (227, 127, 127)),
+        (40, 50, (255, 255, 255)),
+    ):
+        np.testing.assert_allclose(frames[0].image[row, column], expected, atol=3)
 
 
 def test_numbers_in_names_count_by_their_value(tmp_path):
