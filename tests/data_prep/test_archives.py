@@ -1,5 +1,6 @@
 import io
 import os
+import pathlib
 import pickle
 import shutil
 import tarfile
@@ -153,3 +154,17 @@ def test_a_replaced_zip_is_read_again(tmp_path):
     _save(tmp_path, "zip", {"kit/lists/train.txt": b"other"})
     os.utime(path, (1, 1))
     assert list_files(path)["kit/lists/train.txt"].read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tgz"])
+def test_hidden_files_are_left_out(tmp_path, kind):
+    root = tmp_path / "data"
+    for name in ("a/x.jpg", "a/._x.jpg", "__MACOSX/a/._x.jpg", ".cache/x.jpg", ".DS_Store"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    path = root
+    if kind != "folder":
+        archive_format = {"zip": "zip", "tar": "tar", "tgz": "gztar"}[kind]
+        path = pathlib.Path(shutil.make_archive(str(tmp_path / "made"), archive_format, root))
+    assert list(list_files(path)) == ["a/x.jpg"]
+    assert list_files(path)["a/x.jpg"].read_bytes() == b"x"
