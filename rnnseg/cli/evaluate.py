@@ -56,13 +56,20 @@ from rnnseg.training.config import DATA_HELP
     help="Image of the speed-accuracy curve.  [default: curve_SPLIT.png beside the model]",
 )
 @click.option(
+    "--report",
+    "page",
+    type=click.Path(),
+    help="Page with curves, confusion matrix, and the best and worst images; its images go to a "
+    "folder of the same name.  [default: report_SPLIT.html beside the model]",
+)
+@click.option(
     "--tensorboard",
     metavar="LOGDIR",
     type=click.Path(file_okay=False),
     help="Also write event files to this folder, in LOGDIR/RUN/SPLIT.",
 )
 def evaluate(model, data, split, iterations, output_stride, image_scales, scales, flip, json_file,
-             curve, tensorboard):  # fmt: skip
+             curve, page, tensorboard):  # fmt: skip
     r"""Score a model at many numbers of iterations, in one pass over the images for each scale.
 
     \b
@@ -81,9 +88,10 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
 
     from rnnseg import files
     from rnnseg.data import open_source
-    from rnnseg.evaluation import report
+    from rnnseg.evaluation import report, report_page
     from rnnseg.evaluation.evaluator import Evaluator
     from rnnseg.models.loading import load_model
+    from rnnseg.training.runs import Run
 
     source = open_source(data)
     source.require_split(split)
@@ -98,7 +106,9 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     name += "_flip" if flip else ""
     curve = curve or files.beside(model, f"curve_{name}.png")
     json_file = json_file or files.beside(model, f"scores_{name}.json")
+    page = pathlib.Path(page or files.beside(model, f"report_{name}.html"))
     files.check_writable(curve, ".png")
+    files.check_writable(page, ".html")
     files.check_writable(json_file, ".json")
     runs = [(scales, name)]
     if not averaged:
@@ -122,8 +132,14 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     click.echo(report.table(*results))
     report.save_scores(json_file, *results)
     click.echo(f"wrote {json_file}")
-    report.save_curve(curve, pathlib.Path(model).resolve().name, results, segmenter.iterations)
+    own_name = pathlib.Path(model).resolve().name
+    report.save_curve(curve, own_name, results, segmenter.iterations)
     click.echo(f"wrote {curve}")
+    history = Run(model).read_history()
+    folder = report_page.save_page(
+        page, own_name, results, list(evaluators.values()), source, history
+    )
+    click.echo(f"wrote {page}, and its images to {folder}")
     if tensorboard:
         written = " and ".join(map(str, folders.values()))
         click.echo(f"wrote {written} for: tensorboard --logdir {shlex.quote(tensorboard)}")

@@ -51,9 +51,10 @@ def train(out, recipe, resume, **options):
     # A recipe may be for several models, and a run names all options; the user means the one.
     refuse_options_of_others(config.model, given)
 
-    from rnnseg.training import loop
+    from rnnseg.training import loop, reporting
 
     run = loop.train(config, out, resume)
+    click.echo(f"wrote {reporting.write_report(run)}")
     following = ["rnnseg", "evaluate", run.folder, "--data", config.data]
     click.echo(f"\nnext: {shlex.join([*map(str, following), '--split', config.val_split])}")
 

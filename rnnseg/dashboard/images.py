@@ -4,31 +4,15 @@ import dataclasses
 import io
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image
 
 from rnnseg import visualize
-from rnnseg.data.pipeline import decode
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.evaluation.examples import Example, read_examples
 
 _LONGEST_SIDE = 640
 _JPEG_QUALITY = 90
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Example:
-    """An image of a data set.
-
-    Attributes:
-      name: the name of the image.
-      image: RGB, uint8 `(h, w, 3)`.
-      label: class indices or `IGNORE_LABEL`, uint8 `(h, w)`.
-    """
-
-    name: str
-    image: np.ndarray
-    label: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,14 +42,7 @@ def read_images(source: Source, split: str, count: int) -> list[Example]:
     """
     size = source.require_split(split)
     wanted = {(2 * index + 1) * size // (2 * count) for index in range(count)}
-    images = []
-    for index, example in enumerate(source.read(split)):
-        if index in wanted:
-            image, label = (each.numpy() for each in decode(example))
-            images.append(Example(example["name"].numpy().decode(), image, label))
-        if len(images) == len(wanted):
-            break
-    return images
+    return list(read_examples(source, split, wanted).values())
 
 
 def make_strip(evaluator: Evaluator, example: Example, colors: Sequence[Sequence[int]]) -> Strip:

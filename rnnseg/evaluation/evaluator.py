@@ -45,6 +45,8 @@ class Evaluation:
       scales: the scale of every image; or the scales whose logits were averaged.
       flip: True if mirrored images were averaged, too.
       cityscapes: the official scores of Cityscapes; None for other data.
+      image_miou: the mean IoU of every image over the classes that occur in its label, 0-1, float32
+        `(len(iterations), images)`; NaN for an image without labelled pixels. None if unknown.
     """
 
     data: str
@@ -59,6 +61,7 @@ class Evaluation:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     cityscapes: tuple[CityscapesScores, ...] | None = None
+    image_miou: np.ndarray | None = None
 
     pictures = RenamedAttribute("images")
     picture_size = RenamedAttribute("image_size")
@@ -83,8 +86,16 @@ class Evaluation:
         """The share of pixels with the right class, 0-1, `(len(iterations),)`."""
         return metrics.pixel_accuracy(self.confusion)
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns all of it as plain values; the IoU of a class that never occurs is None."""
+    def to_json(self, with_confusion: bool = False) -> dict[str, Any]:
+        """Returns the scores and costs as plain values, without those of single images.
+
+        Args:
+          with_confusion: True to include the confusion matrices, which grow with the square of the
+            number of classes.
+
+        Returns:
+          Dictionaries, lists and numbers; the IoU of a class that never occurs is None.
+        """
         rows = []
         for index, iterations in enumerate(self.iterations):
             iou = {
@@ -105,6 +116,8 @@ class Evaluation:
                 rows[-1]["scale"] = self.scale
             if self.cityscapes is not None:
                 rows[-1]["cityscapes"] = self.cityscapes[index].to_json()
+            if with_confusion:
+                rows[-1]["confusion"] = self.confusion[index].tolist()
         return {
             "data": self.data,
             "split": self.split,
@@ -160,7 +173,7 @@ class Evaluator:
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Evaluates the model on one split.
 
-        Memory grows neither with the number of images nor with the numbers of iterations.
+        One image is held at a time, and one number of every image for each number of iterations.
 
         Args:
           source: the data, with the classes of the model.
@@ -207,6 +220,7 @@ class Evaluator:
             scales=self.scales,
             flip=self.flip,
             cityscapes=tally.official_scores(),
+            image_miou=np.stack(tally.image_miou, 1),
         )
 
     def class_maps(self, image: np.ndarray) -> Iterator[np.ndarray]:
@@ -255,16 +269,22 @@ class _Tally:
         classes = source.num_classes
         self.confusion = np.zeros((predictions, classes, classes), np.int64)
         self.sizes = collections.Counter()
+        self.image_miou: list[np.ndarray] = []
         self._instance_sums = [InstanceSums() for _ in range(predictions * source.has_instances)]
 
     def add(self, predictions, label, instance_ids=None) -> None:
         """Counts the predictions, all class maps of one image."""
         classes = self.confusion.shape[-1]
         instances = None if instance_ids is None else Instances(instance_ids)
+        miou = np.full(len(self.confusion), np.nan, np.float32)
         for index, class_map in enumerate(predictions):
-            self.confusion[index] += metrics.confusion_matrix(label, class_map, classes)
+            own = metrics.confusion_matrix(label, class_map, classes)
+            self.confusion[index] += own
+            if own.any():
+                miou[index] = metrics.mean_iou_occurring(own)
             if instances is not None:
                 self._instance_sums[index].add(instances, class_map)
+        self.image_miou.append(miou)
         self.sizes[label.shape] += 1
 
     def official_scores(self) -> tuple[CityscapesScores, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def table(*results: Evaluation) -> str:
     first = results[0]
     lines = [
         f"{first.data}, {first.split}: {first.images} images; multiply-adds and "
-        f"milliseconds of one of {first.image_size[1]}x{first.image_size[0]}, the most "
+        f"milliseconds of one of {first.image_size[0]}x{first.image_size[1]}, the most "
         "common size",
     ]
     if first.scale is None:
@@ -170,22 +171,30 @@ def cost_json(
 
 def save_json(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
     """Writes plain values, as from `Evaluation.to_json` or `cost_json`, to a file."""
+    # Lists of numbers, such as the rows of a confusion matrix, take one line each.
+    text = re.sub(
+        r"\[[\d\s.,eE+-]*\]",
+        lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"),
+        json.dumps(content, indent=2),
+    )
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(text + "\n")
 
 
 def save_scores(path: str | os.PathLike, *results: Evaluation) -> None:
-    """Writes evaluations and the machine of their milliseconds, for `rnnseg.budgets.planning`.
+    """Writes evaluations, their confusion matrices and the machine of their milliseconds.
+
+    `rnnseg.budgets.planning` reads them.
 
     Args:
       path: the JSON file to write.
       *results: an evaluation; or several of the same images at different scales.
     """
-    content = results[0].to_json()
+    rows = [row for each in results for row in each.to_json(with_confusion=True)["results"]]
+    content = results[0].to_json() | {"results": rows}
     if len(results) > 1:
         # Nothing was averaged: every row has a scale of its own.
         content["scales"] = [1.0]
-        content["results"] = [row for each in results for row in each.to_json()["results"]]
     save_json(path, content | {"machine": dataclasses.asdict(Machine.this())})
 
 
@@ -239,7 +248,7 @@ def plan_table(plan: Plan) -> str:
     first, kind, unit = plan.scores[0], plan.budget.kind, plan.budget.unit
     lines = [
         f"{first.data}, {first.split}: {first.images} images, most often "
-        f"{first.image_size[1]}x{first.image_size[0]}",
+        f"{first.image_size[0]}x{first.image_size[1]}",
     ]
     width = max(5, *(len(each.model) for each in plan.scores))
     columns = [

@@ -24,6 +24,15 @@ def run(*arguments, status=0):
     return result.output
 
 
+@pytest.fixture(autouse=True)
+def reports(monkeypatch, request):
+    """Trainings are stood in for by functions that train nothing, so that there is no report."""
+    from rnnseg.training import reporting
+
+    if request.node.name != "test_train_evaluate_segment":
+        monkeypatch.setattr(reporting, "write_report", lambda run: run.folder / "report.html")
+
+
 @pytest.fixture
 def source(monkeypatch):
     source = tiny_source()
@@ -66,11 +75,11 @@ def test_help_shows_examples_one_a_line():
 
 def test_train_evaluate_segment(tmp_path, monkeypatch):
     """The way of a user, on the embedded data made small."""
-    from rnnseg.training import loop
+    from rnnseg.training import loop, reporting
 
     source = tiny_source()
-    monkeypatch.setattr(data, "open_source", lambda name: source)
-    monkeypatch.setattr(loop, "open_source", lambda name: source)
+    for module in (data, loop, reporting):
+        monkeypatch.setattr(module, "open_source", lambda name: source)
     out = tmp_path / "run"
     options = ["--data", "shapes", "--encoder", "small_cnn", "--weights", "none", "--output-stride",
                8, "--hidden-channels", "8,6", "--train-batch-norm", "--crop", "32x40", "--batch", 2,
@@ -78,6 +87,9 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
     printed = run("train", *options, "--epochs", 2, "--out", out)
     assert "8 images to train on" in printed
     assert f"next: rnnseg evaluate {out} --data shapes --split val" in printed
+    assert f"wrote {out / 'report.html'}" in printed
+    of_training = {path.name for path in (out / "report").iterdir()}
+    assert {"training.png", "worst.png"} < of_training
     config = json.loads((out / "config.json").read_text())
     assert config["crop"] == [32, 40] and config["encoder_weights"] is None
     before = (out / "last.keras").read_bytes()
@@ -90,7 +102,12 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
     assert [row["iterations"] for row in scores["results"]] == [1, 2, 3]
     for row in scores["results"]:
         assert f"{100 * row['miou']:.2f}" in printed
+        assert np.sum(row["confusion"]) == sum(
+            (label != 255).sum() for _, label in halves(3, 43, 51)
+        )
     assert (out / "curve_val.png").is_file()
+    assert f"wrote {out / 'report_val.html'}, and its images to {out / 'report_val'}" in printed
+    assert {path.name for path in (out / "report_val").iterdir()} == of_training
 
     images = write_images(tmp_path / "photos")
     printed = run("segment", out, images, "--every-iteration", "--out", tmp_path / "segmented")
@@ -276,6 +293,7 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path, model_file, so
     (tmp_path / "folder.json").mkdir()
     folder = tmp_path / "folder.json"
     assert "is a folder; expected a file" in run(*evaluate, "--json", folder, status=2)
+    assert "ends in .html" in run(*evaluate, "--report", tmp_path / "page.htm", status=2)
     below_file = model_file / "x.json"
     assert "cannot be written" in run(*evaluate, "--json", below_file, status=2)
     assert "ends in .png" in run(*evaluate, "--curve", tmp_path / "curve.pdf", status=2)

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -32,6 +33,25 @@ def test_one_pass_gives_what_single_predictions_give():
     assert min(result.milliseconds) > 0
     step = result.multiply_adds[2] - result.multiply_adds[1]
     assert result.multiply_adds[1] - result.multiply_adds[0] == 2 * step
+
+
+def test_every_image_has_a_score_of_its_own():
+    """The mean over the classes of its label; none without labelled pixels."""
+    examples = [*halves(2), (halves(1)[0][0], np.full((40, 48), 255, np.uint8))]
+    examples[1][1][examples[1][1] == 2] = 255  # without one of the classes
+    model = make_model(num_classes=3)
+    result = Evaluator(model, (1, 3))(make_source({"val": examples}), "val", progress=False)
+    assert result.image_miou.shape == (2, 3) and np.isnan(result.image_miou[:, 2]).all()
+    for index, iterations in enumerate(result.iterations):
+        for number, (image, label) in enumerate(examples[:2]):
+            prediction = np.argmax(model(image[None], iterations=iterations)[0], -1)
+            counted = label != 255
+            scores = [
+                (counted & (prediction == each) & (label == each)).sum()
+                / (counted & ((prediction == each) | (label == each))).sum()
+                for each in np.unique(label[counted])
+            ]
+            assert result.image_miou[index, number] == pytest.approx(np.mean(scores))
 
 
 def test_scales_and_mirrored_images_are_averaged():
@@ -195,6 +215,17 @@ def test_json_has_every_score():
         "scale",
     }  # fmt: skip
     assert row["scale"] == 1
+
+
+def test_a_file_of_scores_has_the_confusion_matrices(tmp_path):
+    source = tiny_source()
+    result = Evaluator(make_model(num_classes=3), (1, 2))(source, "val", progress=False)
+    report.save_scores(tmp_path / "scores.json", result)
+    text = (tmp_path / "scores.json").read_text()
+    rows = json.loads(text)["results"]
+    np.testing.assert_array_equal([row["confusion"] for row in rows], result.confusion)
+    # A row of the matrix is a line of the file.
+    assert str(result.confusion[0, 1].tolist()) in text
 
 
 def test_a_class_that_never_occurs_is_null():
