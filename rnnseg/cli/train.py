@@ -45,8 +45,9 @@ def train(out, recipe, resume, **options):
         raise UserError(
             '--data is missing: give a folder that rnnseg prepare built, tfds:NAME, or "shapes"'
         )
-    if values.get("encoder_weights") == "none":
-        values["encoder_weights"] = None
+    for option in ("encoder_weights", "class_weights"):
+        if values.get(option) == "none":
+            values[option] = None
     config = configuration.TrainingConfig(**values)
     # A recipe may be for several models, and a run names all options; the user means the one.
     refuse_options_of_others(config.model, given)

@@ -387,6 +387,24 @@ def test_init_brings_the_form_of_the_model(tmp_path, monkeypatch, model_file):
     assert printed.startswith(f"error: {tmp_path / 'none'}: no such model")
 
 
+def test_weights_of_a_recipe_can_be_left_out(tmp_path, monkeypatch):
+    from rnnseg.training import loop
+
+    configs = []
+
+    def train(config, out, resume):
+        configs.append(config)
+        return loop.Run(out)
+
+    monkeypatch.setattr(loop, "train", train)
+    arguments = ["train", "--recipe", "camvid", "--data", "shapes", "--out", tmp_path]
+    run(*arguments)
+    without = ["--weights", "none", "--class-weights", "none", "--train-batch-norm"]
+    run(*arguments, *without)
+    chosen = [(config.encoder_weights, config.class_weights) for config in configs]
+    assert chosen == [("imagenet", "auto"), (None, None)]
+
+
 def test_old_names_of_training_work_and_print_a_line(tmp_path, monkeypatch):
     from rnnseg.training import loop
 
