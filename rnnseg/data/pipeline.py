@@ -1,44 +1,17 @@
 """Decoding, augmentation and batching of encoded examples."""
 
-import dataclasses
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
+from rnnseg.data import augmentation as changes
+from rnnseg.data.augmentation import MEAN_COLOR
+from rnnseg.data.crops import Augmentation, choose_crop
 from rnnseg.data.decoding import decode_image, decode_window
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 
 # The number of encoded images in the shuffle buffer: enough to mix data sets of thousands well.
 _SHUFFLE_BUFFER = 2000
-# The padding of images. The normalisation of every encoder maps about this colour to zero.
-MEAN_COLOR = (124, 117, 104)
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """The random changes to a training image, as in the DeepLab family.
-
-    Attributes:
-      crop: the (height, width) of the result, in pixels.
-      scale: the smallest and the largest factor of the random scaling.
-      flip: True to mirror half of the images left to right.
-    """
-
-    crop: tuple[int, int]
-    scale: tuple[float, float] = (0.5, 2.0)
-    flip: bool = True
-
-    def __post_init__(self):
-        if min(self.crop) < 1:
-            raise UserError(
-                f"crop {self.crop[0]}x{self.crop[1]}: expected at least one pixel per side"
-            )
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise UserError(
-                f"scale {self.scale[0]}-{self.scale[1]}: expected 0 < smallest <= largest"
-            )
 
 
 def training_batches(
@@ -178,7 +151,7 @@ def decode(example) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scales, mirrors and crops one encoded image, and pads it if it is too small.
+    """Scales, mirrors, distorts and crops one encoded image, and pads it if it is too small.
 
     The window that the crop shows is cut out before scaling, which is several times cheaper than
     scaling the whole image. For JPEG files, little more than this window is decoded.
@@ -194,7 +167,7 @@ def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tens
     """
     label = _decode_label(example["label"])
     size = tf.shape(label)
-    crop = _choose_crop(size, augmentation, seed)
+    crop = choose_crop(size, augmentation, seed, label if augmentation.balanced else None)
     image = decode_window(example["image"], crop.corner, crop.window, size)
     label = _cut(label, crop.corner, crop.window)
     rows, columns = (_nearest(crop.window[axis], crop.shown[axis]) for axis in (0, 1))
@@ -204,44 +177,17 @@ def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tens
         image = tf.cond(crop.mirrored, lambda: tf.reverse(image, [1]), lambda: image)
         columns = tf.where(crop.mirrored, crop.window[1] - 1 - columns, columns)
     image, label = _resize(image, crop.shown), _pick(label, rows, columns)
+    if augmentation.distortion is not None:
+        draws = changes.draw(augmentation.distortion, seed)
+        image = changes.change_look(image, draws, augmentation.distortion)
     # Padded by concatenation with constants. `tf.pad` takes a single value for all channels, so it
     # needs two more passes, to subtract and add the mean colour, and is seven times slower.
     mean = np.broadcast_to(np.uint8(MEAN_COLOR), (*augmentation.crop, 3))
     ignore = np.full(augmentation.crop, IGNORE_LABEL, np.uint8)
-    return _paste(image, mean, crop), _paste(label, ignore, crop)
-
-
-class _Crop(NamedTuple):
-    """The window of an image that a crop shows: int32 (vertical, horizontal) in pixels, and a bool.
-
-    Attributes:
-      corner: the top left corner of the window in the image.
-      window: the size of the window in the image.
-      shown: the size of the window after scaling.
-      offset: the top left corner of the window in the crop.
-      mirrored: True if the window is mirrored left to right.
-    """
-
-    corner: tf.Tensor
-    window: tf.Tensor
-    shown: tf.Tensor
-    offset: tf.Tensor
-    mirrored: tf.Tensor
-
-
-def _choose_crop(size, augmentation, seed) -> _Crop:
-    """Draws the scale, the position and the mirroring of a crop of an image of `size` (h, w)."""
-    place, flip, factor = tf.split(tf.random.stateless_uniform([4], seed), [2, 1, 1])
-    smallest, largest = augmentation.scale
-    factor = smallest + (largest - smallest) * factor[0]
-    size = tf.cast(size, tf.float32)
-    crop = tf.constant(augmentation.crop, tf.float32)
-    window = tf.clip_by_value(tf.round(crop / factor), 1.0, size)
-    shown = tf.clip_by_value(tf.round(window * factor), 1.0, crop)
-    corner = tf.floor(place * (size - window + 1.0))
-    offset = tf.floor(place[::-1] * (crop - shown + 1.0))
-    whole = (tf.cast(each, tf.int32) for each in (corner, window, shown, offset))
-    return _Crop(*whole, mirrored=flip[0] < 0.5)
+    image, label = _paste(image, mean, crop), _paste(label, ignore, crop)
+    if augmentation.distortion is not None and augmentation.distortion.degrees:
+        image, label = changes.rotate(image, label, draws.degrees)
+    return image, label
 
 
 def _decode_label(encoded):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from rnnseg import UserError
+from rnnseg.data.augmentation import DISTORTIONS, Distortion
 from rnnseg.data.pipeline import (
     Augmentation,
     decode,
@@ -16,6 +17,8 @@ from rnnseg.data.pipeline import (
     with_boundary_weights,
 )
 from tests.support.sources import encode, halves, make_source, tiny_source
+
+STRONG = Augmentation((24, 24), distortion=DISTORTIONS["strong"], balanced=True)
 
 
 def coordinates(height, width):
@@ -222,9 +225,10 @@ def test_every_epoch_is_augmented_differently():
     assert len({image.numpy().tobytes() for image, _ in batches}) == 4
 
 
-def test_a_seed_repeats_all_batches_and_a_resumed_training_continues_them():
+@pytest.mark.parametrize("augmentation", [Augmentation((24, 24)), STRONG], ids=["plain", "strong"])
+def test_a_seed_repeats_all_batches_and_a_resumed_training_continues_them(augmentation):
     source = tiny_source()
-    options = dict(batch_size=3, augmentation=Augmentation((24, 24)), epochs=4, seed=7)
+    options = dict(batch_size=3, augmentation=augmentation, epochs=4, seed=7)
 
     def images(**more):
         batches, _ = training_batches(source, "train", **options, **more)
@@ -240,9 +244,7 @@ def test_a_seed_repeats_all_batches_and_a_resumed_training_continues_them():
 @pytest.mark.parametrize("global_seed", [0, 1, 2**31 - 1])
 def test_the_global_seed_changes_no_batch(global_seed):
     def images():
-        batches, _ = training_batches(
-            tiny_source(), "train", 3, Augmentation((24, 24)), epochs=2, seed=7
-        )
+        batches, _ = training_batches(tiny_source(), "train", 3, STRONG, epochs=2, seed=7)
         return np.stack([image for image, _ in batches])
 
     expected = images()
@@ -315,3 +317,40 @@ def test_augmentation_is_one_graph():
     )
     image, label = traced((1, 2))
     assert image.shape == (9, 9, 3) and label.shape == (9, 9)
+
+
+def test_changed_colours_leave_label_place_and_padding_alone():
+    image, label = photo(40, 130), np.random.default_rng(1).integers(0, 9, (40, 130))
+    label = label.astype(np.uint8)
+    changed = 0
+    for seed in range(12):
+        plain, expected = augmented(image, label, seed, crop=(64, 72))
+        colored, found = augmented(
+            image, label, seed, crop=(64, 72), distortion=DISTORTIONS["standard"]
+        )
+        np.testing.assert_array_equal(found, expected)
+        beside = expected == 255
+        np.testing.assert_array_equal(colored[beside], plain[beside])
+        changed += (colored != plain).any()
+    assert 6 < changed <= 12
+
+
+def test_turned_crops_are_padded_with_mean_and_ignore():
+    image, label = coordinates(60, 50)
+    degrees, padded = Distortion(degrees=10.0), 0
+    for seed in range(5):
+        crop, crop_label = augmented(
+            image, label, seed, crop=(40, 40), scale=(1, 1), flip=False, distortion=degrees
+        )
+        if crop_label[0, 0] == 255:
+            padded += 1
+            assert crop_label[-1, -1] == 255
+            np.testing.assert_array_equal(crop[0, 0], [124, 117, 104])
+        # The label numbers blocks of 4x4 pixels: it must match the coordinates in the image.
+        rows, columns = crop[..., 0].astype(float), crop[..., 1].astype(float)
+        inside = (np.abs(rows % 4 - 1.5) < 0.9) & (np.abs(columns % 4 - 1.5) < 0.9)
+        # Blue is 7, unless the pixel lies at the border, where it has a part of the mean colour.
+        inside &= crop[..., 2] == 7
+        expected = (rows // 4 * 16 + columns // 4)[inside]
+        assert inside.sum() > 200 and np.mean(crop_label[inside] == expected) > 0.97
+    assert padded >= 3  # an angle of a degree cuts off less than a pixel
