@@ -32,7 +32,7 @@ class Curve:
       name: the name in the legend.
       iterations: the numbers of iterations, rising.
       miou: the mean IoU, 0-1.
-      multiply_adds: the multiply-adds per prediction.
+      multiply_adds: the multiply-adds per prediction; None where they are not known.
       milliseconds: the milliseconds per prediction.
       trained_iterations: the number of iterations in training, which is marked; None for no mark.
       family: the name of a family, such as a system at several strides. Curves of a family share
@@ -43,7 +43,7 @@ class Curve:
     name: str
     iterations: Sequence[int]
     miou: Sequence[float]
-    multiply_adds: Sequence[int]
+    multiply_adds: Sequence[int | None]
     milliseconds: Sequence[float]
     trained_iterations: int | None
     family: str | None = None
@@ -286,21 +286,26 @@ def save_comparison(
 def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
     """Draws mIoU against multiply-adds and milliseconds, with one dot per number of iterations.
 
+    Where the multiply-adds are not known, there is no dot; if none are, there is one panel alone.
+
     Args:
       path: the PNG file to write.
       curves: one curve per model.
     """
     figure = new_figure((11, 4.6))
-    in_giga = max(max(curve.multiply_adds) for curve in curves) >= 1e9
-    unit, factor = ("G", 1e-9) if in_giga else ("M", 1e-6)
-    panels = figure.subplots(1, 2, sharey=True)
+    known = [count for curve in curves for count in curve.multiply_adds if count is not None]
+    unit, factor = ("G", 1e-9) if max(known, default=0) >= 1e9 else ("M", 1e-6)
+    drawn = [("time per image (ms)", [curve.milliseconds for curve in curves])]
+    if known:
+        counts = [
+            [math.nan if count is None else factor * count for count in curve.multiply_adds]
+            for curve in curves
+        ]
+        drawn.insert(0, (f"multiply-adds per image ({unit})", counts))
+    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
     families = [curve.family or curve.name for curve in curves]
     colors = dict(zip(dict.fromkeys(families), itertools.cycle(LINE_COLORS), strict=False))
-    for axes, label, costs in (
-        (panels[0], f"multiply-adds per image ({unit})",
-         [[factor * value for value in curve.multiply_adds] for curve in curves]),
-        (panels[1], "time per image (ms)", [curve.milliseconds for curve in curves]),
-    ):  # fmt: skip
+    for axes, (label, costs) in zip(panels, drawn, strict=True):
         marked = False
         for index, (curve, cost) in enumerate(zip(curves, costs, strict=True)):
             color = colors[families[index]]
@@ -313,7 +318,7 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
                 markerfacecolor=color if first else "white", label=curve.name,
             )  # fmt: skip
             for position, iterations in enumerate(curve.iterations):
-                if iterations == curve.trained_iterations:
+                if iterations == curve.trained_iterations and not math.isnan(cost[position]):
                     axes.plot(
                         cost[position], miou[position], "o", markersize=12, markerfacecolor="none",
                         markeredgecolor=color, markeredgewidth=1.5,
@@ -321,6 +326,8 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
                     )  # fmt: skip
                     marked = True
             for position in _labelled(curve):
+                if math.isnan(cost[position]):
+                    continue
                 axes.annotate(
                     str(curve.iterations[position]), (cost[position], miou[position]),
                     xytext=(0, -15), textcoords="offset points", ha="center", fontsize=9,
@@ -330,7 +337,7 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
         axes.margins(x=0.05, y=0.12)
     panels[0].set_ylabel("mIoU (%)")
     # The legend lies below the axes, where it cannot cover a point.
-    lines = panels[1].get_legend_handles_labels()
+    lines = panels[-1].get_legend_handles_labels()
     legend = figure.legend(*lines, loc="outside lower center", ncols=4, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)

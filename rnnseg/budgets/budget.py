@@ -200,7 +200,7 @@ class OperatingPoint:
       model: the user's name for the model.
       iterations: the number of iterations.
       miou: the mean IoU, 0-1.
-      gmacs: 10^9 multiply-adds per image.
+      gmacs: 10^9 multiply-adds per image; NaN if they are not known.
       milliseconds: milliseconds per image.
       scale: the scale at which the images are segmented; 1 is their own size.
     """

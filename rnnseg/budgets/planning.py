@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import shlex
@@ -50,8 +51,8 @@ class Scores:
         """Reads the scores of a model, as they were evaluated.
 
         Args:
-          model: the folder of a run or a `.keras` file, with the scores beside it; or the file of
-            scores itself, `.json`.
+          model: the folder of a run, a `.keras` or a `.tflite` file, with the scores beside it; or
+            the file of scores itself, `.json`.
           split: the split that the model was evaluated on.
 
         Raises:
@@ -81,7 +82,8 @@ class Scores:
                         str(model),
                         row["iterations"],
                         row["miou"],
-                        row["multiply_adds"] / 1e9,
+                        # Those of some LiteRT files are not known.
+                        math.nan if row["multiply_adds"] is None else row["multiply_adds"] / 1e9,
                         row["milliseconds"],
                         # Rows of earlier versions have no scale of their own.
                         row.get("scale", 1.0 if averaged else content["scales"][0]),
@@ -163,7 +165,16 @@ def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -
         scores = tuple(each.with_profile() for each in scores)
     for other in scores[1:]:
         _check_comparable(scores[0], other, budget)
-    points = frontier((point for each in scores for point in each.points), budget.kind)
+    points = [point for each in scores for point in each.points]
+    if budget.kind == "gmacs":
+        points = [point for point in points if not math.isnan(point.gmacs)]
+        for each in scores:
+            if not any(point.model == each.model for point in points):
+                raise UserError(
+                    f"{each.model}: its multiply-adds are not known, as of a file for images of "
+                    "any size: plan by --milliseconds, or leave it out"
+                )
+    points = frontier(points, budget.kind)
     return Plan(budget, scores, tuple(points), best_within(points, budget))
 
 

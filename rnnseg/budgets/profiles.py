@@ -76,14 +76,15 @@ class Profile:
     """The latency of one model on one machine, as `rnnseg benchmark` measured it.
 
     Attributes:
-      model: the place of the model, a `.keras` file or the folder of a run; the profile is beside
-        it.
+      model: the place of the model, a `.keras` file, a `.tflite` file or the folder of a run; the
+        profile is beside it.
       machine: the machine of the measurement.
-      tensorflow: the version of TensorFlow.
-      parameters: the number of the model's parameters, which tells if another model has taken its
-        place.
+      tensorflow: the version of the library.
+      parameters: the number of the model's parameters, or of a LiteRT file's bytes, which tells if
+        another model has taken its place.
       sizes: the times at each size, at least one, by rising number of pixels.
       first_iterations: the number of iterations before each stage of the encoder, from 0.
+      library: the name of the library that ran the model, "TensorFlow" or "LiteRT".
     """
 
     model: str
@@ -92,6 +93,7 @@ class Profile:
     parameters: int
     sizes: tuple[SizeProfile, ...]
     first_iterations: tuple[int, ...] = (0,)
+    library: str = "TensorFlow"
 
     def latency(self, size: SizeProfile) -> timing.Latency:
         """Returns the milliseconds of a prediction by number of iterations at a measured size."""
@@ -160,7 +162,7 @@ class Profile:
         """Reads the profile beside a model.
 
         Args:
-          model: a `.keras` file or the folder of a run.
+          model: a `.keras` file, a `.tflite` file or the folder of a run.
 
         Raises:
           UserError: the profile is missing, or the file is no profile.
@@ -191,6 +193,7 @@ class Profile:
                 tuple(sizes),
                 # Profiles of earlier versions are of encoders with one stage.
                 tuple(content.get("first_iterations", (0,))),
+                content.get("library", "TensorFlow"),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
@@ -199,7 +202,7 @@ class Profile:
 
 
 def profile_path(model: str | os.PathLike) -> pathlib.Path:
-    """Returns the path of the profile of a model, a `.keras` file or the folder of a run."""
+    """Returns the path of the profile of a model: of a run's folder, or of a model's file."""
     return beside(model, "profile.json")
 
 

@@ -3,11 +3,12 @@
 import click
 
 from rnnseg.cli.base import Command
+from rnnseg.cli.litert import is_litert, open_model
 from rnnseg.cli.parameters import Sizes
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
+@click.argument("model", metavar="MODEL_OR_TFLITE")
 @click.option(
     "--size",
     "sizes",
@@ -27,25 +28,30 @@ def benchmark(model, sizes, repeats, save):
     r"""Measure the latency of predictions on this machine.
 
     Memory is counted, not measured: the most that the tensors of a stage, or of a whole prediction,
-    take at the same time, without weights and without what TensorFlow needs for itself.
+    take at the same time, without weights and without what TensorFlow needs for itself. Of a LiteRT
+    file, it is not known.
 
     \b
     rnnseg benchmark runs/camvid --size 360x480 --save
+    rnnseg benchmark exported/anytime_int8.tflite --size 360x480
     """
     from rnnseg import files
-    from rnnseg.budgets import benchmarking, profiles
+    from rnnseg.budgets import benchmarking, file_benchmarking, profiles
     from rnnseg.budgets import costs as budgets
     from rnnseg.evaluation import report
-    from rnnseg.models.loading import load_model
 
     path = profiles.profile_path(model)
-    segmenter = load_model(model)
+    segmenter = open_model(model)
     if save:
         files.check_writable(path)
-    profile = benchmarking.measure(segmenter, model, sizes, repeats)
-    costs = [budgets.stage_costs(segmenter, each.height, each.width) for each in profile.sizes]
-    stages = [budgets.stages(segmenter, each.height, each.width) for each in profile.sizes]
-    click.echo(report.profile_table(profile, costs, stages))
+    if is_litert(model):
+        profile = file_benchmarking.measure_file(segmenter, sizes, repeats)
+        click.echo(report.file_profile_table(profile, segmenter.costs))
+    else:
+        profile = benchmarking.measure(segmenter, model, sizes, repeats)
+        costs = [budgets.stage_costs(segmenter, each.height, each.width) for each in profile.sizes]
+        stages = [budgets.stages(segmenter, each.height, each.width) for each in profile.sizes]
+        click.echo(report.profile_table(profile, costs, stages))
     if save:
         profile.save()
         click.echo(f"wrote {path}")

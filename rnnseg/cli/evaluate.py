@@ -8,6 +8,7 @@ import click
 
 from rnnseg.cli.base import Command
 from rnnseg.cli.derived import options_of
+from rnnseg.cli.litert import is_litert, open_model, refuse_options
 from rnnseg.cli.parameters import SCALES, IterationNumbers
 from rnnseg.errors import UserError
 from rnnseg.models.options import ModelOptions
@@ -15,7 +16,7 @@ from rnnseg.training.config import DATA_HELP
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
+@click.argument("model", metavar="MODEL_OR_TFLITE")
 @click.option("--data", required=True, help=DATA_HELP)
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
@@ -76,6 +77,7 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     rnnseg evaluate runs/camvid --data data/camvid --split val --iterations 1-12
     rnnseg evaluate runs/camvid --data data/camvid --image-scales 0.5,0.75,1
     rnnseg evaluate runs/camvid --data data/camvid --tensorboard evaluations
+    rnnseg evaluate exported/anytime_int8.tflite --data data/camvid
     rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     """
     image_scales = sorted(set(image_scales))
@@ -86,16 +88,26 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
             "evaluate them one after the other"
         )
 
+    if is_litert(model):
+        refuse_options(
+            model,
+            "evaluate the run that it was exported from",
+            output_stride=output_stride,
+            image_scales=image_scales != [1],
+            scales=scales != (1,),
+            flip=flip,
+            tensorboard=tensorboard,
+        )
+
     from rnnseg import files
     from rnnseg.data import open_source
     from rnnseg.evaluation import report, report_page
     from rnnseg.evaluation.evaluator import Evaluator
-    from rnnseg.models.loading import load_model
     from rnnseg.training.runs import Run
 
     source = open_source(data)
     source.require_split(split)
-    segmenter = load_model(model)
+    segmenter = open_model(model)
     if output_stride:
         segmenter = segmenter.at_output_stride(output_stride)
     iterations = iterations or (range(1, 13) if segmenter.recurrent else (1,))

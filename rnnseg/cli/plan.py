@@ -8,7 +8,7 @@ from rnnseg.errors import UserError
 
 
 @click.command(cls=Command)
-@click.argument("models", metavar="RUN_OR_MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL_OR_TFLITE...", nargs=-1, required=True)
 @click.option("--split", default="val", show_default=True, help="Split of the scores.")
 @budget_options
 def plan(models, split, gmacs, milliseconds):
@@ -19,6 +19,7 @@ def plan(models, split, gmacs, milliseconds):
 
     \b
     rnnseg plan runs/small runs/large --milliseconds 50
+    rnnseg plan exported/anytime.tflite exported/anytime_int8.tflite --milliseconds 50
     """
     from rnnseg.budgets.planning import make_plan
     from rnnseg.evaluation import report

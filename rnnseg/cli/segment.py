@@ -7,12 +7,13 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.cli.budgets import budget_of, budget_options
 from rnnseg.cli.large_images import large_image_options
+from rnnseg.cli.litert import is_litert, open_model, refuse_options
 from rnnseg.cli.parameters import MOST_ITERATIONS
 from rnnseg.errors import UserError
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="RUN_OR_MODEL")
+@click.argument("model", metavar="MODEL_OR_TFLITE")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option(
     "--iterations",
@@ -31,6 +32,9 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
             tile, max_size, overwrite, out):  # fmt: skip
     r"""Segment images, folders of images, or patterns.
 
+    Prints the classes of every image with their shares, and the milliseconds from its pixels to its
+    class map.
+
     A budget of multiply-adds or milliseconds pays for the number of iterations, and the scale of
     the image, that scored best by `rnnseg evaluate`.
 
@@ -40,6 +44,7 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
     rnnseg segment runs/camvid street.jpg --iterations 12 --stop-when-settled --out segmented
     rnnseg segment runs/camvid 'photos/*.jpg' --every-iteration --out segmented
     rnnseg segment runs/camvid 'photos/*.jpg' --max-size 2048 --out segmented
+    rnnseg segment exported/anytime_int8.tflite street.jpg --out segmented
     """
     if every_iteration and stop_when_settled:
         raise UserError(
@@ -48,14 +53,35 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
         )
     budget = budget_of(iterations=iterations, gmacs=gmacs, milliseconds=milliseconds)
 
+    if is_litert(model):
+        refuse_options(
+            model,
+            "segment with the run that it was exported from",
+            stop_when_settled=stop_when_settled,
+            tile=tile,
+            max_size=max_size,
+        )
+
     from rnnseg.data.images import find_images
     from rnnseg.inference.image_files import segment_files
     from rnnseg.inference.predictor import Predictor
 
     files = find_images(images)
-    predictor = Predictor.load(model, tile=tile, max_size=max_size)
+    if is_litert(model):
+        from rnnseg.inference.file_predictor import FilePredictor
+
+        predictor = FilePredictor(open_model(model))
+    else:
+        predictor = Predictor.load(model, tile=tile, max_size=max_size)
     done = segment_files(
-        predictor, files, out, budget, every_iteration, overwrite, stop_when_settled
+        predictor,
+        files,
+        out,
+        budget,
+        every_iteration,
+        overwrite,
+        stop_when_settled,
+        on_image=click.echo,
     )
     scales = [each.scale for each in done.settings]
     click.echo(

@@ -16,9 +16,10 @@ from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
 from rnnseg.evaluation.cityscapes import CityscapesScores, Instances, InstanceSums
-from rnnseg.evaluation.multi_scale import multi_scale_costs
+from rnnseg.evaluation.file_unrolling import FileUnroller
 from rnnseg.evaluation.unrolling import Unroller
 from rnnseg.models.base import SegmentationModel
+from rnnseg.runtime.file_model import FileModel
 from rnnseg.stages import Stages
 
 # The rounds of timing, after one round to warm up.
@@ -38,7 +39,8 @@ class Evaluation:
       confusion: the confusion matrices, `(len(iterations), classes, classes)`; row: true class,
         column: predicted class.
       image_size: the most common (height, width), in pixels; costs and times are for this size.
-      multiply_adds: the multiply-adds of one prediction.
+      multiply_adds: the multiply-adds of one prediction; None where they are not known, as of some
+        LiteRT files.
       milliseconds: the time of one prediction, from the image to its class map, with all iterations
         in one call. A few numbers of iterations are timed; the others lie on the lines through
         them, one for each stage of the encoder.
@@ -56,7 +58,7 @@ class Evaluation:
     iterations: tuple[int, ...]
     confusion: np.ndarray
     image_size: tuple[int, int]
-    multiply_adds: tuple[int, ...]
+    multiply_adds: tuple[int | None, ...]
     milliseconds: tuple[float, ...]
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
@@ -133,7 +135,7 @@ class Evaluator:
     """Evaluates a model at several numbers of iterations; may be called repeatedly, as in training.
 
     Args:
-      model: the model.
+      model: the model, or a LiteRT file.
       iterations: the numbers of iterations, in any order.
       scales: the scales that every image is segmented at; their logits are averaged.
       flip: True to also segment every scale mirrored.
@@ -143,18 +145,18 @@ class Evaluator:
       iterations: the numbers of iterations, rising.
       scales: as given.
       flip: as given.
-      unroll: the `Unroller` that segments the images.
+      unroll: the `Unroller` that segments the images; of a file, the `FileUnroller`.
 
     Raises:
       UserError: no numbers of iterations, or a number below 1; no scales, or a scale that is not a
-        finite number above 0.
+        finite number above 0; or, of a file, any other scale than 1.
     """
 
     trace = RenamedAttribute("unroll")
 
     def __init__(
         self,
-        model: SegmentationModel,
+        model: SegmentationModel | FileModel,
         iterations: Sequence[int],
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
@@ -168,7 +170,8 @@ class Evaluator:
                 f"iterations {list(iterations)}: {model.name} is feed-forward and has one iteration"
             )
         self.scales, self.flip = tuple(scales), flip
-        self.unroll = Unroller(model, scales, flip)
+        unroller = FileUnroller if isinstance(model, FileModel) else Unroller
+        self.unroll = unroller(model, scales, flip)
 
     def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
         """Evaluates the model on one split.
@@ -206,7 +209,7 @@ class Evaluator:
             except UserError as error:
                 raise UserError(f"{name.decode()}: {error}") from error
         image_size = tally.sizes.most_common(1)[0][0]
-        costs = multi_scale_costs(self.model, *image_size, self.scales, self.flip)
+        costs = self.unroll.costs(*image_size)
         return Evaluation(
             data=source.name,
             split=split,
@@ -301,7 +304,7 @@ def image_of_size(source: Source, split: str, size: tuple[int, int]) -> np.ndarr
     return next(image for image, *_ in images if image.shape[:2] == size)
 
 
-def check_classes(model: Stages, source: Source) -> None:
+def check_classes(model: Stages | FileModel, source: Source) -> None:
     """Raises a UserError unless the model and the data have the same classes.
 
     Args:

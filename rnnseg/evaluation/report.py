@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from rnnseg.budgets.planning import Plan
 from rnnseg.budgets.profiles import Machine, Profile
 from rnnseg.budgets.timing import Latency
 from rnnseg.files import atomic_path
+from rnnseg.runtime.file_model import FileCosts
 
 if TYPE_CHECKING:  # they load TensorFlow, which a plan does without
     from rnnseg.budgets.costs import Stage, StageCosts
@@ -204,13 +206,11 @@ def profile_table(
     """Returns the latency, multiply-adds and memory of stages and whole predictions, by size.
 
     Args:
-      profile: the latency.
+      profile: the latency of a model.
       costs: the multiply-adds at each size of the profile.
       stages: the memory at each size of the profile.
     """
-    lines = [
-        f"{profile.machine}, TensorFlow {profile.tensorflow}; medians, one image at a time",
-    ]
+    lines = [_profile_title(profile)]
     for size, cost, stage in zip(profile.sizes, costs, stages, strict=True):
         columns = [
             (f"{f'{size.height}x{size.width}':15s}", "s"),
@@ -229,6 +229,34 @@ def profile_table(
         ]
         lines += ["", *_table(columns, rows), *_latency_lines(profile.latency(size))]
     return "\n".join(lines)
+
+
+def file_profile_table(profile: Profile, costs: FileCosts) -> str:
+    """Returns the latency of a LiteRT file, and the multiply-adds that are known, by size.
+
+    Args:
+      profile: the latency of the file.
+      costs: the multiply-adds of the file, which scales images to its own size.
+    """
+    lines = [_profile_title(profile)]
+    for size in profile.sizes:
+        columns = [
+            (f"{f'{size.height}x{size.width}':15s}", "s"),
+            ("milliseconds", ".2f"),
+            ("multiply-adds G", ".3f"),
+        ]
+        rows = [(name, time, None) for name, time in size.stages.items()]
+        rows += [
+            (f"n = {number}", time, *_giga([costs.total(number)]))
+            for number, time in size.predictions.items()
+        ]
+        lines += ["", *_table(columns, rows), *_latency_lines(profile.latency(size))]
+    return "\n".join(lines)
+
+
+def _profile_title(profile: Profile) -> str:
+    library = f"{profile.library} {profile.tensorflow}"
+    return f"{profile.machine}, {library}; medians, one image at a time"
 
 
 def _latency_lines(latency: Latency) -> list[str]:
@@ -341,8 +369,9 @@ def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence]) -> list
     return lines
 
 
-def _giga(counts: Iterable[int]) -> list[float]:
-    return [count / 1e9 for count in counts]
+def _giga(counts: Iterable[int | None]) -> list[float]:
+    """Returns counts in 10^9; NaN for one that is not known."""
+    return [math.nan if count is None else count / 1e9 for count in counts]
 
 
 def _millions(stage: Stage) -> tuple[float, float]:

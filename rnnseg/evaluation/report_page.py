@@ -232,11 +232,15 @@ def _table(results: Sequence[Evaluation], shown: Evaluation, index: int) -> str:
                 f"{number}",
                 f"{100 * result.miou[place]:.2f}",
                 f"{100 * result.pixel_accuracy[place]:.2f}",
-                f"{result.multiply_adds[place] / 1e9:.3f}",
+                _giga(result.multiply_adds[place]),
                 f"{result.milliseconds[place]:.1f}",
             ]
             lines.append(_row(cells, "td", marked=result is shown and place == index))
     return "\n".join([*lines, "</table></div>"])
+
+
+def _giga(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e9:.3f}"
 
 
 def _row(cells: Sequence[str], tag: str, marked: bool = False) -> str:

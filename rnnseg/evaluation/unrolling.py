@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from rnnseg._renamed import renamed_attributes
 from rnnseg.budgets import scaling
+from rnnseg.budgets.costs import StageCosts
 from rnnseg.errors import UserError
-from rnnseg.evaluation.multi_scale import MeanReader, make_views
+from rnnseg.evaluation.multi_scale import MeanReader, make_views, multi_scale_costs
 from rnnseg.models.base import SegmentationModel
 from rnnseg.stages import Prediction
 
@@ -37,6 +38,7 @@ class Unroller:
         self, model: SegmentationModel, scales: Sequence[float] = (1.0,), flip: bool = False
     ):
         self._views = make_views(scales, flip)
+        self._given = tuple(scales), flip
         self._model = model
         self._read_mean = None
         largest = model.canvas_stride / 2
@@ -80,6 +82,10 @@ class Unroller:
                 raise
             scaled = f"{height}x{width} pixels, scaled by {smallest.scale:g}"
             raise UserError(f"{scaled}: {error}") from error
+
+    def costs(self, height: int, width: int) -> StageCosts:
+        """Returns the multiply-adds of an image of this size, in pixels, over all views."""
+        return multi_scale_costs(self._model, height, width, *self._given)
 
     def _canvases(self, image, iterations) -> Iterator[Sequence[tf.Tensor]]:
         """Yields the canvases of all views after each number of iterations."""

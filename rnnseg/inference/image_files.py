@@ -1,12 +1,13 @@
 """Segments image files into class maps, overlays and strips of all iterations."""
 
 import dataclasses
+import math
 import os
 import pathlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from rnnseg import visualize
@@ -14,8 +15,17 @@ from rnnseg._renamed import renamed_arguments
 from rnnseg.budgets.budget import Budget
 from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
-from rnnseg.files import atomic_path
 from rnnseg.inference.predictor import Predictor, Setting
+
+# Classes are named if their share is at least 1 %, rounded.
+_LEAST_SHARE = 0.005
+
+# The side of the corner of an image that is segmented before the first one is timed, in pixels.
+_CORNER = 256
+
+# Images of a strip are drawn from at least so many pixels of the longer side, if there are as many;
+# a panel has less than half of that.
+_STRIP_SIDE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +39,33 @@ class _Outputs:
     @property
     def all(self) -> list[pathlib.Path]:
         return [path for path in (self.class_map, self.overlay, self.strip) if path is not None]
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentedImage:
+    """What was found in one image.
+
+    Attributes:
+      file: the image file.
+      shares: the share, 0-1, of the pixels of every class that was found, by name, falling.
+      milliseconds: the time from the pixels to the class map; with a strip of all iterations, to
+        all class maps.
+    """
+
+    file: pathlib.Path
+    shares: Mapping[str, float]
+    milliseconds: float
+
+    def __str__(self):
+        large = [
+            f"{name} {visualize.percent(share)}"
+            for name, share in self.shares.items()
+            if share >= _LEAST_SHARE
+        ]
+        rest = len(self.shares) - len(large)
+        if rest:
+            large.append(f"{rest} more below 1 %")
+        return f"{self.file.name}: {', '.join(large)}; {self.milliseconds:.1f} ms"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +95,7 @@ def segment_files(
     every_iteration: bool = False,
     overwrite: bool = False,
     stop_when_settled: bool = False,
+    on_image: Callable[[SegmentedImage], None] = lambda found: None,
 ) -> Segmented:
     """Segments images and writes `NAME_classes.png`, `NAME_overlay.png`, `NAME_iterations.png`.
 
@@ -70,6 +108,7 @@ def segment_files(
       overwrite: True to replace existing files.
       stop_when_settled: True to stop where further iterations would hardly change the prediction.
         It has no effect with `every_iteration`.
+      on_image: called with what was found in each image, as soon as its files are written.
 
     Raises:
       UserError: two images of the same name, an existing output, or milliseconds without a profile;
@@ -84,26 +123,40 @@ def segment_files(
     if stop_when_settled:
         model.check_can_stop()
     written, settings, failures = [], [], {}
+    prepared = set()
     for file, outputs in tqdm(planned.items(), desc="segment", unit="image", disable=None):
         try:
             image, setting = _open(file, predictor, budget)
         except UserError as error:
             failures[file.name] = str(error)
             continue
+        if setting not in prepared:
+            prepared.add(setting)
+            _warm_up(predictor, image, setting, every_iteration, stop_when_settled)
+        start = time.perf_counter()
         if outputs.strip is None:
             class_map = predictor(image, budget, stop_when_settled=stop_when_settled)
         else:
-            # As small as their classes: there are many.
-            kind = np.min_scalar_type(len(names) - 1)
-            maps = [each.astype(kind) for each in predictor.every_iteration(image, *setting)]
-            class_map = maps[-1]
+            # Panels are small, and there are many: every few pixels are enough of a large image.
+            thin = slice(None, None, max(1, max(image.shape[:2]) // _STRIP_SIDE))
+            maps = []
+            for class_map in predictor.every_iteration(image, *setting):
+                maps.append(class_map[thin, thin].copy())
+        milliseconds = 1000 * (time.perf_counter() - start)
+        if outputs.strip is not None:
             titles = iteration_titles(predictor, image.shape[:2], *setting)
-            visualize.save_strip(outputs.strip, image, maps, colors, names, titles)
+            visualize.save_strip(outputs.strip, image[thin, thin], maps, colors, names, titles)
         visualize.save_class_map(outputs.class_map, class_map, colors)
-        with atomic_path(outputs.overlay) as path:
-            Image.fromarray(visualize.overlay(image, class_map, colors)).save(path)
+        visualize.save_overlay(outputs.overlay, image, class_map, colors, names)
         written += outputs.all
         settings.append(setting)
+        shares = visualize.class_shares(class_map, len(names))
+        with tqdm.external_write_mode():  # not into the progress bar
+            on_image(
+                SegmentedImage(
+                    file, {names[label]: share for label, share in shares.items()}, milliseconds
+                )
+            )
     if failures:
         # All failures often have the same reason, so one message is enough.
         first, *others = failures
@@ -120,7 +173,7 @@ def segment_files(
 def iteration_titles(
     predictor: Predictor, size: tuple[int, int], iterations: int, scale: float = 1.0
 ) -> list[str]:
-    """Returns the title of each iteration's map: its number and the multiply-adds so far.
+    """Returns the title of each iteration's map: its number and, if known, the multiply-adds.
 
     Args:
       predictor: the predictor with the model.
@@ -129,7 +182,11 @@ def iteration_titles(
       scale: the scale at which the image is segmented.
     """
     costs = predictor.costs(*size, scale)
-    return [f"n = {n}\n{costs.total(n) / 1e9:.2f} G" for n in range(1, iterations + 1)]
+    totals = {n: costs.total(n) for n in range(1, iterations + 1)}
+    return [
+        f"n = {n}" + ("" if total is None else f"\n{total / 1e9:.2f} G")
+        for n, total in totals.items()
+    ]
 
 
 def _open(
@@ -142,6 +199,17 @@ def _open(
         return image, predictor.setting(budget, *image.shape[:2])
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
+
+
+def _warm_up(predictor, image, setting, every_iteration, stop_when_settled) -> None:
+    """Segments a corner of an image: the first prediction also compiles, which is not latency."""
+    side = max(_CORNER, math.ceil(2 * predictor.model.output_stride / setting.scale))
+    corner = image[:side, :side]
+    if every_iteration:
+        list(predictor.every_iteration(corner, *setting))
+    else:
+        budget = Budget(iterations=setting.iterations)
+        predictor(corner, budget, stop_when_settled=stop_when_settled)
 
 
 def _plan(

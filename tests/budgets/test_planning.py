@@ -185,7 +185,7 @@ def test_times_of_two_machines_cannot_be_compared(tmp_path, runs):
 def test_the_table(runs):
     lines = report.plan_table(make_plan(runs, "val", Budget(gmacs=3.6))).splitlines()
     _, large, plain = runs
-    assert lines[0] == "streets, val: 7 images, most often 48x36"
+    assert lines[0] == "streets, val: 7 images, most often 36x48"
     marked = [line for line in lines if line.startswith("* ")]
     assert [line.split()[1:] for line in marked] == [[large, "2", "60.00", "3.500"]]
     assert lines[-3:] == [

@@ -122,11 +122,18 @@ def test_train_evaluate_segment(tmp_path, monkeypatch):
 
 def test_segment_writes_what_the_model_says(tmp_path, model_file):
     images = write_images(tmp_path / "photos")
-    run("segment", model_file, f"{images}/*_1.png", "--iterations", 3, "--out", tmp_path / "out")
+    pattern = f"{images}/*_1.png"
+    printed = run("segment", model_file, pattern, "--iterations", 3, "--out", tmp_path / "out")
     image = np.asarray(Image.open(images / "photo_1.png"))
     expected = np.argmax(load_model(model_file)(image[None], iterations=3)[0], -1)
     found = Image.open(tmp_path / "out" / "photo_1_classes.png")
     np.testing.assert_array_equal(np.asarray(found), expected)
+    # Each class with its share of the image, and the time.
+    (line,) = [line for line in printed.splitlines() if line.startswith("photo_1.png: ")]
+    for label, name in enumerate(tiny_source().class_names):
+        share = 100 * np.mean(expected == label)
+        assert (f"{name} {share:.0f} %" in line) == (share >= 0.5)
+    assert line.endswith(" ms")
     assert found.getpalette()[:9] == [
         value for color in tiny_source().class_colors for value in color
     ]

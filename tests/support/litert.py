@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import shutil
 import warnings
 
 from rnnseg.exporting import processes, saved_model, signatures
@@ -59,13 +60,33 @@ def make_staged_model():
     return model
 
 
-def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
-    """Writes an `anytime.tflite` of a model to a folder, in the present process."""
-    stages = signatures.stage_functions(model, size, batch=1)
-    saved_model.write(stages, folder / "saved_model")
-    convert.main(str(folder / "saved_model"), str(folder), "anytime.tflite:" + ",".join(stages))
+def write_anytime(model, size, folder: pathlib.Path, **options) -> pathlib.Path:
+    """Writes an `anytime.tflite` of a model to a folder, in the present process.
+
+    `options` are metadata, as `make_info` takes them, in the place of those for four classes.
+    """
+    return _write("anytime", signatures.stage_functions(model, size, batch=1), model, size, folder,
+                  options)  # fmt: skip
+
+
+def write_segment(model, size, folder: pathlib.Path, **options) -> pathlib.Path:
+    """Writes a `segment.tflite`, likewise."""
+
+    def outputs(canvas, size):
+        return {"classes": model.read(canvas, size), "canvas": canvas}
+
+    functions = {"segment": signatures.segment_function(model, size, 1, outputs)}
+    return _write("segment", functions, model, size, folder, options)
+
+
+def _write(kind, functions, model, size, folder, options) -> pathlib.Path:
+    saved_model.write(functions, folder / "saved_model")
+    name = f"{kind}.tflite"
+    convert.main(str(folder / "saved_model"), str(folder), f"{name}:" + ",".join(functions))
+    shutil.rmtree(folder / "saved_model")
     initial = model.stack.initial_values if model.recurrent else {}
     info = make_info(
+        kind=kind,
         size=size,
         recurrent=model.recurrent,
         output_stride=model.output_stride,
@@ -75,7 +96,8 @@ def write_anytime(model, size, folder: pathlib.Path) -> pathlib.Path:
         iterations=model.iterations,
         state=signatures.state_channels(model),
         initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
+        **options,
     )
-    path = folder / "anytime.tflite"
+    path = folder / name
     path.write_bytes(info.append_to(path.read_bytes()))
     return path
