@@ -50,10 +50,10 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
 def _print_split(scan: SplitScan) -> None:
     (height, width), count = scan.sizes.most_common(1)[0] if scan.sizes else ((0, 0), 0)
     heights, widths = zip(*(scan.sizes or [(0, 0)]), strict=True)
-    sizes = f"{width}x{height}"
+    sizes = f"{height}x{width}"
     if len(scan.sizes) > 1:
         sizes = (
-            f"{min(widths)}-{max(widths)} wide, {min(heights)}-{max(heights)} high, most often "
+            f"{min(heights)}-{max(heights)} high, {min(widths)}-{max(widths)} wide, most often "
             f"{sizes} ({count})"
         )
     print(
@@ -65,12 +65,12 @@ def _print_split(scan: SplitScan) -> None:
 def _print_histogram(source: Source, scans: Sequence[SplitScan]) -> None:
     width = max(len(name) for name in source.class_names)
     print(f"\n{'':5s}{'class':{width}s}" + "".join(f"{scan.split:>20s}" for scan in scans))
-    print(f"{'':5s}{'':{width}s}" + f"{'pixels':>10s}{'images':>10s}" * len(scans))
+    print(f"{'':5s}{'':{width}s}" + f"{'pixels %':>10s}{'images':>10s}" * len(scans))
     for label, name in enumerate(source.class_names):
         cells = ""
         for scan in scans:
             share = scan.label_pixels[label] / max(scan.label_pixels[:IGNORE_LABEL].sum(), 1)
-            cells += f"{100 * share:8.2f} %{scan.label_images[label]:10d}"
+            cells += f"{100 * share:10.2f}{scan.label_images[label]:10d}"
         print(f"{label:3d}  {name:{width}s}{cells}")
     print()
 

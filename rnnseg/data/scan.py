@@ -122,12 +122,12 @@ def _add(scan, source, name, image_size, label_size, counts, error, smallest_sid
         return
     if tuple(image_size) != tuple(label_size):
         scan.faults.append(
-            f"{name}: image of {image_size[1]}x{image_size[0]} and label of "
-            f"{label_size[1]}x{label_size[0]} pixels; expected the same size"
+            f"{name}: image of {image_size[0]}x{image_size[1]} and label of "
+            f"{label_size[0]}x{label_size[1]} pixels; expected the same size"
         )
     if min(image_size) < smallest_side:
         scan.faults.append(
-            f"{name}: image of {image_size[1]}x{image_size[0]} pixels; expected at least "
+            f"{name}: image of {image_size[0]}x{image_size[1]} pixels; expected at least "
             f"{smallest_side} (one output stride) per side"
         )
     wrong = [

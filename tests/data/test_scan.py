@@ -46,9 +46,9 @@ def test_faults_name_image_value_and_expectation():
     for part in (
         "split 'val'",
         "val_0 cannot be decoded",
-        "val_1: image of 48x39 and label of 48x40 pixels; expected the same size",
+        "val_1: image of 39x48 and label of 40x48 pixels; expected the same size",
         "val_2: label 7; expected 0-2 or 255 (ignore)",
-        "val_3: image of 48x5 pixels; expected at least 16",
+        "val_3: image of 5x48 pixels; expected at least 16",
     ):
         assert part in message
 
