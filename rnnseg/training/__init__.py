@@ -1,8 +1,10 @@
 """Training: runs that can be repeated, and resumed after any interruption.
 
 `config` declares every option of a run, and `recipes` holds the settings for known data sets.
-`loop` trains on one device or several (`replicas`), with the loss of `losses`, on whole images or
-on sampled patches (`sampling`), and keeps the run in a folder (`runs`).
+`loop` trains on one device or several (`replicas`), with the loss of `losses` and the optimizer of
+`optimizers`, on whole images or on sampled patches (`sampling`), and keeps the run in a folder
+(`runs`, `callbacks`). After an epoch it validates (`validation`), with a moving average of the
+weights if there is one (`averaging`).
 """
 
 from rnnseg._lazy import lazy_attributes
@@ -13,7 +15,7 @@ _NAMES = {
     "TrainingConfig": "config",
     "build_model": "loop",
     "check_data": "loop",
-    "poly_schedule": "loop",
+    "poly_schedule": "schedules",
     "train": "loop",
 }
 __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

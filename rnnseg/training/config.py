@@ -62,13 +62,26 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
       crop: (height, width) of training images, in pixels.
       scale: smallest and largest factor of the random scaling.
       flip: True if half of the training images are mirrored.
+      augment: further random changes to training images (`rnnseg.data.augmentation`): "standard" to
+        their colours, "strong" to their angle and sharpness, too; or "none".
+      balanced_crops: True if a crop shows a pixel of a class that is drawn evenly among those of
+        the image, which counts where the image is larger than what the crop shows.
       batch_size: the number of images per step.
+      accumulate: the number of batches whose gradients are added up to one step
+        (`rnnseg.training.accumulation`).
       epochs: the number of passes through the training data.
       optimizer: "sgd" (momentum 0.9) or "adamw" (weight decay 1e-4 on top of `l2`).
-      learning_rate: the learning rate at the start; it falls to zero as
-        (1 - step / steps) ** 0.9 ("poly").
+      learning_rate: the learning rate at the start, or after the warm-up; it falls to zero.
+      schedule: how the learning rate falls (`rnnseg.training.schedules`): "poly" or "cosine".
+      warmup_epochs: the number of epochs in which the learning rate rises at first.
+      clip_norm: the largest norm of all gradients together, to which larger ones are scaled; None:
+        any.
+      ema: the decay per step of the moving average of the trained weights, which is validated and
+        saved in their place (`rnnseg.training.averaging`); None: no average.
       validate_every: the number of epochs between two validations; the last epoch is always
         validated.
+      patience: the number of validations without a better mIoU after which training stops; None:
+        it never stops early.
       seed: the seed of initial weights, order and augmentation, with which every run is the same;
         None: runs differ.
 
@@ -96,7 +109,8 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
     )
     loss: str = option("cross_entropy", "Training loss; focal has a gamma of 2.", choices=LOSSES)
     class_weights: str | None = option(
-        None, 'Weights of classes in the loss: "auto" for more to rare ones, or a file of them.'
+        None,
+        'Weights of classes in the loss: "auto" for more to rare ones, a file of them, or "none".',
     )
     boundary_weight: float = option(
         1.0, "Weight in the loss of pixels within two pixels of another class.", above=0
@@ -127,11 +141,36 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         (0.5, 2.0), "Range of the random scaling.", form="LEAST-MOST", separator="-"
     )
     flip: bool = option(True, "Mirror half of the training images.", flag=("--flip", "--no-flip"))
+    augment: str = option(
+        "none",
+        "Further random changes: standard of colours, strong of angle and sharpness, too.",
+        choices=("none", "standard", "strong"),
+    )
+    balanced_crops: bool = option(
+        False,
+        "Crop so that every class of an image is shown equally often.",
+        flag=("--balanced-crops", "--random-crops"),
+    )
     batch_size: int = option(8, "Images per step.", least=1, name="--batch")
+    accumulate: int = option(1, "Batches whose gradients are added up to one step.", least=1)
     epochs: int = option(30, "Passes through the training data.", least=1)
     optimizer: str = option("sgd", "Optimizer.", choices=("sgd", "adamw"))
     learning_rate: float = option(0.007, "Learning rate at the start; falls to zero.", above=0)
+    schedule: str = option("poly", "How the learning rate falls.", choices=("poly", "cosine"))
+    warmup_epochs: int = option(0, "Epochs in which the learning rate rises at first.", least=0)
+    clip_norm: float | None = option(
+        None, "Largest norm of the gradient; a larger one is scaled.", above=0
+    )
+    ema: float | None = option(
+        None,
+        "Decay per step of a moving average of the weights, such as 0.998.",
+        above=0,
+        below=1,
+    )
     validate_every: int = option(1, "Epochs between two validations.", least=1)
+    patience: int | None = option(
+        None, "Stop after this number of validations without a better mIoU.", least=1
+    )
     seed: int | None = option(
         None, "Random seed that makes runs repeatable.", least=0, most=2**31 - 1
     )
@@ -146,6 +185,15 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
             raise UserError(
                 f"crop={self.crop[0]}x{self.crop[1]}: expected at least {self.output_stride} (one "
                 "output stride) per side"
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise UserError(
+                f"warmup_epochs={self.warmup_epochs}: expected less than epochs={self.epochs}"
+            )
+        if self.accumulate > 1 and self.loss == "cross_entropy_dice":
+            raise UserError(
+                f"accumulate={self.accumulate}: the loss cross_entropy_dice has two means over "
+                "different numbers, of pixels and of images; take another --loss, or a larger batch"
             )
         if self.sampled_patches is not None:
             self._check_sampling()

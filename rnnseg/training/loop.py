@@ -1,32 +1,35 @@
 """The training loop: validates after each epoch, and continues after any interruption."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import keras
+import tensorflow as tf
 
-from rnnseg.budgets.costs import stage_costs
-from rnnseg.dashboard.recording import EVALUATIONS, Recorder
 from rnnseg.data import absolute_data, open_source
+from rnnseg.data.augmentation import DISTORTIONS
 from rnnseg.data.pipeline import Augmentation, training_batches, with_boundary_weights
 from rnnseg.data.scan import SplitScan, scan_split
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
-from rnnseg.evaluation.evaluator import Evaluator, check_classes
-from rnnseg.files import atomic_path
+from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
+from rnnseg.training.accumulation import check_replicas, divided_batches
+from rnnseg.training.averaging import swap_averages
+from rnnseg.training.callbacks import RunFiles
 from rnnseg.training.class_weights import AUTO, balanced_weights, read_class_weights
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.losses import DiceLoss, SegmentationLoss, SumOfLosses
+from rnnseg.training.optimizers import build_optimizer, steps_done
 from rnnseg.training.replicas import training_strategy
 from rnnseg.training.runs import Run
 from rnnseg.training.sampling import SampledSegmenter, sampled_batches
 from rnnseg.training.start import start_from
+from rnnseg.training.stopping import early_stop
+from rnnseg.training.summary import describe
 
 
 def build_model(config: TrainingConfig, source: Source) -> SegmentationModel:
@@ -60,11 +63,7 @@ def compile_model(
       steps_per_epoch: the number of steps per epoch, for the length of the schedule.
       class_weights: one weight per class in the loss; None: all are one.
     """
-    rate = poly_schedule(config.learning_rate, config.epochs * steps_per_epoch)
-    if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=0.9)
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-4)
+    optimizer = build_optimizer(config, steps_per_epoch)
     model.compile(optimizer=optimizer, loss=training_loss(config, class_weights))
 
 
@@ -89,73 +88,6 @@ def training_loss(
     return SumOfLosses([pixels, dice]) if config.loss == "cross_entropy_dice" else pixels
 
 
-def poly_schedule(learning_rate: float, steps: int) -> keras.optimizers.schedules.PolynomialDecay:
-    """Returns the schedule `learning_rate * (1 - step / steps) ** 0.9` of DeepLab and the paper."""
-    return keras.optimizers.schedules.PolynomialDecay(
-        learning_rate, steps, end_learning_rate=0.0, power=0.9
-    )
-
-
-class _RunFiles(keras.callbacks.Callback):
-    """Validates the model and writes the files of the run at the end of every epoch.
-
-    Args:
-      run: the folder of the run.
-      source: the data.
-      config: the configuration of the run.
-      rows: the history so far, to which a row per epoch is added.
-    """
-
-    def __init__(
-        self, run: Run, source: Source, config: TrainingConfig, rows: list[dict[str, Any]]
-    ):
-        super().__init__()
-        self._run, self._source, self._config = run, source, config
-        self._rows = rows
-        self._best = max(
-            (float(row["val_miou"]) for row in self._rows if row["val_miou"]), default=-1
-        )
-        self._evaluate = None
-
-    def on_train_begin(self, logs=None):
-        evaluator = Evaluator(self.model, range(1, self.model.iterations + 1))
-        folder = self._run.logs / EVALUATIONS
-        self._evaluate = Recorder(evaluator, self._source, self._config.val_split, folder)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise UserError(
-                f"the loss became {logs['loss']} in epoch {epoch + 1}: try a lower --learning-rate "
-                "with another --out"
-            )
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        scores = {"val_miou_1_iteration": "", "val_miou": ""}
-        last = epoch + 1 == self._config.epochs
-        if last or (epoch + 1) % self._config.validate_every == 0:
-            miou = self._evaluate(epoch, progress=False).miou
-            scores = {"val_miou_1_iteration": float(miou[0]), "val_miou": float(miou[-1])}
-            logs |= scores
-            if scores["val_miou"] > self._best:
-                self._best = scores["val_miou"]
-                self._save(self._run.best)
-        self._rows.append(
-            {
-                "epoch": epoch + 1,
-                "step": _steps_done(self.model),
-                "loss": logs["loss"],
-                "learning_rate": logs["learning_rate"],
-            }
-            | scores
-        )
-        self._run.write_history(self._rows)
-        # The last file to be written: if the run is killed before, it repeats the whole epoch.
-        self._save(self._run.last)
-
-    def _save(self, path):
-        with atomic_path(path) as temporary:
-            self.model.save(temporary)
-
-
 def check_data(source: Source, *splits: str, output_stride: int) -> dict[str, SplitScan]:
     """Checks every image and label, so that bad data ends a run before it starts.
 
@@ -177,7 +109,12 @@ def check_data(source: Source, *splits: str, output_stride: int) -> dict[str, Sp
     return scans
 
 
-def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) -> Run:
+def train(
+    config: TrainingConfig,
+    out: str | os.PathLike,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Run:
     """Trains a model on all GPUs that TensorFlow sees.
 
     A summary of the run is printed before it starts. A run may continue on another number of GPUs
@@ -188,6 +125,8 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
       out: the folder of the run, which must be new or empty.
       resume: True to continue the run in `out` from its last complete epoch, with the same
         configuration; an empty folder starts a new run.
+      callbacks: further callbacks, such as loggers. At the end of an epoch they find its logs, with
+        the scores, and the files of the run. They begin anew in a resumed run.
 
     Returns:
       The folder of the run.
@@ -197,67 +136,104 @@ def train(config: TrainingConfig, out: str | os.PathLike, resume: bool = False) 
         overwritten then.
     """
     run, config = Run(out), _with_absolute_paths(config)
+    _check_callbacks(callbacks)
     run.check(config, resume)
     strategy = training_strategy(config.batch_size)
+    check_replicas(config, strategy.num_replicas_in_sync)
     source = open_source(config.data)
     source.require_split(config.val_split)
-    augmentation = Augmentation(config.crop, config.scale, config.flip)
     if config.seed is not None:
         keras.utils.set_random_seed(config.seed)
-    model, rows = None, []
+    model, rows, class_weights = None, [], None
     if resume and run.last.is_file():
         with strategy.scope():
             model = _load_last(run, config)
         check_classes(model, source)
-        rows = run.history_until(_steps_done(model))
-    batches, steps = training_batches(
-        source,
-        config.train_split,
-        config.batch_size,
-        augmentation,
-        config.epochs,
-        len(rows),
-        config.seed,
-    )
-    weights, is_new = None, model is None
+        rows = run.history_until(steps_done(model))
+    images, steps = _training_images(config, source, len(rows))
+    is_new = model is None
     if is_new:  # a loaded model brings its loss
-        if config.class_weights not in (None, AUTO):
-            weights = read_class_weights(config.class_weights, source.class_names)
+        class_weights = _class_weights_of_file(config, source)
         with strategy.scope():
             model = build_model(config, source)
         if config.init is not None:
             print(f"{'init':12s}{config.init}: {start_from(config.init, model)}", flush=True)
-    if config.boundary_weight != 1:
-        batches = with_boundary_weights(batches, config.boundary_weight)
-    if config.sampled_patches is not None:
-        batches = sampled_batches(
-            batches, config.sampled_patches, model.canvas_stride, len(rows) * steps, config.seed
-        )
+    batches = _prepared_batches(images, config, model, len(rows) * steps)
     scans = check_data(
         source, config.train_split, config.val_split, output_stride=config.output_stride
     )
     if is_new:
         if config.class_weights == AUTO:
             pixels = scans[config.train_split].label_pixels
-            weights = balanced_weights(pixels[: source.num_classes])
+            class_weights = balanced_weights(pixels[: source.num_classes])
         with strategy.scope():
-            compile_model(model, config, steps, weights)
-    _describe(config, source, model, len(rows), steps, run, strategy.num_replicas_in_sync)
+            compile_model(model, config, steps, class_weights)
+    gpus = strategy.num_replicas_in_sync
+    print(describe(config, source, model, len(rows), steps, run, gpus), flush=True)
     run.begin(config)
-    if len(rows) < config.epochs:
+    if len(rows) < config.epochs and not early_stop(config, rows):
         model.fit(
             batches,
             epochs=config.epochs,
             initial_epoch=len(rows),
-            steps_per_epoch=steps,
+            steps_per_epoch=steps * config.accumulate,
             callbacks=[
-                _RunFiles(run, source, config, rows),
+                RunFiles(run, source, config, rows),
                 keras.callbacks.TensorBoard(run.logs, write_graph=False),
+                *callbacks,
             ],
             shuffle=False,  # the batches are shuffled already
             verbose=1 if os.isatty(1) else 2,
         )
+    if stopped := early_stop(config, rows):
+        print(stopped, flush=True)
     return run
+
+
+def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    for each in callbacks:
+        if not isinstance(each, keras.callbacks.Callback):
+            raise UserError(f"callbacks: {each!r}: expected instances of keras.callbacks.Callback")
+
+
+def _training_images(
+    config: TrainingConfig, source: Source, epochs_done: int
+) -> tuple[tf.data.Dataset, int]:
+    """Returns the images and labels of every step, and the number of steps per epoch."""
+    return training_batches(
+        source,
+        config.train_split,
+        config.batch_size * config.accumulate,
+        Augmentation(
+            config.crop,
+            config.scale,
+            config.flip,
+            DISTORTIONS[config.augment],
+            config.balanced_crops,
+        ),
+        config.epochs,
+        epochs_done,
+        config.seed,
+    )
+
+
+def _prepared_batches(
+    images: tf.data.Dataset, config: TrainingConfig, model: SegmentationModel, done: int
+) -> tf.data.Dataset:
+    """Returns the batches of `fit` from the images of every step."""
+    if config.boundary_weight != 1:
+        images = with_boundary_weights(images, config.boundary_weight)
+    if config.sampled_patches is not None:
+        images = sampled_batches(
+            images, config.sampled_patches, model.canvas_stride, done, config.seed
+        )
+    return divided_batches(images, config) if config.accumulate > 1 else images
+
+
+def _class_weights_of_file(config: TrainingConfig, source: Source) -> Sequence[float] | None:
+    if config.class_weights in (None, AUTO):
+        return None
+    return read_class_weights(config.class_weights, source.class_names)
 
 
 def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
@@ -267,7 +243,9 @@ def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
         # Earlier versions saved a SampledSegmenter as a RecurrentSegmenter.
         classes["rnnseg>RecurrentSegmenter"] = SampledSegmenter
     with keras.saving.custom_object_scope(classes):
-        return load_model(run.last, compile=True)
+        model = load_model(run.last, compile=True)
+    swap_averages(model)  # the file has them in the place of the weights
+    return model
 
 
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
@@ -278,52 +256,3 @@ def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
         if value not in (None, words[name]):
             paths[name] = os.path.abspath(value)
     return dataclasses.replace(config, data=absolute_data(config.data), **paths)
-
-
-def _steps_done(model: SegmentationModel) -> int:
-    # `int(variable)` fails on a variable with several replicas.
-    return int(model.optimizer.iterations.numpy())
-
-
-def _describe(
-    config: TrainingConfig,
-    source: Source,
-    model: SegmentationModel,
-    first_epoch: int,
-    steps: int,
-    run: Run,
-    gpus: int,
-) -> None:
-    """Prints a summary of the run."""
-    sizes = source.split_sizes
-    head = config.model
-    if model.recurrent:
-        head = f"ConvLSTM layers {model.stack.widths} at canvas stride {model.canvas_stride}"
-    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    costs = stage_costs(model, *config.crop)
-    cost = f"at {config.crop[0]}x{config.crop[1]}: "
-    cost += f"{costs.encode / 1e9:.3g} G multiply-adds to encode, "
-    if model.recurrent:
-        cost += f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G per iteration"
-    else:
-        cost += f"{costs.prepare / 1e9:.3g} G for the head"
-    if first_epoch == config.epochs:
-        training = f"all {config.epochs} epochs are done"
-    else:
-        training = f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
-        training += f"{config.batch_size} images each, "
-        if gpus > 1:
-            training += f"{config.batch_size // gpus} of them on each of {gpus} GPUs, "
-        if config.sampled_patches:
-            training += f"{config.sampled_patches} patches per image, "
-        training += f"{model.iterations} iterations"
-    rows = {
-        "data": f"{source.name}: {sizes[config.train_split]} images to train on, "
-        f"{sizes[config.val_split]} to validate, {source.num_classes} classes",
-        "model": f"{config.encoder} at output stride {config.output_stride}, {head}, "
-        f"{trainable / 1e6:.2f} M trainable parameters of {model.count_params() / 1e6:.2f} M",
-        "cost": cost,
-        "training": training,
-        "run": run.folder,
-    }
-    print("\n".join(f"{name:12s}{text}" for name, text in rows.items()), flush=True)

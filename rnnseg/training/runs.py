@@ -92,11 +92,14 @@ class Run:
                 path.write_text(json.dumps(_as_json(config), indent=2) + "\n")
 
     def read_history(self) -> list[dict[str, str]]:
-        """Returns the lines of `history.csv`, one per epoch; none before the first epoch."""
+        """Returns the lines of `history.csv`, one per epoch; none before the first epoch.
+
+        Those of an earlier version are brought into the present form.
+        """
         if not self.history.is_file():
             return []
         with open(self.history, newline="") as file:
-            return list(csv.DictReader(file))
+            return list(map(_present_row, csv.DictReader(file)))
 
     def history_until(self, step: int) -> list[dict[str, str]]:
         """Returns the history up to the epoch that ended at a step of the optimizer.
@@ -130,3 +133,13 @@ class Run:
 def _as_json(config: TrainingConfig) -> dict[str, Any]:
     """Returns the fields as they are after a round trip through JSON, with lists for tuples."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _present_row(row: dict[str, str]) -> dict[str, str]:
+    """Adds what lines of version 0.1.0 lack: the validation loss, and mIoU in percent, not 0-1."""
+    if "val_miou" not in row or "val_loss" in row:
+        return row
+    names = ("val_miou_1_iteration", "val_miou")
+    mious = {name: row[name] and str(100 * float(row[name])) for name in names}
+    others = {name: value for name, value in row.items() if name not in names}
+    return others | {"val_loss": ""} | mious

@@ -62,5 +62,6 @@ def test_training_writes_its_validations(tmp_path):
     assert shown["name"] == "speed_accuracy" and shown["step"] == 1
     last = loop.Run(tmp_path / "run").read_history()[-1]
     assert [point["iterations"] for point in shown["points"]] == [1, 2, 3]
-    assert shown["points"][0]["miou"] == float(last["val_miou_1_iteration"])
-    assert shown["points"][2]["miou"] == float(last["val_miou"])
+    percent = [100 * point["miou"] for point in shown["points"]]
+    assert percent[0] == pytest.approx(float(last["val_miou_1_iteration"]))
+    assert percent[2] == pytest.approx(float(last["val_miou"]))

@@ -22,6 +22,14 @@ from rnnseg.training.config import TrainingConfig, load_recipe
             {"loss": "dice", "label_smoothing": 0.1},
             "label_smoothing=0.1: the loss dice has none; set it to 0",
         ),
+        ({"augment": "weak"}, "augment='weak': expected one of none, standard, strong"),
+        ({"ema": 1.0}, "ema=1.0: expected more than 0 and less than 1"),
+        ({"clip_norm": 0}, "clip_norm=0: expected more than 0"),
+        ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs=3: expected less than epochs=3"),
+        (
+            {"accumulate": 2, "loss": "cross_entropy_dice"},
+            "accumulate=2: the loss cross_entropy_dice has two means",
+        ),
         ({"label_smoothing": 1}, "label_smoothing=1: expected at least 0 and less than 1"),
         (
             {"init": "runs/old", "encoder_weights": "a.h5"},

@@ -1,8 +1,6 @@
 import dataclasses
 import json
-import math
 import shutil
-import types
 
 import keras
 import numpy as np
@@ -14,6 +12,7 @@ from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models import encoders
 from rnnseg.models.loading import load_model
 from rnnseg.training import loop
+from rnnseg.training.callbacks import RunFiles
 from rnnseg.training.class_weights import balanced_weights
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.losses import DiceLoss
@@ -34,6 +33,19 @@ CONFIG = TrainingConfig(
     learning_rate=0.05,
     seed=3,
 )
+# With all options that have a state of their own to resume, or choose what is trained.
+EVERYTHING = dataclasses.replace(
+    CONFIG,
+    augment="strong",
+    balanced_crops=True,
+    batch_size=1,
+    accumulate=2,
+    schedule="cosine",
+    warmup_epochs=1,
+    clip_norm=1.0,
+    ema=0.8,
+    patience=9,
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +59,7 @@ def source():
 @pytest.fixture(scope="module")
 def whole(source, tmp_path_factory):
     """A run that was never interrupted; no test changes it."""
-    return loop.train(CONFIG, tmp_path_factory.mktemp("whole") / "run")
+    return loop.train(EVERYTHING, tmp_path_factory.mktemp("whole") / "run")
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def kill_in_epoch(monkeypatch, epoch):
             raise Killed
         on_batch(self, batch, logs)
 
-    monkeypatch.setattr(loop._RunFiles, "on_epoch_begin", begin_epoch)
+    monkeypatch.setattr(RunFiles, "on_epoch_begin", begin_epoch)
     monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_batch_begin", begin_batch)
 
 
@@ -86,7 +98,7 @@ def train_and_kill(config, folder, epoch):
 
 
 def test_a_run_leaves_its_files(whole, source):
-    assert TrainingConfig.from_json(json.loads(whole.config.read_text())) == CONFIG
+    assert TrainingConfig.from_json(json.loads(whole.config.read_text())) == EVERYTHING
     rows = whole.read_history()
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
@@ -94,20 +106,24 @@ def test_a_run_leaves_its_files(whole, source):
     assert list(whole.logs.rglob("events*"))
     best = max(float(row["val_miou"]) for row in rows)
     found = Evaluator(load_model(whole.folder), (2,))(source, "val", progress=False).miou[0]
-    assert found == pytest.approx(best)
+    assert best == pytest.approx(100 * found)
+    assert all(float(row["val_loss"]) > 0 for row in rows)
     assert not [path for path in whole.folder.iterdir() if path.name.startswith(".")]
 
 
 def test_killed_and_resumed_it_ends_as_if_never_killed(whole, tmp_path, capsys):
-    train_and_kill(CONFIG, tmp_path / "killed", epoch=3)
+    train_and_kill(EVERYTHING, tmp_path / "killed", epoch=3)
     printed = capsys.readouterr().out
     for part in ("8 images to train on, 3 to validate, 3 classes", "parameters", "G per iteration"):
         assert part in printed
-    assert "epoch 1 to 4, 4 steps of 2 images each, 2 iterations" in printed
-    killed = loop.train(CONFIG, tmp_path / "killed", resume=True)
-    assert "epoch 3 to 4, 4 steps of 2 images each, 2 iterations" in capsys.readouterr().out
+    assert "epoch 1 to 4, 4 steps of 2 batches of 1 images each, 2 iterations" in printed
+    killed = loop.train(EVERYTHING, tmp_path / "killed", resume=True)
+    assert (
+        "epoch 3 to 4, 4 steps of 2 batches of 1 images each, 2 iterations"
+        in capsys.readouterr().out
+    )
     assert [row["epoch"] for row in killed.read_history()] == ["1", "2", "3", "4"]
-    for column in ("loss", "val_miou", "learning_rate"):
+    for column in ("loss", "val_loss", "val_miou", "learning_rate"):
         np.testing.assert_allclose(
             [float(row[column]) for row in killed.read_history()],
             [float(row[column]) for row in whole.read_history()],
@@ -115,13 +131,15 @@ def test_killed_and_resumed_it_ends_as_if_never_killed(whole, tmp_path, capsys):
         )
     models = [keras.saving.load_model(run.last) for run in (whole, killed)]
     assert models[0].optimizer.iterations == models[1].optimizer.iterations == 16
-    for ours, theirs in zip(*(model.get_weights() for model in models), strict=True):
+    # The weights are the averages, and the state of the optimizer holds the weights.
+    values = [[*model.get_weights(), *model.optimizer.variables] for model in models]
+    for ours, theirs in zip(*values, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_a_finished_run_stays_as_it_is(copied, capsys):
     before = copied.last.read_bytes()
-    loop.train(CONFIG, copied.folder, resume=True)
+    loop.train(EVERYTHING, copied.folder, resume=True)
     assert copied.last.read_bytes() == before
     assert "all 4 epochs are done" in capsys.readouterr().out
 
@@ -129,19 +147,19 @@ def test_a_finished_run_stays_as_it_is(copied, capsys):
 def test_a_run_is_not_overwritten(whole):
     files = {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
     with pytest.raises(UserError, match="holds a run already.*--resume"):
-        loop.train(CONFIG, whole.folder)
+        loop.train(EVERYTHING, whole.folder)
     with pytest.raises(UserError, match="epochs is 4 there, not 5"):
-        loop.train(dataclasses.replace(CONFIG, epochs=5), whole.folder, resume=True)
+        loop.train(dataclasses.replace(EVERYTHING, epochs=5), whole.folder, resume=True)
     assert files == {path: path.stat().st_mtime_ns for path in whole.folder.rglob("*")}
 
 
 def test_damaged_files_of_a_run_are_named(copied):
     copied.history.write_text("epoch,step\n1,3\n")
     with pytest.raises(UserError, match="history.csv has no line for step 16"):
-        loop.train(CONFIG, copied.folder, resume=True)
+        loop.train(EVERYTHING, copied.folder, resume=True)
     copied.last.write_text("cut off")
     with pytest.raises(UserError, match="last.keras cannot be loaded as a model"):
-        loop.train(CONFIG, copied.folder, resume=True)
+        loop.train(EVERYTHING, copied.folder, resume=True)
 
 
 def test_bad_data_ends_a_run_before_it_starts(tmp_path, monkeypatch):
@@ -154,36 +172,6 @@ def test_bad_data_ends_a_run_before_it_starts(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="split 'empty' of tiny is empty"):
         loop.train(dataclasses.replace(CONFIG, val_split="empty"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_files(copied, source, loss):
-    rows = copied.read_history()
-    before = [path.read_bytes() for path in (copied.last, copied.best, copied.history)]
-    files = loop._RunFiles(copied, source, CONFIG, rows)
-    with pytest.raises(UserError, match=f"the loss became {loss} in epoch 5: try a lower"):
-        files.on_epoch_end(4, {"loss": loss})
-    assert before == [path.read_bytes() for path in (copied.last, copied.best, copied.history)]
-
-
-def test_best_keras_is_the_model_that_validated_best(source, tmp_path, monkeypatch):
-    """Also if the best epoch was before an interruption, as 0.45 in the last case."""
-    run = loop.Run(tmp_path / "run")
-    monkeypatch.setattr(run, "write_history", lambda rows: None)
-    model = loop.build_model(CONFIG, source)
-    loop.compile_model(model, CONFIG, 4)
-    for before, expected in ([], [1, 2]), ([{"val_miou": ""}, {"val_miou": "0.45"}], [2]):
-        files = loop._RunFiles(run, source, CONFIG, before)
-        files.set_model(model)
-        saved = []
-        monkeypatch.setattr(files, "_save", saved.append)
-        for epoch, miou in enumerate((0.3, 0.5, 0.4, 0.5)):
-            scores = types.SimpleNamespace(miou=[0.1, miou])
-            files._evaluate = lambda step, progress, scores=scores: scores
-            files.on_epoch_end(epoch, {"loss": 1.0})
-            saved.append(epoch + 1)
-        epochs = [saved[index + 2] for index, path in enumerate(saved) if path == run.best]
-        assert epochs == expected and saved.count(run.last) == 4
 
 
 @pytest.mark.parametrize("choice", ["auto", "file"])
@@ -225,21 +213,50 @@ def test_a_wrong_file_of_class_weights_ends_a_run_before_it_starts(source, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+class Logger(keras.callbacks.Callback):
+    """Keeps what a logger sees at the end of an epoch."""
+
+    def __init__(self, run):
+        super().__init__()
+        self.run, self.seen = run, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        assert self.run.last.is_file()
+        self.seen.append(dict(logs))
+
+
 def test_a_run_starts_from_the_weights_of_another(whole, source, tmp_path, monkeypatch, capsys):
-    """With the learning rate at nearly zero, the first validation is that of the other's model."""
+    """With the learning rate at nearly zero, all validations are that of the other's model.
+
+    So it stops after the second one. A logger sees both, and a resumed run stays stopped.
+    """
     config = dataclasses.replace(
-        CONFIG, init=str(whole.folder), encoder_weights="imagenet", learning_rate=1e-12, epochs=1,
-        freeze_batch_norm=True,
+        CONFIG, init=str(whole.folder), encoder_weights="imagenet", learning_rate=1e-12, epochs=9,
+        patience=1, freeze_batch_norm=True,
     )  # fmt: skip
     assert config.encoder_weights is None
-    run = loop.train(config, tmp_path / "run")
-    assert f"init        {whole.folder}: took encoder, gates of " in capsys.readouterr().out
+    logger = Logger(loop.Run(tmp_path / "run"))
+    run = loop.train(config, tmp_path / "run", callbacks=[logger])
+    printed = capsys.readouterr().out
+    assert f"init        {whole.folder}: took encoder, gates of " in printed
+    assert "stopped after epoch 2 of 9: 1 validations without a better mIoU than the " in printed
     before, after = load_model(whole.folder), load_model(run.last)
     for mine, its in zip(after.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_allclose(mine, its, atol=1e-6)
+    rows = run.read_history()
+    names = ["loss", "learning_rate", "val_loss", "val_miou_1_iteration", "val_miou"]
+    for row, logs in zip(rows, logger.seen, strict=True):
+        assert logs == {name: pytest.approx(float(row[name])) for name in names}
     # A resumed run has its own weights and needs no other.
     monkeypatch.setattr(loop, "start_from", None)
-    loop.train(config, run.folder, resume=True)
+    loop.train(config, run.folder, resume=True, callbacks=[logger])
+    assert len(logger.seen) == 2 and "stopped after epoch 2 of 9" in capsys.readouterr().out
+
+
+def test_wrong_callbacks_end_a_run_before_it_starts(tmp_path):
+    with pytest.raises(UserError, match="callbacks: <class .*Logger.*: expected instances of ker"):
+        loop.train(CONFIG, tmp_path / "run", callbacks=[Logger])
+    assert not (tmp_path / "run").exists()
 
 
 def begin_after_epoch(model, config, folder, step):
@@ -267,12 +284,6 @@ def test_float16_resumes_with_its_loss_scale(source, tmp_path):
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "7")]
     model = load_model(run.last, compile=True)
     assert float(model.optimizer.dynamic_scale) == 512 and model.compute_dtype == "float16"
-
-
-def test_poly_schedule_by_its_formula():
-    schedule = loop.poly_schedule(0.007, 100)
-    for step in (0, 30, 99):
-        assert float(schedule(step)) == pytest.approx(0.007 * (1 - step / 100) ** 0.9, rel=1e-5)
 
 
 def test_a_run_on_sampled_patches_resumes_with_the_next_patches(

@@ -14,6 +14,7 @@ from rnnseg import UserError
 from rnnseg.data.pipeline import Augmentation, training_batches
 from rnnseg.models import encoders
 from rnnseg.training import loop, replicas
+from rnnseg.training.callbacks import RunFiles
 from rnnseg.training.config import TrainingConfig
 from tests.support.sources import tiny_source
 from tests.training.test_loop import CONFIG
@@ -43,6 +44,9 @@ def train_in_both_ways(folder: pathlib.Path) -> None:
         sampled_patches=5,
         iteration_weights=(1.0, 2.0),
         recompute=True,
+        augment="strong",
+        ema=0.8,
+        clip_norm=0.5,
     )
     loop.open_source = lambda data: source
     fit_all(config, source, folder / "one.keras")
@@ -56,14 +60,14 @@ def train_in_both_ways(folder: pathlib.Path) -> None:
 
 def copy_after_epoch(monkeypatch, epoch, copy):
     """Keeps a copy of the folder of a run, as a kill in the next epoch would leave it."""
-    on_end = loop._RunFiles.on_epoch_end
+    on_end = RunFiles.on_epoch_end
 
     def end_epoch(self, number, logs=None):
         on_end(self, number, logs)
         if number + 1 == epoch:
             shutil.copytree(self._run.folder, copy)
 
-    monkeypatch.setattr(loop._RunFiles, "on_epoch_end", end_epoch)
+    monkeypatch.setattr(RunFiles, "on_epoch_end", end_epoch)
 
 
 def fit_all(config, source, path):

@@ -93,3 +93,18 @@ def test_a_history_without_steps_is_damaged(run):
     run.write_history([{"epoch": 1, "loss": 0.5}])
     with pytest.raises(UserError, match="history.csv has no line for step 4"):
         run.history_until(4)
+
+
+def test_the_history_of_an_earlier_version_is_in_percent_and_has_no_validation_loss(run):
+    """As version 0.1.0 wrote it, with epochs that were not validated."""
+    run.history.write_text(
+        "epoch,step,loss,learning_rate,val_miou_1_iteration,val_miou\n"
+        "1,4,1.5,0.03,,\n2,8,1.25,0.02,0.25,0.5\n"
+    )
+    rows = run.history_until(8)
+    assert [row["val_miou"] for row in rows] == ["", "50.0"]
+    assert [row["val_miou_1_iteration"] for row in rows] == ["", "25.0"]
+    new = dict.fromkeys(rows[0], 1.0) | {"epoch": 3, "step": 12, "val_loss": 0.75}
+    run.write_history([*rows, new])
+    assert run.read_history()[:2] == rows
+    assert [row["val_loss"] for row in run.read_history()] == ["", "", "0.75"]

@@ -1,0 +1,77 @@
+"""The summary that is printed before a run starts."""
+
+import math
+
+from rnnseg.budgets.costs import stage_costs
+from rnnseg.data.source import Source
+from rnnseg.models.base import SegmentationModel
+from rnnseg.training.config import TrainingConfig
+from rnnseg.training.runs import Run
+
+
+def describe(
+    config: TrainingConfig,
+    source: Source,
+    model: SegmentationModel,
+    first_epoch: int,
+    steps: int,
+    run: Run,
+    gpus: int,
+) -> str:
+    """Returns the summary of a run, several lines.
+
+    Args:
+      config: the configuration of the run.
+      source: the data.
+      model: the model.
+      first_epoch: the number of epochs that are done.
+      steps: the number of steps per epoch.
+      run: the folder of the run.
+      gpus: the number of replicas of the model.
+    """
+    sizes = source.split_sizes
+    head = config.model
+    if model.recurrent:
+        head = f"ConvLSTM layers {model.stack.widths} at canvas stride {model.canvas_stride}"
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    rows = {
+        "data": f"{source.name}: {sizes[config.train_split]} images to train on, "
+        f"{sizes[config.val_split]} to validate, {source.num_classes} classes",
+        "model": f"{config.encoder} at output stride {config.output_stride}, {head}, "
+        f"{trainable / 1e6:.2f} M trainable parameters of {model.count_params() / 1e6:.2f} M",
+        "cost": _cost(config, model),
+        "training": _training(config, model, first_epoch, steps, gpus),
+        "run": run.folder,
+    }
+    if config.ema is not None:
+        rows["average"] = (
+            f"weights are averaged over about the last {1 / (1 - config.ema):.0f} of "
+            f"{config.epochs * steps} steps; the average is validated and saved"
+        )
+    return "\n".join(f"{name:12s}{text}" for name, text in rows.items())
+
+
+def _cost(config: TrainingConfig, model: SegmentationModel) -> str:
+    costs = stage_costs(model, *config.crop)
+    cost = f"at {config.crop[0]}x{config.crop[1]}: "
+    cost += f"{costs.encode / 1e9:.3g} G multiply-adds to encode, "
+    if not model.recurrent:
+        return cost + f"{costs.prepare / 1e9:.3g} G for the head"
+    cost += f"{costs.prepare / 1e9:.3g} G to prepare, {costs.refine / 1e9:.3g} G per iteration"
+    return cost
+
+
+def _training(
+    config: TrainingConfig, model: SegmentationModel, first_epoch: int, steps: int, gpus: int
+) -> str:
+    if first_epoch == config.epochs:
+        return f"all {config.epochs} epochs are done"
+    text = f"epoch {first_epoch + 1} to {config.epochs}, {steps} steps of "
+    if config.accumulate > 1:
+        text += f"{config.accumulate} batches of "
+    text += f"{config.batch_size} images each, "
+    if gpus > 1:
+        text += f"{config.batch_size // gpus} of them on each of {gpus} GPUs, "
+    if config.sampled_patches:
+        text += f"{config.sampled_patches} patches per image, "
+    return text + f"{model.iterations} iterations"
