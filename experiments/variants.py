@@ -112,6 +112,20 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "skip_layers": ("block_2_add", "block_5_add", "block_12_add"),
     },
     "early (2), loss to 12, class weights": {**_TWELVE, "class_weights": "auto"},
+    **{
+        f"early (2), loss to 12, class weights, {name}": {
+            **_TWELVE,
+            "class_weights": "auto",
+            **options,
+        }
+        for name, options in {
+            "EMA 0.99": {"ema": 0.99},
+            "EMA 0.998": {"ema": 0.998},
+            "augment standard": {"augment": "standard"},
+            "augment strong": {"augment": "strong"},
+            "balanced crops": {"balanced_crops": True},
+        }.items()
+    },
     "early (2), loss to 12, boundary weight 3": {**_TWELVE, "boundary_weight": 3.0},
     "early (6), loss at 2, 4, 6, 8 and 12, class weights": {
         **_TWELVE,

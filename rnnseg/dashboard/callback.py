@@ -18,9 +18,9 @@ class SpeedAccuracy(keras.callbacks.Callback):
         model.fit(batches, callbacks=[rnnseg.dashboard.SpeedAccuracy("data/camvid")])
 
     The event files go to `LOG_DIR/speed_accuracy`, beside the folders `train` and `validation` of
-    `keras.callbacks.TensorBoard`; the step is the epoch, from 0. `logs` gets `val_miou`, 0-1, at
-    the number of iterations in training or, if that is not evaluated, at the largest number. A
-    `ModelCheckpoint` after this callback can monitor it.
+    `keras.callbacks.TensorBoard`; the step is the epoch, from 0. `logs` gets `val_miou`, in
+    percent, at the number of iterations in training or, if that is not evaluated, at the largest
+    number. A `ModelCheckpoint` after this callback can monitor it.
 
     Args:
       validation_data: one of:
@@ -71,4 +71,4 @@ class SpeedAccuracy(keras.callbacks.Callback):
         trained = self.model.iterations
         at = evaluation.iterations.index(trained) if trained in evaluation.iterations else -1
         if logs is not None:
-            logs["val_miou"] = float(evaluation.miou[at])
+            logs["val_miou"] = 100 * float(evaluation.miou[at])

@@ -7,13 +7,23 @@ from rnnseg.errors import UserError
 from rnnseg.training.config import TrainingConfig
 
 
-def check_replicas(config: TrainingConfig, replicas: int) -> None:
-    """Raises a UserError if several GPUs should accumulate, which TensorFlow cannot do.
+def check_accumulation(config: TrainingConfig, images: int, replicas: int) -> None:
+    """Checks that a run can accumulate gradients, if it should.
 
     Args:
       config: the configuration of the run.
+      images: the number of images to train on.
       replicas: the number of GPUs that train.
+
+    Raises:
+      UserError: a step has more images than there are; or several GPUs should accumulate, which
+        TensorFlow cannot do.
     """
+    if config.accumulate > 1 and config.accumulate * config.batch_size > images:
+        raise UserError(
+            f"accumulate={config.accumulate}: so many batches of {config.batch_size} images are "
+            f"more than the {images} of split {config.train_split!r}; take less of one of them"
+        )
     if config.accumulate > 1 and replicas > 1:
         raise UserError(
             f"accumulate={config.accumulate}: TensorFlow cannot accumulate gradients on {replicas} "

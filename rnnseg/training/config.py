@@ -66,7 +66,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         their colours, "strong" to their angle and sharpness, too; or "none".
       balanced_crops: True if a crop shows a pixel of a class that is drawn evenly among those of
         the image, which counts where the image is larger than what the crop shows.
-      batch_size: the number of images per step.
+      batch_size: the number of images per batch, which is one step unless several accumulate.
       accumulate: the number of batches whose gradients are added up to one step
         (`rnnseg.training.accumulation`).
       epochs: the number of passes through the training data.
@@ -151,7 +151,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         "Crop so that every class of an image is shown equally often.",
         flag=("--balanced-crops", "--random-crops"),
     )
-    batch_size: int = option(8, "Images per step.", least=1, name="--batch")
+    batch_size: int = option(8, "Images per batch.", least=1, name="--batch")
     accumulate: int = option(1, "Batches whose gradients are added up to one step.", least=1)
     epochs: int = option(30, "Passes through the training data.", least=1)
     optimizer: str = option("sgd", "Optimizer.", choices=("sgd", "adamw"))

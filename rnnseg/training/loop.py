@@ -17,7 +17,7 @@ from rnnseg.evaluation.evaluator import check_classes
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
-from rnnseg.training.accumulation import check_replicas, divided_batches
+from rnnseg.training.accumulation import check_accumulation, divided_batches
 from rnnseg.training.averaging import swap_averages
 from rnnseg.training.callbacks import RunFiles
 from rnnseg.training.class_weights import AUTO, balanced_weights, read_class_weights
@@ -139,9 +139,10 @@ def train(
     _check_callbacks(callbacks)
     run.check(config, resume)
     strategy = training_strategy(config.batch_size)
-    check_replicas(config, strategy.num_replicas_in_sync)
     source = open_source(config.data)
     source.require_split(config.val_split)
+    images = source.require_split(config.train_split)
+    check_accumulation(config, images, strategy.num_replicas_in_sync)
     if config.seed is not None:
         keras.utils.set_random_seed(config.seed)
     model, rows, class_weights = None, [], None
@@ -150,7 +151,7 @@ def train(
             model = _load_last(run, config)
         check_classes(model, source)
         rows = run.history_until(steps_done(model))
-    images, steps = _training_images(config, source, len(rows))
+    crops, steps = _training_crops(config, source, len(rows))
     is_new = model is None
     if is_new:  # a loaded model brings its loss
         class_weights = _class_weights_of_file(config, source)
@@ -158,7 +159,7 @@ def train(
             model = build_model(config, source)
         if config.init is not None:
             print(f"{'init':12s}{config.init}: {start_from(config.init, model)}", flush=True)
-    batches = _prepared_batches(images, config, model, len(rows) * steps)
+    batches = _prepared_batches(crops, config, model, len(rows) * steps)
     scans = check_data(
         source, config.train_split, config.val_split, output_stride=config.output_stride
     )
@@ -196,7 +197,7 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
             raise UserError(f"callbacks: {each!r}: expected instances of keras.callbacks.Callback")
 
 
-def _training_images(
+def _training_crops(
     config: TrainingConfig, source: Source, epochs_done: int
 ) -> tuple[tf.data.Dataset, int]:
     """Returns the images and labels of every step, and the number of steps per epoch."""
@@ -218,16 +219,16 @@ def _training_images(
 
 
 def _prepared_batches(
-    images: tf.data.Dataset, config: TrainingConfig, model: SegmentationModel, done: int
+    crops: tf.data.Dataset, config: TrainingConfig, model: SegmentationModel, done: int
 ) -> tf.data.Dataset:
-    """Returns the batches of `fit` from the images of every step."""
+    """Returns the batches of `fit` from the images and labels of the steps after those done."""
     if config.boundary_weight != 1:
-        images = with_boundary_weights(images, config.boundary_weight)
+        crops = with_boundary_weights(crops, config.boundary_weight)
     if config.sampled_patches is not None:
-        images = sampled_batches(
-            images, config.sampled_patches, model.canvas_stride, done, config.seed
+        crops = sampled_batches(
+            crops, config.sampled_patches, model.canvas_stride, done, config.seed
         )
-    return divided_batches(images, config) if config.accumulate > 1 else images
+    return divided_batches(crops, config) if config.accumulate > 1 else crops
 
 
 def _class_weights_of_file(config: TrainingConfig, source: Source) -> Sequence[float] | None:

@@ -31,8 +31,9 @@ def early_stop(config: TrainingConfig, rows: Sequence[Mapping[str, Any]]) -> str
     since = sum(row["val_miou"] != "" and int(row["epoch"]) > int(best["epoch"]) for row in rows)
     if since < config.patience:
         return None
+    validations = "a validation" if since == 1 else f"{since} validations"
     return (
-        f"stopped after epoch {len(rows)} of {config.epochs}: {since} validations without a better "
+        f"stopped after epoch {len(rows)} of {config.epochs}: {validations} without a better "
         f"mIoU than the {float(best['val_miou']):.1f} % of epoch {best['epoch']}, which is "
         f"best.keras; the learning rate was still {float(rows[-1]['learning_rate']):.2g}"
     )

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.training import loop
-from rnnseg.training.accumulation import check_replicas, divided_batches
+from rnnseg.training.accumulation import check_accumulation, divided_batches
 from tests.training.test_loop import CONFIG
 
 RNG = np.random.default_rng(0)
@@ -67,9 +67,12 @@ def test_structures_are_divided_in_order():
         np.testing.assert_allclose(weights, 4 * counts / counts.sum(), rtol=1e-6)
 
 
-def test_several_gpus_cannot_accumulate():
+def test_what_cannot_accumulate_is_named():
+    """Several GPUs, and steps of more images than there are."""
     config = dataclasses.replace(CONFIG, accumulate=2)
-    check_replicas(config, 1)
-    check_replicas(CONFIG, 4)
+    check_accumulation(config, 4, 1)
+    check_accumulation(CONFIG, 4, 4)
     with pytest.raises(UserError, match="accumulate=2: TensorFlow cannot accumulate .* 4 GPUs"):
-        check_replicas(config, 4)
+        check_accumulation(config, 4, 4)
+    with pytest.raises(UserError, match="so many batches of 2 images are more than the 3 of split"):
+        check_accumulation(config, 3, 1)
