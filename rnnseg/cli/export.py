@@ -48,8 +48,19 @@ def export(model, out, size, quantize, with_onnx, data, split, images, limit, ov
 
     kinds = [kind.strip() for kind in quantize.split(",") if kind.strip()]
     result = export_model(
-        load_model(model), out, size, kinds, data, split, images, limit, overwrite, with_onnx
+        load_model(model),
+        out,
+        size,
+        kinds,
+        data,
+        split,
+        images,
+        limit,
+        overwrite,
+        with_onnx,
+        on_progress=click.echo,
     )
+    click.echo()
     click.echo(result.table())
     for line in result.missed():
         click.echo(f"warning: {line}", err=True)

@@ -5,7 +5,7 @@ import fnmatch
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
@@ -38,12 +38,23 @@ _ONNX = "segment.onnx"
 # Part of the description of the images that the files are compared on.
 _THE_SAME = ", which int8 was calibrated on, too"
 
-# The files of an export.
+# The files of an export, and what is written beside them of what was measured on them.
 _FILES = (
     _REPORT,
     _ONNX,
     *(f"{name}.tflite" for name in ("anytime", "segment")),
     *(f"{name}_{kind}.tflite" for name in ("anytime", "segment") for kind in quantization.KINDS),
+    *(
+        f"{name}*.{kind}"
+        for name in ("anytime", "segment")
+        for kind in (
+            "scores_*.json",
+            "curve_*.png",
+            "report_*.html",
+            "report_*/*.png",
+            "profile.json",
+        )
+    ),
     "saved_model/assets/*",
     "saved_model/fingerprint.pb",
     "saved_model/saved_model.pb",
@@ -63,6 +74,7 @@ def export_model(
     limit: int = 32,
     overwrite: bool = False,
     with_onnx: bool = False,
+    on_progress: Callable[[str], None] = lambda line: None,
 ) -> parity.Parity:
     """Exports a model for serving and for devices, and compares the files with it.
 
@@ -90,6 +102,7 @@ def export_model(
       overwrite: True to replace an earlier export in `out`.
       with_onnx: True to write `segment.onnx`, too (`rnnseg.exporting.onnx.convert`), which needs
         the extra `onnx`.
+      on_progress: called with a line when a file is begun and when it is written.
 
     Returns:
       The agreement of the files with the model. A missed target is reported there; it is no error.
@@ -120,10 +133,13 @@ def export_model(
     model = signatures.in_float32(model)
     info = _model_info(model, size, split)
     with files.atomic_folder(out) as folder:
-        written = _write(model, info, folder, quantize, calibration)
+        written = _write(model, info, folder, quantize, calibration, on_progress)
         if with_onnx:
+            on_progress("converting to ONNX")
             (folder / _ONNX).write_bytes(onnx.convert(model, info))
+            on_progress(_written(folder / _ONNX))
             written[_ONNX] = "float32"
+        on_progress(f"comparing {len(written) + 1} files on {len(checking)} images")
         checked = _check(model, info, folder, written, checking)
         result = parity.Parity(checked_on, len(checking), checked)
         (folder / _REPORT).write_text(json.dumps(result.to_json(), indent=2) + "\n")
@@ -224,23 +240,40 @@ def _model_info(model, size, split) -> ModelInfo:
     )
 
 
-def _write(model, info, folder, quantize, calibration) -> dict[str, str]:
+def _write(model, info, folder, quantize, calibration, on_progress) -> dict[str, str]:
     """Writes everything except for ONNX and the report.
 
     Returns:
       The quantization of every LiteRT file by its name.
     """
+    on_progress("writing saved_model")
     saved_model.export(model, folder / "saved_model")
+    on_progress(_written(folder / "saved_model"))
+    on_progress("converting to LiteRT")
     floats = litert.convert(model, info.size)
     written = {}
-    for kind in tqdm(("float32", *dict.fromkeys(quantize)), desc="convert", disable=None):
+    for kind in ("float32", *dict.fromkeys(quantize)):
+        if kind != "float32":
+            on_progress(f"quantizing to {kind}")
         made = floats if kind == "float32" else quantization.quantize(floats, kind, calibration)
         for name, file in made.items():
             own = dataclasses.replace(info, kind=name, quantization=kind)
             file_name = f"{name}.tflite" if kind == "float32" else f"{name}_{kind}.tflite"
             (folder / file_name).write_bytes(own.append_to(file))
+            on_progress(_written(folder / file_name))
             written[file_name] = kind
     return written
+
+
+def _written(path: pathlib.Path) -> str:
+    """Returns the line of a file, or a folder, that is written."""
+    return f"  {path.name}: {_megabytes(path):.1f} MB"
+
+
+def _megabytes(path: pathlib.Path) -> float:
+    """Returns the size of a file, or of all files of a folder, in 10^6 bytes."""
+    parts = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in parts if each.is_file()) / 1e6
 
 
 def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, ...]:
@@ -254,7 +287,9 @@ def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, .
 
     def compare(name, kind, found):
         agreements = parity.compare(checking, expected, found, model.num_classes)
-        return parity.FileParity(name, kind, agreements)
+        path = folder / name
+        milliseconds = predictions.milliseconds(path, checking[0].image)
+        return parity.FileParity(name, kind, agreements, _megabytes(path), milliseconds)
 
     with bar:
         expected = list(predict(predictions.of_stages(model.compiled_stages)))
@@ -267,6 +302,12 @@ def _check(model, info, folder, written, checking) -> tuple[parity.FileParity, .
     except processes.ProcessError as error:
         raise UserError(f"the SavedModel cannot be served by TensorFlow alone: {error}") from error
     checked += [
-        compare(f"saved_model ({names})", "float32", found) for names, found in served.items()
+        parity.FileParity(
+            f"saved_model ({names})",
+            "float32",
+            parity.compare(checking, expected, found, model.num_classes),
+            _megabytes(folder / "saved_model"),
+        )
+        for names, found in served.items()
     ]
     return tuple(checked)

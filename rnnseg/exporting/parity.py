@@ -66,11 +66,16 @@ class FileParity:
       file: the name of the file; for a SavedModel with its signatures.
       quantization: "float32", "float16", "dynamic" or "int8".
       agreements: one per number of iterations, rising.
+      megabytes: the size of the file, 10^6 bytes; None if unknown.
+      milliseconds: the time of a prediction on this machine, with as many iterations as in
+        training; None if it was not measured, as of a SavedModel.
     """
 
     file: str
     quantization: str
     agreements: tuple[Agreement, ...]
+    megabytes: float | None = None
+    milliseconds: float | None = None
 
     @property
     def target(self) -> float:
@@ -205,7 +210,18 @@ class Parity:
                     f"{name:{width}s}  {each.iterations:10d}  {100 * each.equal:14.4f}  "
                     f"{100 * file.target:8.2f}  {logits:>16s}  {miou:>6s}  {model:>7s}"
                 )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._file_lines(width)])
+
+    def _file_lines(self, width: int) -> list[str]:
+        """Returns a table of the sizes and times of the files."""
+        lines = ["", f"{'file':{width}s}      MB  milliseconds of a prediction on this machine"]
+        for file in self.files:
+            size, time = (
+                "-" if value is None else f"{value:.1f}"
+                for value in (file.megabytes, file.milliseconds)
+            )
+            lines.append(f"{file.file:{width}s}  {size:>6s}  {time:>12s}")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Returns the same numbers for JSON."""

@@ -1,5 +1,6 @@
 """The predictions of a model, and of the files made from it."""
 
+import functools
 import json
 import os
 import pathlib
@@ -9,13 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from rnnseg.budgets import timing
 from rnnseg.exporting import parity, processes
 from rnnseg.exporting.examples import LetterboxedExample
+from rnnseg.runtime.file_model import FileModel
 from rnnseg.runtime.interpreters import LiteRTStages
 from rnnseg.runtime.model_info import ModelInfo
 from rnnseg.stages import Prediction, Stages
 
 _NUMBERS = (1, 2, 6, 12)
+# The rounds of timing, after one round to warm up.
+_REPEATS = 5
 
 _Predict = Callable[[np.ndarray], parity.Predictions]
 
@@ -66,14 +71,34 @@ def of_file(path: str | os.PathLike) -> _Predict:
     return lambda image: dict(predict(image))
 
 
-def _of_onnx(path: str | os.PathLike) -> _Predict:
+def milliseconds(path: str | os.PathLike, image: np.ndarray) -> float:
+    """Returns the median time of a prediction with as many iterations as in training.
+
+    Args:
+      path: a LiteRT or ONNX file.
+      image: uint8 `(H, W, 3)`, of the size of the file.
+    """
+    if pathlib.Path(path).suffix == ".onnx":
+        session = _onnx_session(path)
+        predict = functools.partial(session.run, ["classes"], {"image": image[np.newaxis]})
+    else:
+        predict = functools.partial(FileModel(path).predict, image)
+    (seconds,) = timing.take_turns([predict], _REPEATS)
+    return 1000 * seconds
+
+
+def _onnx_session(path: str | os.PathLike):
     # An optional package.
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     # It warns of inputs with a default, since they cannot be folded into constants.
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _of_onnx(path: str | os.PathLike) -> _Predict:
+    session = _onnx_session(path)
     recurrent = bool(session.get_overridable_initializers())
 
     def predict(image) -> Iterator[tuple[int, parity.Prediction]]:

@@ -451,6 +451,9 @@ def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
     out.mkdir()
     (out / "parity.json").write_text("{}")
     (out / "anytime_dynamic.tflite").write_text("of an earlier export")
+    (out / "anytime_dynamic.scores_val.json").write_text("of its evaluation")
+    (out / "anytime_dynamic.report_val").mkdir()
+    (out / "anytime_dynamic.report_val" / "best.png").write_text("likewise")
     arguments = ["export", str(tmp_path / "m.keras"), "--out", str(out), "--size", "33x41"]
     arguments += ["--images", images, "--limit", "1", "--quantize", "int8"]
     result = CliRunner().invoke(main, arguments)
@@ -458,8 +461,16 @@ def test_the_command_takes_images_and_replaces_an_earlier_export(tmp_path):
     result = CliRunner().invoke(main, [*arguments, "--overwrite"])
     assert result.exit_code == 0, result.output
     assert f"{images}: 1 images" in result.stdout and f"wrote {out}" in result.stdout
-    (row,) = (line for line in result.stdout.splitlines() if line.startswith("anytime.tflite"))
-    assert row.split()[1:4] == ["1", "100.0000", "99.99"] and row.split()[-2:] == ["-", "-"]
+    lines = result.stdout.splitlines()
+    row, size = (line.split() for line in lines if line.startswith("anytime.tflite"))
+    assert row[1:4] == ["1", "100.0000", "99.99"] and row[-2:] == ["-", "-"]
+    megabytes = (out / "anytime.tflite").stat().st_size / 1e6
+    assert size[1] == f"{megabytes:.1f}" and float(size[2]) > 0
+    # Each file is told when it is written, and what takes long when it is begun.
+    begun = ["writing saved_model", "converting to LiteRT", "quantizing to int8",
+             "comparing 5 files on 1 images"]  # fmt: skip
+    assert [line for line in lines if line in begun] == begun
+    assert f"  anytime.tflite: {megabytes:.1f} MB" in lines
     files = {f"{name}{kind}.tflite" for name in ("anytime", "segment") for kind in ("", "_int8")}
     assert {path.name for path in out.iterdir()} == {*files, "parity.json", "saved_model"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.keras", "out", "photos"]

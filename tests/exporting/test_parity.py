@@ -53,10 +53,14 @@ def test_missed_targets_are_told(kind, target):
 
 
 def test_the_table_has_every_number():
-    file = FileParity("anytime_int8.tflite", "int8", (Agreement(1, 0.9612, 0.25, 0.5, 0.505),))
+    agreements = (Agreement(1, 0.9612, 0.25, 0.5, 0.505),)
+    file = FileParity("anytime_int8.tflite", "int8", agreements, 2.34, 56.78)
     unlabelled = FileParity("saved_model", "float32", (Agreement(1, 1.0, None, None, None),))
     result = Parity("photos", 3, (file, unlabelled))
-    *_, first, second = result.table().splitlines()
+    *_, first, second, empty, header, size, other_size = result.table().splitlines()
+    assert not empty and header.split()[1:3] == ["MB", "milliseconds"]
+    assert size.split() == ["anytime_int8.tflite", "2.3", "56.8"]
+    assert other_size.split() == ["saved_model", "-", "-"]
     assert first.split() == "anytime_int8.tflite 1 96.1200 97.00 0.25000 50.00 50.50".split()
     assert second.split() == "saved_model 1 100.0000 99.99 - - -".split()
     (line,) = result.missed()
