@@ -195,6 +195,7 @@ def test_commands_have_these_options_and_values(page, monkeypatch, tmp_path):
     called, invoke = [], click.Command.invoke
     monkeypatch.setattr(click.Command, "invoke", parsed)
     monkeypatch.setattr("rnnseg.training.loop.train", lambda config, out, resume: loop.Run(out))
+    monkeypatch.setattr("rnnseg.training.reporting.write_report", lambda run: run.folder)
     monkeypatch.setattr(click.Group, "invoke", _invoke_subcommand)
     convert = click.Path.convert
     monkeypatch.setattr(click.Path, "convert", lambda self, *args: _unchecked(convert, self, *args))
@@ -406,7 +407,8 @@ def test_the_readme_does_what_it_says(readme):
     for path in (
         "data/mine",
         "runs/mine/best.keras",
-        "runs/mine/curve_val.png",
+        "runs/mine/report.html",
+        "runs/mine/report_val.html",
         "runs/mine/profile.json",
         "segmented/photo_classes.png",
         "exported/mine/anytime_int8.tflite",
