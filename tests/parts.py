@@ -48,6 +48,7 @@ PARTS = {
         "rnnseg/models",
         "tests/models/test_encoders.py",
     ),
+    "tests/scripts": ("rnnseg/models", "rnnseg/training/losses.py"),
     "tests/training/test_replicas.py": (
         "rnnseg/data",
         "rnnseg/models",

@@ -20,6 +20,7 @@ from rnnseg.errors import UserError
 from rnnseg.models import encoders, geometry
 from rnnseg.models.encoder import Encoder, Features
 from rnnseg.models.fitting import FittedModel
+from rnnseg.models.inspection import InspectedModel
 from rnnseg.models.options import ModelOptions
 from rnnseg.models.stages import CompiledStages
 from rnnseg.models.transfer import Transfer, transfer_weights
@@ -27,7 +28,7 @@ from rnnseg.palette import default_colors
 from rnnseg.stages import Stages
 
 
-class SegmentationModel(FittedModel, Stages[tf.Tensor]):
+class SegmentationModel(FittedModel, InspectedModel, Stages[tf.Tensor]):
     """An encoder, and layers that make a canvas of class logits from its features.
 
     All models go through the same stages: `encode`, `prepare`, `refine`, `read` (`rnnseg.stages`).
@@ -302,13 +303,6 @@ class SegmentationModel(FittedModel, Stages[tf.Tensor]):
                 f"{expected[-1]} classes at a stride of {self.canvas_stride}"
             )
         return canvas[tf.newaxis] if single else canvas
-
-    @functools.cached_property
-    def predictor(self):
-        """Deprecated: `rnnseg.Predictor(model)` is what it returns."""
-        warnings.warn("make rnnseg.Predictor(model)", DeprecationWarning, stacklevel=3)
-        # By name: models import nothing that predicts with them.
-        return importlib.import_module("rnnseg.inference.predictor").Predictor(self)
 
     def trace(self, images, iterations, canvas=None) -> tf.Tensor:
         """Deprecated: the earlier name of `unroll`."""

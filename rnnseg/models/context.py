@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from rnnseg.models.inspection import InspectedLayer
+
 _RATES = (6, 12)
 
 
-class Context(keras.layers.Layer):
+class Context(InspectedLayer):
     """Adds the surroundings of every pixel, near, far and the whole image, to its features.
 
     With kernels of 1 the recurrence sees only the features of a pixel, whose receptive field is the

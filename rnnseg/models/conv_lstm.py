@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rnnseg.models import geometry
 from rnnseg.models.encoder import Depth
+from rnnseg.models.inspection import InspectedLayer
 
 
 class LSTMState(NamedTuple):
@@ -71,7 +72,7 @@ def _gate_convolution(filters, kernel_size, dilation_rate, **kwargs) -> keras.la
     )
 
 
-class ConvLSTM2DCell(keras.layers.Layer):
+class ConvLSTM2DCell(InspectedLayer):
     """One iteration of a convolutional LSTM (Shi et al., 2015, without peepholes).
 
     `cell(inputs, state) -> output, state`. With `*` for a "same" convolution over the concatenation
@@ -123,6 +124,10 @@ class ConvLSTM2DCell(keras.layers.Layer):
         """Creates the kernel for inputs of shape `(batch, h, w, channels)`."""
         self.convolution.build((*input_shape[:-1], input_shape[-1] + self.filters))
         self.built = True
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the output, `(batch, h, w, filters)`."""
+        return (*input_shape[:-1], self.filters)
 
     def gate_weights(self, share=None) -> GateWeights:
         """Returns the loop-invariant weights, for all calls of one loop.
@@ -190,7 +195,7 @@ class ConvLSTM2DCell(keras.layers.Layer):
         return tf.reshape(tensor, (-1, tensor.shape[-1])) if self._pointwise else tensor
 
 
-class ConvLSTMStack(keras.layers.Layer):
+class ConvLSTMStack(InspectedLayer):
     """ConvLSTM layers whose last output is added to the canvas (McIntosh et al., 2017, section 3).
 
     The first layer sees the features and the canvas. The features are the same at every iteration,
@@ -264,7 +269,7 @@ class ConvLSTMStack(keras.layers.Layer):
         gates = (*self.skip_gates, self.feature_gates)
         self._gates = {each.name: layer for each, layer in zip(depths, gates, strict=True)}
 
-    def build(self, input_shape=None):
+    def build(self, canvas_shape=None):
         """Creates all kernels; the shapes follow from the arguments of the constructor."""
         for depth in self._depths:
             self._gates[depth.name].build((None, None, None, depth.channels))
@@ -288,6 +293,10 @@ class ConvLSTMStack(keras.layers.Layer):
                 for name, width in channels.items()
             }
         self.built = True
+
+    def compute_output_shape(self, canvas_shape):
+        """Returns the shape of the new canvas, that of the old one."""
+        return canvas_shape
 
     def gates_by_variable(self) -> dict[int, str]:
         """Returns the names of the depths that the gates' weights are for, by `id(variable)`."""

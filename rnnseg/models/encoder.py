@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from rnnseg.errors import UserError, first_line
 from rnnseg.models import cutting, geometry
+from rnnseg.models.inspection import InspectedLayer
 
 DEEPEST = "deepest"
 """The name of the deepest features among those of `Encoder`."""
@@ -30,7 +31,7 @@ class Depth(NamedTuple):
     stride: int
 
 
-class Encoder(keras.layers.Layer):
+class Encoder(InspectedLayer):
     """A network together with its normalisation, padding and output stride.
 
     It can be run in stages, each of which computes the features of further depths.
@@ -106,6 +107,10 @@ class Encoder(keras.layers.Layer):
         ends += [(each,) for each in skip_layers[cuts + 1 :]] + ([()] if early_stages else [])
         self.stages = (*ends[:-1], (*ends[-1], DEEPEST))
         self._run = _Networks(network, ends)
+        self.build((None, None, None, 3))
+
+    def build(self, images_shape):
+        """Creates nothing: the network has its weights."""
         self.built = True
 
     def _check_order(self, skip_layers: Sequence[str]) -> None:

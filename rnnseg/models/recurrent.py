@@ -111,7 +111,7 @@ class RecurrentSegmenter(base.SegmentationModel):
             dtype=self.dtype_policy,
             name="stack",
         )
-        self.stack.build()
+        self.stack.build((None, None, None, num_classes))
         # XLA has no gradient of a loop whose number of iterations is a tensor.
         self.supports_jit = False
         self.built = True
@@ -311,7 +311,18 @@ class RecurrentSegmenter(base.SegmentationModel):
     def weighted_logits(self, images, canvas=None) -> tuple[tf.Tensor, ...]:
         """Computes what the training loss of `fit` is taken over, for training loops of one's own.
 
-        `compute_loss(images, labels, logits)` is the loss of the result.
+        `compute_loss` takes the weighted mean of the losses, and adds the penalty on kernels. A
+        step on a compiled model, in a `tf.function` or not:
+
+            with tf.GradientTape() as tape:
+                logits = model.weighted_logits(images)
+                loss = model.compute_loss(images, labels, logits)
+            gradients = tape.gradient(loss, model.trainable_variables)
+            model.optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+
+        With a loss of one's own, on the last answer alone: `logits = model(images, training=True)`,
+        and `sum(model.losses)` is the penalty on kernels. In mixed_float16, train by
+        `model.optimizer.scale_loss(loss)`, as Keras does.
 
         Args:
           images: as in `call`.

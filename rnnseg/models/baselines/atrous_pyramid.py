@@ -5,12 +5,13 @@ import tensorflow as tf
 
 from rnnseg.models.baselines.feed_forward import ConvBlock, SeparableBlock
 from rnnseg.models.context import atrous_rates, run_branches
+from rnnseg.models.inspection import InspectedLayer
 
 _RATES = (6, 12, 18)
 _DROPOUT = 0.1
 
 
-class AtrousPyramid(keras.layers.Layer):
+class AtrousPyramid(InspectedLayer):
     """Atrous spatial pyramid pooling (Chen et al., 2017, DeepLabv3).
 
     Parallel branches see the features: a 1x1 convolution, three 3x3 convolutions with rates 6, 12
@@ -51,6 +52,7 @@ class AtrousPyramid(keras.layers.Layer):
         for branch in (*self.branches, self.image_level):
             branch.build(features_shape)
         self.project.build((*features_shape[:-1], (len(self.branches) + 1) * self.channels))
+        self.dropout.build((*features_shape[:-1], self.channels))
         self.built = True
 
     def call(self, features, training=False) -> tf.Tensor:

@@ -6,6 +6,7 @@ import tensorflow as tf
 from rnnseg.models import geometry
 from rnnseg.models.baselines.atrous_pyramid import AtrousPyramid
 from rnnseg.models.baselines.feed_forward import ConvBlock, LowLevelSegmenter, SeparableBlock
+from rnnseg.models.inspection import InspectedLayer
 from rnnseg.models.options import DeepLabV3PlusOptions
 
 _LOW_LEVEL_CHANNELS = 48
@@ -48,7 +49,7 @@ class DeepLabV3Plus(LowLevelSegmenter):
         )
 
 
-class _Head(keras.layers.Layer):
+class _Head(InspectedLayer):
     def __init__(
         self, num_classes, channels, low_stride, output_stride, kernel_regularizer, **kwargs
     ):

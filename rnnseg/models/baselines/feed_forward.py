@@ -8,6 +8,7 @@ import tensorflow as tf
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.encoder import DEEPEST, Depth
+from rnnseg.models.inspection import InspectedLayer
 
 
 class FeedForwardSegmenter(SegmentationModel):
@@ -154,7 +155,7 @@ class LowLevelSegmenter(FeedForwardSegmenter):
         return self.head(features[low.name], features[deepest.name], training=training)
 
 
-class ConvBlock(keras.layers.Layer):
+class ConvBlock(InspectedLayer):
     """A convolution of stride 1, batch norm and ReLU.
 
     Args:
@@ -205,7 +206,7 @@ class ConvBlock(keras.layers.Layer):
         return tf.nn.relu(outputs)
 
 
-class SeparableBlock(keras.layers.Layer):
+class SeparableBlock(InspectedLayer):
     """A depthwise and a 1x1 convolution of stride 1, each with batch norm and ReLU.
 
     It is the atrous separable convolution of DeepLabv3+ (Chen et al., 2018), with batch norm and

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from rnnseg.models import geometry
 from rnnseg.models.baselines.feed_forward import ConvBlock, LowLevelSegmenter
+from rnnseg.models.inspection import InspectedLayer
 from rnnseg.models.options import LRASPPOptions
 
 
@@ -43,7 +44,7 @@ class LRASPP(LowLevelSegmenter):
         )
 
 
-class _Head(keras.layers.Layer):
+class _Head(InspectedLayer):
     def __init__(self, num_classes, channels, factor, kernel_regularizer, **kwargs):
         super().__init__(**kwargs)
         options = dict(kernel_regularizer=kernel_regularizer, dtype=self.dtype_policy)

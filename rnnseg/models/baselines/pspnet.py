@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from rnnseg.models.baselines.feed_forward import ConvBlock, FeedForwardSegmenter
+from rnnseg.models.inspection import InspectedLayer
 from rnnseg.models.options import PSPNetOptions
 
 _BINS = (1, 2, 3, 6)
@@ -43,7 +44,7 @@ class PSPNet(FeedForwardSegmenter):
         )
 
 
-class _PoolingPyramid(keras.layers.Layer):
+class _PoolingPyramid(InspectedLayer):
     def __init__(self, num_classes, channels, level_channels, rate, kernel_regularizer, **kwargs):
         super().__init__(**kwargs)
         options = dict(kernel_regularizer=kernel_regularizer, dtype=self.dtype_policy)
@@ -64,7 +65,8 @@ class _PoolingPyramid(keras.layers.Layer):
         for level in self.levels:
             level.build(features_shape)
         self.fuse.build((*place, channels + len(_BINS) * self.level_channels))
-        self.classify.build((*place, self.channels))
+        for layer in (self.dropout, self.classify):
+            layer.build((*place, self.channels))
         self.built = True
 
     def call(self, features, training=False):
