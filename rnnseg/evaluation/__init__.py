@@ -2,7 +2,8 @@
 
 `evaluator` runs over a split. `unrolling` segments each image after every iteration, and
 `multi_scale` averages its logits over scales and mirrored images. `metrics` and `cityscapes` score
-the class maps, and `report` prints and draws the result.
+the class maps. `report` prints the result, and `report_page` makes a page of `figures` and of
+`examples`, the best and worst images.
 """
 
 from rnnseg._lazy import lazy_attributes
