@@ -329,7 +329,7 @@ def test_iteration_numbers():
 
 def test_inspect_prints_and_draws(tmp_path, source):
     printed = run("inspect", "tiny", "--sheet", tmp_path / "sheet.png")
-    assert "train: 8 images, 48x40" in printed and "left" in printed
+    assert "train: 8 images, 40x48" in printed and "left" in printed
     assert Image.open(tmp_path / "sheet.png").width > 1000
 
 

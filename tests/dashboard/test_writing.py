@@ -35,6 +35,7 @@ def evaluator(source):
         canvas_stride=8,
         skip_layers=("stride8_conv2_relu",),
         early_iterations=(1,),
+        increment_scale=0,
     )
     return Evaluator(model, ITERATIONS)
 

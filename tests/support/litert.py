@@ -54,6 +54,7 @@ def make_staged_model():
         canvas_stride=8,
         skip_layers=("stride8_conv2_relu", "stride16_conv1_relu"),
         early_iterations=(2, 1),
+        increment_scale=0,
     )
     for gates in model.stack.skip_gates:  # as strong as those of the deepest features
         gates.kernel.assign(50 * gates.kernel)
