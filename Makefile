@@ -18,7 +18,7 @@ help:
 	@echo "make test       run the tests of the library: seven minutes on two cores"
 	@echo "make test-all   run all tests, also of the guides, experiments and demo: twelve minutes"
 	@echo "make test-parts PARTS=...  run some of what make test leaves out, see tests/parts.py"
-	@echo "make mutations  break the code in 25 places and count what make test notices: half an hour"
+	@echo "make mutations  break the code in 28 places and count what make test notices: half an hour"
 	@echo "make lint       check style and formatting"
 	@echo "make docs       build the documentation site, site/index.html"
 	@echo "make wheel      build dist/*.whl"
