@@ -119,33 +119,33 @@ class Predictor:
         Raises:
           UserError: as `setting`, or as `SegmentationModel.predict_classes`.
         """
-        images = tf.convert_to_tensor(images)
-        if images.shape.rank not in (3, 4) or images.shape[-1] != 3 or not images.shape[0]:
+        # As an array where it is one: a tensor would be a copy of a large image.
+        images = images if tf.is_tensor(images) else np.asarray(images)
+        shape = tuple(images.shape)
+        if len(shape) not in (3, 4) or shape[-1] != 3 or not shape[0]:
             return self.model.predict_classes(images, budget, canvas, stop_when_settled)
-        size = tuple(images.shape[-3:-1])
+        size, single = shape[-3:-1], len(shape) == 3
         scales = None if canvas is None else (1.0,)
         iterations, scale = self._setting(budget, *size, scales)
         if stop_when_settled:
             self.model.check_can_stop()
         large = self._large(budget)
-        single = images.shape.rank == 3
-        batch = images[tf.newaxis] if single else images
-        if not large.is_plain(*size, scale):
+        if large.is_plain(*size, scale):
+            if scale == 1:
+                budget = Budget(iterations=iterations)
+                return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+            batch = images[tf.newaxis] if single else images
+            maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
+        else:
+            batch = np.asarray(images)[np.newaxis] if single else np.asarray(images)
             given = [None] * len(batch)
             if canvas is not None:
                 given = [canvas] if single else canvas
-            maps = np.stack(
-                [
-                    large.class_map(image.numpy(), iterations, scale, start, stop_when_settled)
-                    for image, start in zip(batch, given, strict=True)
-                ]
-            )
-        elif scale == 1:
-            budget = Budget(iterations=iterations)
-            return self.model.predict_classes(images, budget, canvas, stop_when_settled)
-        else:
-            maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
-        return maps[0] if single else maps
+            maps = [
+                large.class_map(image, iterations, scale, start, stop_when_settled)
+                for image, start in zip(batch, given, strict=True)
+            ]
+        return maps[0] if single else np.stack(maps)
 
     def every_iteration(
         self, image: np.ndarray, iterations: int, scale: float = 1.0
