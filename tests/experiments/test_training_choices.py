@@ -42,7 +42,7 @@ def test_a_choice_is_trained_once_with_every_seed(tmp_path, open_as, monkeypatch
 
 def test_choices_are_configurations_that_change_one_thing():
     for options in training_choices.CHOICES.values():
-        config.TrainingConfig(data="any", **training_choices.SMALL, **options)
+        config.TrainingConfig(data="any", **training_choices.SMALL | options)
     names = [name for _, choices in training_choices._PANELS for name in choices]
     assert set(names) == set(training_choices.CHOICES)
 
