@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,7 +14,8 @@ from rnnseg.files import atomic_path
 
 _IGNORE_COLOR = (224, 224, 224)
 _MOST_COLUMNS = 8
-# Overlays are mixed in bands of about so many pixels, so that large images need little memory.
+# Images are drawn and counted in bands of about so many pixels, so that large ones need little
+# memory.
 _BAND = 2**19
 DOTS_PER_INCH = 150
 """The resolution of all figures."""
@@ -81,12 +82,18 @@ def overlay(
     """
     table, blended = opacity * _table(colors), is_blended(colors)
     drawn = np.empty_like(image)
+    for rows in _bands(image):
+        part, seen = image[rows], labels[rows]
+        mixed = np.rint((1 - opacity) * part + table.take(seen, axis=0)).astype(np.uint8)
+        drawn[rows] = np.where(blended[seen][..., np.newaxis], mixed, part)
+    return drawn
+
+
+def _bands(image: np.ndarray) -> Iterator[slice]:
+    """Yields the rows of an image `(h, w, ...)`, a band of some at a time."""
     rows = max(1, _BAND // max(1, image.shape[1]))
     for top in range(0, len(image), rows):
-        part, seen = image[top : top + rows], labels[top : top + rows]
-        mixed = np.rint((1 - opacity) * part + table.take(seen, axis=0)).astype(np.uint8)
-        drawn[top : top + rows] = np.where(blended[seen][..., np.newaxis], mixed, part)
-    return drawn
+        yield slice(top, min(top + rows, len(image)))
 
 
 def is_blended(colors: Sequence[Sequence[int]]) -> np.ndarray:
@@ -122,7 +129,9 @@ def save_overlay(
     legend = _draw_legend(entries, image.shape[1])
     height, width = image.shape[:2]
     whole = Image.new("RGB", (max(width, legend.width), height + legend.height), "white")
-    whole.paste(Image.fromarray(overlay(image, labels, colors)))
+    for rows in _bands(image):
+        drawn = overlay(image[rows], labels[rows], colors)
+        whole.paste(Image.fromarray(drawn), (0, rows.start))
     whole.paste(legend, (0, height))
     with atomic_path(path) as temporary:
         whole.save(temporary)
@@ -135,7 +144,9 @@ def class_shares(labels: np.ndarray, num_classes: int) -> dict[int, float]:
       labels: class indices or `IGNORE_LABEL`, `(h, w)`.
       num_classes: the number of classes.
     """
-    counts = np.bincount(labels.ravel(), minlength=num_classes)[:num_classes]
+    counts = np.zeros(num_classes, int)
+    for rows in _bands(labels):
+        counts += np.bincount(labels[rows].ravel(), minlength=num_classes)[:num_classes]
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     return {int(label): float(counts[label] / counts.sum()) for label in order}
 

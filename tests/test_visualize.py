@@ -51,11 +51,19 @@ def test_an_overlay_blends_all_but_ignored_pixels():
     np.testing.assert_array_equal(mixed[19, 0], [100, 100, 100])
 
 
-def test_bands_of_an_overlay_make_no_difference(monkeypatch):
-    image = np.random.default_rng(0).integers(0, 256, (*labels_like().shape, 3), np.uint8)
-    whole = visualize.overlay(image, labels_like(), COLORS)
-    monkeypatch.setattr(visualize, "_BAND", 1)
-    np.testing.assert_array_equal(visualize.overlay(image, labels_like(), COLORS), whole)
+def test_bands_make_no_difference(tmp_path, monkeypatch):
+    labels = labels_like()
+    image = np.random.default_rng(0).integers(0, 256, (*labels.shape, 3), np.uint8)
+    names = [f"class {number}" for number in range(len(COLORS))]
+    found = []
+    for band in (visualize._BAND, 1):
+        monkeypatch.setattr(visualize, "_BAND", band)
+        visualize.save_overlay(tmp_path / "overlay.png", image, labels, COLORS, names)
+        drawn = np.asarray(Image.open(tmp_path / "overlay.png"))
+        shares = visualize.class_shares(labels, len(COLORS))
+        found.append((visualize.overlay(image, labels, COLORS), drawn, list(shares.items())))
+    for one, several in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, several)
 
 
 def test_an_overlay_keeps_the_brightness_of_a_black_class():

@@ -16,7 +16,7 @@ def large_image_options(command: Callable) -> Callable:
         (
             "--tile",
             "Side of the tiles in which larger images are computed, in pixels; 0 for none.  "
-            "[default: 1280 for images of more than 2 million pixels]",
+            "[default: 1024 for images of more than 2 million pixels]",
         ),
     ):
         command = click.option(option, type=click.IntRange(0), help=help_text)(command)

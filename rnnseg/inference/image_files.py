@@ -146,6 +146,7 @@ def segment_files(
         if outputs.strip is not None:
             titles = iteration_titles(predictor, image.shape[:2], *setting)
             visualize.save_strip(outputs.strip, image[thin, thin], maps, colors, names, titles)
+        class_map = class_map.astype(np.uint8)  # a quarter of the memory, as in the file
         visualize.save_class_map(outputs.class_map, class_map, colors)
         visualize.save_overlay(outputs.overlay, image, class_map, colors, names)
         written += outputs.all

@@ -20,7 +20,7 @@ from rnnseg.inference.tiling import Tile, blend, tiles_of
 from rnnseg.models.base import SegmentationModel
 from rnnseg.runtime import reading
 
-TILE = 1280
+TILE = 1024
 """The side of the tiles of images that are too large to be computed whole, in pixels."""
 
 MOST_WHOLE = 2**21

@@ -45,7 +45,7 @@ class Predictor:
       scaled_miou: the same for scaled images, by scale. Budgets then choose among the scales, too.
       profile: the latency of the model on this machine, for budgets of milliseconds.
       tile: the side of tiles, in pixels, in which larger images are computed; 0 for no tiles. None:
-        tiles of 1280 pixels for images of more than 2 million pixels, whose memory is then that of
+        tiles of 1024 pixels for images of more than 2 million pixels, whose memory is then that of
         a tile.
       max_size: the largest side, in pixels, at which images are segmented: larger ones are made
         smaller, and their class maps keep the size of the image. None: the size of the image.

