@@ -290,7 +290,7 @@ def test_any_size_is_taken(name, request):
         image = any_size.image(*size)
         canvas, classes = expected(any_size, image, 4)
         found = iterate(any_size, runners, image, 4)
-        np.testing.assert_allclose(found, canvas, atol=TOLERANCES["float32"] * abs(canvas).max())
+        np.testing.assert_allclose(found, canvas, atol=1e-5 * max(1, abs(canvas).max()))
         read = runners["read"](canvas=found[None], size=np.int32(size))["classes"][0]
         assert read.shape == size and (read == classes).mean() > 0.999
 
