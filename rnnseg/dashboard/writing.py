@@ -91,6 +91,7 @@ def write_evaluation(
 @contextlib.contextmanager
 def _events(folder, first_step: int) -> Iterator:
     """Yields a function `add(step, summary)` for a new event file that begins at `first_step`."""
+    _wait_for_later_name(pathlib.Path(folder))
     writer = EventFileWriter(str(folder))
 
     def add(step, summary):
@@ -103,6 +104,17 @@ def _events(folder, first_step: int) -> Iterator:
         yield add
     finally:
         writer.close()
+
+
+def _wait_for_later_name(folder: pathlib.Path) -> None:
+    """Waits until a new event file sorts behind those in the folder, for at most a second.
+
+    Readers take event files in the order of their names. A name begins with the second of its
+    creation; within a second it counts without leading zeros, so that "10" comes before "9".
+    """
+    now = str(int(time.time()))
+    if any(path.name.split(".")[3] == now for path in folder.glob("events.out.tfevents.*")):
+        time.sleep(max(0, int(now) + 1 - time.time()))
 
 
 # --- for the plugin ---

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from rnnseg import data
 from rnnseg.cli import main
-from rnnseg.training import loop
+from rnnseg.training import loop, reporting
 from tests.dashboard.logdirs import comparisons
 from tests.support.models import make_model
 from tests.support.sources import tiny_source
@@ -22,8 +22,8 @@ def run(*arguments, status=0):
 @pytest.fixture(autouse=True)
 def source(monkeypatch):
     source = tiny_source()
-    monkeypatch.setattr(data, "open_source", lambda name: source)
-    monkeypatch.setattr(loop, "open_source", lambda name: source)
+    for module in (data, loop, reporting):
+        monkeypatch.setattr(module, "open_source", lambda name: source)
 
 
 @pytest.fixture

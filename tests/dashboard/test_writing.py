@@ -157,6 +157,16 @@ def test_the_latest_evaluation_counts(logdir, evaluation, evaluator, strips):
     assert [step for step, _ in history] == [3, 7]
 
 
+def test_event_files_are_read_in_the_order_in_which_they_were_written(
+    tmp_path, evaluation, evaluator
+):
+    """Readers sort names; the writer's counter, of several digits, must not decide."""
+    for step in range(3):
+        write_evaluation(tmp_path, evaluation, evaluator.model, step=step)
+    seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.out.*")]
+    assert len(set(seconds)) == 3
+
+
 def test_scalars_have_iterations_as_their_step(logdir, evaluation):
     found = scalars(logdir, os.path.join("run", "iterations"))
     expected = {
