@@ -11,7 +11,7 @@ from tests.support.imports import find_modules, imported_modules
 ORDER = (
     # What every room may use.
     ("_lazy", "_moved", "_renamed", "errors"),
-    ("_checkout", "checks", "files", "grid", "options"),
+    ("_checkout", "checks", "files", "grid", "options", "schemas"),
     ("stages",),
     # The runtime for devices, which has to do without TensorFlow.
     ("runtime",),

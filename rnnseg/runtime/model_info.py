@@ -10,12 +10,19 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
+from annotated_types import MaxLen, MinLen
+
+from rnnseg import schemas
 from rnnseg._renamed import RenamedAttribute
 from rnnseg.errors import UserError
 
 _NAME = "rnnseg.json"
 _LABELS = "labels.txt"
+
+_STAGES = ("encode", "prepare", "refine", "read")
+_WAY_OUT = "export the model again"
 
 # The key of `initial_state` up to 0.1.0. Files have it once more, for apps that were written then.
 _INITIAL_STATE_BEFORE = "start"
@@ -28,7 +35,10 @@ def encode_signature(number: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """The metadata of an exported file.
+    """The metadata of an exported file, and the schema of `rnnseg.json` in it.
+
+    A key that later versions add is a field with a default: earlier versions leave the key out, and
+    files without it have the default.
 
     Attributes:
       kind: "anytime", with the signatures encode, refine, read and seed (and encode_1, encode_2, …
@@ -53,22 +63,22 @@ class ModelInfo:
       scored_on: the data and split of `miou`.
     """
 
-    kind: str
+    kind: Literal["anytime", "segment"]
     recurrent: bool
-    quantization: str
-    classes: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
-    size: tuple[int, int] | None
-    output_stride: int
-    canvas_stride: int
-    early_iterations: tuple[int, ...]
-    encoder_outputs: tuple[tuple[str, ...], ...]
-    padding: tuple[int, int, int]
-    iterations: int
-    state: Mapping[str, int]
+    quantization: Literal["float32", "float16", "dynamic", "int8"]
+    classes: Annotated[tuple[schemas.Text, ...], MinLen(1), MaxLen(1 << 16)]
+    colors: tuple[schemas.Color, ...]
+    size: tuple[schemas.Side, schemas.Side] | None
+    output_stride: schemas.Stride
+    canvas_stride: schemas.Stride
+    early_iterations: tuple[schemas.Iterations, ...]
+    encoder_outputs: tuple[tuple[schemas.Text, ...], ...]
+    padding: schemas.Color
+    iterations: schemas.Iterations
+    state: Mapping[str, schemas.Channels]
     initial_state: Mapping[str, tuple[float, ...]]
-    multiply_adds: Mapping[str, int] | None
-    miou: Mapping[int, float] | None = None
+    multiply_adds: Mapping[Literal[_STAGES], schemas.Total] | None
+    miou: Mapping[schemas.Iterations, schemas.Fraction] | None = None
     scored_on: str | None = None
 
     start = RenamedAttribute("initial_state")
@@ -107,41 +117,83 @@ class ModelInfo:
           path: a `.tflite` file.
 
         Raises:
-          UserError: no such file, or one that `rnnseg export` did not write.
+          UserError: no such file, one that `rnnseg export` did not write, or metadata that cannot
+            be true.
         """
-        try:
-            with zipfile.ZipFile(path) as archive:
-                content = json.loads(archive.read(_NAME))
-            return cls._from_json(content)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} has no metadata: expected a .tflite file that `rnnseg export` wrote; "
-                "export the model again"
-            ) from error
+        where = f"{path}, {_NAME}"
+        text = schemas.decode_text(_read_member(path), where, _WAY_OUT)
+        content = schemas.parse_json(text, where, _WAY_OUT)
+        if isinstance(content, dict):
+            content = _present(content)
+        info = schemas.check(content, cls, where, _WAY_OUT)
+        _check_lengths(info, where)
+        return info
 
-    @classmethod
-    def _from_json(cls, content: dict) -> "ModelInfo":
-        earlier = content.pop(_INITIAL_STATE_BEFORE, None)
-        initial = content.get("initial_state", earlier)
-        miou = content["miou"]
-        # Files up to 0.1.0 have one stride and one stage.
-        content = {
-            "canvas_stride": content["output_stride"],
-            "early_iterations": (),
-            "encoder_outputs": [["prepared" if content["recurrent"] else "canvas"]],
-        } | content
-        return cls(
-            **content
-            | {
-                "early_iterations": tuple(content["early_iterations"]),
-                "encoder_outputs": tuple(map(tuple, content["encoder_outputs"])),
-                "classes": tuple(content["classes"]),
-                "colors": tuple(tuple(each) for each in content["colors"]),
-                "size": content["size"] and tuple(content["size"]),
-                "padding": tuple(content["padding"]),
-                "initial_state": {name: tuple(each) for name, each in initial.items()},
-                "miou": miou and {int(number): float(each) for number, each in miou.items()},
-            }
+
+def _read_member(path: str | os.PathLike) -> bytes:
+    """Returns the metadata in a file as they are stored there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            with archive.open(_NAME) as member:  # the stated size may be a lie
+                data = member.read(schemas.MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # zipfile raises many kinds for damaged archives
+        raise UserError(
+            f"{path} has no metadata: expected a .tflite file that `rnnseg export` wrote; "
+            f"{_WAY_OUT}"
+        ) from error
+    if len(data) > schemas.MOST_BYTES:
+        raise UserError(
+            f"{path}, {_NAME}: more than {schemas.MOST_BYTES} bytes, expected fewer; {_WAY_OUT}"
+        )
+    return data
+
+
+def _present(content: dict[str, Any]) -> dict[str, Any]:
+    """Brings metadata of earlier versions into the present form."""
+    earlier = content.get(_INITIAL_STATE_BEFORE)
+    # Files up to 0.1.0 have one stride and one stage.
+    defaults = {
+        "initial_state": earlier,
+        "canvas_stride": content.get("output_stride"),
+        "early_iterations": [],
+        "encoder_outputs": [["prepared" if content.get("recurrent") else "canvas"]],
+    }
+    return {key: value for key, value in defaults.items() if value is not None} | content
+
+
+def _check_lengths(info: ModelInfo, where: str) -> None:
+    """Raises a UserError unless the lists belong together."""
+    classes, stages = len(info.classes), len(info.early_iterations) + 1
+    state = "one of canvas, " + ", ".join(info.state) if info.state else "canvas"
+    widths = {"canvas": classes, **info.state}
+    for key, value, right, expected in (
+        ("colors", len(info.colors), len(info.colors) == classes, f"{classes}, one per class"),
+        (
+            "encoder_outputs",
+            len(info.encoder_outputs),
+            len(info.encoder_outputs) == stages and all(info.encoder_outputs),
+            f"{stages}, one of at least one name per stage",
+        ),
+        *(
+            (f"initial_state.{name}", len(each), len(each) == widths.get(name), widths.get(name))
+            for name, each in info.initial_state.items()
+            if name in widths
+        ),
+    ):
+        if not right:
+            raise UserError(f"{where}: {key} has {value} elements, expected {expected}; {_WAY_OUT}")
+    unknown = sorted(set(info.initial_state) - set(widths))
+    if unknown:
+        raise UserError(
+            f"{where}: initial_state has the key {unknown[0]!r}, expected {state}; {_WAY_OUT}"
+        )
+    missing = [name for name in _STAGES if name not in (info.multiply_adds or _STAGES)]
+    if missing:
+        raise UserError(f"{where}: multiply_adds.{missing[0]} is missing; {_WAY_OUT}")
+    if info.canvas_stride > info.output_stride:
+        raise UserError(
+            f"{where}: canvas_stride is {info.canvas_stride}, expected at most output_stride, "
+            f"{info.output_stride}; {_WAY_OUT}"
         )

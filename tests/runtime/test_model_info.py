@@ -112,9 +112,72 @@ def test_files_of_others_are_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{number}.tflite has no metadata: .*`rnnseg export`"):
             ModelInfo.load(path)
-    with zipfile.ZipFile(tmp_path / "odd.tflite", "w") as archive:
-        archive.writestr("rnnseg.json", json.dumps({"kind": "anytime"}))
-    with pytest.raises(UserError, match="odd.tflite has no metadata"):
-        ModelInfo.load(tmp_path / "odd.tflite")
     with pytest.raises(UserError, match="none.tflite cannot be read: No such file"):
         ModelInfo.load(tmp_path / "none.tflite")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"recurrent": ...}, "recurrent is missing"),
+        ({"kind": "other"}, "kind is \"other\", expected 'anytime' or 'segment'"),
+        ({"size": [-5, 49]}, r"size\[0\] is -5, expected at least 1"),
+        ({"size": [10**12, 49]}, r"size\[0\] is 1000000000000, expected at most 32768"),
+        ({"size": [33]}, r"size\[1\] is missing"),
+        ({"output_stride": "16"}, 'output_stride is "16", expected a whole number'),
+        ({"output_stride": 0}, "output_stride is 0, expected at least 1"),
+        ({"canvas_stride": 32}, "canvas_stride is 32, expected at most output_stride, 16"),
+        ({"classes": None}, "classes is null, expected a list"),
+        ({"classes": []}, r"classes is \[\], expected 1 or more elements"),
+        ({"colors": [[0, 0, 0]]}, "colors has 1 elements, expected 2, one per class"),
+        ({"colors": [[0, 0, 0], [0, 0, 256]]}, r"colors\[1\]\[2\] is 256, expected at most 255"),
+        ({"encoder_outputs": []}, "encoder_outputs has 0 elements, expected 2, one of at least"),
+        ({"iterations": True}, "iterations is true, expected a whole number"),
+        ({"state": {"h_0": 10**30}}, "state.h_0 is 10+…0+, expected a number of at most 63 bits"),
+        ({"initial_state": {"h_0": [0.5]}}, "initial_state.h_0 has 1 elements, expected 8"),
+        ({"initial_state": {"h_9": [0.5]}}, "initial_state has the key 'h_9', expected one of"),
+        ({"multiply_adds": {"encode": 12}}, "multiply_adds.prepare is missing"),
+        ({"multiply_adds": {"encode": -12}}, "multiply_adds.encode is -12, expected at least 0"),
+        ({"miou": {"1": float("nan")}}, "miou.1 is nan, expected a finite number"),
+        ({"miou": {"1": 61.2}}, "miou.1 is 61.2, expected at most 1"),
+        ({"miou": {"one": 0.5}}, 'miou has the key "one", expected a whole number'),
+        ({"scored_on": 5}, "scored_on is 5, expected a text"),
+    ],
+)
+def test_metadata_that_cannot_be_true_are_refused(tmp_path, changes, message):
+    content = json.loads(INFO.texts()["rnnseg.json"]) | changes
+    content = {key: value for key, value in content.items() if value is not ...}
+    path = write_metadata(tmp_path, json.dumps(content))
+    with pytest.raises(UserError, match=f"^{path}, rnnseg.json: {message}") as caught:
+        ModelInfo.load(path)
+    assert str(caught.value).endswith("; export the model again")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "not valid JSON .it is empty"),
+        ("[]", "the content is .*, expected an object"),
+        ("[" * 100_000, "more than 32 lists and objects in one another"),
+        ('{"kind": "anytime", "kind": "segment"}', "not valid JSON .the key 'kind' is there twice"),
+        (b'{"kind": "\xff"}', "no UTF-8 text"),
+        (" " * (1 << 25), "more than 16777216 bytes"),
+    ],
+    ids=["empty", "list", "deep", "twice", "bytes", "bomb"],
+)
+def test_metadata_that_are_none_are_refused(tmp_path, text, message):
+    path = write_metadata(tmp_path, text)
+    with pytest.raises(UserError, match=f"^{path}, rnnseg.json: {message}"):
+        ModelInfo.load(path)
+
+
+def test_keys_of_later_versions_are_left_out(tmp_path):
+    content = json.loads(INFO.texts()["rnnseg.json"]) | {"of_a_later_version": [1, 2]}
+    assert ModelInfo.load(write_metadata(tmp_path, json.dumps(content))) == INFO
+
+
+def write_metadata(folder, text):
+    path = folder / "model.tflite"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("rnnseg.json", text)
+    return path
