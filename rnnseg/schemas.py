@@ -211,7 +211,15 @@ def _in_words(error: Mapping[str, Any]) -> str:
     if words is None:
         reason = re.sub(r"^(Input should be|Value error,) ", "", error["msg"])
         return f"{subject}: {reason[:1].lower()}{reason[1:]}"
-    return f"{subject}, expected {words.format(**error.get('ctx', {}))}"
+    return f"{subject}, expected {words.format(**_plain(error.get('ctx', {})))}"
+
+
+def _plain(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the limits of a range, whole numbers without a point."""
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        for key, value in limits.items()
+    }
 
 
 def _dotted(place: Sequence[str | int]) -> str:

@@ -1,17 +1,17 @@
 """Compares models by the scores that `rnnseg evaluate` wrote beside them."""
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from rnnseg import schemas
 from rnnseg._renamed import RenamedAttribute
 from rnnseg.budgets.budget import Budget, OperatingPoint, best_within, frontier
 from rnnseg.budgets.profiles import Machine, Profile, profile_path
+from rnnseg.budgets.score_files import ScoreFile, present_names
 from rnnseg.errors import UserError
 from rnnseg.files import beside
 
@@ -65,34 +65,32 @@ class Scores:
         command += f" --split {split}" + (f" --json {shlex.quote(str(path))}" if given else "")
         if not path.is_file():
             raise UserError(f"{path}: no such scores; make them by {command}")
-        try:
-            content = current_names(json.loads(path.read_text()))
-            averaged = len(content["scales"]) > 1 or content["flip"]
-            return cls(
-                model=str(model),
-                data=content["data"],
-                split=content["split"],
-                images=content["images"],
-                image_size=tuple(content["image_size"]),
-                multi_scale=averaged,
-                machine=Machine.from_json(content["machine"]),
-                profiled=False,
-                points=tuple(
-                    OperatingPoint(
-                        str(model),
-                        row["iterations"],
-                        row["miou"],
-                        # Those of some LiteRT files are not known.
-                        math.nan if row["multiply_adds"] is None else row["multiply_adds"] / 1e9,
-                        row["milliseconds"],
-                        # Rows of earlier versions have no scale of their own.
-                        row.get("scale", 1.0 if averaged else content["scales"][0]),
-                    )
-                    for row in content["results"]
-                ),
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{path} holds no scores; make them anew by {command}") from error
+        held = schemas.read_json(
+            path, ScoreFile, f"make the scores anew by {command}", present_names
+        )
+        return cls(
+            model=str(model),
+            data=held.data,
+            split=held.split,
+            images=held.images,
+            image_size=held.image_size,
+            multi_scale=held.multi_scale,
+            machine=held.machine,
+            profiled=False,
+            points=tuple(
+                OperatingPoint(
+                    str(model),
+                    row.iterations,
+                    row.miou,
+                    # Those of some LiteRT files are not known.
+                    math.nan if row.multiply_adds is None else row.multiply_adds / 1e9,
+                    row.milliseconds,
+                    # Rows of earlier versions have no scale of their own.
+                    row.scale or (1.0 if held.multi_scale else held.scales[0]),
+                )
+                for row in held.results
+            ),
+        )
 
     @property
     def miou(self) -> dict[int, float]:
@@ -186,11 +184,6 @@ def scores_path(model: str | os.PathLike, split: str) -> pathlib.Path:
       split: the split that the model was evaluated on.
     """
     return beside(model, f"scores_{split}.json")
-
-
-def current_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Renames the keys of a file of an earlier version, which called an image a picture."""
-    return {key.replace("picture", "image"): value for key, value in content.items()}
 
 
 def _check_comparable(one: Scores, other: Scores, budget: Budget) -> None:

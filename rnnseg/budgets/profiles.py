@@ -9,8 +9,11 @@ import pathlib
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
-from rnnseg import grid
+from annotated_types import MinLen
+
+from rnnseg import grid, schemas
 from rnnseg.budgets import timing
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, beside
@@ -27,7 +30,7 @@ class Machine:
     """
 
     processor: str
-    cores: int
+    cores: schemas.Count
     accelerators: tuple[str, ...] = ()
 
     @classmethod
@@ -42,11 +45,6 @@ class Machine:
         affinity = getattr(os, "sched_getaffinity", None)
         cores = len(affinity(0)) if affinity else os.cpu_count()
         return cls(_processor_name(), cores, names)
-
-    @classmethod
-    def from_json(cls, content: Mapping) -> "Machine":
-        """Returns a machine from the JSON form of `dataclasses.asdict(machine)`."""
-        return cls(content["processor"], content["cores"], tuple(content["accelerators"]))
 
     def __str__(self):
         cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
@@ -65,15 +63,17 @@ class SizeProfile:
       predictions: the milliseconds of a whole prediction, by number of iterations.
     """
 
-    height: int
-    width: int
-    stages: Mapping[str, float]
-    predictions: Mapping[int, float]
+    height: schemas.Pixels
+    width: schemas.Pixels
+    stages: Mapping[str, schemas.Milliseconds]
+    predictions: Annotated[Mapping[schemas.Iterations, schemas.Milliseconds], MinLen(1)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
     """The latency of one model on one machine, as `rnnseg benchmark` measured it.
+
+    It is the schema of the file, too.
 
     Attributes:
       model: the place of the model, a `.keras` file, a `.tflite` file or the folder of a run; the
@@ -90,9 +90,10 @@ class Profile:
     model: str
     machine: Machine
     tensorflow: str
-    parameters: int
-    sizes: tuple[SizeProfile, ...]
-    first_iterations: tuple[int, ...] = (0,)
+    parameters: schemas.Total
+    sizes: Annotated[tuple[SizeProfile, ...], MinLen(1)]
+    # Profiles of earlier versions are of encoders with one stage.
+    first_iterations: Annotated[tuple[schemas.Total, ...], MinLen(1)] = (0,)
     library: str = "TensorFlow"
 
     def latency(self, size: SizeProfile) -> timing.Latency:
@@ -172,33 +173,18 @@ class Profile:
             raise UserError(
                 f"{path}: no such profile; measure one on this machine: {benchmark_command(model)}"
             )
-        try:
-            content = json.loads(path.read_text())
-            sizes = [
-                SizeProfile(
-                    each["height"],
-                    each["width"],
-                    {name: float(value) for name, value in each["stages"].items()},
-                    {int(number): float(value) for number, value in each["predictions"].items()},
-                )
-                for each in content["sizes"]
-            ]
-            if not sizes or not all(size.predictions for size in sizes):
-                raise ValueError("nothing measured")
-            return cls(
-                str(model),
-                Machine.from_json(content["machine"]),
-                content["tensorflow"],
-                content["parameters"],
-                tuple(sizes),
-                # Profiles of earlier versions are of encoders with one stage.
-                tuple(content.get("first_iterations", (0,))),
-                content.get("library", "TensorFlow"),
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"{path} is no profile; measure it anew: {benchmark_command(model)}"
-            ) from error
+        way_out = f"measure it anew: {benchmark_command(model)}"
+        profile = schemas.read_json(
+            path, cls, way_out, lambda content: content | {"model": str(model)}
+        )
+        areas = [each.height * each.width for each in profile.sizes]
+        for key, values, first in (
+            ("sizes", areas, areas[0]),
+            ("first_iterations", profile.first_iterations, 0),
+        ):
+            if list(values) != sorted(values) or values[0] != first:
+                raise UserError(f"{path}: {key} do not rise from {first}; {way_out}")
+        return profile
 
 
 def profile_path(model: str | os.PathLike) -> pathlib.Path:

@@ -1,13 +1,37 @@
 """Reads evaluations from event files and compares them, for the front end of the plugin."""
 
-import json
+import dataclasses
+import logging
 from collections.abc import Collection
 from typing import Any
 
+from rnnseg import schemas
 from rnnseg.budgets.budget import OperatingPoint, frontier
-from rnnseg.budgets.planning import current_names
 from rnnseg.budgets.profiles import Machine
+from rnnseg.budgets.score_files import EvaluationContent, present_names
 from rnnseg.dashboard import tags
+from rnnseg.errors import UserError, one_line
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What an event holds of an evaluation.
+
+    Attributes:
+      evaluation: the scores and costs.
+      machine: the machine that the milliseconds were measured on.
+      class_names: one name per class.
+      class_colors: one colour per class.
+      images: the names of the images that are shown.
+    """
+
+    evaluation: EvaluationContent
+    machine: Machine
+    class_names: tuple[str, ...]
+    class_colors: tuple[schemas.Color, ...]
+    images: tuple[str, ...]
 
 
 def read_comparisons(provider, context, experiment: str, hidden: Collection[str]) -> list[dict]:
@@ -36,17 +60,20 @@ def read_comparisons(provider, context, experiment: str, hidden: Collection[str]
         if tags.EVALUATION not in read[name]:
             continue
         datum = read[name][tags.EVALUATION]
-        content = current_names(json.loads(datum.numpy.item()))
-        evaluation = current_names(content["evaluation"])
-        content["evaluation"] = evaluation
-        key = (evaluation["data"], evaluation["split"], evaluation["images"])
+        try:
+            content = _content(datum, name)
+        except UserError as error:
+            _log.warning("left out: %s", one_line(str(error)))
+            continue
+        evaluation = content.evaluation
+        key = (evaluation.data, evaluation.split, evaluation.images)
         same = comparisons.setdefault(
             key,
             {
-                "data": evaluation["data"],
-                "split": evaluation["split"],
-                "images": evaluation["images"],
-                "image_size": evaluation["image_size"],
+                "data": evaluation.data,
+                "split": evaluation.split,
+                "images": evaluation.images,
+                "image_size": list(evaluation.image_size),
                 "runs": [],
             },
         )
@@ -59,6 +86,26 @@ def read_comparisons(provider, context, experiment: str, hidden: Collection[str]
         if len(each["machines"]) == 1:
             each["frontier"]["milliseconds"] = _frontier(points, "milliseconds")
     return list(comparisons.values())
+
+
+def _content(datum, name: str) -> Recorded:
+    """Returns what the event of an evaluation holds.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    where, way_out = f"the evaluation of {name}", "evaluate the run again"
+    data = datum.numpy.item()
+    text = schemas.decode_text(data, where, way_out) if isinstance(data, bytes) else str(data)
+    content = schemas.parse_json(text, where, way_out)
+    if isinstance(content, dict):
+        content = present_names(content)
+        if isinstance(content.get("evaluation"), dict):
+            content["evaluation"] = present_names(content["evaluation"])
+    recorded = schemas.check(content, Recorded, where, way_out)
+    if any(row.multiply_adds is None for row in recorded.evaluation.results):
+        raise UserError(f"{where}: no multiply-adds, expected those of a model; {way_out}")
+    return recorded
 
 
 def _latest(read, context, experiment) -> dict[str, dict[str, Any]]:
@@ -75,26 +122,25 @@ def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
 
     The IoU of a class that never occurs is None.
     """
-    evaluation = content["evaluation"]
-    classes = content["class_names"]
+    evaluation = content.evaluation
     return {
         "name": name,
         "hidden": hidden,
         "step": step,
-        "machine": str(Machine.from_json(content["machine"])),
-        "scales": evaluation["scales"],
-        "flip": evaluation["flip"],
-        "class_names": classes,
-        "class_colors": content["class_colors"],
+        "machine": str(content.machine),
+        "scales": list(evaluation.scales),
+        "flip": evaluation.flip,
+        "class_names": list(content.class_names),
+        "class_colors": list(map(list, content.class_colors)),
         "points": [
             {
-                "iterations": row["iterations"],
-                "miou": row["miou"],
-                "gmacs": row["multiply_adds"] / 1e9,
-                "milliseconds": row["milliseconds"],
-                "class_iou": [row["class_iou"][each] for each in classes],
+                "iterations": row.iterations,
+                "miou": row.miou,
+                "gmacs": row.multiply_adds / 1e9,
+                "milliseconds": row.milliseconds,
+                "class_iou": [row.class_iou.get(each) for each in content.class_names],
             }
-            for row in evaluation["results"]
+            for row in evaluation.results
         ],
         "images": _images(step, content, blobs),
     }
@@ -103,9 +149,9 @@ def _run(name, step, content, blobs, hidden) -> dict[str, Any]:
 def _images(step, content, blobs) -> list[dict[str, Any]]:
     """Returns names and keys of the images that belong to this evaluation."""
     images = []
-    for index, name in enumerate(content["images"]):
+    for index, name in enumerate(content.images):
         datum = blobs.get(f"{tags.IMAGE}{index}")
-        expected = tags.BEFORE_MAPS + len(content["evaluation"]["results"])
+        expected = tags.BEFORE_MAPS + len(content.evaluation.results)
         if datum is None or datum.step != step or len(datum.values) != expected:
             continue
         image, label, *maps = (each.blob_key for each in datum.values)

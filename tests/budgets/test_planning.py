@@ -151,12 +151,48 @@ def test_missing_and_wrong_files_are_named_with_the_command(tmp_path, runs):
     expected = f"scores_val.json: no such scores; .*rnnseg evaluate {run} --data DATA --split val$"
     with pytest.raises(UserError, match=expected):
         make_plan([*runs, str(run)], "val", Budget(gmacs=9))
-    for content in ("no json", "[]", "{}"):
+    for content, fault in (
+        ("no json", "not valid JSON"),
+        ("[]", "the content is"),
+        ("{}", "data is missing"),
+    ):
         (run / "scores_val.json").write_text(content)
-        with pytest.raises(UserError, match=f"holds no scores; .*rnnseg evaluate {run} --data"):
+        with pytest.raises(UserError, match=f"{fault}.*; .* rnnseg evaluate {run} --data"):
             Scores.load(run, "val")
     with pytest.raises(UserError, match="rnnseg evaluate RUN --data DATA .* --json .*/other.json"):
         Scores.load(tmp_path / "other.json", "val")
+
+
+@pytest.mark.parametrize(
+    "changes, row, message",
+    [
+        ({}, {"miou": float("nan")}, r"results\[0\].miou is nan, expected a finite number"),
+        ({}, {"miou": 55}, r"results\[0\].miou is 55, expected at most 1"),
+        ({}, {"miou": None}, r"results\[0\].miou is null, expected a number"),
+        ({}, {"multiply_adds": -1}, r"results\[0\].multiply_adds is -1, expected at least 0"),
+        ({}, {"milliseconds": -1e-3}, r"results\[0\].milliseconds is -0.001, expected at least 0"),
+        ({}, {"milliseconds": "9"}, r'results\[0\].milliseconds is "9", expected a number'),
+        ({}, {"iterations": 0}, r"results\[0\].iterations is 0, expected at least 1"),
+        ({}, {"scale": 0}, r"results\[0\].scale is 0, expected more than 0"),
+        ({"image_size": "36x48"}, {}, 'image_size is "36x48", expected a list'),
+        ({"image_size": ["36", 48]}, {}, r'image_size\[0\] is "36", expected a whole number'),
+        ({"images": 10**25}, {}, "images is 1.*, expected a number of at most 63 bits"),
+        ({"scales": []}, {}, r"scales is \[\], expected 1 or more elements"),
+        ({"flip": "no"}, {}, 'flip is "no", expected true or false'),
+        ({"results": []}, {}, r"results is \[\], expected 1 or more elements"),
+        ({"results": {"0": {}}}, {}, "results is .*, expected a list"),
+        ({"machine": {"processor": "a"}}, {}, "machine.cores is missing"),
+        ({"data": None}, {}, "data is null, expected a text"),
+    ],
+)
+def test_damaged_scores_are_refused(tmp_path, changes, row, message):
+    path = tmp_path / "scores_val.json"
+    write_scores(path, [(1, 0.5, 1.0, 10.0)])
+    content = json.loads(path.read_text())
+    content["results"][0] |= row
+    path.write_text(json.dumps(content | changes))
+    with pytest.raises(UserError, match=f"^{path}: {message}; make the scores anew by rnnseg eval"):
+        Scores.load(tmp_path, "val")
 
 
 @pytest.mark.parametrize(

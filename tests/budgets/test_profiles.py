@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from rnnseg import UserError
+from rnnseg import UserError, schemas
 from rnnseg.budgets import timing
 from rnnseg.budgets.costs import EarlyCosts, Stage, StageCosts
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile, profile_path
@@ -114,15 +114,38 @@ def test_a_file_that_is_no_profile_is_named(tmp_path):
     profile(size(40, 50, 10.0, 2.0), model=tmp_path).save()
     path = tmp_path / "profile.json"
     content = json.loads(path.read_text())
-    wrong = [[], {}, content | {"sizes": []}, content | {"sizes": [{}]}, content | {"machine": 3}]
-    for each in ["no json", *map(json.dumps, wrong)]:
-        path.write_text(each)
-        with pytest.raises(UserError, match=f"profile.json is no profile; .*: {command}"):
+    (first,) = content["sizes"]
+    for changes, fault in (
+        ({"sizes": []}, r"sizes is \[\], expected 1 or more elements"),
+        ({"sizes": [{}]}, r"sizes\[0\].height is missing"),
+        ({"sizes": [first | {"width": -50}]}, r"sizes\[0\].width is -50, expected at least 1"),
+        ({"sizes": [first | {"predictions": {}}]}, r"sizes\[0\].predictions is \{\}, expected 1"),
+        (
+            {"sizes": [first | {"predictions": {"1": -9}}]},
+            r"sizes\[0\].predictions.1 is -9, expected at least 0",
+        ),
+        (
+            {"sizes": [first | {"stages": {"read": "1"}}]},
+            r'sizes\[0\].stages.read is "1", expected a number',
+        ),
+        ({"sizes": [first, first | {"height": 20}]}, "sizes do not rise from 2000"),
+        ({"first_iterations": [1, 2]}, "first_iterations do not rise from 0"),
+        ({"machine": 3}, "machine is 3, expected an object"),
+        ({"parameters": None}, "parameters is null, expected a whole number"),
+        ({"tensorflow": 2.2}, "tensorflow is 2.2, expected a text"),
+    ):
+        path.write_text(json.dumps(content | changes))
+        with pytest.raises(UserError, match=f"^{path}: {fault}.*; measure it anew: {command}"):
+            Profile.load(tmp_path)
+    for text, fault in (("no json", "not valid JSON"), ("[]", "the content is")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=f"^{path}: {fault}.*; measure it anew: {command}"):
             Profile.load(tmp_path)
 
 
 def test_this_machine():
     machine = Machine.this()
     assert machine.processor and machine.cores >= 1
-    assert Machine.from_json(json.loads(json.dumps(dataclasses.asdict(machine)))) == machine
+    text = json.dumps(dataclasses.asdict(machine))
+    assert schemas.check(json.loads(text), Machine, "here", "") == machine
     assert str(Machine("chip", 1, ("card",))) == "chip, 1 core, card"

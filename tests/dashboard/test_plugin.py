@@ -3,13 +3,15 @@ import json
 import re
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.plugins.base_plugin import TBContext
 from werkzeug.test import Client
 
-from rnnseg.dashboard import Recorder, plugin
+from rnnseg.dashboard import Recorder, plugin, reading, tags
 from rnnseg.evaluation.evaluator import Evaluator
 from tests.dashboard.logdirs import open_provider
 from tests.support.models import make_model
@@ -63,6 +65,50 @@ def test_other_blobs_are_refused():
         Client(app).get("/blob?key=x")
     with pytest.raises(Exception, match="no key"):
         Client(app).get("/blob")
+
+
+EVALUATION = {
+    "data": "streets",
+    "split": "val",
+    "images": 7,
+    "image_size": [36, 48],
+    "scales": [1.0],
+    "flip": False,
+    "results": [{"iterations": 1, "miou": 0.5, "multiply_adds": 10**9, "milliseconds": 5.0}],
+}
+RECORDED = {
+    "evaluation": EVALUATION,
+    "machine": {"processor": "chip", "cores": 2, "accelerators": []},
+    "class_names": ["a", "b"],
+    "class_colors": [[0, 0, 0], [1, 2, 3]],
+    "images": [],
+}
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("", "not valid JSON"),
+        (b"\xff", "no UTF-8 text"),
+        (json.dumps(RECORDED | {"machine": None}), "machine is null"),
+        (json.dumps(RECORDED | {"evaluation": []}), "evaluation is"),
+        (json.dumps(RECORDED | {"evaluation": EVALUATION | {"images": "7"}}), "evaluation.images"),
+        (json.dumps(RECORDED).replace("0.5", "NaN"), "evaluation.results.0..miou is nan"),
+        (json.dumps(RECORDED).replace("1000000000", "null"), "no multiply-adds"),
+    ],
+)
+def test_a_damaged_evaluation_is_left_out_with_a_warning(caplog, text, fault):
+    series = {
+        name: {tags.EVALUATION: [types.SimpleNamespace(step=3, numpy=np.array(each, object))]}
+        for name, each in (("bad", text), ("good", json.dumps(RECORDED)))
+    }
+    provider = types.SimpleNamespace(
+        read_blob_sequences=lambda *_, **__: {}, read_tensors=lambda *_, **__: series
+    )
+    (comparison,) = reading.read_comparisons(provider, None, "", ())
+    assert [run["name"] for run in comparison["runs"]] == ["good"]
+    (record,) = caplog.records
+    assert re.search(f"left out: the evaluation of bad: {fault}.*evaluate", record.getMessage())
 
 
 @pytest.mark.parametrize("path", sorted(STATIC.iterdir()), ids=lambda path: path.name)
