@@ -20,20 +20,19 @@ Files of the same name are told apart by the folders that they are in.
 """
 
 import functools
-import os
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
 
 import click
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
 from rnnseg.budgets.timing import take_turns
 from rnnseg.cli.base import Command
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
+from rnnseg.runtime.foreign_file import GREY, ForeignFile
 from rnnseg.runtime.letterbox import resize_nearest, scale_and_pad
 from rnnseg.runtime.segmenter import Segmenter
 
@@ -44,9 +43,6 @@ from .tables import iteration_titles, markdown_table
 
 ITERATIONS = (1, 2, 3, 6, 12)
 STAGES = ("encode", "refine", "read")
-
-# The padding of DeepLab; as float32 in [-1, 1] it is close to 0.
-_GREY = (128, 128, 128)
 
 Maps = dict[int, np.ndarray]
 """Class maps of an image, `(height, width)`, by number of iterations."""
@@ -104,41 +100,22 @@ class Peer:
     numbers = (1,)
 
     def __init__(self, path: pathlib.Path, threads: int, name: str | None = None):
-        try:
-            self._interpreter = Interpreter(os.fspath(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{path} is no LiteRT file that can run: {error}") from error
-        (self._input, *_), (self._output, *_) = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
-        shape, kind = self._input["shape"], self._input["dtype"]
-        if len(shape) != 4 or shape[3] != 3 or kind not in (np.uint8, np.float32):
-            raise UserError(
-                f"{path} takes {kind.__name__} {tuple(shape)}: expected an image, uint8 or float32 "
-                "(1, height, width, 3)"
-            )
+        self._file = ForeignFile(path, threads)
         self.name = name or path.name
         self.stages = {}
-        self._size = tuple(int(side) for side in shape[1:3])
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Returns an image of any size, uint8 RGB, letterboxed to the file's size."""
-        return scale_and_pad(image, self._size, _GREY)[0]
+        return scale_and_pad(image, self._file.size, GREY)[0]
 
     def predict(self, image: np.ndarray, iterations: int = 1) -> np.ndarray:
         """Segments an image of the file's size and returns the class map, `(H, W)`."""
-        if self._input["dtype"] == np.float32:
-            image = image / np.float32(127.5) - 1
-        self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
-        self._interpreter.invoke()
-        result = self._interpreter.get_tensor(self._output["index"])[0]
+        result = self._file.predict(image)
         return result.argmax(-1) if result.ndim == 3 else result
 
     def maps(self, image: np.ndarray) -> Maps:
         """Returns the class map of an image of any size, under one iteration."""
-        fitted, shown = scale_and_pad(image, self._size, _GREY)
+        fitted, shown = scale_and_pad(image, self._file.size, GREY)
         classes = self.predict(fitted)[: shown[0], : shown[1]]
         return {1: resize_nearest(classes, image.shape[:2])}
 

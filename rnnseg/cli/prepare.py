@@ -7,7 +7,7 @@ import click
 from rnnseg.cli.base import Group
 
 # The commands of `rnnseg.data_prep`, each a module with the function `main`.
-_NAMES = ("voc", "cityscapes", "coco", "folder", "to_model_garden")
+_NAMES = ("voc", "cityscapes", "coco", "folder", "pseudo_labels", "to_model_garden")
 
 
 class _Prepare(Group):
