@@ -12,14 +12,15 @@ import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.runtime import reading
+from rnnseg.runtime.integrity import check_file
 from rnnseg.runtime.letterbox import letterbox
 from rnnseg.runtime.model_info import ModelInfo
 from rnnseg.runtime.segmenter import Segmenter
+from rnnseg.runtime.signatures import Signatures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +70,8 @@ class FileModel:
       costs: the multiply-adds.
 
     Raises:
-      UserError: no such file, one that `rnnseg export` did not write, or one that LiteRT cannot
-        run.
+      UserError: no such file, one that `rnnseg export` did not write, a damaged one, or one that
+        LiteRT cannot run.
     """
 
     def __init__(self, path: str | os.PathLike, threads: int | None = None):
@@ -86,7 +87,7 @@ class FileModel:
         self.costs = FileCosts(info)
         self._segmenter = Segmenter(path, threads) if info.kind == "anytime" else None
         if self._segmenter is None:
-            self._segment = _segment_runner(path, threads)
+            self._segment = _segment_function(path, info, threads)
 
     def predict(self, image: np.ndarray, iterations: int | None = None) -> np.ndarray:
         """Segments an image.
@@ -163,14 +164,11 @@ class FileModel:
         )
 
 
-def _segment_runner(path: str | os.PathLike, threads: int):
+def _segment_function(path: str | os.PathLike, info: ModelInfo, threads: int):
     """Returns the function of a `segment.tflite`."""
-    try:
-        interpreter = Interpreter(os.fspath(path), num_threads=threads)
-        return interpreter.get_signature_runner("segment")
-    except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path} is damaged, or newer than the ai-edge-litert that is installed ({reason}): "
-            "export the model again"
-        ) from error
+    check_file(path, info.sha256)
+    signatures = Signatures(path, threads)
+    inputs = {"image": (1, *(info.size or (None, None)), 3)}
+    inputs |= {"iterations": ()} if info.recurrent else {}
+    signatures.check("segment", inputs, ("classes", "canvas"))
+    return signatures["segment"]

@@ -1,16 +1,17 @@
 """The stages of an `anytime.tflite`, run by LiteRT."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg import grid
 from rnnseg.checks import check_positive
-from rnnseg.errors import UserError
+from rnnseg.runtime.integrity import check_file
 from rnnseg.runtime.model_info import ModelInfo, encode_signature
+from rnnseg.runtime.signatures import Signatures
 from rnnseg.stages import Prediction, Stages
 
 Features = Mapping[str, np.ndarray]
@@ -33,23 +34,26 @@ class LiteRTStages(Stages[np.ndarray]):
       threads: the number of threads that the operators may use.
 
     Raises:
-      UserError: LiteRT cannot run the file.
+      UserError: LiteRT cannot run the file, or its metadata do not fit.
     """
 
     def __init__(self, path: str | os.PathLike, info: ModelInfo, threads: int):
-        try:
-            interpreter = Interpreter(os.fspath(path), num_threads=threads)
-            self._encode = [
-                interpreter.get_signature_runner(encode_signature(number))
-                for number in range(1 + len(info.early_iterations))
-            ]
-            self._refine = interpreter.get_signature_runner("refine") if info.recurrent else None
-        except (ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{path} is damaged, or newer than the ai-edge-litert that is installed "
-                f"({reason}): export the model again"
-            ) from error
+        signatures = Signatures(path, threads)
+        stages = [encode_signature(number) for number in range(1 + len(info.early_iterations))]
+        image = (1, *(info.size or (None, None)), 3)
+        signatures.check(stages[0], {"image": image}, info.encoder_outputs[0])
+        passed = itertools.pairwise(info.encoder_outputs)
+        for stage, (inputs, outputs) in zip(stages[1:], passed, strict=True):
+            signatures.check(stage, dict.fromkeys(inputs, (1, None, None, None)), outputs)
+        self._encode = [signatures[stage] for stage in stages]
+        self._refine = None
+        if info.recurrent:
+            tensors = {
+                name: (1, None, None, len(values)) for name, values in info.initial_values.items()
+            }
+            inputs = {"prepared": (1, None, None, None)} | tensors
+            signatures.check("refine", inputs, tensors)
+            self._refine = signatures["refine"]
         self.recurrent = info.recurrent
         self.iterations = info.iterations
         self.num_classes = len(info.classes)
@@ -59,7 +63,7 @@ class LiteRTStages(Stages[np.ndarray]):
         self.class_names = info.classes
         self.class_colors = info.colors
         self._info = info
-        self._interpreter = interpreter
+        self._signatures = signatures
         self._read = None
         self._initial: dict[str, np.ndarray] = {}
 
@@ -153,7 +157,7 @@ class LiteRTStages(Stages[np.ndarray]):
         """
         grid.check_covered(size, canvas.shape[1:3], self.canvas_stride)
         if self._read is None:
-            self._read = self._interpreter.get_signature_runner("read")
+            self._read = self._signatures["read"]
         sizes = {} if self._info.size else {"size": np.int32(size)}
         return self._read(canvas=canvas, **sizes)["classes"][:, : size[0], : size[1]]
 
@@ -180,16 +184,19 @@ class LiteRTStages(Stages[np.ndarray]):
 class Interpreters:
     """A pool of interpreters of one file, which they share in memory; it grows with the threads.
 
+    The file is checked once, before LiteRT reads it.
+
     Args:
       path: the file.
       info: its metadata.
       threads: the number of threads that the operators of one call may use.
 
     Raises:
-      UserError: LiteRT cannot run the file.
+      UserError: the file is damaged, or LiteRT cannot run it.
     """
 
     def __init__(self, path: str | os.PathLike, info: ModelInfo, threads: int):
+        check_file(path, info.sha256)
         self._arguments = os.path.abspath(path), info, threads
         self._idle = [LiteRTStages(*self._arguments)]
 

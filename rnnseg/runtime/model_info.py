@@ -17,6 +17,7 @@ from annotated_types import MaxLen, MinLen
 from rnnseg import schemas
 from rnnseg._renamed import RenamedAttribute
 from rnnseg.errors import UserError
+from rnnseg.runtime.integrity import checksum
 
 _NAME = "rnnseg.json"
 _LABELS = "labels.txt"
@@ -61,6 +62,8 @@ class ModelInfo:
         the encoder in encode and prepare; None for any size.
       miou: the mean intersection over union, 0-1, by number of iterations; None if not measured.
       scored_on: the data and split of `miou`.
+      sha256: the checksum of the model's flat buffer, which `append_to` computes; None in files of
+        earlier versions. It does not count in comparisons.
     """
 
     kind: Literal["anytime", "segment"]
@@ -80,6 +83,7 @@ class ModelInfo:
     multiply_adds: Mapping[Literal[_STAGES], schemas.Total] | None
     miou: Mapping[schemas.Iterations, schemas.Fraction] | None = None
     scored_on: str | None = None
+    sha256: str | None = dataclasses.field(default=None, compare=False)
 
     start = RenamedAttribute("initial_state")
     initial = RenamedAttribute("initial_values")
@@ -102,10 +106,11 @@ class ModelInfo:
         }
 
     def append_to(self, model: bytes) -> bytes:
-        """Returns a model's flat buffer with these metadata behind it."""
+        """Returns a model's flat buffer with these metadata and its checksum behind it."""
         file = io.BytesIO(model)
+        own = dataclasses.replace(self, sha256=checksum(model))
         with zipfile.ZipFile(file, "a") as archive:
-            for name, text in self.texts().items():
+            for name, text in own.texts().items():
                 archive.writestr(name, text)
         return file.getvalue()
 

@@ -59,8 +59,13 @@ def read_at(canvas: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
       Class map, int32, `(rows, columns)`; the first class in a tie.
 
     Raises:
-      UserError: logits that are not finite.
+      UserError: logits that are not finite, or positions beyond the canvas.
     """
+    if rows[-1] > canvas.shape[0] - 1 or columns[-1] > canvas.shape[1] - 1:
+        raise UserError(
+            f"a canvas of {canvas.shape[0]}x{canvas.shape[1]} does not cover the image: the "
+            "strides in the metadata of the file are not those of its model; export it again"
+        )
     row, column = _Positions(rows), _Positions(columns)
     corners = np.pad(canvas, ((0, 1), (0, 1), (0, 0)), mode="edge")
     corners = corners[: row.patches + 1, : column.patches + 1]
