@@ -5,6 +5,8 @@ DEMO_OUT ?= runs/demo
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# With all that tests, documentation and packaging need besides.
+DEVELOPMENT := .venv/.development
 
 # A process a core, four at most (each takes up to 6 GB); a file of tests stays in one, so that what its
 # tests share is made once. Files come by name: by their number of tests, those with few long ones, such as
@@ -29,27 +31,27 @@ demo: $(INSTALLED)
 	$(BIN)/rnnseg demo --out "$(DEMO_OUT)"
 
 # tests/parts.py lists what `make test` leaves out.
-test: $(INSTALLED)
+test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q $(WORKERS) $$($(BIN)/python tests/parts.py ignored)
 
-test-all: $(INSTALLED)
+test-all: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q $(WORKERS)
 
-test-parts: $(INSTALLED)
+test-parts: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q $(WORKERS) $(PARTS)
 
-mutations: $(INSTALLED)
+mutations: $(DEVELOPMENT)
 	$(BIN)/python tests/mutations.py
 
-lint: $(INSTALLED)
+lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-docs: $(INSTALLED)
+docs: $(DEVELOPMENT)
 	$(BIN)/mkdocs build --strict
 
 # A left-over build folder would put deleted modules into the wheel.
-wheel: $(INSTALLED)
+wheel: $(DEVELOPMENT)
 	rm -rf build dist
 	$(BIN)/python -m build --wheel
 
@@ -57,8 +59,10 @@ clean:
 	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp comes last, so that an interrupted installation starts anew. Some packages come as
+# The stamps come last, so that an interrupted installation starts anew. Some packages come as
 # sources only, which the pip of Python 3.10 would build in a way that no longer works (PEP 517).
+PIP_INSTALL := $(BIN)/python -m pip install --use-pep517 --constraint constraints.txt
+
 $(INSTALLED): setup.cfg constraints.txt
 	@command -v "$(PYTHON)" > /dev/null || { \
 	    echo "error: no '$(PYTHON)' here; install Python 3.10, 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.11"; \
@@ -67,5 +71,9 @@ $(INSTALLED): setup.cfg constraints.txt
 	    echo "error: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1); rnnseg needs Python 3.10, 3.11, 3.12 or 3.13: make PYTHON=python3.11"; \
 	    exit 1; }
 	"$(PYTHON)" -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --use-pep517 --constraint constraints.txt --editable '.[data,dev]'
+	$(PIP_INSTALL) --editable '.[data]'
+	touch $@
+
+$(DEVELOPMENT): $(INSTALLED)
+	$(PIP_INSTALL) --editable '.[data,dev]'
 	touch $@
