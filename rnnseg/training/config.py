@@ -1,7 +1,6 @@
 """The configuration of a training run: defaults, recipe files, and the checks on both."""
 
 import dataclasses
-import importlib.util
 import pathlib
 import runpy
 from collections.abc import Mapping
@@ -255,6 +254,12 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         return cls(**of_saved(values))
 
 
+def _own_recipes() -> dict[str, pathlib.Path]:
+    """Returns the files of the recipes that come with the package, by their names."""
+    folder = pathlib.Path(__file__).parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+
+
 def load_recipe(recipe: str) -> dict[str, Any]:
     """Reads a recipe, the settings for a data set.
 
@@ -270,14 +275,13 @@ def load_recipe(recipe: str) -> dict[str, Any]:
     """
     path = pathlib.Path(recipe)
     if not path.is_file():
-        module = None
-        if recipe.isidentifier():
-            module = importlib.util.find_spec(f"rnnseg.training.recipes.{recipe}")
-        if module is None:
+        own = _own_recipes()
+        if recipe not in own:
             raise UserError(
-                f"recipe {recipe!r}: no such file, and no recipe of that name comes with rnnseg"
+                f"recipe {recipe!r}: no such file, and no recipe of this name comes with rnnseg; "
+                f"expected a Python file or one of {', '.join(own)}"
             )
-        path = pathlib.Path(module.origin)
+        path = own[recipe]
     try:
         values = runpy.run_path(str(path)).get("RECIPE")
     except Exception as error:  # whatever somebody's file does

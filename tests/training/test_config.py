@@ -87,8 +87,12 @@ def test_a_recipe_file_of_one_s_own(tmp_path):
     path.write_text("config = 3")
     with pytest.raises(UserError, match="expected it to set RECIPE"):
         load_recipe(str(path))
-    with pytest.raises(UserError, match="recipe 'nothing': no such file"):
-        load_recipe("nothing")
+    for name in ("nothing", "__init__"):
+        with pytest.raises(UserError, match=f"recipe '{name}': no such file") as error:
+            load_recipe(name)
+        assert str(error.value).endswith(
+            "or one of camvid, camvid_paper, cityscapes_paper, voc, voc_paper"
+        )
 
 
 def test_the_options_of_a_model_go_to_its_constructor():
