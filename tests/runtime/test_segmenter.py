@@ -169,7 +169,7 @@ def test_threads_do_not_disturb_each_other(fixed_file):
 
 
 class Machine:
-    """A clock in milliseconds that the stages advance, with the interface of an interpreter."""
+    """A clock in milliseconds that the stages advance, with the interface of `Signatures`."""
 
     def __init__(self):
         self.now, self.interpreters = 0.0, 0
@@ -183,11 +183,14 @@ class Machine:
         self.done.append(stage)
         self.now += self.costs[stage]
 
-    def interpreter(self, path, num_threads):
+    def open(self, path, threads):
         self.interpreters += 1
         return self
 
-    def get_signature_runner(self, name):
+    def check(self, name, inputs, outputs):
+        pass
+
+    def __getitem__(self, name):
         def encode(**inputs):
             self.spend(name)
             return {self.encoded: np.zeros((1, 6, 8, 4), np.float32)}
@@ -209,7 +212,7 @@ def machine(monkeypatch):
         machine.spend("read")
         return np.zeros((len(rows), len(columns)), np.int32)
 
-    monkeypatch.setattr(interpreters, "Interpreter", machine.interpreter)
+    monkeypatch.setattr(interpreters, "Signatures", machine.open)
     monkeypatch.setattr(runtime, "time", types.SimpleNamespace(perf_counter=machine.perf_counter))
     monkeypatch.setattr(runtime.reading, "read_at", read_at)
     return machine
@@ -226,7 +229,8 @@ def pretended(machine, tmp_path):
 def staged(machine, tmp_path):
     """A segmenter whose first iteration needs one stage of the encoder, the second another one."""
     path = tmp_path / "anytime.tflite"
-    path.write_bytes(make_info(early_iterations=(1, 1), iterations=8).append_to(b"nothing"))
+    stages = dict(early_iterations=(1, 1), encoder_outputs=(("prepared",),) * 3)
+    path.write_bytes(make_info(iterations=8, **stages).append_to(b"nothing"))
     return runtime.Segmenter(path)
 
 
