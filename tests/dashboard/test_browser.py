@@ -23,6 +23,7 @@ from tests.support.sources import halves, make_source
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 ITERATIONS = range(1, 7)
+BEST = 5
 ENTER, ARROW_LEFT, ARROW_RIGHT = "\ue007", "\ue012", "\ue014"  # as WebDriver writes keys
 
 
@@ -34,7 +35,7 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
-    """Evaluations of a recurrent model, whose curve rises, and of a feed-forward one."""
+    """Evaluations of a recurrent model, whose curve rises up to `BEST`, and a feed-forward one."""
     folder = tmp_path_factory.mktemp("logs")
     source = make_source({"val": halves(3)}, class_names=("left", HOSTILE, "top"))
     options = {"num_classes": 3, "class_names": source.class_names}
@@ -43,8 +44,9 @@ def logdir(tmp_path_factory):
     for name, model in models.items():
         evaluator = Evaluator(model, ITERATIONS if model.recurrent else (1,))
         evaluation = evaluator(source, "val", progress=False)
-        rising = [n * np.eye(3, dtype=int) + 3 for n in evaluation.iterations]
-        evaluation = dataclasses.replace(evaluation, confusion=np.array(rising))
+        right = [n if n <= BEST else 2 * BEST - n for n in evaluation.iterations]
+        confusion = [n * np.eye(3, dtype=int) + 3 for n in right]
+        evaluation = dataclasses.replace(evaluation, confusion=np.array(confusion))
         images = read_images(source, "val", 3)
         strips = [make_strip(evaluator, image, model.colors) for image in images]
         write_evaluation(run_folder(folder, f"{name}.keras", "val"), evaluation, model, strips)
@@ -151,6 +153,14 @@ def test_every_point_is_a_dot(tab):
     assert len(find(tab, ".dot[data-run$='rnn/val']")) == len(ITERATIONS)
     titles = [each.text for each in find(tab, ".axes .title")]
     assert titles == ["multiply-adds per image (G)", "mIoU (%)"]
+
+
+def test_the_best_point_is_chosen_at_first(tab):
+    (dot,) = find(tab, ".dot.selected")
+    assert dot.get_attribute("data-key").endswith(f"rnn/val/{BEST}")
+    assert text(tab, ".heat th.selected") == f"{BEST}"
+    assert f"after n = {BEST}" in text(tab, "figcaption")
+    assert "most often 40×48" in text(tab, "main")
 
 
 @pytest.mark.parametrize("width", [400, 1120, 1600])

@@ -111,11 +111,7 @@ class Tab {
       this.hidden[hidden ? 'add' : 'delete'](name);
       this.load();
     }));
-    if (!runs.some((run) => run.name === this.selected?.run)) {
-      const longest = runs.reduce((one, other) =>
-        (other.points.length > one.points.length ? other : one));
-      this.selected = {run: longest.name, iterations: longest.points.at(-1).iterations};
-    }
+    if (!runs.some((run) => run.name === this.selected?.run)) this.selected = best(runs);
     this.drawChart();
     this.drawRun();
   }
@@ -198,7 +194,17 @@ class Tab {
   }
 }
 
+/** Returns the point of the highest mIoU; of several, that of the fewest multiply-adds. */
+function best(runs) {
+  const shown = runs.filter((run) => !run.hidden);
+  const points = (shown.length ? shown : runs).flatMap((run) =>
+    run.points.map(({iterations, miou, gmacs}) => ({run: run.name, iterations, miou, gmacs})));
+  points.sort((one, other) => other.miou - one.miou || one.gmacs - other.gmacs);
+  const [{run, iterations}] = points;
+  return {run, iterations};
+}
+
 function nameOf({data, split, images, image_size: [height, width]}) {
   return `${data}, ${split}: ${images} image${images === 1 ? '' : 's'}, most often ` +
-    `${width}×${height}`;
+    `${height}×${width}`;
 }
