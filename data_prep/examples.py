@@ -66,8 +66,8 @@ def require_same_size(pair: Pair, size: tuple[int, int], label_size: tuple[int, 
     """Raises a UserError unless the mask has the (width, height) of its image."""
     if label_size != size:
         raise UserError(
-            f"{pair.mask}: a mask of {label_size[0]}x{label_size[1]} pixels, expected "
-            f"{size[0]}x{size[1]} as in its image {pair.image}"
+            f"{pair.mask}: a mask of {label_size[1]}x{label_size[0]} pixels, expected "
+            f"{size[1]}x{size[0]} as in its image {pair.image}"
         )
 
 

@@ -195,8 +195,8 @@ def write_submissions(
             data, size = read_encoded_image(file, as_stored=True)
             if server.size not in (None, size):
                 raise UserError(
-                    f"{file}: {size[0]}x{size[1]} pixels; the server takes "
-                    f"{server.size[0]}x{server.size[1]}"
+                    f"{file}: {size[1]}x{size[0]} pixels; the server takes "
+                    f"{server.size[1]}x{server.size[0]}"
                 )
             image = decode_image(data, str(file))
             for add, class_map in zip(archives, evaluator.class_maps(image), strict=True):

@@ -158,7 +158,7 @@ def make_example(pair: CocoPair) -> dict[str, bytes | str]:
     image, size = read_encoded_image(pair.image, as_stored=True)
     if size != pair.size:
         raise UserError(
-            f"{pair.image}: {size[0]}x{size[1]} pixels, expected {pair.size[0]}x{pair.size[1]} "
+            f"{pair.image}: {size[1]}x{size[0]} pixels, expected {pair.size[1]}x{pair.size[0]} "
             f"as in {pair.mask}; replace the image"
         )
     labels = draw_labels(pair.regions, size, str(pair.mask))

@@ -223,7 +223,7 @@ def _index_images(images: Sequence[_Image], file: File) -> dict[int, _Image]:
         if not isinstance(image.file_name, str) or not all(isinstance(n, int) for n in numbers):
             raise UserError(
                 f"{file}: the image with the id {image.id} and the file_name {image.file_name!r} "
-                f"is {image.width}x{image.height}, expected valid values; {_EXPECTED}"
+                f"is {image.height}x{image.width}, expected valid values; {_EXPECTED}"
             )
     for key in ("id", "file_name"):
         twice = _more_than_once(getattr(image, key) for image in images)
@@ -293,7 +293,7 @@ def _draw_polygons(polygons: Any, size: tuple[int, int]) -> np.ndarray:
             raise ValueError(f"a polygon of {len(polygon)} numbers, expected pairs of x and y")
         # Memory grows with the length of the outline. The condition is also false for NaN.
         if not all(abs(value) <= most for value in polygon):
-            raise ValueError(f"a polygon far outside of its image of {width}x{height} pixels")
+            raise ValueError(f"a polygon far outside of its image of {height}x{width} pixels")
     # COCO's code reads four numbers as a box, but two points enclose nothing.
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]
     if not polygons:

@@ -62,7 +62,7 @@ def _described(stream) -> str:
     if stream.codec_context is None:
         return f"{stream.index} (unknown codec)"
     what = ", attached image" if _is_attached(stream) else ""
-    size = f"{stream.width}x{stream.height}"
+    size = f"{stream.height}x{stream.width}"
     return f"{stream.index} ({stream.codec_context.name}, {size}{what})"
 
 

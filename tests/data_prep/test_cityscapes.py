@@ -348,7 +348,7 @@ def test_polygons_that_are_not_json(unpacked):
 def test_polygons_for_an_image_of_another_size(unpacked):
     path = _replace_by_polygons(unpacked, [], (1 << 40, 9))
     (pair,) = plan_cityscapes(unpacked, "fine").splits["val"]
-    with pytest.raises(UserError, match="1099511627776x9 pixels, expected 12x9") as error:
+    with pytest.raises(UserError, match="9x1099511627776 pixels, expected 9x12") as error:
         make_example(pair)
     assert str(error.value).startswith(str(path))
 
@@ -428,7 +428,7 @@ def test_masks_that_cannot_be_used(unpacked, attribute):
     small = Image.fromarray(np.full((9, 11), value))
     palette = Image.fromarray(np.full((9, 12), 7, np.uint8))
     palette.putpalette([0] * 768)
-    assert "11x9 pixels, expected 12x9" in fails(small.save)
+    assert "9x11 pixels, expected 9x12" in fails(small.save)
     assert f"expected a grey PNG of {bits} bits" in fails(palette.save)
     assert "Cityscapes' own" in fails(palette.save)
     assert "truncated" in fails(lambda path: path.write_bytes(whole[:-8]))

@@ -331,7 +331,7 @@ def test_images_that_cannot_be_used(tmp_path, root, save_image):
     annotations = root / "annotations" / "instances_train2017.json"
     _save_json(annotations, images)
     faults = [
-        f"{wrong_size}: 40x60 pixels, expected 60x40 as in {annotations}; replace the image",
+        f"{wrong_size}: 60x40 pixels, expected 40x60 as in {annotations}; replace the image",
         f"{truncated}: cannot be read",
         f"{annotations}, annotation 777: a polygon of 7 numbers",
     ]

@@ -160,7 +160,7 @@ def test_a_value_outside_the_classes(tmp_path, data, save_mask):
 def test_sizes_that_differ(tmp_path, data, save_mask):
     save_mask(tmp_path / "val_masks" / "d.png", np.zeros((7, 5)))
     message = _fails(data)
-    assert f"{tmp_path / 'val_masks' / 'd.png'}: a mask of 5x7 pixels, expected 7x5" in message
+    assert f"{tmp_path / 'val_masks' / 'd.png'}: a mask of 7x5 pixels, expected 5x7" in message
 
 
 def test_files_without_their_counterpart(tmp_path, data):

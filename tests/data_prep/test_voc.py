@@ -138,7 +138,7 @@ def test_missing_files(tmp_path, devkit):
     (devkit / "JPEGImages" / "b.jpg").unlink()
     message = _fails(devkit, tmp_path / "out")
     assert "2 files are missing of the 4 that" in message
-    assert str(devkit / "JPEGImages" / "b.jpg") in message
+    assert "JPEGImages/b.jpg" in message
     assert not (tmp_path / "out").exists()
 
 
@@ -234,7 +234,7 @@ def test_missing_and_damaged_parts_of_sbd(tmp_path, devkit, sbd):
         devkit, out, "--sbd", sbd
     )
     _save_mat(path, np.zeros((9, 11), np.uint8))
-    assert f"{path}: a mask of 11x9 pixels, expected 12x9" in _fails(devkit, out, "--sbd", sbd)
+    assert f"{path}: a mask of 9x11 pixels, expected 9x12" in _fails(devkit, out, "--sbd", sbd)
     result = _run(devkit, out, "--sbd", sbd, "--skip-bad")
     assert result.exit_code == 0 and "train_aug: 1 images left out" in result.stdout
     assert open_records(out).split_sizes["train_aug"] == 3

@@ -165,7 +165,7 @@ def test_what_cannot_be_sent_is_not_written(kit, streets, cityscapes_model, tmp_
     write, out = submissions.write_submissions, tmp_path / "out"
     server = submissions.CITYSCAPES_SERVER
     examples = submissions.list_cityscapes(streets[0], "test")
-    with pytest.raises(UserError, match=r"berlin_.*: 90x60 pixels; the server takes 2048x1024"):
+    with pytest.raises(UserError, match=r"berlin_.*: 60x90 pixels; the server takes 1024x2048"):
         write(server, cityscapes_model, examples, out, (1, 2))
     assert not list(out.iterdir())
     with pytest.raises(UserError, match="the model has the 19 classes road, sidewalk"):
