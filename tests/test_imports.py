@@ -11,8 +11,11 @@ from tests.support.imports import find_modules, imported_modules
 ORDER = (
     # What every room may use.
     ("_lazy", "_moved", "_renamed", "errors"),
+    ("locks",),
+    ("temporaries",),
     ("_checkout", "checks", "files", "grid", "options", "schemas"),
     ("stages",),
+    ("pretrained",),
     # The runtime for devices, which has to do without TensorFlow.
     ("runtime",),
     ("palette",),

@@ -14,6 +14,7 @@ from rnnseg.budgets.profiles import Machine, Profile, profile_path
 from rnnseg.budgets.score_files import ScoreFile, present_names
 from rnnseg.errors import UserError
 from rnnseg.files import beside
+from rnnseg.pretrained.names import is_preset, open_preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,13 +178,15 @@ def make_plan(models: Sequence[str | os.PathLike], split: str, budget: Budget) -
 
 
 def scores_path(model: str | os.PathLike, split: str) -> pathlib.Path:
-    """Returns the path of a model's scores.
+    """Returns the path of a model's scores; of a preset, those measured here before its own.
 
     Args:
-      model: a `.keras` file or the folder of a run.
+      model: a `.keras` file, the folder of a run, or a preset.
       split: the split that the model was evaluated on.
     """
-    return beside(model, f"scores_{split}.json")
+    name = f"scores_{split}.json"
+    own = beside(model, name)
+    return own if own.is_file() or not is_preset(model) else open_preset(model).folder / name
 
 
 def _check_comparable(one: Scores, other: Scores, budget: Budget) -> None:

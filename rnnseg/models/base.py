@@ -22,13 +22,14 @@ from rnnseg.models.encoder import Encoder, Features
 from rnnseg.models.fitting import FittedModel
 from rnnseg.models.inspection import InspectedModel
 from rnnseg.models.options import ModelOptions
+from rnnseg.models.preset_files import PresetModel
 from rnnseg.models.stages import CompiledStages
 from rnnseg.models.transfer import Transfer, transfer_weights
 from rnnseg.palette import default_colors
 from rnnseg.stages import Stages
 
 
-class SegmentationModel(FittedModel, InspectedModel, Stages[tf.Tensor]):
+class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tensor]):
     """An encoder, and layers that make a canvas of class logits from its features.
 
     All models go through the same stages: `encode`, `prepare`, `refine`, `read` (`rnnseg.stages`).

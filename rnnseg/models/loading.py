@@ -8,13 +8,16 @@ import keras
 
 from rnnseg.errors import UserError, first_line
 from rnnseg.models.base import SegmentationModel
+from rnnseg.models.preset_files import load_preset
+from rnnseg.pretrained.names import is_preset, open_preset
 
 
 def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationModel:
     """Loads a trained segmenter.
 
     Args:
-      path: a `.keras` file, or the folder of a run, whose best model is taken.
+      path: a `.keras` file; the folder of a run, whose best model is taken; or a preset, as
+        `rnnseg.pretrained.names.open_preset` takes it.
       compile: True to load its loss and optimizer, too, for further training.
 
     Returns:
@@ -23,6 +26,8 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
     Raises:
       UserError: the file does not exist, or holds no model of this package.
     """
+    if is_preset(path):
+        return load_preset(open_preset(path))
     path = pathlib.Path(path)
     file = path
     if path.is_dir():

@@ -4,10 +4,10 @@
     result = segmenter(image, deadline_ms=40)
     print(result.iterations, result.milliseconds, result.settled)
 
-Nothing here imports TensorFlow or Keras: NumPy, ai-edge-litert and a file that `rnnseg export`
-wrote are enough. `segmenter` letterboxes an image (`letterbox`), runs the stages (`interpreters`)
-for as many iterations as the deadline allows (`pacing`), and reads the canvas (`reading`);
-`model_info` holds the metadata of a file.
+Nothing here imports TensorFlow or Keras: NumPy, pydantic, ai-edge-litert and a file that `rnnseg
+export` wrote are enough. `segmenter` letterboxes an image (`letterbox`), runs the stages
+(`interpreters`) for as many iterations as the deadline allows (`pacing`), and reads the canvas
+(`reading`); `model_info` holds the metadata of a file.
 """
 
 from rnnseg._lazy import lazy_attributes

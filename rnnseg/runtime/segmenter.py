@@ -20,6 +20,8 @@ import numpy as np
 
 from rnnseg.checks import check_fraction, check_milliseconds, check_positive
 from rnnseg.errors import UserError
+from rnnseg.pretrained.names import is_preset, open_preset
+from rnnseg.pretrained.preset import LITERT
 from rnnseg.runtime import reading
 from rnnseg.runtime.interpreters import Interpreters
 from rnnseg.runtime.letterbox import LetterboxedImage, check_canvas, letterbox
@@ -66,7 +68,7 @@ class Segmenter:
     all interpreters share the file in memory, and every thread has a video of its own.
 
     Args:
-      path: the file.
+      path: the file, or a preset, as `rnnseg.pretrained.names.open_preset` takes it.
       threads: the number of threads that the operators of one call may use.
 
     Attributes:
@@ -78,6 +80,8 @@ class Segmenter:
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):
         check_positive("threads", threads)
+        if is_preset(path):
+            path = open_preset(path).file(LITERT)
         self.info = ModelInfo.load(path)
         if self.info.kind != "anytime":
             raise UserError(

@@ -20,7 +20,7 @@ def options_of(path: str | os.PathLike) -> dict[str, Any]:
     larger than another penalty allows would outweigh the loss.
 
     Args:
-      path: a `.keras` file, or the folder of a run, whose best model is taken.
+      path: a `.keras` file; the folder of a run, whose best model is taken; or a preset.
 
     Raises:
       UserError: no such model; or its encoder is a model of the user's own, which has no name.

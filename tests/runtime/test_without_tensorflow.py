@@ -11,7 +11,15 @@ from tests.support.without_tensorflow import run_without_tensorflow
 MODULES = find_modules("rnnseg")
 ROOM = [name for name in MODULES if name.startswith("rnnseg.runtime")]
 FOUNDATION = {
-    f"rnnseg.{name}" for name in ("_lazy", "_renamed", "checks", "errors", "grid", "stages")
+    *(f"rnnseg.{name}" for name in ("_lazy", "_renamed", "checks", "errors", "grid", "stages")),
+    "rnnseg.schemas",
+    # Presets, by their names.
+    *(name for name in MODULES if name.startswith("rnnseg.pretrained")),
+}
+# annotated_types and pydantic check files against schemas; huggingface_hub loads presets.
+ALLOWED = {
+    *("rnnseg", "numpy", "ai_edge_litert"),
+    *("annotated_types", "pydantic", "pydantic_core", "huggingface_hub"),
 }
 
 
@@ -21,13 +29,13 @@ def test_a_module_imports_its_room_and_the_foundation(name):
 
 
 @pytest.mark.parametrize("name", [*ROOM, *sorted(FOUNDATION)])
-def test_a_module_needs_numpy_and_litert_alone(name):
+def test_a_module_needs_few_packages(name):
     packages = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
         packages |= {each.partition(".")[0] for each in names}
-    assert packages - sys.stdlib_module_names <= {"rnnseg", "numpy", "ai_edge_litert"}
+    assert packages - sys.stdlib_module_names <= ALLOWED
 
 
 def test_an_image_is_segmented_without_tensorflow(fixed_file):
