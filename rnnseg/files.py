@@ -1,6 +1,7 @@
 """Files and folders that are written as a whole or not at all."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import pathlib
@@ -8,10 +9,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+from rnnseg import locks, temporaries
 from rnnseg.errors import UserError
+from rnnseg.temporaries import Temporary, remove_left_behind
 
 # Errors of a full disk or quota and of a size limit, which do not name the file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Arguments of renameat2, see its manual page.
+_PRESENT_FOLDER, _RENAME_EXCHANGE = -100, 2
 
 
 @contextlib.contextmanager
@@ -20,6 +25,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
     A reader sees the old file or the new one, never a partly written one, even if the process is
     killed. The temporary name keeps the ending of `path`, since writers choose the format by it.
+    What killed processes leave behind, `check_writable` and `remove_left_behind` remove.
 
     Args:
       path: the file to write; missing folders are created.
@@ -33,60 +39,65 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     _require_file(path)
-    home, beginning = pathlib.Path(os.path.abspath(path.parent)), f".{path.stem}."
-    with _named(path, home / beginning):
+    home = pathlib.Path(os.path.abspath(path.parent))
+    with _named(path, home / temporaries.prefix()):
         home.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=beginning, suffix=path.suffix, dir=home)
-        os.close(handle)
-        temporary = pathlib.Path(name)
+        temporary = Temporary(home, path.suffix)
         try:
-            yield temporary
-            _publish(temporary, home / path.name, 0o666)
+            yield temporary.path
+            _set_mode(temporary.path, 0o666)
+            os.replace(temporary.path, home / path.name)
         finally:
-            temporary.unlink(missing_ok=True)
+            temporary.remove()
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def atomic_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary folder beside `path` and renames it to `path` if the block succeeds.
 
-    After success, folders that killed processes left of earlier attempts are removed, too.
+    A reader sees the old folder or the new one. Where the file system can exchange two folders
+    (most of Linux), this holds at every moment, and if the process is killed. Elsewhere there is a
+    moment with neither of them, and the next call that begins gives the old one its name back.
+
+    A lock keeps other processes from writing `path` meanwhile. What killed processes left beside
+    it is removed.
 
     Args:
-      path: the folder to write, which must be new or empty when the block ends. Missing folders
-        above it are created.
+      path: the folder to write, which must be new or empty when the block ends, unless `replace`.
+        Missing folders above it are created.
+      replace: True to replace a folder with contents.
 
     Yields:
       The folder to write to.
 
     Raises:
-      UserError: a new folder cannot be created at `path`, for example at a mount point. It is
-        raised before the block runs.
+      UserError: a new folder cannot be created at `path`, for example at a mount point; or another
+        process writes there. It is raised before the block runs.
       OSError: the folder cannot be written; the error names `path`.
     """
     target = pathlib.Path(os.path.realpath(path))
-    beginning = f".{target.name}.incomplete."
-    temporary = _make_beside(path, target, beginning)
-    with _named(path, temporary):
-        try:
+    with contextlib.ExitStack() as stack:
+        temporary = _make_beside(path, target, stack)
+        with _named(path, temporary):
             yield temporary
-            _publish(temporary, target, 0o777)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    for left in target.parent.glob(f"{beginning}*"):
-        shutil.rmtree(left, ignore_errors=True)
+            _set_mode(temporary, 0o777)
+            if replace and target.exists():
+                _replace(target, temporary)
+            else:
+                os.replace(temporary, target)
 
 
-def _make_beside(path, target: pathlib.Path, beginning: str) -> pathlib.Path:
+def _make_beside(path, target: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
     """Creates a folder that can be renamed to `target`, which messages call `path`."""
     if target.exists() and not target.is_dir():
         raise UserError(f"{path} is not a folder; expected a new or an empty folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locks.hold(target.with_name(f".{target.name}.lock"), path))
+        remove_left_behind(target.parent)
         if target.exists():
-            # Only an attempt shows whether it can be replaced; a mount point cannot.
-            os.replace(_move_aside(target), target)
-        return pathlib.Path(tempfile.mkdtemp(prefix=beginning, dir=target.parent))
+            _try_to_replace(target)
+        temporary = Temporary(target.parent)
     except OSError as error:
         if not target.is_dir():
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
@@ -94,30 +105,71 @@ def _make_beside(path, target: pathlib.Path, beginning: str) -> pathlib.Path:
             f"{path} cannot be replaced as a whole ({error.strerror}): choose a new folder in it, "
             f"such as {pathlib.Path(path, 'new')}"
         ) from error
+    stack.callback(temporary.remove)
+    return temporary.path
+
+
+def _try_to_replace(target: pathlib.Path) -> None:
+    """Raises an OSError if another folder cannot be renamed to `target`, as at a mount point.
+
+    Only an attempt shows it. A folder with contents is refused at the end of an attempt, and stays.
+    """
+    probe = Temporary(target.parent)
+    try:
+        _set_mode(probe.path, 0o777)
+        os.replace(probe.path, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    finally:
+        probe.remove()
+
+
+def _replace(target: pathlib.Path, new: pathlib.Path) -> None:
+    """Renames a folder to the name of another one, which is removed."""
+    if _exchange(target, new):
+        shutil.rmtree(new)
+        return
+    old = temporaries.aside(target)
+    os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(old, target)
+        raise
+    shutil.rmtree(old)
+
+
+def _exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Exchanges the names of two folders at once; False where that is not possible."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):  # another system, or another library of C
+        return False
+    paths = (_PRESENT_FOLDER, os.fsencode(one), _PRESENT_FOLDER, os.fsencode(other))
+    if call(*paths, _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # not on this file system
+        return False
+    raise OSError(number, os.strerror(number), str(one))
 
 
 def remove_folder(path: str | os.PathLike) -> None:
     """Removes a folder. If interrupted, nothing remains under its name."""
-    shutil.rmtree(_move_aside(pathlib.Path(path)))
-
-
-def _move_aside(path: pathlib.Path) -> pathlib.Path:
-    """Renames a folder to a hidden name beside it and returns that."""
-    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    path = pathlib.Path(os.path.abspath(path))
+    hidden = Temporary(path.parent)
     try:
-        os.replace(path, aside)
-    except OSError:
-        aside.rmdir()
-        raise
-    return aside
+        os.replace(path, hidden.path)
+    finally:
+        hidden.remove()
 
 
-def _publish(temporary: pathlib.Path, path: pathlib.Path, mode: int) -> None:
-    """Renames to the final name and sets the mode that open() or mkdir() would have set."""
+def _set_mode(path: pathlib.Path, mode: int) -> None:
+    """Sets the mode that open() or mkdir() would have set."""
     umask = os.umask(0)
     os.umask(umask)
-    temporary.chmod(mode & ~umask)
-    os.replace(temporary, path)
+    path.chmod(mode & ~umask)
 
 
 @contextlib.contextmanager
@@ -139,18 +191,21 @@ def beside(model: str | os.PathLike, name: str) -> pathlib.Path:
     """Returns the path of a file that belongs to a model.
 
     Args:
-      model: the folder of a run, or the file of a model.
+      model: the folder of a run, the file of a model, or the name of a preset.
       name: the name of the file, such as "curve.png".
 
     Returns:
-      `RUN/curve.png`, or `MODEL.curve.png` beside `MODEL.keras`.
+      `RUN/curve.png`, or `MODEL.curve.png` beside `MODEL.keras`; for a name, in the present folder.
     """
-    model = pathlib.Path(model)
+    _, is_remote, rest = os.fspath(model).rpartition("://")
+    model = pathlib.Path(rest.partition("@")[0].rpartition("/")[2] if is_remote else model)
     return model / name if model.is_dir() else model.with_name(f"{model.stem}.{name}")
 
 
 def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:
     """Checks that a file can be written, before the work that produces its contents.
+
+    Temporary files that killed processes left in its folder are removed.
 
     Args:
       path: the file.
@@ -167,6 +222,7 @@ def check_writable(path: str | os.PathLike, ending: str | None = None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
+        remove_left_behind(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -210,10 +210,11 @@ MUTATIONS = (
     ),
     Mutation(
         "files: what fails half way takes the place of the whole file",
-        "            yield temporary\n            _publish(temporary, home / path.name, 0o666)\n"
-        "        finally:\n            temporary.unlink(missing_ok=True)\n",
-        "            yield temporary\n        finally:\n"
-        "            _publish(temporary, home / path.name, 0o666)\n",
+        "            yield temporary.path\n            _set_mode(temporary.path, 0o666)\n"
+        "            os.replace(temporary.path, home / path.name)\n        finally:\n"
+        "            temporary.remove()\n",
+        "            yield temporary.path\n        finally:\n"
+        "            os.replace(temporary.path, home / path.name)\n",
         ("tests/test_files.py",),
     ),
 )

@@ -48,8 +48,6 @@ def test_a_folder_is_written_as_a_whole_or_not_at_all(tmp_path):
         (folder / "half").touch()
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
-    left = path.parent / ".folder.incomplete.of_a_killed_process"
-    left.mkdir()
     with atomic_folder(path) as folder:
         assert not path.exists() and folder.parent == path.parent
         (folder / "whole").touch()
@@ -153,3 +151,94 @@ def test_a_removed_folder_leaves_nothing_behind(tmp_path):
     (tmp_path / "folder" / "inner" / "file").touch()
     remove_folder(tmp_path / "folder")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def exchanges(tmp_path_factory):
+    """True if the file system of the tests can exchange two folders."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "other")]
+    return files._exchange(*folders)
+
+
+def test_a_replaced_folder_is_there_at_every_moment(tmp_path, exchanges):
+    """One process replaces a folder again and again, while this one looks at it."""
+    if not exchanges:
+        pytest.skip("this file system cannot exchange folders")
+    code = (
+        "from rnnseg import files\nfor index in range(40):\n"
+        "    with files.atomic_folder('out', replace=True) as path:\n"
+        "        (path / 'number').write_text(str(index))\n"
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "number").write_text("-1")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    looks = 0
+    while process.poll() is None:
+        assert os.path.isdir(tmp_path / "out")
+        looks += 1
+    assert process.returncode == 0 and looks > 100
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "number").read_text() == "39"
+
+
+@pytest.mark.parametrize(
+    "kill, exchange, held, recovered",
+    [
+        # Right before the new folder takes the place of the old one, and right after.
+        ("files._set_mode", True, "old", "old"),
+        ("shutil.rmtree", True, "new", "new"),
+        # Without an exchange, there is a moment with neither of them.
+        ("shutil.rmtree", False, "new", "new"),
+        ("new", False, None, "old"),
+    ],
+)
+def test_a_process_that_is_killed_while_it_replaces_a_folder(
+    tmp_path, exchanges, kill, exchange, held, recovered
+):
+    if exchange and not exchanges:
+        pytest.skip("this file system cannot exchange folders")
+    code = (
+        "import os, shutil; from rnnseg import files\n"
+        f"if not {exchange}: files._exchange = lambda one, other: False\n"
+        "def die(*_, **__): os.kill(os.getpid(), 9)\n"
+        "rename = os.rename\n"
+        "def only_aside(old, new): die() if new.name == 'out' else rename(old, new)\n"
+        "with files.atomic_folder('out', replace=True) as path:\n"
+        "    (path / 'content').write_text('new')\n"
+        f"    {'os.rename = only_aside' if kill == 'new' else f'{kill} = die'}\n"
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "content").write_text("old")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == -9
+    assert ((out / "content").read_text() if out.exists() else None) == held
+    files.remove_left_behind(tmp_path)
+    assert (out / "content").read_text() == recovered
+    with atomic_folder(out, replace=True) as folder:
+        (folder / "content").write_text("newer")
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert (out / "content").read_text() == "newer"
+
+
+def test_a_folder_with_contents_is_replaced_only_where_that_is_wanted(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept").touch()
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "out") as folder:
+        (folder / "new").touch()
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["kept"]
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_one_process_at_a_time_writes_a_folder(tmp_path):
+    with atomic_folder(tmp_path / "out"):
+        with pytest.raises(UserError, match="out is being written by process"):
+            with atomic_folder(tmp_path / "out"):
+                pytest.fail("the work began")
+
+
+def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path):
+    path = tmp_path / f"{'ä' * 125}.png"
+    with atomic_path(path) as temporary:
+        temporary.touch()
+    assert path.is_file()
