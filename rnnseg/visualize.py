@@ -13,7 +13,9 @@ from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.files import atomic_path
 
 _IGNORE_COLOR = (224, 224, 224)
-_MOST_COLUMNS = 8
+# Of a strip, in inches: texts stay legible where a page shows it 700 pixels wide.
+_STRIP_COLUMNS, _STRIP_PANEL = 4, 2.0
+_LEGEND_COLUMN = 1.6  # inches
 # Images are drawn and counted in bands of about so many pixels, so that large ones need little
 # memory.
 _BAND = 2**19
@@ -239,7 +241,8 @@ def save_strip(
         panels.append(("ground truth", colorize(truth, colors)))
     drawn = maps if truth is None else [*maps, truth]
     shown = np.unique(np.concatenate([np.unique(each) for each in drawn]))
-    _save_panels(path, panels, colors, class_names, shown, columns=min(len(panels), _MOST_COLUMNS))
+    columns = min(len(panels), _STRIP_COLUMNS)
+    _save_panels(path, panels, colors, class_names, shown, columns, side=_STRIP_PANEL)
 
 
 def save_sheet(
@@ -264,7 +267,7 @@ def save_sheet(
     for image, labels, name in zip(images, label_maps, names, strict=True):
         panels += [(name, image), ("", overlay(image, labels, colors, opacity=0.65))]
     shown = np.unique(np.concatenate([np.unique(each) for each in label_maps]))
-    _save_panels(path, panels, colors, class_names, shown, columns=6, overlaid=True)
+    _save_panels(path, panels, colors, class_names, shown, columns=6, side=2.4, overlaid=True)
 
 
 def save_comparison(
@@ -364,14 +367,12 @@ def _labelled(curve: Curve) -> list[int]:
     return [index for index, number in enumerate(curve.iterations) if number in wanted]
 
 
-def _save_panels(
-    path, panels, colors, class_names, shown, columns, side=2.4, overlaid=False
-) -> None:
-    """Draws panels in rows; `side` is the largest width of one, in inches."""
+def _save_panels(path, panels, colors, class_names, shown, columns, side, overlaid=False) -> None:
+    """Draws panels in rows; `side` is the width of one, in inches."""
     rows = math.ceil(len(panels) / columns)
     height, width = np.median([image.shape[:2] for _, image in panels], axis=0)
-    side = min(side, 16 / columns)
-    legend_rows = math.ceil(len(shown) / 8)
+    legend_columns = max(1, int(side * columns / _LEGEND_COLUMN))
+    legend_rows = math.ceil(len(shown) / legend_columns)
     size = (side * columns, (side * height / width + 0.5) * rows + 0.3 * legend_rows)
     figure = new_figure(size)
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -380,8 +381,8 @@ def _save_panels(
     for axes, (title, image) in zip(grid.flat, panels, strict=False):
         axes.imshow(image, interpolation="nearest" if image.shape[0] < 300 else "antialiased")
         # A $ in a file name does not start a formula.
-        axes.set_title(title, fontsize=8, parse_math=False)
-    add_class_legend(figure, shown, colors, class_names, overlaid=overlaid)
+        axes.set_title(title, fontsize=9, parse_math=False)
+    add_class_legend(figure, shown, colors, class_names, legend_columns, overlaid)
     save_figure(path, figure)
 
 
@@ -390,7 +391,7 @@ def add_class_legend(
     labels: Iterable[int],
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
-    columns: int = 8,
+    columns: int,
     overlaid: bool = False,
 ) -> None:
     """Adds a legend of class colours below a Matplotlib figure.

@@ -114,6 +114,8 @@ def test_a_strip_has_all_maps(tmp_path, count):
     fewer = np.all(pixels == COLORS[1], axis=1).sum()
     # One of count + 1 maps has no red any more; the legend is the same in both images.
     assert 0.6 / (count + 1) < 1 - fewer / red < 1.2 / (count + 1)
+    # Eight inches: shown 700 pixels wide, texts of nine points have more than ten pixels.
+    assert Image.open(path).width <= 8 * visualize.DOTS_PER_INCH
 
 
 def test_a_sheet_takes_images_of_different_sizes(tmp_path):
