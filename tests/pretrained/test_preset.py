@@ -1,3 +1,4 @@
+import inspect
 import json
 import types
 
@@ -203,3 +204,13 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r"pip install 'rnnseg\[hub\]'"):
         rnnseg.load_model("hf://me/tiny")
+
+
+def test_the_stub_is_called_as_the_library_is():
+    library = pytest.importorskip("huggingface_hub")
+    for name, positional, named in (
+        ("snapshot_download", ("me/tiny",), dict(revision=None, allow_patterns=[])),
+        ("create_repo", ("me/tiny",), dict(private=False, exist_ok=True)),
+        ("upload_folder", (), dict(repo_id="", folder_path="", revision="", allow_patterns=[])),
+    ):
+        inspect.signature(getattr(library, name)).bind(*positional, **named)
