@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from rnnseg.data.images import encode_png, turn_upright
 from rnnseg.data.metadata import UPRIGHT
-from rnnseg.errors import UserError
+from rnnseg.errors import UserError, shortened
 
 from .archives import File
 from .common import Pair, read_upright_image
@@ -26,6 +26,7 @@ LABELME, SUPERVISELY, COCO = "labelme", "Supervisely", "COCO"
 # The keys by which the files of the tools are told apart.
 _KEYS = {LABELME: ("shapes",), SUPERVISELY: ("objects", "size"), COCO: ("images", "annotations")}
 _FARTHEST = 1 << 20  # pixels from the image
+_MOST_BYTES = 1 << 26  # of a mask, as a PNG
 _OUTLINES = "expected polygons, rectangles, circles or masks; remove the shape"
 
 
@@ -172,11 +173,12 @@ def read_shapes(file: File) -> tuple[tuple[int, int] | None, list[Shape]]:
         stated = tuple(sizes.get(key) for key in keys)
         if tool == LABELME and stated == (None, None):
             stated = None
-        elif not all(isinstance(side, int) and side > 0 for side in stated):
-            raise ValueError(f"a size of {stated[0]}x{stated[1]} pixels, expected whole numbers")
+        elif not all(type(side) is int and 0 < side < _FARTHEST for side in stated):
+            size = shortened("x".join(map(str, stated[::-1])), 60)
+            raise ValueError(f"a size of {size} pixels, expected whole numbers")
         return stated, list(readers[tool](content))
     # What the files of other versions and programs lack, or hold in other forms.
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"{file}: not as {tool} writes it: {reason}") from error
 
@@ -205,7 +207,7 @@ def _supervisely_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
         if kind == "bitmap":
             bitmap = shape["bitmap"]
             try:
-                data = zlib.decompress(base64.b64decode(bitmap["data"], validate=True))
+                data = _unpacked(base64.b64decode(bitmap["data"], validate=True))
             except zlib.error as error:
                 raise ValueError(f"the bitmap of shape {number} is damaged ({error})") from error
             draw = _bitmap(data, _points([bitmap["origin"]])[0])
@@ -225,12 +227,17 @@ def _name(value: Any) -> str:
 
 
 def _points(values: Any) -> list[tuple[float, float]]:
-    points = [(float(x), float(y)) for x, y in values]
-    if not all(
-        math.isfinite(number) and abs(number) < 1 << 20 for each in points for number in each
-    ):
-        raise ValueError(f"a point at {points[0]}, expected numbers of pixels")
-    return points
+    for point in values:
+        if not (
+            isinstance(point, Sequence)
+            and len(point) == 2
+            and all(type(number) in (int, float) for number in point)
+            and all(abs(number) < _FARTHEST for number in point)  # nothing is less than NaN
+        ):
+            raise ValueError(
+                f"a point at {shortened(str(point), 60)}, expected two numbers of pixels"
+            )
+    return [(float(x), float(y)) for x, y in values]
 
 
 def _polygon(points: Sequence[tuple[float, float]], holes=()) -> Callable[[Image.Image], None]:
@@ -259,12 +266,21 @@ def _ellipse(box: tuple[float, float, float, float]) -> Callable[[Image.Image], 
     return lambda mask: ImageDraw.Draw(mask).ellipse(box, fill=1, outline=1)
 
 
+def _unpacked(data: bytes) -> bytes:
+    """Returns what zlib packed; raises a ValueError if it is far larger than any mask."""
+    stream = zlib.decompressobj()
+    unpacked = stream.decompress(data, _MOST_BYTES)
+    if stream.unconsumed_tail:
+        raise ValueError(f"a bitmap of more than {_MOST_BYTES} bytes")
+    return unpacked
+
+
 def _bitmap(data: bytes, origin: tuple[float, float]) -> Callable[[Image.Image], None]:
     """Returns what draws the pixels of a PNG that are opaque, or not 0 if all are opaque."""
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"a bitmap that cannot be read ({error})") from error
     if image.has_transparency_data:
         inside = np.asarray(image.convert("RGBA"))[..., 3] > 0

@@ -17,9 +17,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from rnnseg import schemas
 from rnnseg.data.records import find_builds, load_build, unfinished_builds
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
+from rnnseg.locks import hold_folder
 
 from .archives import status_of
 from .common import BuildPlan
@@ -179,7 +181,8 @@ def build(
       The folder of the finished build, and True if it was written by this call.
 
     Raises:
-      UserError: a file cannot be used, or `out` holds another data set or cannot be written.
+      UserError: a file cannot be used, or `out` holds another data set, cannot be written, or is
+        written by another process.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file, expected a folder to write to")
@@ -203,6 +206,7 @@ def build(
             return folder, False
         if folder.exists():
             raise UserError(f"{folder}: exists but is not a data set; {_ELSEWHERE}")
+        stack.enter_context(hold_folder(out))
         builder.plan(dl_manager)  # reports missing files before anything is written
         try:
             builder.download_and_prepare(download_dir=download_dir, download_config=config)
@@ -211,8 +215,8 @@ def build(
             if user_error is None:
                 raise
             raise user_error from error
-    for path in unfinished_builds(folder.parent):
-        shutil.rmtree(path, ignore_errors=True)  # left by a killed run
+        for path in unfinished_builds(folder.parent):
+            shutil.rmtree(path, ignore_errors=True)  # left by a killed run
     return folder, True
 
 
@@ -312,6 +316,6 @@ def stored_lists(folder: pathlib.Path, kind: str) -> dict[str, list[str]]:
       The lines of the list of every split that has one.
     """
     return {
-        path.stem.removeprefix(f"{kind}-"): path.read_text().splitlines()
+        path.stem.removeprefix(f"{kind}-"): schemas.read_text(path, _ELSEWHERE).splitlines()
         for path in sorted(folder.glob(f"{kind}-*.txt"))
     }

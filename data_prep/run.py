@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rnnseg.cli.parameters import EmptyText
 from rnnseg.errors import UserError
 
 from .common import absolute, some
@@ -27,7 +28,7 @@ def build_options(command: Callable) -> Callable:
             ),
             click.option(
                 "--processes",
-                type=click.IntRange(1),
+                type=click.IntRange(1, 4096),
                 default=_usable_cores,
                 metavar="N",
                 help="Number of processes; default: one per core.",
@@ -35,6 +36,7 @@ def build_options(command: Callable) -> Callable:
             click.option(
                 "--beam",
                 "beam_options",
+                type=EmptyText(),
                 metavar="OPTIONS",
                 help="Build with Apache Beam, with these options, such as "
                 "'--runner=DataflowRunner --project=NAME --region=NAME'.",

@@ -13,6 +13,7 @@ import click
 from PIL import Image
 from tqdm import tqdm
 
+from rnnseg import schemas
 from rnnseg.cli.base import Command
 from rnnseg.data import Source, absolute_data, open_source
 from rnnseg.data.images import decode_image, encode_png
@@ -130,10 +131,9 @@ def write_model_garden(
 
 def _require_same(out: pathlib.Path, origin: Mapping[str, Any]) -> None:
     """Raises a UserError unless `out` was written with the same arguments."""
-    try:
-        found = json.loads((out / _ORIGIN_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{out}: holds something else already; {_ELSEWHERE}") from error
+    if not (out / _ORIGIN_FILE).is_file():
+        raise UserError(f"{out}: holds something else already; {_ELSEWHERE}")
+    found = schemas.read_json(out / _ORIGIN_FILE, Mapping[str, Any], _ELSEWHERE)
     different = [key for key, value in origin.items() if found.get(key) != value]
     if different:
         raise UserError(
@@ -216,8 +216,8 @@ def _make_record(example: Mapping[str, bytes], where: str) -> bytes:
     label_format, label_size = _read_header(example["label"], f"{where}, label of {name}")
     if size != label_size:
         raise UserError(
-            f"{where}, {name}: image of {size[0]}x{size[1]} and label of "
-            f"{label_size[0]}x{label_size[1]} pixels; expected the same size"
+            f"{where}, {name}: image of {size[1]}x{size[0]} and label of "
+            f"{label_size[1]}x{label_size[0]} pixels; expected the same size"
         )
     texts = {
         IMAGE_KEY: image,

@@ -5,6 +5,8 @@ import re
 MOST_CHARACTERS = 300
 """The length of the longest message that commands print."""
 
+_SHORTEST = 40  # of a word that is shortened
+
 # Control characters, line and paragraph separators, and halves of characters: none can be printed
 # in one line.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -28,17 +30,27 @@ def one_line(message: str) -> str:
     r"""Returns a message as commands print it: in one line of at most 300 characters.
 
     Line breaks between its words become spaces. Other characters that are no print, such as those
-    in the name of a file, become escapes such as \\x00. What is too long loses its middle, since
-    the file stands at the beginning and the way out at the end.
+    in the name of a file, become escapes such as \x00. If it is too long, the longest words, which
+    are paths and values, lose their middle.
     """
     message = re.sub(r"\s*\n\s+", " ", message.strip())
     message = _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], message)
-    return shortened(message, MOST_CHARACTERS)
+    words = message.split(" ")
+    while len(message) > MOST_CHARACTERS:
+        longest = max(range(len(words)), key=lambda index: len(words[index]))
+        length = len(words[longest])
+        if length <= _SHORTEST:
+            return shortened(message, MOST_CHARACTERS)
+        # Step by step, so that words of equal length are shortened alike.
+        most = max(_SHORTEST, length - (len(message) - MOST_CHARACTERS), 9 * length // 10)
+        words[longest] = shortened(words[longest], most)
+        message = " ".join(words)
+    return message
 
 
 def shortened(text: str, most: int) -> str:
-    """Returns a text of at most `most` characters, without its middle if it is longer."""
+    """Returns a text of at most `most` characters, at least 3, without its middle if longer."""
     if len(text) <= most:
         return text
-    begin = 2 * (most - 1) // 3
-    return f"{text[:begin]}…{text[begin + 1 - most :]}"
+    end = most // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"

@@ -16,6 +16,9 @@ from typing import Any
 
 from rnnseg.errors import UserError
 
+MOST_ITERATIONS = 1000
+"""The largest number of iterations, far beyond where any canvas has settled."""
+
 _METADATA_KEY = "option"
 _KINDS = {
     int: (numbers.Integral, "a whole number"),

@@ -9,6 +9,7 @@ Whatever is wrong is a `UserError` of one line: the file, the key, its value, wh
 the way out. pydantic is loaded when the first file is read.
 """
 
+import csv
 import functools
 import json
 import math
@@ -26,7 +27,7 @@ MOST_BYTES = 1 << 24
 """The most that a small file may hold; those that are written have less than a hundredth of it."""
 
 _DEEPEST = 32  # nested lists and objects
-_HALVES = re.compile("[\ud800-\udfff]")  # of characters, as in texts that were cut
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters
 _LARGEST = 1 << 63  # whole numbers beyond it are no counts of anything
 
 Text = Annotated[str, MinLen(1), MaxLen(4096)]
@@ -101,6 +102,47 @@ def read_json(
     return check(content, schema, str(path), way_out)
 
 
+def read_csv(path: str | os.PathLike, schema: type, way_out: str) -> list[dict[str, str]]:
+    """Reads a CSV file of this package, whose first line names the columns.
+
+    Args:
+      path: the file.
+      schema: what a line holds, a dataclass with a default for every column. Other columns are
+        texts.
+      way_out: the end of messages.
+
+    Returns:
+      The texts of every line by the names of the columns, as they stand in the file.
+
+    Raises:
+      UserError: the file cannot be read, a line has more or fewer fields than the first one, or a
+        field is not what the schema says.
+    """
+    reader = csv.DictReader(read_text(path, way_out).splitlines())
+    rows = []
+    try:
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise UserError(
+                    f"{where}: expected {len(reader.fieldnames)} fields, as in the first line; "
+                    f"{way_out}"
+                )
+            held = _validate(
+                schema, where, way_out, "strings", {key: text for key, text in row.items() if text}
+            )
+            for key, value in vars(held).items():
+                if isinstance(value, int) and row[key] != str(value):  # such as 1.0
+                    raise UserError(
+                        f"{where}: {key} is {shortened(row[key], 60)!r}, expected {value}; "
+                        f"{way_out}"
+                    )
+            rows.append(row)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}; {way_out}") from error
+    return rows
+
+
 def read_text(path: str | os.PathLike, way_out: str, most_bytes: int = MOST_BYTES) -> str:
     """Reads a file of UTF-8 text, with or without a byte order mark.
 
@@ -148,7 +190,8 @@ def parse_json(text: str, where: str, way_out: str) -> Any:
 
     Raises:
       UserError: no valid JSON, a key that an object has twice, a number that is not finite or has
-        more than 63 bits, half a character, or more than 32 lists and objects in one another.
+        more than 63 bits, NUL or half a character, or more than 32 lists and objects in one
+        another.
     """
     try:
         content = json.loads(text, object_pairs_hook=_unique)
@@ -181,11 +224,16 @@ def check(content: Any, schema: type[_T], where: str, way_out: str) -> _T:
     Raises:
       UserError: the first difference.
     """
+    # In this form, pydantic tells all types apart and still takes lists as tuples.
+    return _validate(schema, where, way_out, "json", json.dumps(content), strict=True)
+
+
+def _validate(schema: type[_T], where: str, way_out: str, form: str, content, **options) -> _T:
+    """Returns an instance of a schema, by the method `validate_FORM` of pydantic."""
     from pydantic import ValidationError
 
     try:
-        # In this form, pydantic tells all types apart and still takes lists as tuples.
-        return _adapter(schema).validate_json(json.dumps(content), strict=True)
+        return getattr(_adapter(schema), f"validate_{form}")(content, **options)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=True)[0]
         raise UserError(f"{where}: {_in_words(first)}; {way_out}") from error
@@ -217,7 +265,9 @@ def _in_words(error: Mapping[str, Any]) -> str:
 def _plain(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the limits of a range, whole numbers without a point."""
     return {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        key: int(value)
+        if isinstance(value, float) and value.is_integer() and value < 1e15
+        else value
         for key, value in limits.items()
     }
 
@@ -250,8 +300,8 @@ def _check_values(content: Any, place: tuple, fail: Callable[[str], None]) -> No
         fail(f"{name} is {content}, expected a finite number")
     elif isinstance(content, int) and abs(content) >= _LARGEST:
         fail(f"{name} is {shortened(str(content), 30)}, expected a number of at most 63 bits")
-    elif isinstance(content, str) and not content.isascii() and _HALVES.search(content):
-        fail(f"{name} is {shortened(ascii(content), 60)}, expected whole characters")
+    elif isinstance(content, str) and _NO_TEXT.search(content):
+        fail(f"{name} is {shortened(ascii(content), 60)}, with NUL or half a character")
 
 
 def _too_deep() -> str:

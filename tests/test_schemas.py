@@ -96,8 +96,9 @@ WRONG = {
     "huger": (f'{{"count": {"9" * 5000}}}', "not valid JSON .*digits"),
     "half a character": (
         r'{"name": "\ud800", "count": 3}',
-        "name is .*ud800.*, expected whole characters",
+        "name is .*ud800.*, with NUL or half a character",
     ),
+    "escaped NUL": (r'{"name": "a\u0000"}', "name is .*, with NUL or half a character"),
     "deep": ("[" * 33 + "]" * 33, "more than 32 lists and objects in one another"),
     "very deep": ("[" * 200_000, "more than 32 lists and objects in one another"),
     "empty": ("", r"not valid JSON \(it is empty\)"),

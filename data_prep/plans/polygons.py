@@ -44,7 +44,7 @@ def draw_polygons(pair: Pair, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
         raise  # a UserError is a ValueError, too
     except OSError as error:
         raise UserError(f"{pair.mask}: cannot be read ({error}); replace the file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{pair.mask}: not valid JSON ({error}); replace the file") from error
     # The scripts raise one of these if a part of the file is missing or has another type.
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
+from rnnseg import schemas
 from rnnseg.errors import UserError
 
 from ..archives import File, status_of
 from ..common import Pair, composed, some
+
+_MOST_LISTED = 1 << 28  # bytes of a list of images
 
 REST = "train"
 """The split of all images that are in no other split."""
@@ -158,10 +161,7 @@ def _parse_what(option: str, what: str) -> float | pathlib.Path:
 
 def _read_list(path: pathlib.Path, images: Mapping[str, File], folder: pathlib.Path) -> list[str]:
     """Reads the names in a list, in its order."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a list of images ({error})") from error
+    lines = schemas.read_text(path, "expected a list of images", _MOST_LISTED).splitlines()
     known = {name: name for name in images}
     known |= {f"{name}{pathlib.PurePath(str(file)).suffix}": name for name, file in images.items()}
     entries = [

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
+from rnnseg.schemas import decode_text
 
 from ..archives import File, list_files
 from ..common import BuildPlan, Pair, absolute, some
@@ -160,28 +161,28 @@ class _VocMasks:
         if not str(file).endswith(".mat"):
             return self._masks.read_label(file)
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
 
         data = file.read_bytes()
         try:
             labels = loadmat(io.BytesIO(data))["GTcls"][0, 0]["Segmentation"]
-        # scipy has no common class for errors of damaged files.
-        except (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError) as error:
+        except Exception as error:  # scipy has no common class for errors of damaged files
             raise UserError(
                 f"{file}: cannot be read as a mask of the Semantic Boundaries Dataset ({error}); "
                 "replace the file"
             ) from error
         labels = np.ascontiguousarray(labels)
-        if labels.dtype != np.uint8 or labels.ndim != 2 or labels.max() >= len(PASCAL_VOC.names):
+        plain = labels.dtype == np.uint8 and labels.ndim == 2 and labels.size > 0
+        if not plain or labels.max() >= len(PASCAL_VOC.names):
+            most = f", up to {labels.max()}" if plain else ""
             raise UserError(
-                f"{file}: {labels.dtype} of shape {labels.shape}, up to {labels.max()}; expected "
+                f"{file}: {labels.dtype} of shape {labels.shape}{most}; expected "
                 f"uint8 of two dimensions, 0 to {len(PASCAL_VOC.names) - 1}"
             )
         return encode_label(labels), labels.shape[::-1]
 
 
 def _read_names(file: File) -> list[str]:
-    names = file.read_bytes().decode().split()
+    names = decode_text(file.read_bytes(), str(file), "download the data set again").split()
     if not names:
         raise UserError(f"{file}: empty, expected the name of an image on every line")
     twice = [name for name, count in collections.Counter(names).items() if count > 1]

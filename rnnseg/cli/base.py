@@ -6,11 +6,14 @@ from typing import Any
 
 import click
 
-from rnnseg.errors import UserError
+from rnnseg.cli.parameters import check_given
+from rnnseg.errors import UserError, one_line
 
 
 class _OneLine:
-    """Prints `error: …` and no traceback for mistakes in the command line, the data or a path.
+    """Prints one line, `error: …`, and no traceback for mistakes of the user.
+
+    These are mistakes in the command line, the data or a path.
 
     Args:
       *args: as click's command takes them.
@@ -29,6 +32,9 @@ class _OneLine:
 
     def main(self, *args, **kwargs) -> Any:
         """Runs the command and ends the process with its status."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # file names may hold bytes that are no characters
+                stream.reconfigure(errors="backslashreplace")
         kwargs["standalone_mode"] = False  # click would print its own errors in several lines
         try:
             status = super().main(*args, **kwargs)
@@ -45,12 +51,21 @@ class _OneLine:
         except OSError as error:
             # A full disk, a folder that cannot be written, a file in the place of a folder.
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except RuntimeError as error:
+            if "Symlink loop" not in str(error):  # what pathlib raises for one, up to Python 3.12
+                raise
+            _fail(str(error))
         sys.exit(status if isinstance(status, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Reads the command line, in which options may have their old names."""
         end = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [*map(self._present_name, args[:end]), *args[end:]])
+        args = [*map(self._present_name, args[:end]), *args[end:]]
+        if args:
+            given, _, _ = self.make_parser(ctx).parse_args(list(args))
+            for param in self.params:
+                check_given(param, given.get(param.name), ctx)
+        return super().parse_args(ctx, args)
 
     def _present_name(self, argument: str) -> str:
         name, equals, value = argument.partition("=")
@@ -61,7 +76,7 @@ class _OneLine:
 
 
 def _fail(message: str):
-    click.echo(f"error: {message}", err=True)
+    click.echo(one_line(f"error: {message}"), err=True)
     sys.exit(2)
 
 

@@ -18,7 +18,7 @@ from rnnseg.cli.parameters import Sizes
 )
 @click.option(
     "--repeats",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100_000),
     default=11,
     show_default=True,
     help="Number of times that everything is measured.",

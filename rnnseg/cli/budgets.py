@@ -6,6 +6,8 @@ import click
 
 from rnnseg.budgets.budget import Budget
 
+_LIMIT = click.FloatRange(0, 10**9, min_open=True)
+
 
 def budget_options(command: Callable) -> Callable:
     """Adds the options that set a budget, of which one at most is given."""
@@ -13,7 +15,7 @@ def budget_options(command: Callable) -> Callable:
         ("--milliseconds", "Time budget per image, in milliseconds."),
         ("--gmacs", "Multiply-add budget per image, in 10^9."),
     ):
-        command = click.option(option, type=float, help=help_text)(command)
+        command = click.option(option, type=_LIMIT, help=help_text)(command)
     return command
 
 

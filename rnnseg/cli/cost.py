@@ -34,7 +34,7 @@ _COUNTED = {
 )
 @click.option(
     "--classes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 65_536),
     default=21,
     show_default=True,
     help="Number of classes.",

@@ -101,6 +101,7 @@ class _Declared(click.ParamType):
         self.name = f"[{choices}]" if choices else self._declared.form or _METAVARS[self._kind]
         if self._declared.may_be_empty:
             self.name += "|none"
+        self.takes_numbers = (tuple_of(self._kind)[0] or self._kind) in (int, float)
 
     def convert(self, value, param, ctx):
         """Returns the value that a text stands for."""

@@ -30,7 +30,7 @@ from rnnseg.cli.parameters import SizeOrAny
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000),
     default=32,
     show_default=True,
     help="The most images to calibrate on, and the most to compare on.",

@@ -19,5 +19,5 @@ def large_image_options(command: Callable) -> Callable:
             "[default: 1024 for images of more than 2 million pixels]",
         ),
     ):
-        command = click.option(option, type=click.IntRange(0), help=help_text)(command)
+        command = click.option(option, type=click.IntRange(0, 2**20), help=help_text)(command)
     return command

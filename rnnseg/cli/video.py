@@ -54,7 +54,7 @@ from rnnseg.errors import UserError
 )
 @click.option(
     "--stream",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10_000),
     help="Number of the video stream, as ffprobe counts.  [default: the one that players show]",
 )
 @large_image_options

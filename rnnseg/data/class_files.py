@@ -1,15 +1,16 @@
 """Files of classes as users, publishers and annotation tools write them: text, CSV or JSON."""
 
 import csv
-import json
 import pathlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rnnseg import schemas
 from rnnseg.data.classes import (
     IGNORE,
+    MOST_VALUE,
     NAME_COLUMNS,
     ClassTable,
     Row,
@@ -36,8 +37,8 @@ _ONLY_COLOR = re.compile(rf"{_COLOR}[\s,;]*")
 _MOST_IN_NAME = 31
 # CVAT's labelmap.txt: label:color_rgb:parts:actions, of which all but the first may be empty.
 _CVAT = re.compile(r"(?P<name>[^:]+):\s*(?P<color>[^:]*?)\s*:[^:]*:[^:]*")
-_INDEX_FIRST = re.compile(rf"(?P<index>\d+){_GAP}(?P<rest>[^\s\d(\[].*)")
-_INDEX_LAST = re.compile(rf"(?P<rest>.*?[^\s\d,;:=]){_GAP}(?P<index>\d+)")
+_INDEX_FIRST = re.compile(rf"(?P<index>\d{{1,18}}){_GAP}(?P<rest>[^\s\d(\[].*)")
+_INDEX_LAST = re.compile(rf"(?P<rest>.*?[^\s\d,;:=]){_GAP}(?P<index>\d{{1,18}})")
 _NUMBER = re.compile(r"[-+.]?\d\w*(\.\d*)?")
 
 
@@ -62,10 +63,7 @@ def read_classes(path: pathlib.Path) -> ClassTable:
       UserError: the file cannot be read, a text file has a name twice or a line that is nearly one
         with a colour, or an error of `table_from_rows`.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as the list of classes ({error})") from error
+    text = schemas.read_text(path, "expected a list of classes")
     ending = path.suffix.lower()
     if ending == ".json":
         return table_from_rows(_json_rows(text, path), str(path))
@@ -94,6 +92,8 @@ def _text_rows(lines: Sequence[tuple[str, str]]) -> Iterator[Row]:
     indices, lines = _split_indices(lines)
     for index, (where, line) in zip(indices, lines, strict=True):
         row = _parse_line(line, where)._replace(index=index)
+        if index is not None and index > MOST_VALUE:
+            raise UserError(f"{where}: the index {index}, expected 0 to {MOST_VALUE}")
         # Without indices beside the names, this is a slip rather than a wish to merge classes.
         if index is None and row.name in names and row.name.lower() != IGNORE:
             raise UserError(f"{row.where}: the class {row.name!r} is listed already")
@@ -139,7 +139,8 @@ def _parse_line(line: str, where: str) -> Row:
 def _is_name(text: str) -> bool:
     """Returns True unless the text beside a colour seems to hold a part of it."""
     last = re.search(r"(\d+)\s*$", text)
-    return not _has_numbers(text) and (last is None or int(last[1]) <= _MOST_IN_NAME)
+    small = last is None or (len(last[1]) < 9 and int(last[1]) <= _MOST_IN_NAME)
+    return not _has_numbers(text) and small
 
 
 def _has_numbers(text: str) -> bool:
@@ -207,10 +208,7 @@ def _check_header(columns: Sequence[str], where: str) -> None:
 
 
 def _json_rows(text: str, path: pathlib.Path) -> list[Mapping[str, Any]]:
-    try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
+    content = schemas.parse_json(text, str(path), "expected a list of classes")
     return rows_of_json(content, str(path))
 
 
@@ -265,7 +263,7 @@ def _with_background(rows: list[dict[str, Any]], color: bool = False) -> list[di
     """Puts a row for the background in front: index 0, or the first free one, and black."""
     if any(str(row["name"]).strip().lower() in BACKGROUND for row in rows):
         return rows
-    taken = {row["index"] for row in rows}
+    taken = [row["index"] for row in rows]
     free = next(index for index in range(len(rows) + 1) if index not in taken)
     black = {"color": [0, 0, 0]} if color else {}
     return [{"name": BACKGROUND[0], "index": free, **black}, *rows]

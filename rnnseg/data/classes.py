@@ -22,6 +22,8 @@ MOST_VALUE = (1 << 16) - 1
 # Labels have 8 bits, and one value marks ignored pixels.
 _MOST_CLASSES = 255
 
+_LONGEST_NAME = 1000
+
 # The name that labelme gives to what stands for no class. It takes no index.
 _LABELME_IGNORE = "__ignore__"
 
@@ -134,6 +136,11 @@ def make_table(rows: Iterable[Row], where: str) -> ClassTable:
         if row.name == _LABELME_IGNORE:
             values.setdefault(IGNORE_LABEL, IGNORE_LABEL)
             continue
+        if len(row.name) > _LONGEST_NAME:
+            raise UserError(
+                f"{row.where}: a name of {len(row.name)} characters, expected at most "
+                f"{_LONGEST_NAME}"
+            )
         if row.name.lower() == IGNORE:
             label = IGNORE_LABEL
         elif row.name in names:
@@ -284,7 +291,7 @@ def parse_color(values: Any, name: str, where: str) -> Color:
 
 def _parse_number(value: Any) -> Any:
     """Returns the number that a text of a CSV file stands for; any other value unchanged."""
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.0*)?", value.strip()):
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}(\.0*)?", value.strip()):
         return int(value.strip().partition(".")[0])  # some tools write 7 as 7.0
     return str(value) if isinstance(value, bool) else value  # to Python, a bool is a number
 

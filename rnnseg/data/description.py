@@ -1,17 +1,33 @@
 """JSON files that name a data set and the keys, classes and splits to read from it."""
 
-import json
+import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import MinLen
+
+from rnnseg import schemas
 from rnnseg.data.class_files import read_classes
 from rnnseg.data.classes import ClassTable, table_from_rows
 from rnnseg.data.selection import TFDS_PREFIX, Selection
 from rnnseg.data.tables import TABLES
 from rnnseg.errors import UserError
 
-_KEYS = ("data", "image", "label", "classes", "splits")
+_WAY_OUT = (
+    'expected {"data": …}, with image, label, classes and splits as in the guide on data sets'
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Description:
+    """The schema of a description; what may be left out must not be null."""
+
+    data: schemas.Text
+    image: schemas.Text = None
+    label: schemas.Text = None
+    classes: Any = None  # `rnnseg.data.classes` reads them
+    splits: Annotated[Mapping[schemas.Text, schemas.Text], MinLen(1)] = None
 
 
 def read_description(path: pathlib.Path) -> tuple[str, Selection]:
@@ -39,27 +55,22 @@ def read_description(path: pathlib.Path) -> tuple[str, Selection]:
     Raises:
       UserError: the file cannot be read, or it holds another key or an invalid value.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
+    where = str(path)
+    content = schemas.parse_json(schemas.read_text(path, _WAY_OUT), where, _WAY_OUT)
     if not isinstance(content, dict) or "data" not in content:
-        raise UserError(f'{path}: does not describe a data set, expected {{"data": …}}')
-    unknown = [key for key in content if key not in _KEYS]
+        raise UserError(f"{path}: does not describe a data set; {_WAY_OUT}")
+    keys = [field.name for field in dataclasses.fields(_Description)]
+    unknown = [key for key in content if key not in keys]
     if unknown:
-        raise UserError(f"{path}: unknown key {unknown[0]!r}, expected {', '.join(_KEYS)}")
-    for key in ("data", "image", "label"):
-        if key in content and not (isinstance(content[key], str) and content[key]):
-            raise UserError(f"{path}: {key} is {content[key]!r}, expected a text")
+        raise UserError(f"{path}: unknown key {unknown[0]!r}, expected {', '.join(keys)}")
+    held = schemas.check(content, _Description, where, _WAY_OUT)
     selection = Selection(
-        image=content.get("image"),
-        label=content.get("label"),
+        image=held.image,
+        label=held.label,
         classes=_read_table(content["classes"], path) if "classes" in content else None,
-        splits=_read_splits(content["splits"], path) if "splits" in content else None,
+        splits=held.splits,
     )
-    return _find_data(content["data"], path), selection
+    return _find_data(held.data, path), selection
 
 
 def _find_data(data: str, path: pathlib.Path) -> str:
@@ -86,16 +97,3 @@ def _read_table(classes: Any, path: pathlib.Path) -> ClassTable:
         raise UserError(f"{path}: classes is {classes!r}, expected a list or the name of a file")
     rows = [{"name": row} if isinstance(row, str) else row for row in classes]
     return table_from_rows(rows, f"{path}, classes")
-
-
-def _read_splits(splits: Any, path: pathlib.Path) -> Mapping[str, str]:
-    if (
-        not isinstance(splits, dict)
-        or not splits
-        or not all(isinstance(spec, str) for spec in splits.values())
-    ):
-        raise UserError(
-            f"{path}: splits is {splits!r}, expected parts of splits by name, such as "
-            '{"train": "train[:90%]", "val": "train[90%:]"}'
-        )
-    return splits

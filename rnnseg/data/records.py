@@ -3,7 +3,12 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Annotated
 
+from annotated_types import MaxLen, MinLen
+
+from rnnseg import schemas
 from rnnseg.data.classes import ClassTable
 from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
@@ -16,6 +21,15 @@ _LEVELS = 3
 _IMAGE_KEY, _LABEL_KEY = "image", "label"
 # The feature that the builder of Cityscapes adds for the official scores.
 _INSTANCES_KEY = "instance_ids"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Metadata:
+    """The schema of what `rnnseg prepare` stores with the records and is read back."""
+
+    class_names: Annotated[tuple[schemas.Text, ...], MinLen(2), MaxLen(255)]
+    class_colors: tuple[schemas.Color, ...]
+    full_sizes: Mapping[str, schemas.Total] = dataclasses.field(default_factory=dict)
 
 
 def open_records(folder: str | os.PathLike, selection: Selection | None = None) -> Source:
@@ -61,12 +75,11 @@ def _complete(selection: Selection, builder) -> Selection:
     """Adds the keys of the build, and its classes unless another label or classes are selected."""
     classes = selection.classes
     if classes is None and selection.label in (None, _LABEL_KEY):
-        metadata = builder.info.metadata
-        names = tuple(metadata["class_names"])
+        held = _check_metadata(builder)
         classes = ClassTable(
-            names=names,
-            colors=tuple(tuple(color) for color in metadata["class_colors"]),
-            values={index: index for index in range(len(names))},
+            names=held.class_names,
+            colors=held.class_colors,
+            values={index: index for index in range(len(held.class_names))},
             color_values=None,
         )
     scored = classes is not None and classes.names == CITYSCAPES.names
@@ -102,7 +115,24 @@ def load_build(folder: pathlib.Path):
         raise UserError(
             f"{folder}: no class names in its metadata; expected a data set built by rnnseg prepare"
         )
+    _check_metadata(builder)
     return builder
+
+
+def _check_metadata(builder) -> _Metadata:
+    """Returns what the file `metadata.json` of a build holds.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    where, way_out = f"{builder.data_dir}/metadata.json", "build the data set again"
+    held = schemas.check(dict(builder.info.metadata), _Metadata, where, way_out)
+    if len(held.class_colors) != len(held.class_names):
+        raise UserError(
+            f"{where}: {len(held.class_colors)} class_colors for {len(held.class_names)} "
+            f"class_names, expected one per class; {way_out}"
+        )
+    return held
 
 
 def find_builds(folder: pathlib.Path) -> list[pathlib.Path]:

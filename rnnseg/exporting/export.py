@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from rnnseg import files
+from rnnseg import files, schemas
 from rnnseg._renamed import renamed_arguments
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.budgets.planning import Scores, scores_path
@@ -108,8 +108,8 @@ def export_model(
       The agreement of the files with the model. A missed target is reported there; it is no error.
 
     Raises:
-      UserError: an argument out of its range, no images, an `out` that holds something else, or a
-        model that cannot be converted. Nothing is written then.
+      UserError: an argument out of its range, no images, an `out` that holds something else or that
+        another process writes, or a model that cannot be converted. Nothing is written then.
     """
     wrong = set(quantize) - set(quantization.KINDS)
     if wrong:
@@ -123,7 +123,7 @@ def export_model(
     out = _check_out(out, overwrite)
     run = _run_config(model)
     if size is None:
-        size = tuple(run.get("crop", _SIZE))
+        size = run.crop
     size = None if size == "any" else size
     if size is not None:
         model.check_image(*size)
@@ -132,7 +132,7 @@ def export_model(
     )
     model = signatures.in_float32(model)
     info = _model_info(model, size, split)
-    with files.atomic_folder(out) as folder:
+    with files.atomic_folder(out, overwrite) as folder:
         written = _write(model, info, folder, quantize, calibration, on_progress)
         if with_onnx:
             on_progress("converting to ONNX")
@@ -143,13 +143,13 @@ def export_model(
         checked = _check(model, info, folder, written, checking)
         result = parity.Parity(checked_on, len(checking), checked)
         (folder / _REPORT).write_text(json.dumps(result.to_json(), indent=2) + "\n")
-        if out.exists():
-            files.remove_folder(out)
+        _check_out(out, overwrite)  # what came meanwhile is not lost, either
     return result
 
 
 def _check_out(out: str | os.PathLike, overwrite: bool) -> pathlib.Path:
     out = pathlib.Path(os.path.realpath(out))
+    files.remove_left_behind(out.parent)  # where two folders cannot be exchanged, it may be away
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / _REPORT).is_file():
             raise UserError(f"{out} already exists and is not an export: choose another --out")
@@ -167,10 +167,21 @@ def _check_out(out: str | os.PathLike, overwrite: bool) -> pathlib.Path:
     return out
 
 
-def _run_config(model) -> dict:
-    """Returns the configuration of the run that a model was loaded from; {} without a run."""
+@dataclasses.dataclass(frozen=True)
+class _RunConfig:
+    """What an export takes from the `config.json` of a run."""
+
+    crop: tuple[schemas.Side, schemas.Side] = _SIZE
+    data: schemas.Text | None = None
+    train_split: schemas.Text = "train"
+
+
+def _run_config(model) -> _RunConfig:
+    """Returns the configuration of the run that a model was loaded from; defaults without one."""
     path = pathlib.Path(model.loaded_from or "", "config.json")
-    return json.loads(path.read_text()) if model.loaded_from and path.is_file() else {}
+    if not model.loaded_from or not path.is_file():
+        return _RunConfig()
+    return schemas.read_json(path, _RunConfig, "restore the file, or export the .keras file in it")
 
 
 def _choose_images(model, run, data, split, images, size, limit, calibrate):
@@ -188,13 +199,13 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
         )
         return calibration, checking, name
     if data is None:
-        if "data" not in run:
+        if run.data is None:
             raise UserError(
                 "no images to compare the files on: give labelled data by --data, or images by "
                 "--images"
             )
         try:
-            source = open_source(run["data"])
+            source = open_source(run.data)
         except UserError as error:
             raise UserError(
                 f"the data that {model.loaded_from} was trained on cannot be opened ({error}): "
@@ -204,9 +215,8 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
         source = open_source(data)
     check_classes(model, source)
     checking = examples.from_source(source, split, size, limit)
-    train = run.get("train_split", "train")
-    calibration = examples.from_source(source, train, size, limit) if calibrate else []
-    same = _THE_SAME if calibrate and split == train else ""
+    calibration = examples.from_source(source, run.train_split, size, limit) if calibrate else []
+    same = _THE_SAME if calibrate and split == run.train_split else ""
     return calibration, checking, f"{source.name}, {split}{same}"
 
 

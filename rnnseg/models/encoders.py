@@ -46,6 +46,7 @@ class _Network:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+_WIDEST = 8.0  # published widths are up to 1.4
 _GREY = (127.5, 127.5, 127.5)
 _RAW = {"include_preprocessing": False}  # the Encoder normalises, before it pads
 _RESNET = ("conv2_block", "conv3_block", "conv4_block")
@@ -213,7 +214,12 @@ def _look_up(name) -> tuple[_Network, float | None]:
     stem, _, width = str(name).rpartition("_")
     family = _NETWORKS.get(stem)
     if family is not None and family.has_alpha:
-        alpha = float(width) if re.fullmatch(r"\d+(\.\d+)?", width) else 0.0
+        alpha = float(width) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", width) else 0.0
+        if alpha > _WIDEST:
+            raise UserError(
+                f"encoder {name!r}: expected a width of at most {_WIDEST} after {stem}_, such as "
+                f"{stem}_0.5"
+            )
         if alpha > 0:
             return family, alpha
     raise UserError(f"unknown encoder {name!r}; expected one of {', '.join(names())}, or a model")

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rnnseg.errors import UserError
-from rnnseg.options import check_options, option
+from rnnseg.options import MOST_ITERATIONS, check_options, checked, option
+
+_WIDEST = 2**14  # channels of any layer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,9 @@ class ModelOptions:
         training_only=True,
     )
     # As DeepLab with a MobileNet encoder.
-    l2: float = option(4e-5, "L2 penalty on convolution kernels.", least=0, training_only=True)
+    l2: float = option(
+        4e-5, "L2 penalty on convolution kernels.", least=0, most=1000, training_only=True
+    )
 
     def __post_init__(self):
         check_options(self)
@@ -146,25 +150,37 @@ class RecurrentOptions(ModelOptions):
         None,
         "Iterations on shallower features, per stage of the encoder.",
         least=1,
+        most=MOST_ITERATIONS,
         form="N,N,...",
         may_be_empty=True,
     )
     # For MobileNetV2's features on a canvas at stride 8; the paper's (512, 256) are for
     # ResNet-101's 2048 at stride 16. (128, 64) at stride 16 cost as much per iteration.
     hidden_channels: tuple[int, ...] = option(
-        (64, 32), "Widths of the ConvLSTM layers before the last.", least=1, form="N,N,..."
+        (64, 32),
+        "Widths of the ConvLSTM layers before the last.",
+        least=1,
+        most=_WIDEST,
+        form="N,N,...",
     )
     # As the paper, which found larger kernels worse.
-    kernel_size: int = option(1, "Side of the ConvLSTM kernels.", least=1)
+    kernel_size: int = option(1, "Side of the ConvLSTM kernels.", least=1, most=127)
     # Kernels of 1 have a single tap.
-    dilation_rate: int = option(1, "Spacing of the ConvLSTM kernels' taps.", least=1)
+    dilation_rate: int = option(1, "Spacing of the ConvLSTM kernels' taps.", least=1, most=1024)
     # As the paper: a trained encoder sees the surroundings of a pixel itself.
-    context_channels: int = option(0, "Width of the context branches; 0: no context.", least=0)
+    context_channels: int = option(
+        0, "Width of the context branches; 0: no context.", least=0, most=_WIDEST
+    )
     # Further iterations than those in training would lose accuracy.
-    iterations: int = option(12, "Number of iterations in training.", least=1)
+    iterations: int = option(12, "Number of iterations in training.", least=1, most=MOST_ITERATIONS)
     # With a loss at several iterations, answers are good before the last one.
     iteration_weights: tuple[float, ...] | None = option(
-        None, "Loss weight of every iteration.", least=0, form="W,W,...", training_only=True
+        None,
+        "Loss weight of every iteration.",
+        least=0,
+        most=1000,
+        form="W,W,...",
+        training_only=True,
     )
     # As the paper, which found a learned initial state to generalise worse.
     learned_start: bool = option(
@@ -174,6 +190,7 @@ class RecurrentOptions(ModelOptions):
         None,
         "First value of the trained factor of what an iteration adds to the canvas; 0: no factor.",
         least=0,
+        most=1000,
     )
     # Storing the activations is faster wherever they fit into memory.
     recompute: bool = option(
@@ -268,6 +285,9 @@ def of_saved(values: Mapping[str, Any]) -> dict[str, Any]:
     Args:
       values: options by name. Where later files hold what was chosen, earlier ones have None, or
         nothing at all, for the paper's form.
+
+    Raises:
+      UserError: the number of iterations is none.
     """
     values = dict(values)
     if "canvas_stride" not in values:
@@ -275,7 +295,12 @@ def of_saved(values: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("increment_scale") is None:
         values["increment_scale"] = 0.0
     if values.get("iteration_weights") is None:
-        number = values.get("iterations", RecurrentOptions.iterations)
+        # A damaged file may hold anything there.
+        (field,) = (f for f in dataclasses.fields(RecurrentOptions) if f.name == "iterations")
+        try:
+            number = checked(field, values.get("iterations", field.default))
+        except UserError as error:
+            raise UserError(f"iterations={error}") from None
         values["iteration_weights"] = _last_only(number)
     return values
 
@@ -292,7 +317,9 @@ class FeedForwardOptions(ModelOptions):
     published_channels: ClassVar[int]
 
     # As published; a narrower head costs less.
-    head_channels: int | None = option(None, "Width of a feed-forward model's head.", least=1)
+    head_channels: int | None = option(
+        None, "Width of a feed-forward model's head.", least=1, most=_WIDEST
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

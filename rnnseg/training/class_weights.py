@@ -1,17 +1,24 @@
 """Weights of classes in the loss, from the pixels of a data set or from a file."""
 
-import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
+from rnnseg import schemas
 from rnnseg.errors import UserError
 
 AUTO = "auto"
 """The choice that computes the weights from the training data, with `balanced_weights`."""
 
+_MOST = 1e6
+Weight = Annotated[float, Ge(0), Le(_MOST)]
+"""The weight of a class in a JSON file."""
+
+_FORM = 'expected weights by class name, such as {"pole": 4} or lines such as pole 4'
 _SEPARATED = re.compile(r"(?P<name>.*?)[\s,;]+(?P<weight>[^\s,;]+)")
 
 
@@ -49,12 +56,12 @@ def read_class_weights(path: str | pathlib.Path, class_names: Sequence[str]) -> 
 
     Raises:
       UserError: an unreadable file, an unknown class, one that is named twice, or a weight that is
-        not a number of at least 0.
+        not a number from 0 to a million.
     """
     path = pathlib.Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = _from_json(text) if path.suffix.lower() == ".json" else _from_lines(text)
+        text = schemas.read_text(path, _FORM)
+        rows = _from_json(text, path) if path.suffix.lower() == ".json" else _from_lines(text, path)
         weights = dict.fromkeys(class_names, 1.0)
         seen = set()
         for where, name, weight in rows:
@@ -66,11 +73,8 @@ def read_class_weights(path: str | pathlib.Path, class_names: Sequence[str]) -> 
                 raise UserError(f"{where}: class {name!r} has a weight already; keep one of them")
             seen.add(name)
             weights[name] = _number(where, weight)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UserError(f"class weights {path}: cannot be read ({reason})") from error
     except UserError as error:
-        raise UserError(f"class weights {path}: {error}") from None
+        raise UserError(f"class weights {error}") from None
     if not seen:
         raise UserError(f"class weights {path}: no class; expected lines of a name and a weight")
     if not any(weights.values()):
@@ -78,27 +82,23 @@ def read_class_weights(path: str | pathlib.Path, class_names: Sequence[str]) -> 
     return tuple(weights.values())
 
 
-def _from_json(text: str) -> Iterable[tuple[str, str, object]]:
-    try:
-        pairs = json.loads(text, object_pairs_hook=list)
-    except ValueError as error:
-        raise UserError(f"no JSON ({error})") from None
-    if not text.lstrip().startswith("{"):
-        raise UserError('expected an object of weights by class name, such as {"pole": 4}')
-    return (("the object", name, weight) for name, weight in pairs)
+def _from_json(text: str, path: pathlib.Path) -> Iterable[tuple[str, str, object]]:
+    content = schemas.parse_json(text, str(path), _FORM)
+    held = schemas.check(content, Mapping[str, Weight], str(path), _FORM)
+    return ((str(path), name, weight) for name, weight in held.items())
 
 
-def _from_lines(text: str) -> Iterator[tuple[str, str, object]]:
+def _from_lines(text: str, path: pathlib.Path) -> Iterator[tuple[str, str, object]]:
     for number, line in enumerate(text.splitlines(), start=1):
         line = re.sub(r"(^|\s)#.*", "", line).strip()
         if not line:
             continue
         parts = _SEPARATED.fullmatch(line)
         if parts is None:
-            raise UserError(f"line {number}: {line!r}: expected a name and a weight")
+            raise UserError(f"{path}, line {number}: {line!r}: expected a name and a weight")
         if parts["weight"].lower() == "weight":
             continue
-        yield f"line {number}", parts["name"].strip("\"'"), parts["weight"]
+        yield f"{path}, line {number}", parts["name"].strip("\"'"), parts["weight"]
 
 
 def _number(where: str, weight) -> float:
@@ -106,6 +106,6 @@ def _number(where: str, weight) -> float:
         number = float(weight)
     except (TypeError, ValueError):
         number = -1.0
-    if isinstance(weight, bool) or not (np.isfinite(number) and number >= 0):
-        raise UserError(f"{where}: weight {weight!r}: expected a number of at least 0")
+    if not (str(weight).isascii() and 0 <= number <= _MOST):
+        raise UserError(f"{where}: weight {weight!r}: expected a number from 0 to {_MOST:g}")
     return number

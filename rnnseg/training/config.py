@@ -20,6 +20,7 @@ DATA_HELP = (
     "Folder that rnnseg prepare built, or of Model Garden's or DeepLab's records; tfds:NAME; a "
     '.json file that describes one of them; or "shapes".'
 )
+_MOST_EPOCHS = 10**6
 LOSSES = ("cross_entropy", "focal", "dice", "cross_entropy_dice")
 # The names of the last release, in its `config.json`s and recipes.
 RENAMED: Mapping[str, str] = {"sampled_cells": "sampled_patches"}
@@ -104,6 +105,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         None,
         "Train on this number of patches of every image, not all of it.",
         least=1,
+        most=2**30,
         name="--sample-patches",
     )
     loss: str = option("cross_entropy", "Training loss; focal has a gamma of 2.", choices=LOSSES)
@@ -112,7 +114,10 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         'Weights of classes in the loss: "auto" for more to rare ones, a file of them, or "none".',
     )
     boundary_weight: float = option(
-        1.0, "Weight in the loss of pixels within two pixels of another class.", above=0
+        1.0,
+        "Weight in the loss of pixels within two pixels of another class.",
+        above=0,
+        most=1000,
     )
     hard_pixels: float = option(
         1.0,
@@ -137,7 +142,12 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         separator="x",
     )
     scale: tuple[float, float] = option(
-        (0.5, 2.0), "Range of the random scaling.", form="LEAST-MOST", separator="-"
+        (0.5, 2.0),
+        "Range of the random scaling.",
+        above=0,
+        most=100,
+        form="LEAST-MOST",
+        separator="-",
     )
     flip: bool = option(True, "Mirror half of the training images.", flag=("--flip", "--no-flip"))
     augment: str = option(
@@ -150,15 +160,21 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         "Crop so that every class of an image is shown equally often.",
         flag=("--balanced-crops", "--random-crops"),
     )
-    batch_size: int = option(8, "Images per batch.", least=1, name="--batch")
-    accumulate: int = option(1, "Batches whose gradients are added up to one step.", least=1)
-    epochs: int = option(30, "Passes through the training data.", least=1)
+    batch_size: int = option(8, "Images per batch.", least=1, most=2**16, name="--batch")
+    accumulate: int = option(
+        1, "Batches whose gradients are added up to one step.", least=1, most=2**16
+    )
+    epochs: int = option(30, "Passes through the training data.", least=1, most=_MOST_EPOCHS)
     optimizer: str = option("sgd", "Optimizer.", choices=("sgd", "adamw"))
-    learning_rate: float = option(0.007, "Learning rate at the start; falls to zero.", above=0)
+    learning_rate: float = option(
+        0.007, "Learning rate at the start; falls to zero.", above=0, most=1000
+    )
     schedule: str = option("poly", "How the learning rate falls.", choices=("poly", "cosine"))
-    warmup_epochs: int = option(0, "Epochs in which the learning rate rises at first.", least=0)
+    warmup_epochs: int = option(
+        0, "Epochs in which the learning rate rises at first.", least=0, most=_MOST_EPOCHS
+    )
     clip_norm: float | None = option(
-        None, "Largest norm of the gradient; a larger one is scaled.", above=0
+        None, "Largest norm of the gradient; a larger one is scaled.", above=0, most=10**9
     )
     ema: float | None = option(
         None,
@@ -166,9 +182,12 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         above=0,
         below=1,
     )
-    validate_every: int = option(1, "Epochs between two validations.", least=1)
+    validate_every: int = option(1, "Epochs between two validations.", least=1, most=_MOST_EPOCHS)
     patience: int | None = option(
-        None, "Stop after this number of validations without a better mIoU.", least=1
+        None,
+        "Stop after this number of validations without a better mIoU.",
+        least=1,
+        most=_MOST_EPOCHS,
     )
     seed: int | None = option(
         None, "Random seed that makes runs repeatable.", least=0, most=2**31 - 1
@@ -250,7 +269,16 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
         Args:
           values: the content of the file; tuples may be lists, and fields may have the names of
             the last release.
+
+        Raises:
+          UserError: a key is no option, `data` is missing, or a value is none of its option.
         """
+        known = {field.name for field in dataclasses.fields(cls)} | RENAMED.keys()
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UserError(f"{unknown[0]} is no option of this version")
+        if "data" not in values:
+            raise UserError("data is missing")
         return cls(**of_saved(values))
 
 

@@ -6,11 +6,41 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
+
+from rnnseg import schemas
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
+from rnnseg.temporaries import remove_left_behind
 from rnnseg.training.config import TrainingConfig
+
+_WAY_OUT = "restore the file, or choose another --out"
+_Finite = Annotated[float, Ge(-1e300), Le(1e300)]
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryRow:
+    """The schema of a line of `history.csv`.
+
+    Attributes:
+      epoch: the number of the epoch, from 1.
+      step: the steps of the optimizer up to its end.
+      loss: the training loss.
+      learning_rate: at its end.
+      val_loss: the validation loss; None in an epoch without validation, as what follows.
+      val_miou_1_iteration: the validation mIoU after one iteration, in percent.
+      val_miou: that after all iterations of training.
+    """
+
+    epoch: schemas.Count | None = None
+    step: schemas.Total | None = None
+    loss: _Finite | None = None
+    learning_rate: Annotated[float, Ge(0), Le(1e300)] | None = None
+    val_loss: _Finite | None = None
+    val_miou_1_iteration: Annotated[float, Ge(0), Le(100)] | None = None
+    val_miou: Annotated[float, Ge(0), Le(100)] | None = None
 
 
 class Run:
@@ -75,18 +105,15 @@ class Run:
         Raises:
           UserError: `config.json` is damaged.
         """
+        held = schemas.read_json(self.config, Mapping[str, Any], _WAY_OUT)
         try:
-            held = json.loads(self.config.read_text())
             return TrainingConfig.from_json(held)
-        except (ValueError, TypeError, AttributeError, UserError) as error:
-            raise UserError(f"{self.config} is damaged: choose another --out") from error
+        except UserError as error:
+            raise UserError(f"{self.config}: {error}; {_WAY_OUT}") from None
 
     def begin(self, config: TrainingConfig) -> None:
         """Writes `config.json`, and removes partly written files of a process that was killed."""
-        if self.folder.is_dir():
-            for file in (self.config, self.last, self.best, self.history):
-                for path in self.folder.glob(f".{file.stem}.*"):
-                    path.unlink()
+        remove_left_behind(self.folder)
         if not self.config.is_file():
             with atomic_path(self.config) as path:
                 path.write_text(json.dumps(_as_json(config), indent=2) + "\n")
@@ -95,11 +122,13 @@ class Run:
         """Returns the lines of `history.csv`, one per epoch; none before the first epoch.
 
         Those of an earlier version are brought into the present form.
+
+        Raises:
+          UserError: `history.csv` is damaged.
         """
         if not self.history.is_file():
             return []
-        with open(self.history, newline="") as file:
-            return list(map(_present_row, csv.DictReader(file)))
+        return list(map(_present_row, schemas.read_csv(self.history, HistoryRow, _WAY_OUT)))
 
     def history_until(self, step: int) -> list[dict[str, str]]:
         """Returns the history up to the epoch that ended at a step of the optimizer.

@@ -167,8 +167,38 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_classes(tmp_path / "missing.txt")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="binary.csv: no UTF-8 text .byte 0.; expected a list of"):
         read_classes(tmp_path / "binary.csv")
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.txt", f"{'9' * 5000} road\n{'8' * 5000} sky", "line 1: a name of 5005 characters"),
+        ("a.txt", "70000 road\n1 sky", "line 1: the index 70000, expected 0 to 65535"),
+        ("a.txt", f"road {'9' * 5000} 0 0\nsky 1 2 3", "line 1: "),
+        ("a.csv", f"name,index\nroad,{'9' * 5000}\nsky,1", "line 2: the index of 'road' is"),
+        ("a.csv", f"name,r,g,b\nroad,{'9' * 5000},0,0\nsky,1,2,3", "line 2: the colour of 'road'"),
+        ("a.json", "[" * 100_000, "more than 32 lists"),
+        ("a.json", '[{"name": "a", "index": NaN}]', "0..index is nan, expected a finite number"),
+        ("a.json", '[{"name": "a", "index": 1e99}, "b"]', "expected one for every|expected 0 to"),
+        ("a.json", '[{"name": "a", "index": -1}, {"name": "b", "index": 1}]', "is -1, expected 0"),
+        ("a.json", '[{"name": ["a"]}, "b"]', "no name"),
+        ("a.json", '[{"name": null}, "b"]', "no name"),
+        ("a.json", '[[1], "b"]', "expected a name or a row"),
+        ("a.json", '{"categories": [{"name": "a", "id": [1]}, {"name": "b", "id": {}}]}', "index"),
+        ("a.json", '{"classes": [{"title": 5}, {"title": {}}]}', "no name"),
+        ("a.json", '[{"name": "a", "color": [[1], 2, 3]}, "b"]', "the colour of 'a'"),
+        ("a.json", '[{"name": "a", "color": {"r": 1}}, "b"]', "the colour of 'a'"),
+        ("a.json", '[{"name": "a", "r": true, "g": 1, "b": 1}, "b"]', "the colour of 'a'"),
+        ("a.json", '["a\\u0000", "b"]', "NUL"),
+    ],
+)
+def test_damaged_tables_are_refused(tmp_path, name, text, message):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_classes(path)
 
 
 # The layouts of tables in published data sets: CamVid's class_dict.csv, one with spaces as in drone

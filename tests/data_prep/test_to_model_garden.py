@@ -177,7 +177,7 @@ def broken(position, **values):
     [
         ({"image": b"no image"}, "train_2: cannot be read as an image"),
         ({"label": b"no image"}, "label of train_2: not a usable JPEG or PNG file"),
-        ({"label": encode(np.zeros((4, 5), np.uint8))}, "48x40 and label of 5x4 pixels"),
+        ({"label": encode(np.zeros((4, 5), np.uint8))}, "40x48 and label of 4x5 pixels"),
     ],
 )
 def test_a_failed_run_leaves_no_files(tmp_path, values, message):
@@ -232,7 +232,7 @@ def test_a_killed_command(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", slowly, *arguments], cwd=CHECKOUT, stderr=subprocess.DEVNULL
     )
-    while not (unfinished := list(tmp_path.glob(".out.incomplete.*/train-*1"))):
+    while not (unfinished := list(tmp_path.glob(".incomplete.*/train-*1"))):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)

@@ -6,12 +6,20 @@ import pytest
 from rnnseg import UserError
 from rnnseg.models.options import MODEL_OPTIONS, RecurrentOptions
 from rnnseg.models.registry import MODELS
-from rnnseg.options import declaration
+from rnnseg.options import declaration, kinds_of, tuple_of
 from rnnseg.training.config import TrainingConfig
 
 
 def test_every_model_has_options():
     assert MODEL_OPTIONS.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(TrainingConfig), ids=lambda each: each.name)
+def test_every_number_has_a_largest_value(field):
+    kind = kinds_of(field)[0]
+    if (tuple_of(kind)[0] or kind) in (int, float):
+        declared = declaration(field)
+        assert declared.choices or declared.most is not None or declared.below is not None
 
 
 @pytest.mark.parametrize("name", MODEL_OPTIONS)

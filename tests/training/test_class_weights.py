@@ -37,15 +37,25 @@ def test_files_give_the_weights_of_some_classes_and_others_weigh_one(tmp_path, n
         ("w.txt", "car 2", "line 1: unknown class 'car'; expected one of road, traffic sign"),
         ("w.txt", "pole 2\npole 3", "line 2: class 'pole' has a weight already"),
         ("w.txt", "pole", "line 1: 'pole': expected a name and a weight"),
-        ("w.txt", "pole -1", "line 1: weight '-1': expected a number of at least 0"),
+        ("w.txt", "pole -1", "line 1: weight '-1': expected a number from 0 to 1e+06"),
         ("w.txt", "pole inf", "line 1: weight 'inf'"),
+        ("w.txt", "pole nan", "line 1: weight 'nan'"),
+        ("w.txt", "pole 1e300", "line 1: weight '1e300'"),
+        ("w.txt", "pole ４", "line 1: weight '４'"),
+        ("w.json", '{"pole": NaN}', "pole is nan, expected a finite number"),
+        ("w.json", '{"pole": "4"}', 'pole is "4", expected a number'),
+        ("w.json", '{"pole": -4}', "pole is -4, expected at least 0"),
         ("w.txt", "# nothing", "no class; expected lines of a name and a weight"),
         ("w.txt", "road 0\ntraffic sign 0\npole 0", "all are 0"),
-        ("w.json", "{", "no JSON"),
-        ("w.json", "[1, 2, 3]", "expected an object of weights by class name"),
-        ("w.json", '{"pole": true}', "weight True: expected a number"),
+        ("w.json", "{", "not valid JSON"),
+        (
+            "w.json",
+            "[1, 2, 3]",
+            "the content is [1, 2, 3], expected an object; expected weights by class name",
+        ),
+        ("w.json", '{"pole": true}', "pole is true, expected a number"),
         ("w.json", '{"pole": [1]}', "expected a number"),
-        ("w.json", '{"pole": 1, "pole": 2}', "class 'pole' has a weight already"),
+        ("w.json", '{"pole": 1, "pole": 2}', "the key 'pole' is there twice"),
     ],
 )
 def test_faults_name_the_file_and_the_value(tmp_path, name, text, message):
@@ -60,5 +70,5 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(UserError, match="missing.csv: cannot be read .No such file"):
         read_class_weights(tmp_path / "missing.csv", NAMES)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="binary.csv: cannot be read .it is not UTF-8"):
+    with pytest.raises(UserError, match="binary.csv: no UTF-8 text"):
         read_class_weights(tmp_path / "binary.csv", NAMES)

@@ -59,10 +59,35 @@ def test_a_folder_with_other_files_is_refused(tmp_path, resume):
             Run(path).check(CONFIG, resume)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "3"])
-def test_a_damaged_configuration_is_named(run, content):
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ("{", "not valid JSON"),
+        ("", "not valid JSON .it is empty"),
+        ("[]", r"the content is \[\], expected an object"),
+        ("3", "the content is 3, expected an object"),
+        ('{"epochs": NaN}', "epochs is nan, expected a finite number"),
+        ({"epochs": "3"}, "epochs='3': expected a whole number"),
+        ({"epochs": -3}, "epochs=-3: expected"),
+        ({"epochs": None}, "epochs=None: expected a whole number"),
+        ({"iterations": 10**12}, "iterations=1000000000000: expected"),
+        ({"iterations": [], "iteration_weights": None}, r"iterations=\[\]: expected a whole"),
+        ({"crop": [32]}, r"crop=\[32\]: expected 2 numbers"),
+        ({"crop": [32, {}]}, r"crop=\[32, \{\}\]: expected a whole number"),
+        ({"encoder": []}, r"encoder=\[\]: expected a text"),
+        ({"model": ["recurrent"]}, r"model=\['recurrent'\]: expected a text"),
+        ({"loss": {}}, r"loss=\{\}: expected a text"),
+        ({"of_a_later_version": 1}, "of_a_later_version is no option of this version"),
+        ({"data": ...}, "data is missing"),
+    ],
+)
+def test_a_damaged_configuration_is_named(run, changes, message):
+    content = changes
+    if not isinstance(changes, str):
+        content = json.loads(run.config.read_text()) | changes
+        content = json.dumps({key: value for key, value in content.items() if value is not ...})
     run.config.write_text(content)
-    with pytest.raises(UserError, match="config.json is damaged: choose another --out"):
+    with pytest.raises(UserError, match=f"config.json: .*{message}.*; restore the file, or choose"):
         run.check(CONFIG, resume=True)
 
 
@@ -93,6 +118,26 @@ def test_a_history_without_steps_is_damaged(run):
     run.write_history([{"epoch": 1, "loss": 0.5}])
     with pytest.raises(UserError, match="history.csv has no line for step 4"):
         run.history_until(4)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("1,2,0.5", "expected 4 fields, as in the first line"),
+        ("1,2,0.5,0.1,7", "expected 4 fields, as in the first line"),
+        ("one,2,0.5,0.1", 'epoch is "one", expected a whole number'),
+        ("1.0,2,0.5,0.1", "epoch is '1.0', expected 1"),
+        ("-1,2,0.5,0.1", 'epoch is "-1", expected at least 1'),
+        ("1,2,nan,0.1", "loss is .*nan.*, expected"),
+        ("1,2,0.5,x", 'val_miou is "x", expected a number'),
+        ("1,2,0.5,120", 'val_miou is "120", expected at most 100'),
+        ("\xff", "no UTF-8 text"),
+    ],
+)
+def test_a_damaged_history_is_named(run, line, message):
+    run.history.write_bytes(f"epoch,step,loss,val_miou\n{line}\n".encode("latin-1"))
+    with pytest.raises(UserError, match=f"history.csv(, line 2)?: {message}.*; restore the file"):
+        run.read_history()
 
 
 def test_the_history_of_an_earlier_version_is_in_percent_and_has_no_validation_loss(run):
