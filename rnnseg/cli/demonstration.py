@@ -11,13 +11,15 @@ from PIL import Image
 import rnnseg
 from rnnseg import visualize
 from rnnseg.data import open_source
-from rnnseg.data.pipeline import evaluation_images
+from rnnseg.data.reading import read_images
 from rnnseg.errors import UserError
 from rnnseg.evaluation import report
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.files import atomic_path, remove_folder
 from rnnseg.inference.image_files import iteration_titles
 from rnnseg.inference.predictor import Predictor
+from rnnseg.locks import hold_folder
+from rnnseg.temporaries import remove_left_behind
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.loop import train
 
@@ -48,28 +50,44 @@ CONFIG = TrainingConfig(
 )
 # The number of an image in the validation split that has several shapes, some of them covered.
 _IMAGE = 3
+# What a demo writes beside its run, and is replaced by the next one.
+_RUN = "run"
+_FILES = ("scores.json", "curve.png", "iterations.png", "image.png")
 
 
 def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     """Trains and scores a small model on drawn shapes, and prints the next commands.
 
     Args:
-      out: the folder to write to; an earlier demo in it is replaced.
+      out: the folder to write to; the files of an earlier demo in it are replaced, and others stay.
       config: the training run.
 
     Raises:
-      UserError: `out` holds other files than those of a demo.
+      UserError: `out` holds other files and no demo, or another process writes to it.
     """
-    out = pathlib.Path(os.path.realpath(out)) if os.path.islink(out) else pathlib.Path(out)
+    out = pathlib.Path(out)
+    with hold_folder(out):
+        _prepare(out)
+        _run(out, config)
+
+
+def _prepare(out: pathlib.Path) -> None:
+    """Marks the folder as that of a demo, after it has removed the files of an earlier one."""
     marker = out / "demo.json"
-    if out.exists() and not marker.is_file() and (not out.is_dir() or any(out.iterdir())):
+    if not marker.is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise UserError(f"{out} is not empty and holds no earlier demo: choose another --out")
-    if marker.is_file():
-        remove_folder(out)
+    remove_left_behind(out)
+    for name in _FILES:
+        (out / name).unlink(missing_ok=True)
+    if (out / _RUN).is_dir():
+        remove_folder(out / _RUN)
     with atomic_path(marker) as path:
         path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
 
-    folder = train(config, out / "run").folder
+
+def _run(out: pathlib.Path, config: TrainingConfig) -> None:
+    """Trains, scores and draws, in a folder that no other process writes to."""
+    folder = train(config, out / _RUN).folder
     predictor = Predictor.load(folder)
     model = predictor.model
     source = open_source(config.data)
@@ -77,7 +95,7 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     print("\n" + report.table(result) + "\n")
     report.save_json(out / "scores.json", result.to_json())
     report.save_curve(out / "curve.png", "demo", result, config.iterations)
-    images = evaluation_images(source, config.val_split).as_numpy_iterator()
+    images = read_images(source, config.val_split)
     image, label, _ = next(itertools.islice(images, _IMAGE, None))
     with atomic_path(out / "image.png") as path:
         Image.fromarray(image).save(path)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnseg import visualize
-from rnnseg.data.pipeline import evaluation_images
+from rnnseg.data.reading import read_images
 from rnnseg.data.scan import SplitScan, scan_split
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 from rnnseg.files import check_writable
 
 _SHEET_IMAGES = 12
+_MOST_FAULTS = 50
 _MUCH_IGNORED = 0.5
 
 
@@ -40,6 +41,8 @@ def inspect(source: Source, splits: Sequence[str], sheet: str | os.PathLike) -> 
     _print_histogram(source, scans)
     for line in _suspicions(source, scans):
         print(f"look: {line}")
+    for scan in scans:
+        _print_faults(scan)
     if not any(scan.faults for scan in scans):
         _save_sheet(source, splits[0], scans[0].images, sheet)
         print(f"wrote {sheet}: do the colours match the objects?")
@@ -60,6 +63,13 @@ def _print_split(scan: SplitScan) -> None:
         f"  {scan.split}: {scan.images} images, {sizes}; "
         f"{100 * scan.ignored_share:.1f} % of the pixels ignored"
     )
+
+
+def _print_faults(scan: SplitScan) -> None:
+    for fault in scan.faults[:_MOST_FAULTS]:
+        print(f"fault: {scan.split}: {fault}")
+    if len(scan.faults) > _MOST_FAULTS:
+        print(f"fault: {scan.split}: and {len(scan.faults) - _MOST_FAULTS} more")
 
 
 def _print_histogram(source: Source, scans: Sequence[SplitScan]) -> None:
@@ -93,9 +103,7 @@ def _suspicions(source: Source, scans: Sequence[SplitScan]) -> list[str]:
 
 def _save_sheet(source, split, count, path) -> None:
     step = max(1, count // _SHEET_IMAGES)
-    chosen = itertools.islice(
-        evaluation_images(source, split).as_numpy_iterator(), 0, step * _SHEET_IMAGES, step
-    )
+    chosen = itertools.islice(read_images(source, split), 0, step * _SHEET_IMAGES, step)
     images, labels, names = zip(*chosen, strict=True)
     visualize.save_sheet(
         path,

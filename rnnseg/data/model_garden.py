@@ -1,6 +1,7 @@
 """Records of DeepLab and of TensorFlow's Model Garden, as a `Source`."""
 
 import collections
+import functools
 import os
 import pathlib
 import re
@@ -14,7 +15,7 @@ from rnnseg.data.classes import ClassTable
 from rnnseg.data.convert import encode_labels, image_name, is_identity, lookup_table
 from rnnseg.data.images import is_hidden
 from rnnseg.data.selection import Selection
-from rnnseg.data.source import Source
+from rnnseg.data.source import Shard, Source
 from rnnseg.data.tfds_source import import_tfds
 from rnnseg.errors import UserError
 
@@ -63,7 +64,8 @@ def open_model_garden(folder: str | os.PathLike, selection: Selection) -> Source
     classes = selection.classes or _read_class_file(folder)
     image_key, label_key = selection.image or IMAGE_KEY, selection.label or LABEL_KEY
     shards = find_shards(folder)
-    sizes = _count_all(shards)
+    counts = _count_all(shards)
+    sizes = {split: sum(each) for split, each in counts.items()}
     for split, files in shards.items():
         if sizes[split]:
             _check_first_record(files, image_key, label_key)
@@ -80,7 +82,27 @@ def open_model_garden(folder: str | os.PathLike, selection: Selection) -> Source
             files = tf.data.TFRecordDataset([str(file) for file in shards[own_split]])
             part = files.skip(start).take(end - start)
             records = part if records is None else records.concatenate(part)
-        return records.enumerate().map(
+        return parsed(split, records)
+
+    def read_shards(split):
+        found, before = [], 0
+        for own_split, start, end in parts[split]:
+            position = 0
+            for file, count in zip(shards[own_split], counts[own_split], strict=True):
+                first, last = max(start - position, 0), min(end - position, count)
+                position += count
+                if first < last:
+                    part = functools.partial(read_part, split, str(file), first, last, before)
+                    found.append(Shard(str(file), first, last - first, part))
+                    before += last - first
+        return found
+
+    def read_part(split, file, first, last, before):
+        records = tf.data.TFRecordDataset(file).skip(first).take(last - first)
+        return parsed(split, records, before)
+
+    def parsed(split, records, before=0):
+        return records.enumerate(before).map(
             lambda number, record: parse(split, number, record),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
@@ -111,6 +133,7 @@ def open_model_garden(folder: str | os.PathLike, selection: Selection) -> Source
             split: sum(end - start for _, start, end in part) for split, part in parts.items()
         },
         read=read,
+        shards=read_shards,
     )
 
 
@@ -176,12 +199,13 @@ def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
     total = sum(len(files) for files in shards.values())
     # The bar shows only if counting takes longer than a second.
     with tqdm(total=total, desc="count", unit="file", delay=1, leave=False, disable=None) as bar:
-        sizes = dict.fromkeys(shards, 0)
+        counts = {}
         for split, files in shards.items():
+            counts[split] = []
             for file in files:
-                sizes[split] += count_records(file)
+                counts[split].append(count_records(file))
                 bar.update()
-    return sizes
+    return counts
 
 
 def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: str) -> None:

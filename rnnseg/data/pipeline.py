@@ -136,7 +136,7 @@ def evaluation_images(source: Source, split: str, instances: bool = False) -> tf
 
     def decode_named(example):
         decoded = (*decode(example), example["name"])
-        return (*decoded, _decode_instances(example["instance_ids"])) if instances else decoded
+        return (*decoded, decode_instances(example["instance_ids"])) if instances else decoded
 
     return (
         source.read(split)
@@ -194,7 +194,8 @@ def _decode_label(encoded):
     return tf.io.decode_png(encoded, channels=1)[..., 0]
 
 
-def _decode_instances(encoded):
+def decode_instances(encoded) -> tf.Tensor:
+    """Decodes the instance ids of an example, uint16 `(h, w)`."""
     return tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0]
 
 

@@ -1,17 +1,22 @@
-"""A scan of a whole split: sizes, label counts and faults."""
+"""A scan of a whole split: sizes, label counts and faults, with the places of damaged records."""
 
 import collections
 import dataclasses
+import os
+import re
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from rnnseg.data.pipeline import decode
-from rnnseg.data.source import IGNORE_LABEL, Source
-from rnnseg.errors import UserError
+from rnnseg.data.pipeline import decode, decode_instances
+from rnnseg.data.source import IGNORE_LABEL, Shard, Source
+from rnnseg.errors import MOST_CHARACTERS, UserError, shortened
 
-_SHOWN = 5  # the number of faults named in a message
+_OPERATIONS = re.compile(r"\{\{.*?\}\} ?| \[Op:\w+\].*", re.DOTALL)
+_LONGEST_REASON = 80  # characters of a message of TensorFlow
+_LONGEST_ENDING = 110  # those of "and 1234 more" and the way out, that of a training included
 
 
 @dataclasses.dataclass
@@ -23,7 +28,9 @@ class SplitScan:
       sizes: the number of images of each (height, width).
       label_pixels: int64 `(256,)`, the number of pixels of each label value.
       label_images: int64 `(256,)`, the number of images in which each label value occurs.
-      faults: one line per fault, with the name of the image, the value found and those expected.
+      faults: one line per fault, with the name of the image, the value found and those expected;
+        of damaged records with the file and the number of the record in it, from 0.
+      is_damaged: True if records cannot be read or decoded, or are missing.
     """
 
     split: str
@@ -31,6 +38,7 @@ class SplitScan:
     label_pixels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
     label_images: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(256, np.int64))
     faults: list[str] = dataclasses.field(default_factory=list)
+    is_damaged: bool = False
 
     @property
     def images(self) -> int:
@@ -42,16 +50,20 @@ class SplitScan:
         """The share of ignored pixels, 0-1."""
         return float(self.label_pixels[IGNORE_LABEL] / max(self.label_pixels.sum(), 1))
 
+    def describe_faults(self, source: Source) -> str:
+        """Returns the first faults in one line, as many as there is room for in a message."""
+        message = f"{source.name}, split {self.split!r}: {self.faults[0]}"
+        for shown, fault in enumerate(self.faults[1:], 1):
+            if len(message) + len(fault) > MOST_CHARACTERS - _LONGEST_ENDING:
+                message += f"; and {len(self.faults) - shown} more"
+                break
+            message += f"; {fault}"
+        return message + ("; copy or build its files again" if self.is_damaged else "")
+
     def raise_if_bad(self, source: Source) -> None:
         """Raises a UserError that names the first faults, if there are any."""
-        if not self.faults:
-            return
-        more = len(self.faults) - _SHOWN
-        raise UserError(
-            f"{source.name}, split {self.split!r}: "
-            + "; ".join(self.faults[:_SHOWN])
-            + (f"; and {more} more" if more > 0 else "")
-        )
+        if self.faults:
+            raise UserError(self.describe_faults(source))
 
 
 def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
@@ -63,46 +75,87 @@ def scan_split(source: Source, split: str, smallest_side: int = 1) -> SplitScan:
       smallest_side: the smallest height and width, in pixels, that is not a fault.
 
     Returns:
-      The statistics and faults of the split.
+      The statistics and faults of the split. If records are damaged, it is read once more, file by
+      file, to tell their places.
 
     Raises:
-      UserError: the split does not exist or is empty, or its files are damaged.
+      UserError: the split does not exist or is empty.
     """
     images = source.require_split(split)
+    whole = Shard("", 0, images, lambda: source.read(split))
+    scan = _scan(source, split, [whole], smallest_side)
+    if scan.is_damaged and source.shards is not None:
+        located = _scan(source, split, source.shards(split), smallest_side)
+        if located.is_damaged:
+            return located
+    return scan
+
+
+def _scan(source: Source, split: str, shards: Sequence[Shard], smallest_side: int) -> SplitScan:
     scan = SplitScan(split)
-
-    def look(example):
-        image, label = decode(example)
-        counts = tf.math.bincount(tf.cast(tf.reshape(label, [-1]), tf.int32), minlength=256)
-        return tf.shape(image)[:2], tf.shape(label), counts
-
-    def look_or_fault(example):
-        # An uncaught decoding error would end the whole pass without naming the image.
-        values = tf.numpy_function(
-            lambda image, label: _try(look, {"image": image, "label": label}),
-            [example["image"], example["label"]],
-            [tf.int64, tf.int64, tf.int64, tf.string],
-        )
-        return example["name"], *values
-
-    found = source.read(split).map(look_or_fault, num_parallel_calls=tf.data.AUTOTUNE)
-    bar = tqdm(
-        found.as_numpy_iterator(),
-        total=images,
+    with tqdm(
+        total=sum(each.count for each in shards),
         desc=f"check {split}",
         unit="image",
         leave=False,
         disable=None,
-    )
-    try:
-        for name, image_size, label_size, counts, error in bar:
-            _add(scan, source, name.decode(), image_size, label_size, counts, error, smallest_side)
-    except tf.errors.OpError as error:
-        raise UserError(
-            f"{source.name}, split {split!r}: damaged after {scan.images} images "
-            f"({error.message.splitlines()[0]}); copy or build its files again"
-        ) from error
+    ) as bar:
+        for shard in shards:
+            _scan_shard(scan, source, shard, smallest_side, bar)
     return scan
+
+
+def _scan_shard(scan: SplitScan, source: Source, shard: Shard, smallest_side: int, bar) -> None:
+    """Adds a file, up to the first record that cannot be read; what follows has no beginning."""
+
+    def look(example):
+        image, label = decode(example)
+        if source.has_instances:
+            decode_instances(example["instance_ids"])
+        counts = tf.math.bincount(tf.cast(tf.reshape(label, [-1]), tf.int32), minlength=256)
+        return tf.shape(image)[:2], tf.shape(label), counts
+
+    keys = ["image", "label", *(["instance_ids"] if source.has_instances else [])]
+
+    def look_or_fault(example):
+        # An uncaught decoding error would end the whole pass without naming the image.
+        values = tf.numpy_function(
+            lambda *files: _try(look, dict(zip(keys, files, strict=True))),
+            [example[key] for key in keys],
+            [tf.int64, tf.int64, tf.int64, tf.string],
+        )
+        return example["name"], *values
+
+    number = 0
+    try:
+        found = shard.read().map(look_or_fault, num_parallel_calls=tf.data.AUTOTUNE)
+        for name, *values in found.as_numpy_iterator():
+            where = _place(shard, number, name.decode(errors="replace"))
+            _add(scan, source, where, *values, smallest_side)
+            number += 1
+            bar.update()
+    except tf.errors.OpError as error:
+        scan.faults.append(f"{_place(shard, number)} cannot be read ({_reason(error)})")
+        scan.is_damaged = True
+        return
+    if number != shard.count:
+        file = os.path.basename(shard.path) or "it"
+        scan.faults.append(f"{file} holds {number} records, expected {shard.count}")
+        scan.is_damaged = True
+
+
+def _place(shard: Shard, number: int, name: str = "") -> str:
+    """Returns where a record stands, and the name of its image, as far as they are known."""
+    if not shard.path:
+        return name or f"the record after {number} images"
+    place = f"{os.path.basename(shard.path)}, record {shard.first + number}"
+    return f"{place}, {name}" if name else place
+
+
+def _reason(error: Exception) -> str:
+    """Returns the reason of an error, without the names of TensorFlow's operations around it."""
+    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    return shortened(_OPERATIONS.sub("", message).strip().partition("\n")[0], _LONGEST_REASON)
 
 
 def _try(look, example):
@@ -110,15 +163,14 @@ def _try(look, example):
     try:
         image_size, label_size, counts = (np.asarray(each, np.int64) for each in look(example))
         return image_size, label_size, counts, b""
-    except UserError as error:
-        return nothing, nothing, np.zeros(256, np.int64), str(error).encode()
-    except tf.errors.OpError as error:
-        return nothing, nothing, np.zeros(256, np.int64), error.message.splitlines()[0].encode()
+    except (UserError, tf.errors.OpError) as error:
+        return nothing, nothing, np.zeros(256, np.int64), _reason(error).encode()
 
 
 def _add(scan, source, name, image_size, label_size, counts, error, smallest_side):
     if error:
         scan.faults.append(f"{name} cannot be decoded ({error.decode()})")
+        scan.is_damaged = True
         return
     if tuple(image_size) != tuple(label_size):
         scan.faults.append(

@@ -1,12 +1,29 @@
 """The interface of every data set to the rest of the project."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rnnseg.errors import UserError
 
 IGNORE_LABEL = 255
 """The label, in every data set, of pixels that neither the loss nor the scores count."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """The records of a split that stand in one file.
+
+    Attributes:
+      path: the file.
+      first: the number of the first of them in the file, from 0.
+      count: how many they are.
+      read: returns the `tf.data.Dataset` of them, with elements as those of `Source.read`.
+    """
+
+    path: str
+    first: int
+    count: int
+    read: Callable[[], "tf.data.Dataset"]  # noqa: F821 - this module does not import TensorFlow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +40,8 @@ class Source:
         8-bit grey PNG of class indices, of the size of the image) and `name`; and, with
         `has_instances`, `instance_ids` (an encoded 16-bit grey PNG).
       has_instances: True if Cityscapes' instance ids come with the labels, for its official scores.
+      shards: returns the files of a split with its records, by which damaged ones are found; None
+        if the images do not come from records.
     """
 
     name: str
@@ -31,6 +50,7 @@ class Source:
     split_sizes: Mapping[str, int]
     read: Callable[[str], "tf.data.Dataset"]  # noqa: F821 - this module does not import TensorFlow
     has_instances: bool = False
+    shards: Callable[[str], Sequence[Shard]] | None = None
 
     def __post_init__(self):
         if len(self.class_colors) != len(self.class_names):

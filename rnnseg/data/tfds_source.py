@@ -1,12 +1,15 @@
 """TFDS data sets with images and index masks, as a `Source`."""
 
+import functools
+import itertools
+import os
 import textwrap
 from collections.abc import Sequence
 
 import tensorflow as tf
 
 from rnnseg.data.selection import TFDS_PREFIX, Selection
-from rnnseg.data.source import Source
+from rnnseg.data.source import Shard, Source
 from rnnseg.data.tables import ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET
 from rnnseg.data.tfds_layout import Known, Layout
 from rnnseg.errors import UserError
@@ -99,16 +102,34 @@ def source_from_builder(
     classes = layout.classes
 
     def read(split):
+        return examples(splits[split], split)
+
+    def read_shards(split):
         import tensorflow_datasets as tfds
 
-        examples = builder.as_dataset(
-            split=splits[split],
+        places, found, before = _shard_places(builder), [], 0
+        for each in builder.info.splits[splits[split]].file_instructions:
+            own_split, start = places[os.fspath(each.filename)]
+            part = tfds.core.ReadInstruction(
+                own_split, start + each.skip, start + each.skip + each.take, unit="abs"
+            )
+            # What is missing is for the reader to count.
+            part_read = functools.partial(examples, part, split, before, assert_cardinality=False)
+            found.append(Shard(os.fspath(each.filename), each.skip, each.take, part_read))
+            before += each.take
+        return found
+
+    def examples(spec, split, before=0, **config):
+        import tensorflow_datasets as tfds
+
+        found = builder.as_dataset(
+            split=spec,
             shuffle_files=False,
             decoders=_only(layout.keys, layout.encoded_keys),
             # TFDS would cache small data sets in memory, as the system's file cache already does.
-            read_config=tfds.ReadConfig(try_autocache=False),
+            read_config=tfds.ReadConfig(try_autocache=False, **config),
         )
-        return examples.enumerate().map(
+        return found.enumerate(before).map(
             lambda number, example: layout.convert(example, split, number),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
@@ -120,7 +141,19 @@ def source_from_builder(
         split_sizes=sizes,
         read=read,
         has_instances=layout.instances is not None,
+        shards=read_shards,
     )
+
+
+def _shard_places(builder) -> dict[str, tuple[str, int]]:
+    """Returns the split of every file, and the number of the records of that split before it."""
+    return {
+        os.fspath(path): (split.name, start)
+        for split in builder.info.splits.values()
+        for path, start in zip(
+            split.filepaths, itertools.accumulate(split.shard_lengths, initial=0), strict=False
+        )
+    }
 
 
 def _only(keys: Sequence[str], encoded_keys: Sequence[str]):

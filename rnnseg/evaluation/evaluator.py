@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rnnseg._renamed import RenamedAttribute
 from rnnseg.budgets import timing
-from rnnseg.data.pipeline import evaluation_images
+from rnnseg.data.reading import read_images
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
@@ -191,7 +191,7 @@ class Evaluator:
         images = source.require_split(split)
         tally = _Tally(source, len(self.iterations))
         bar = tqdm(
-            evaluation_images(source, split, source.has_instances).as_numpy_iterator(),
+            read_images(source, split, source.has_instances),
             total=images,
             desc=f"evaluate {split}",
             unit="image",
@@ -300,7 +300,7 @@ class _Tally:
 
 def image_of_size(source: Source, split: str, size: tuple[int, int]) -> np.ndarray:
     """Returns the first image of a split that has this (height, width), RGB 0-255."""
-    images = evaluation_images(source, split).as_numpy_iterator()
+    images = read_images(source, split)
     return next(image for image, *_ in images if image.shape[:2] == size)
 
 

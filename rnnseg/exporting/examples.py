@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnseg.data import IGNORE_LABEL, Source, pipeline
 from rnnseg.data.images import read_image
+from rnnseg.data.reading import read_arrays
 from rnnseg.errors import UserError
 from rnnseg.runtime.letterbox import resize_nearest, scale_and_pad
 
@@ -73,13 +74,13 @@ def from_source(
       limit: the largest number of images.
 
     Raises:
-      UserError: no such split, an empty one, or a label of another size than its image.
+      UserError: no such split, an empty one, a damaged record, or a label of another size than its
+        image.
     """
     examples = source.read(split).shard(_step(source.require_split(split), limit), 0)
+    decoded = examples.map(lambda example: (*pipeline.decode(example), example["name"]))
     found = []
-    for image, label, name in examples.map(
-        lambda example: (*pipeline.decode(example), example["name"])
-    ).as_numpy_iterator():
+    for image, label, name in read_arrays(decoded, source, split):
         if image.shape[:2] != label.shape:
             raise UserError(
                 f"{name.decode()}: image of {image.shape[:2]} and label of {label.shape} pixels"

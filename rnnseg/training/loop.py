@@ -10,13 +10,16 @@ import tensorflow as tf
 from rnnseg.data import absolute_data, open_source
 from rnnseg.data.augmentation import DISTORTIONS
 from rnnseg.data.pipeline import Augmentation, training_batches, with_boundary_weights
+from rnnseg.data.reading import DamagedDataError, named_damage
 from rnnseg.data.scan import SplitScan, scan_split
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import check_classes
+from rnnseg.locks import hold_folder
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
+from rnnseg.pretrained.names import is_preset
 from rnnseg.training.accumulation import check_accumulation, divided_batches
 from rnnseg.training.averaging import swap_averages
 from rnnseg.training.callbacks import RunFiles
@@ -132,11 +135,23 @@ def train(
       The folder of the run.
 
     Raises:
-      UserError: the configuration, the data or the folder cannot be used. Nothing has been
-        overwritten then.
+      UserError: the configuration, the data or the folder cannot be used, or another process
+        trains in the folder. Nothing has been overwritten then.
     """
-    run, config = Run(out), _with_absolute_paths(config)
     _check_callbacks(callbacks)
+    run = Run(out)
+    with hold_folder(run.folder):
+        _train(_with_absolute_paths(config), run, resume, callbacks)
+    return run
+
+
+def _train(
+    config: TrainingConfig,
+    run: Run,
+    resume: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Trains in the folder of a run that no other process writes to."""
     run.check(config, resume)
     strategy = training_strategy(config.batch_size)
     source = open_source(config.data)
@@ -173,22 +188,29 @@ def train(
     print(describe(config, source, model, len(rows), steps, run, gpus), flush=True)
     run.begin(config)
     if len(rows) < config.epochs and not early_stop(config, rows):
-        model.fit(
-            batches,
-            epochs=config.epochs,
-            initial_epoch=len(rows),
-            steps_per_epoch=steps * config.accumulate,
-            callbacks=[
-                RunFiles(run, source, config, rows),
-                keras.callbacks.TensorBoard(run.logs, write_graph=False),
-                *callbacks,
-            ],
-            shuffle=False,  # the batches are shuffled already
-            verbose=1 if os.isatty(1) else 2,
-        )
+        try:
+            # Validation names what is damaged by itself.
+            with named_damage(source, config.train_split):
+                model.fit(
+                    batches,
+                    epochs=config.epochs,
+                    initial_epoch=len(rows),
+                    steps_per_epoch=steps * config.accumulate,
+                    callbacks=[
+                        RunFiles(run, source, config, rows),
+                        keras.callbacks.TensorBoard(run.logs, write_graph=False),
+                        *callbacks,
+                    ],
+                    shuffle=False,  # the batches are shuffled already
+                    verbose=1 if os.isatty(1) else 2,
+                )
+        except DamagedDataError as error:
+            raise UserError(
+                f"{error}, then continue the run by --resume: {len(run.read_history())} complete "
+                "epochs are kept"
+            ) from error
     if stopped := early_stop(config, rows):
         print(stopped, flush=True)
-    return run
 
 
 def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
@@ -254,6 +276,6 @@ def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     words = {"encoder_weights": "imagenet", "class_weights": AUTO, "init": None}
     paths = {name: getattr(config, name) for name in words}
     for name, value in paths.items():
-        if value not in (None, words[name]):
+        if value not in (None, words[name]) and (os.path.exists(value) or not is_preset(value)):
             paths[name] = os.path.abspath(value)
     return dataclasses.replace(config, data=absolute_data(config.data), **paths)

@@ -5,7 +5,7 @@ import os
 import tensorflow as tf
 
 from rnnseg.dashboard.recording import Recorder
-from rnnseg.data.pipeline import evaluation_images
+from rnnseg.data.reading import read_images
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models.base import SegmentationModel
@@ -71,7 +71,7 @@ class ValidationLoss:
           split: the split.
         """
         total = images = 0
-        for image, label, _ in evaluation_images(source, split).as_numpy_iterator():
+        for image, label, _ in read_images(source, split):
             if (label != IGNORE_LABEL).any():
                 total += float(self._of_image(image, label))
                 images += 1

@@ -42,15 +42,17 @@ def test_faults_name_image_value_and_expectation():
     assert len(scan.faults) == 4
     with pytest.raises(UserError) as caught:
         scan.raise_if_bad(source)
-    message = str(caught.value)
-    for part in (
-        "split 'val'",
-        "val_0 cannot be decoded",
+    parts = (
+        "val_0 cannot be decoded (",
         "val_1: image of 39x48 and label of 40x48 pixels; expected the same size",
         "val_2: label 7; expected 0-2 or 255 (ignore)",
         "val_3: image of 5x48 pixels; expected at least 16",
-    ):
-        assert part in message
+    )
+    for part, fault in zip(parts, scan.faults, strict=True):
+        assert fault.startswith(part)
+    message = str(caught.value)
+    assert "split 'val': val_0 cannot be decoded" in message and len(message) <= 300
+    assert message.endswith("; and 3 more; copy or build its files again")
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -68,5 +70,7 @@ def test_a_damaged_file_is_named(tmp_path):
         records = tf.data.TFRecordDataset(str(path))
         return tf.data.Dataset.zip(records, read(split)).map(lambda record, example: example)
 
-    with pytest.raises(UserError, match="split 'val': damaged after 2 images .*; copy or build"):
-        scan_split(dataclasses.replace(source, read=read_from_file), "val")
+    scan = scan_split(dataclasses.replace(source, read=read_from_file), "val")
+    assert scan.images == 2 and scan.is_damaged
+    with pytest.raises(UserError, match="split 'val': the record after 2 images .*; copy or build"):
+        scan.raise_if_bad(source)

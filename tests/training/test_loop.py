@@ -5,9 +5,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from rnnseg import UserError
 from rnnseg.data.pipeline import decode
+from rnnseg.data.reading import read_images
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models import encoders
 from rnnseg.models.loading import load_model
@@ -251,6 +253,33 @@ def test_a_run_starts_from_the_weights_of_another(whole, source, tmp_path, monke
     monkeypatch.setattr(loop, "start_from", None)
     loop.train(config, run.folder, resume=True, callbacks=[logger])
     assert len(logger.seen) == 2 and "stopped after epoch 2 of 9" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("in_validation", [True, False])
+def test_data_that_are_damaged_on_the_way(source, tmp_path, monkeypatch, in_validation):
+    """The steps of training themselves are left out: `fit` reads the data and no more."""
+    state = {"damaged": False}
+
+    def read(split):
+        image = "no image" if state["damaged"] else None
+        return source.read(split).map(lambda each: each | {"image": image or each["image"]})
+
+    def fit(model, batches, **options):
+        state["damaged"] = True
+        if in_validation:
+            next(read_images(own, "val"))
+        raise tf.errors.InvalidArgumentError(None, None, "Graph execution error")
+
+    own = dataclasses.replace(source, read=read)
+    monkeypatch.setattr(loop, "open_source", lambda data: own)
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    name = "val" if in_validation else "train"
+    with pytest.raises(
+        UserError,
+        match=rf"^tiny, split '{name}': {name}_0 cannot be decoded .* copy or build its files "
+        r"again, then continue the run by --resume: 0 complete epochs are kept$",
+    ):
+        loop.train(CONFIG, tmp_path / "run")
 
 
 def test_wrong_callbacks_end_a_run_before_it_starts(tmp_path):
