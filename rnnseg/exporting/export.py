@@ -29,6 +29,7 @@ from rnnseg.exporting import (
     saved_model,
     signatures,
 )
+from rnnseg.models.finite import check_weights
 from rnnseg.runtime.model_info import ModelInfo
 
 _SIZE = (513, 513)
@@ -120,6 +121,7 @@ def export_model(
         raise UserError(f"limit {limit}: expected at least 1 image")
     if with_onnx:
         onnx.check_installed((*onnx.CONVERTING, *onnx.RUNNING))
+    check_weights(model, str(model.loaded_from or model.name))
     out = _check_out(out, overwrite)
     run = _run_config(model)
     if size is None:

@@ -8,6 +8,7 @@ import keras
 
 from rnnseg.errors import UserError, first_line
 from rnnseg.models.base import SegmentationModel
+from rnnseg.models.finite import check_weights
 from rnnseg.models.preset_files import load_preset
 from rnnseg.pretrained.names import is_preset, open_preset
 
@@ -24,10 +25,13 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
       The model; its `loaded_from` is the path.
 
     Raises:
-      UserError: the file does not exist, or holds no model of this package.
+      UserError: the file does not exist, holds no model of this package, or weights that are not
+        finite numbers.
     """
     if is_preset(path):
-        return load_preset(open_preset(path))
+        model = load_preset(open_preset(path))
+        check_weights(model, str(path))
+        return model
     path = pathlib.Path(path)
     file = path
     if path.is_dir():
@@ -46,5 +50,6 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
         raise UserError(f"{file} cannot be loaded as a model: {reason}") from error
     if not isinstance(model, SegmentationModel):
         raise UserError(f"{file} holds a {type(model).__name__}; expected a model of rnnseg")
+    check_weights(model, str(file))
     model.loaded_from = str(path)
     return model

@@ -9,6 +9,7 @@ from rnnseg.dashboard.recording import EVALUATIONS
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
+from rnnseg.models.finite import check_weights
 from rnnseg.training.averaging import averaged_weights
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.optimizers import steps_done
@@ -51,6 +52,8 @@ class RunFiles(keras.callbacks.Callback):
                 f"the loss became {logs['loss']} in epoch {epoch + 1}: try a lower --learning-rate "
                 "with another --out"
             )
+        # The last step may have spoilt them without a trace in the loss.
+        check_weights(self.model, f"epoch {epoch + 1}")
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         row = {"epoch": epoch + 1, "step": steps_done(self.model)}
         row |= {name: logs[name] for name in ("loss", "learning_rate")} | dict.fromkeys(SCORES, "")
