@@ -107,8 +107,8 @@ def read_csv(path: str | os.PathLike, schema: type, way_out: str) -> list[dict[s
 
     Args:
       path: the file.
-      schema: what a line holds, a dataclass with a default for every column. Other columns are
-        texts.
+      schema: what a line holds, a dataclass. An empty field is None, and a column may be missing
+        if it has a default. Other columns are texts.
       way_out: the end of messages.
 
     Returns:
@@ -128,9 +128,8 @@ def read_csv(path: str | os.PathLike, schema: type, way_out: str) -> list[dict[s
                     f"{where}: expected {len(reader.fieldnames)} fields, as in the first line; "
                     f"{way_out}"
                 )
-            held = _validate(
-                schema, where, way_out, "strings", {key: text for key, text in row.items() if text}
-            )
+            values = {key: text or None for key, text in row.items()}
+            held = _validate(schema, where, way_out, "python", values)
             for key, value in vars(held).items():
                 if isinstance(value, int) and row[key] != str(value):  # such as 1.0
                     raise UserError(

@@ -29,18 +29,19 @@ class HistoryRow:
       step: the steps of the optimizer up to its end.
       loss: the training loss.
       learning_rate: at its end.
-      val_loss: the validation loss; None in an epoch without validation, as what follows.
-      val_miou_1_iteration: the validation mIoU after one iteration, in percent.
+      val_miou_1_iteration: the validation mIoU after one iteration, in percent; None in an epoch
+        without validation, as what follows.
       val_miou: that after all iterations of training.
+      val_loss: the validation loss, which runs of version 0.1.0 lack.
     """
 
-    epoch: schemas.Count | None = None
-    step: schemas.Total | None = None
-    loss: _Finite | None = None
-    learning_rate: Annotated[float, Ge(0), Le(1e300)] | None = None
+    epoch: schemas.Count
+    step: schemas.Total
+    loss: _Finite
+    learning_rate: Annotated[float, Ge(0), Le(1e300)]
+    val_miou_1_iteration: Annotated[float, Ge(0), Le(100)] | None
+    val_miou: Annotated[float, Ge(0), Le(100)] | None
     val_loss: _Finite | None = None
-    val_miou_1_iteration: Annotated[float, Ge(0), Le(100)] | None = None
-    val_miou: Annotated[float, Ge(0), Le(100)] | None = None
 
 
 class Run:
@@ -166,7 +167,7 @@ def _as_json(config: TrainingConfig) -> dict[str, Any]:
 
 def _present_row(row: dict[str, str]) -> dict[str, str]:
     """Adds what lines of version 0.1.0 lack: the validation loss, and mIoU in percent, not 0-1."""
-    if "val_miou" not in row or "val_loss" in row:
+    if "val_loss" in row:
         return row
     names = ("val_miou_1_iteration", "val_miou")
     mious = {name: row[name] and str(100 * float(row[name])) for name in names}

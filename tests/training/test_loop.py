@@ -11,6 +11,7 @@ from rnnseg import UserError
 from rnnseg.data.pipeline import decode
 from rnnseg.data.reading import read_images
 from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.locks import hold_folder
 from rnnseg.models import encoders
 from rnnseg.models.loading import load_model
 from rnnseg.training import loop
@@ -113,6 +114,13 @@ def test_a_run_leaves_its_files(whole, source):
     assert not [path for path in whole.folder.iterdir() if path.name.startswith(".")]
 
 
+def test_one_process_at_a_time_trains_in_a_folder(source, tmp_path):
+    for folder, resume in (("run", False), ("run", True)):
+        with hold_folder(tmp_path / folder), pytest.raises(UserError, match="run is being written"):
+            loop.train(EVERYTHING, tmp_path / folder, resume)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_killed_and_resumed_it_ends_as_if_never_killed(whole, tmp_path, capsys):
     train_and_kill(EVERYTHING, tmp_path / "killed", epoch=3)
     printed = capsys.readouterr().out
@@ -156,7 +164,8 @@ def test_a_run_is_not_overwritten(whole):
 
 
 def test_damaged_files_of_a_run_are_named(copied):
-    copied.history.write_text("epoch,step\n1,3\n")
+    header = copied.history.read_text().splitlines()[0]
+    copied.history.write_text(f"{header}\n1,3,0.5,0.1,,,\n")
     with pytest.raises(UserError, match="history.csv has no line for step 16"):
         loop.train(EVERYTHING, copied.folder, resume=True)
     copied.last.write_text("cut off")

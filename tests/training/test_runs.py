@@ -4,11 +4,19 @@ import json
 import pytest
 
 from rnnseg import UserError
+from rnnseg.temporaries import Owner
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.runs import Run
 
 CONFIG = TrainingConfig(data="shapes", crop=(32, 40), hidden_channels=(8, 6), epochs=3)
-ROWS = [{"epoch": epoch, "step": step} for epoch, step in ((1, 2), (2, 7), (3, 11))]
+ROW = {
+    "loss": 0.5,
+    "learning_rate": 0.01,
+    "val_loss": "",
+    "val_miou_1_iteration": "",
+    "val_miou": "",
+}
+ROWS = [{"epoch": epoch, "step": step} | ROW for epoch, step in ((1, 2), (2, 7), (3, 11))]
 
 
 @pytest.fixture
@@ -92,8 +100,10 @@ def test_a_damaged_configuration_is_named(run, changes, message):
 
 
 def test_partly_written_files_are_removed(tmp_path):
-    """Only those of the run's own files; a folder with nothing else is empty."""
-    left = [tmp_path / name for name in (".config.abc.json", ".last.abc.keras", ".DS_Store")]
+    """Only those of a process that is gone; a folder with nothing else is empty."""
+    gone = dataclasses.replace(Owner.this(), process=2**22 + 1)
+    names = (f".incomplete.{gone}.abc.json", f".incomplete.{gone}.abc.keras", ".DS_Store")
+    left = [tmp_path / name for name in names]
     for path in left:
         path.write_text("half")
     run = Run(tmp_path)
@@ -114,30 +124,34 @@ def test_the_history_ends_with_the_epoch_of_a_step(run):
         run.history_until(8)
 
 
-def test_a_history_without_steps_is_damaged(run):
-    run.write_history([{"epoch": 1, "loss": 0.5}])
-    with pytest.raises(UserError, match="history.csv has no line for step 4"):
-        run.history_until(4)
-
-
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("1,2,0.5", "expected 4 fields, as in the first line"),
-        ("1,2,0.5,0.1,7", "expected 4 fields, as in the first line"),
-        ("one,2,0.5,0.1", 'epoch is "one", expected a whole number'),
-        ("1.0,2,0.5,0.1", "epoch is '1.0', expected 1"),
-        ("-1,2,0.5,0.1", 'epoch is "-1", expected at least 1'),
-        ("1,2,nan,0.1", "loss is .*nan.*, expected"),
-        ("1,2,0.5,x", 'val_miou is "x", expected a number'),
-        ("1,2,0.5,120", 'val_miou is "120", expected at most 100'),
+        ("1,2,0.5,0.1,,", "expected 7 fields, as in the first line"),
+        ("1,2,0.5,0.1,,,,", "expected 7 fields, as in the first line"),
+        ("one,2,0.5,0.1,,,", 'epoch is "one", expected a whole number'),
+        (",2,0.5,0.1,,,", "epoch is null, expected a whole number"),
+        ("1.0,2,0.5,0.1,,,", "epoch is '1.0', expected 1"),
+        ("-1,2,0.5,0.1,,,", 'epoch is "-1", expected at least 1'),
+        ("1,2,nan,0.1,,,", "loss is .*nan.*, expected"),
+        ("1,2,0.5,-0.1,,,", 'learning_rate is "-0.1", expected at least 0'),
+        ("1,2,0.5,0.1,,,x", 'val_miou is "x", expected a number'),
+        ("1,2,0.5,0.1,,120,9", 'val_miou_1_iteration is "120", expected at most 100'),
         ("\xff", "no UTF-8 text"),
     ],
 )
 def test_a_damaged_history_is_named(run, line, message):
-    run.history.write_bytes(f"epoch,step,loss,val_miou\n{line}\n".encode("latin-1"))
+    header = ",".join(["epoch", "step", *ROW])
+    run.history.write_bytes(f"{header}\n{line}\n".encode("latin-1"))
     with pytest.raises(UserError, match=f"history.csv(, line 2)?: {message}.*; restore the file"):
         run.read_history()
+
+
+@pytest.mark.parametrize("column", ["epoch", "step", "loss", "learning_rate", "val_miou"])
+def test_a_history_without_a_column_is_damaged(run, column):
+    run.write_history([{key: value for key, value in ROWS[0].items() if key != column}])
+    with pytest.raises(UserError, match=f"history.csv, line 2: {column} is missing"):
+        run.history_until(4)
 
 
 def test_the_history_of_an_earlier_version_is_in_percent_and_has_no_validation_loss(run):
