@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from rnnseg.data.downloads import check_downloads
 from rnnseg.data.selection import TFDS_PREFIX, Selection
 from rnnseg.data.source import Shard, Source
 from rnnseg.data.tables import ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET
@@ -37,7 +38,7 @@ def open_tfds(name: str, selection: Selection) -> Source:
       The data set, named as in TFDS.
 
     Raises:
-      UserError: the data set does not exist or cannot be prepared, or an error of
+      UserError: the data set does not exist, cannot be downloaded or prepared, or an error of
         `source_from_builder`.
     """
     where = TFDS_PREFIX + name
@@ -48,6 +49,7 @@ def open_tfds(name: str, selection: Selection) -> Source:
         # The lines after the first list all existing names.
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{where}: no such data set ({reason})") from error
+    check_downloads(builder, where)
     try:
         builder.download_and_prepare()
     except Exception as error:  # nor for errors of downloading and preparing

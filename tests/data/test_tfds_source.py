@@ -62,6 +62,9 @@ def define(data_dir):
 def fill(data_dir, monkeypatch):
     """Replaces the examples of a TFDS data set; its features stay."""
 
+    # Nothing has to be downloaded then.
+    monkeypatch.setattr(tfds_source, "check_downloads", lambda builder, where: None)
+
     def prepare(name, splits):
         builder = tfds.builder_cls(name.partition("/")[0])
         generators = {
@@ -83,6 +86,12 @@ def read(source, split):
 
 IMAGE = tfds.features.Image(shape=(None, None, 3))
 MASK = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
+
+
+def test_hosts_that_cannot_be_reached_end_it_at_once(data_dir, monkeypatch):
+    monkeypatch.setattr("rnnseg.data.downloads._any_answers", lambda addresses: False)
+    with pytest.raises(UserError, match=r"^tfds:oxford_iiit_pet: .* but [\w.]+ cannot be reached"):
+        open_tfds("oxford_iiit_pet", Selection())
 
 
 def test_keys_are_found_and_bytes_are_unchanged(define):
