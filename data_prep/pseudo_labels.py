@@ -17,6 +17,7 @@ from rnnseg.data.images import IMAGE_ENDINGS, is_hidden, read_image
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
+from rnnseg.locks import hold_folder
 from rnnseg.palette import default_colors
 from rnnseg.visualize import class_map_image
 
@@ -34,7 +35,7 @@ CLASSES, SETTINGS = "classes.txt", "pseudo_labels.json"
       rnnseg prepare pseudo_labels --teacher deeplabv3.tflite --classes voc_classes.txt \\
         --images unlabelled --out labels
       rnnseg prepare folder --images unlabelled --masks labels --classes labels/classes.txt \\
-        --split val=0.1 --out data/unlabelled
+        --ignore 255 --split val=0.1 --out data/unlabelled
     """,
 )
 @click.option(
@@ -88,29 +89,61 @@ def main(path, images, classes, input_range, scales, threads, out) -> None:
     the names of the images, which `rnnseg prepare folder` takes as masks. Repeat an interrupted
     command to go on where it stopped.
     """
-    files = _find(images, out)
+    _find(images, out)  # so that mistakes show before the teacher is loaded
     table = read_classes(classes) if classes is not None else None
     teacher = Teacher(path, input_range, threads)
     names, colors = _classes(teacher, table, classes)
-    _write_settings(out, teacher, names, colors, scales)
+    click.echo(label_images(teacher, images, out, scales, names, colors))
+    given = shlex.quote(str(images)), shlex.quote(str(out)), shlex.quote(str(out / CLASSES))
+    click.echo(
+        "next: rnnseg prepare folder --images {} --masks {} --classes {} --ignore 255 "
+        "--split val=0.1 --out data/NAME".format(*given)
+    )
+
+
+def label_images(
+    teacher: Teacher,
+    images: pathlib.Path,
+    out: pathlib.Path,
+    scales: Sequence[float],
+    names: Sequence[str],
+    colors: Sequence[Sequence[int]],
+) -> str:
+    """Labels all images below a folder, except for those that have their labels already.
+
+    Args:
+      teacher: the model.
+      images: the folder of the images.
+      out: the folder for the labels, with `CLASSES` and `SETTINGS` beside them.
+      scales: the scales at which every image is looked at.
+      names: one name per class of the teacher.
+      colors: one (red, green, blue) of 0-255 per class.
+
+    Returns:
+      A sentence with the shares of the classes.
+
+    Raises:
+      UserError: no images, labels that were made otherwise, or images that have no label; then all
+        others are labelled.
+    """
+    files = _find(images, out)
     counts = np.zeros(IGNORE_LABEL + 1, np.int64)
     failures = []
-    for file, mask in tqdm(files.items(), desc="label", unit="image", disable=None):
-        try:
-            counts += _label(file, mask, teacher, scales, len(names), colors)
-        except UserError as error:
-            failures.append(str(error))
-    click.echo(_report(names, counts, len(files) - len(failures), out))
+    with hold_folder(out):
+        _write_settings(out, teacher, names, colors, scales)
+        for file, mask in tqdm(files.items(), desc="label", unit="image", disable=None):
+            try:
+                counts += _label(file, mask, teacher, scales, len(names), colors)
+            except UserError as error:
+                failures.append(str(error))
+    report = _report(names, counts, len(files) - len(failures), out)
     if failures:
         more = f"; and {len(failures) - 1} more" if len(failures) > 1 else ""
+        click.echo(report)
         raise UserError(
             f"{len(failures)} of {len(files)} images have no label: {failures[0]}{more}"
         )
-    given = shlex.quote(str(images)), shlex.quote(str(out)), shlex.quote(str(out / CLASSES))
-    click.echo(
-        "next: rnnseg prepare folder --images {} --masks {} --classes {} --split val=0.1 --out "
-        "data/NAME".format(*given)
-    )
+    return report
 
 
 def _find(images: pathlib.Path, out: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
@@ -173,7 +206,7 @@ def _write_settings(out, teacher, names, colors, scales) -> None:
                 f"{out} holds labels of another teacher, or with other classes or scales, as "
                 f"{SETTINGS} says: choose another --out, or delete the folder"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif any(not is_hidden(path.name) for path in out.iterdir()):
         raise UserError(f"{out} is not empty: choose a new folder for the labels")
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(settings, indent=1) + "\n")

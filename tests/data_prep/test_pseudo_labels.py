@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from data_prep import pseudo_labels
 from data_prep.folder import main as build
 from rnnseg.data import open_source
 from rnnseg.errors import UserError
+from rnnseg.locks import hold_folder
 
 
 class BrightTeacher:
-    """Says 1 to bright pixels, and 0 to dark ones."""
+    """Says 1 to bright pixels and to the first column, and 0 to the others."""
 
     size = None
     names = colors = None
@@ -25,7 +27,9 @@ class BrightTeacher:
 
     def __call__(self, image):
         self.calls += 1
-        return (image.mean(-1) > 127).astype(np.int32)
+        labels = (image.mean(-1) > 127).astype(np.int32)
+        labels[:, 0] = 1
+        return labels
 
 
 @pytest.fixture
@@ -68,16 +72,12 @@ def test_the_labels_can_be_built_into_records(tmp_path, arguments, teachers):
     found = Image.open(tmp_path / "labels" / "deep" / "c.png")
     labels = np.asarray(found)
     assert found.mode == "P" and set(np.unique(labels)) <= {0, 1, 255}
-    assert (labels[:, :14] == 1).all() and (labels[:, 18:] == 0).all()
+    assert (labels[:, :14] == 1).all() and (labels[:, 18:-2] == 0).all()
     assert teachers[0].calls == 3 * 3 * 2  # images, scales, mirrored
-    built = CliRunner().invoke(
-        build,
-        [
-            *("--images", str(tmp_path / "images"), "--masks", str(tmp_path / "labels")),
-            *("--classes", str(tmp_path / "labels" / "classes.txt"), "--processes", "1"),
-            *("--out", str(tmp_path / "data")),
-        ],
-    )
+    assert (labels[:, -1] == 255).all()  # mirrored, it is the first column
+    command = printed.partition("next: rnnseg prepare folder ")[2].strip()
+    command = command.replace("data/NAME", str(tmp_path / "data")).replace("val=0.1", "val=0.4")
+    built = CliRunner().invoke(build, [*shlex.split(command), "--processes", "1"])
     assert built.exit_code == 0, built.output
     source = open_source(str(tmp_path / "data"))
     assert source.class_names == ("dark", "bright")
@@ -101,6 +101,14 @@ def test_labels_of_two_kinds_are_not_mixed(tmp_path, arguments, teachers, change
     assert "labels of another teacher" in run(*arguments, *more, status=2)
     settings = json.loads((tmp_path / "labels" / "pseudo_labels.json").read_text())
     assert settings["scales"] == [0.75, 1.0, 1.25] and settings["classes"] == ["dark", "bright"]
+
+
+def test_one_process_at_a_time_labels_into_a_folder(tmp_path, arguments, teachers):
+    with hold_folder(tmp_path / "labels"):
+        assert "labels is being written by process" in run(*arguments, status=2)
+        assert [path.name for path in (tmp_path / "labels").iterdir()] == [".lock"]
+    run(*arguments)
+    assert not (tmp_path / "labels" / ".lock").exists()
 
 
 def test_images_without_labels_are_named_at_the_end(tmp_path, arguments, teachers):

@@ -1,0 +1,149 @@
+r"""Trains on PASCAL VOC and on images without labels, which another model labels: distillation.
+
+    python -m experiments.voc_distilled --voc VOCdevkit/VOC2012 --images unlabelled \
+        --teacher deeplabv3_mnv2_pascal_quant.tflite --weights mobilenet_v2_coco_voc.weights.h5 \
+        --out runs/voc_distilled
+
+The student sees true labels where there are any, those of `SegmentationClassAug`, and the labels of
+the teacher on the images of `--images` (`rnnseg prepare pseudo_labels`: where several views of an
+image agree). Classes are weighted, so that rare ones are learned. `RECIPE` has the options of the
+training; its encoder is one that was trained to segment, and stays as it is.
+
+In `--out` are the teacher's labels, the records (`data`) and the run (`run`). What is finished is
+not done again, and an interrupted training goes on. Then
+
+    rnnseg evaluate runs/voc_distilled/run --data runs/voc_distilled/data \
+        --image-scales 0.5,0.75,1 --iterations 1-12
+    rnnseg export runs/voc_distilled/run --size 513x513 --quantize int8 \
+        --data runs/voc_distilled/data --out runs/voc_distilled/exported
+    python -m experiments.device_benchmark runs/voc_distilled/exported/anytime_int8.tflite \
+        --peer deeplabv3_mnv2_pascal_quant.tflite --data runs/voc_distilled/data
+
+compare the student with its teacher.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+import click
+
+from data_prep.pseudo_labels import label_images
+from data_prep.run import PATH, run
+from data_prep.teachers import Teacher
+from rnnseg.cli.base import Command
+from rnnseg.data.tables import PASCAL_VOC
+from rnnseg.errors import UserError
+from rnnseg.training.config import TrainingConfig
+
+RECIPE = dict(
+    encoder="mobilenet_v2",
+    encoder_weights="imagenet",
+    output_stride=16,
+    # Frozen features hold little of their surroundings.
+    context_channels=64,
+    train_encoder=False,
+    crop=(385, 385),
+    scale=(0.5, 2.0),
+    batch_size=8,
+    epochs=8,
+    optimizer="adamw",
+    learning_rate=3e-3,
+    l2=0.0,
+    label_smoothing=0.1,
+    class_weights="auto",
+    validate_every=2,
+)
+
+SCALES = (0.75, 1.0, 1.25)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--voc", required=True, type=PATH, help="Folder VOC2012 of the kit, with SegmentationClassAug."
+)
+@click.option("--images", required=True, type=PATH, help="Folder of images without labels.")
+@click.option("--teacher", "path", required=True, type=PATH, help="Model of VOC's classes.")
+@click.option("--weights", required=True, help="Weights of the encoder, a file or imagenet.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs.  [default: the recipe's]")
+@click.option("--out", required=True, type=PATH, help="Folder for labels, records and run.")
+def main(voc, images, path, weights, epochs, out):
+    """Train on true labels and on those of a teacher."""
+    out.mkdir(parents=True, exist_ok=True)
+    labels = out / "labels"
+    teacher = Teacher(path)
+    click.echo(label_images(teacher, images, labels, SCALES, PASCAL_VOC.names, PASCAL_VOC.colors))
+    _link(voc_pairs(voc, "train_aug", "SegmentationClassAug"), out / "train")
+    _link(pseudo_pairs(images, labels), out / "train")
+    _link(voc_pairs(voc, "val", "SegmentationClass"), out / "val")
+    run(
+        "SegmentationFolder",
+        out=out / "data",
+        processes=os.cpu_count() or 1,
+        beam_options=None,
+        skip_bad=False,
+        folders=dict(
+            images=out / "train" / "images",
+            masks=out / "train" / "masks",
+            val_images=out / "val" / "images",
+            val_masks=out / "val" / "masks",
+            split=(),
+            classes=labels / "classes.txt",
+            ignore=("255",),
+            remap=(),
+            mask_suffix="",
+            mask_encoding="index",
+        ),
+    )
+    from rnnseg.training.loop import train
+
+    changes = {} if epochs is None else {"epochs": epochs}
+    values = RECIPE | {"data": str(out / "data"), "encoder_weights": weights, "seed": 1} | changes
+    train(TrainingConfig(**values), out / "run", resume=True)
+
+
+Pairs = Iterable[tuple[pathlib.Path, pathlib.Path, pathlib.PurePath]]
+"""Images, masks, and the names that they get, without endings."""
+
+
+def voc_pairs(voc: pathlib.Path, split: str, masks: str) -> Pairs:
+    """Yields the labelled images of a split of VOC.
+
+    Args:
+      voc: the folder VOC2012.
+      split: the name of the list in `ImageSets/Segmentation`.
+      masks: the folder of the masks.
+
+    Raises:
+      UserError: there is no such list.
+    """
+    path = voc / "ImageSets" / "Segmentation" / f"{split}.txt"
+    try:
+        names = path.read_text().split()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    for name in names:
+        within = pathlib.PurePath("voc", name)
+        yield voc / "JPEGImages" / f"{name}.jpg", voc / masks / f"{name}.png", within
+
+
+def pseudo_pairs(images: pathlib.Path, labels: pathlib.Path) -> Pairs:
+    """Yields the images that the teacher labelled."""
+    for mask in sorted(labels.rglob("*.png")):
+        within = mask.relative_to(labels).with_suffix("")
+        (image,) = images.glob(f"{within}.[jJpP]*")
+        yield image, mask, pathlib.PurePath("teacher", within)
+
+
+def _link(pairs: Pairs, folder: pathlib.Path) -> None:
+    """Makes links to images and masks below `folder/images` and `folder/masks`."""
+    for image, mask, within in pairs:
+        for file, kind in ((image, "images"), (mask, "masks")):
+            link = folder / kind / within.with_suffix(file.suffix.lower())
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(file.resolve())
+
+
+if __name__ == "__main__":
+    main()
