@@ -9,8 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from rnnseg import locks, temporaries
+from rnnseg import temporaries
 from rnnseg.errors import UserError
+from rnnseg.locks import hold_beside
 from rnnseg.temporaries import Temporary, remove_left_behind
 
 # Errors of a full disk or quota and of a size limit, which do not name the file.
@@ -93,7 +94,7 @@ def _make_beside(path, target: pathlib.Path, stack: contextlib.ExitStack) -> pat
         raise UserError(f"{path} is not a folder; expected a new or an empty folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locks.hold(target.with_name(f".{target.name}.lock"), path))
+        stack.enter_context(hold_beside(target))
         remove_left_behind(target.parent)
         if target.exists():
             _try_to_replace(target)

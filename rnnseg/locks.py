@@ -77,6 +77,20 @@ def hold(path: str | os.PathLike, out: str | os.PathLike) -> Iterator[None]:
         os.close(descriptor)
 
 
+def hold_beside(path: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
+    """Holds a lock on an output that appears as a whole, by a hidden file beside it.
+
+    Args:
+      path: the file or the folder; the one above it exists.
+
+    Raises:
+      UserError: another process holds the lock.
+      OSError: the folder cannot be written.
+    """
+    path = pathlib.Path(path)
+    return hold(path.with_name(f".{path.name}.lock"), path)
+
+
 @contextlib.contextmanager
 def hold_folder(folder: str | os.PathLike) -> Iterator[None]:
     """Holds a lock on a folder that is written piece by piece, by a hidden file in it.

@@ -6,8 +6,9 @@ import io
 import json
 import os
 import pathlib
+import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -17,13 +18,15 @@ from tensorboard.plugins.custom_scalar import metadata as layout_metadata
 from tensorboard.plugins.hparams import summary_v2 as hparams
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from rnnseg.budgets.profiles import Machine
 from rnnseg.dashboard import tags
 from rnnseg.dashboard.images import Strip
 from rnnseg.evaluation.evaluator import Evaluation
+from rnnseg.files import atomic_path
+from rnnseg.temporaries import remove_left_behind
 
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
 _MIOU, _COST, _TIME = "mIoU_percent", "multiply_adds_G", "milliseconds"
@@ -64,6 +67,9 @@ def write_evaluation(
 ) -> None:
     """Writes an evaluation; it replaces those of the same and of later steps in the folder.
 
+    Each event file appears as a whole. If the process is killed, there is nothing that TensorBoard
+    takes for an evaluation; the next one that is written removes what was left.
+
     Args:
       folder: the folder of TensorBoard's run, for these event files only: replacing drops steps of
         the whole folder.
@@ -72,45 +78,59 @@ def write_evaluation(
       strips: images with their class maps, for the numbers of iterations of the evaluation.
       step: the step of training, such as the epoch; the tab shows the latest one.
     """
-    with _events(folder, step) as add:
-        add(step, _for_plugin(evaluation, model, strips))
-        add(step, _point_scalars(evaluation, model))
-        for summary in _hyperparameters(evaluation, model):
-            add(step, summary)
-    with _events(os.path.join(folder, tags.ITERATIONS), 0) as add:
-        add(0, _layout())
-        for index, iterations in enumerate(evaluation.iterations):
-            add(iterations, _scalars(_CURVE, _numbers(evaluation, index)))
-            iou = dict(zip(evaluation.class_names, evaluation.class_iou[index], strict=True))
-            present = {name: 100 * value for name, value in iou.items() if not np.isnan(value)}
-            add(iterations, _scalars(_CLASSES, present))
-            for strip in strips:
-                add(iterations, _class_map(strip, index))
+    summaries = [
+        _for_plugin(evaluation, model, strips),
+        _point_scalars(evaluation, model),
+        *_hyperparameters(evaluation, model),
+    ]
+    curves = [(0, _layout())]
+    for index, iterations in enumerate(evaluation.iterations):
+        curves.append((iterations, _scalars(_CURVE, _numbers(evaluation, index))))
+        iou = dict(zip(evaluation.class_names, evaluation.class_iou[index], strict=True))
+        present = {name: 100 * value for name, value in iou.items() if not np.isnan(value)}
+        curves.append((iterations, _scalars(_CLASSES, present)))
+        curves += [(iterations, _class_map(strip, index)) for strip in strips]
+    event_files = {
+        pathlib.Path(folder): _event_file([(step, summary) for summary in summaries], step),
+        pathlib.Path(folder, tags.ITERATIONS): _event_file(curves, 0),
+    }
+    for each in event_files:
+        remove_left_behind(each)
+        _wait_for_later_name(each)
+    name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}.0"
+    with contextlib.ExitStack() as stack:  # they get their names at the end, one after the other
+        for each, content in event_files.items():
+            stack.enter_context(atomic_path(each / name)).write_bytes(content)
 
 
-@contextlib.contextmanager
-def _events(folder, first_step: int) -> Iterator:
-    """Yields a function `add(step, summary)` for a new event file that begins at `first_step`."""
-    _wait_for_later_name(pathlib.Path(folder))
-    writer = EventFileWriter(str(folder))
+def _event_file(summaries: Iterable[tuple[int, summary_pb2.Summary]], first_step: int) -> bytes:
+    """Returns the content of an event file that begins at `first_step`.
 
-    def add(step, summary):
-        writer.add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+    Args:
+      summaries: the summaries with their steps.
+      first_step: readers drop this step and later ones of earlier files.
+    """
+    content = io.BytesIO()
+    writer = RecordWriter(content)
 
-    try:
-        # At a start of training, readers drop this step and later ones.
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        writer.add_event(event_pb2.Event(wall_time=time.time(), step=first_step, session_log=start))
-        yield add
-    finally:
-        writer.close()
+    def add(**values):
+        event = event_pb2.Event(wall_time=time.time(), **values)
+        writer.write(event.SerializeToString())
+
+    add(file_version="brain.Event:2")
+    # That steps are dropped, readers know of a start of training.
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    add(step=first_step, session_log=start)
+    for step, summary in summaries:
+        add(step=step, summary=summary)
+    return content.getvalue()
 
 
 def _wait_for_later_name(folder: pathlib.Path) -> None:
     """Waits until a new event file sorts behind those in the folder, for at most a second.
 
-    Readers take event files in the order of their names. A name begins with the second of its
-    creation; within a second it counts without leading zeros, so that "10" comes before "9".
+    Readers take event files in the order of their names, and a name begins with the second of its
+    creation.
     """
     now = str(int(time.time()))
     if any(path.name.split(".")[3] == now for path in folder.glob("events.out.tfevents.*")):

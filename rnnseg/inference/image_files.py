@@ -16,6 +16,7 @@ from rnnseg.budgets.budget import Budget
 from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
 from rnnseg.inference.predictor import Predictor, Setting
+from rnnseg.temporaries import remove_left_behind
 
 # Classes are named if their share is at least 1 %, rounded.
 _LEAST_SHARE = 0.005
@@ -30,11 +31,12 @@ _STRIP_SIDE = 1000
 
 @dataclasses.dataclass(frozen=True)
 class _Outputs:
-    """The files to write for one image."""
+    """The files to write for one image, and one of an earlier call to remove."""
 
     class_map: pathlib.Path
     overlay: pathlib.Path
     strip: pathlib.Path | None
+    stale: pathlib.Path | None
 
     @property
     def all(self) -> list[pathlib.Path]:
@@ -105,7 +107,8 @@ def segment_files(
       out: the folder to write to.
       budget: the budget for each image; None: as many iterations as in training.
       every_iteration: True to write the strip of all iterations, `NAME_iterations.png`.
-      overwrite: True to replace existing files.
+      overwrite: True to replace existing files, and to remove those of an earlier call that this
+        one does not write, such as the strip of an image.
       stop_when_settled: True to stop where further iterations would hardly change the prediction.
         It has no effect with `every_iteration`.
       on_image: called with what was found in each image, as soon as its files are written.
@@ -123,6 +126,7 @@ def segment_files(
     if stop_when_settled:
         model.check_can_stop()
     written, settings, failures = [], [], {}
+    remove_left_behind(out)
     prepared = set()
     for file, outputs in tqdm(planned.items(), desc="segment", unit="image", disable=None):
         try:
@@ -149,6 +153,8 @@ def segment_files(
         class_map = class_map.astype(np.uint8)  # a quarter of the memory, as in the file
         visualize.save_class_map(outputs.class_map, class_map, colors)
         visualize.save_overlay(outputs.overlay, image, class_map, colors, names)
+        if outputs.stale is not None:
+            outputs.stale.unlink(missing_ok=True)
         written += outputs.all
         settings.append(setting)
         shares = visualize.class_shares(class_map, len(names))
@@ -218,6 +224,7 @@ def _plan(
 ) -> dict[pathlib.Path, _Outputs]:
     """Returns the outputs of every file, after a check that they can be written."""
     planned, owners = {}, {}
+    inputs = {file.resolve() for file in files}
     for file in files:
         if file.stem in owners:
             raise UserError(
@@ -225,12 +232,13 @@ def _plan(
                 "files: segment them into different folders"
             )
         owners[file.stem] = file
+        strip = out / f"{file.stem}_iterations.png"
         planned[file] = _Outputs(
             out / f"{file.stem}_classes.png",
             out / f"{file.stem}_overlay.png",
-            out / f"{file.stem}_iterations.png" if every_iteration else None,
+            strip if every_iteration else None,
+            strip if overwrite and not every_iteration and strip.resolve() not in inputs else None,
         )
-    inputs = {file.resolve() for file in files}
     for path in (path for outputs in planned.values() for path in outputs.all):
         if path.resolve() in inputs:
             raise UserError(f"{path} is one of the images: choose another --out")

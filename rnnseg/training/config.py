@@ -3,11 +3,12 @@
 import dataclasses
 import pathlib
 import runpy
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from rnnseg._renamed import present_names, renamed_arguments
-from rnnseg.errors import UserError
+from rnnseg.errors import UserError, first_line
 from rnnseg.models.options import (
     MODEL_OPTIONS,
     LowLevelOptions,
@@ -288,6 +289,23 @@ def _own_recipes() -> dict[str, pathlib.Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
 
 
+def _why_it_ended(path: pathlib.Path, error: BaseException) -> str:
+    """Returns the message for a recipe that ended with an exception."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines, reason = [error.lineno], error.msg
+    elif isinstance(error, SystemExit):
+        reason = f"it exits ({error}); expected it to set RECIPE and to end"
+    else:
+        reason = first_line(error)
+    line = f", line {lines[-1]}" if lines and lines[-1] else ""
+    return f"recipe {path}{line} cannot be run: {type(error).__name__}: {reason}"
+
+
 def load_recipe(recipe: str) -> dict[str, Any]:
     """Reads a recipe, the settings for a data set.
 
@@ -312,8 +330,10 @@ def load_recipe(recipe: str) -> dict[str, Any]:
         path = own[recipe]
     try:
         values = runpy.run_path(str(path)).get("RECIPE")
-    except Exception as error:  # whatever somebody's file does
-        raise UserError(f"recipe {path} cannot be run: {type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever somebody's file does, also if it exits
+        raise UserError(_why_it_ended(path, error)) from error
     if not isinstance(values, Mapping):
         raise UserError(
             f"recipe {path}: expected it to set RECIPE, a dictionary of training options"

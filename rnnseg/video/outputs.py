@@ -12,6 +12,7 @@ from PIL import Image
 
 from rnnseg import files, visualize
 from rnnseg.errors import UserError
+from rnnseg.locks import hold_beside
 from rnnseg.video.encoding import VideoFile
 from rnnseg.video.sources import Frame, FrameSource, reason
 
@@ -37,7 +38,8 @@ def open_output(
       after the last frame of the source.
 
     Raises:
-      UserError: an output that cannot be written, that already exists, or that is the source.
+      UserError: an output that cannot be written, that already exists, that another process writes,
+        or that is the source.
     """
     path = pathlib.Path(path)
     if source.origin is not None and path.exists() and path.samefile(source.origin):
@@ -46,7 +48,7 @@ def open_output(
         if path.exists() and not overwrite:
             raise UserError(f"{path} already exists: choose another output, or add --overwrite")
         files.check_writable(path)
-        with files.atomic_path(path) as temporary, _reported(path):
+        with hold_beside(path), files.atomic_path(path) as temporary, _reported(path):
             with VideoFile(temporary, source) as video:
                 yield _Video(video, view or "overlay")
         return

@@ -161,7 +161,11 @@ def test_segment_refuses(tmp_path, model_file):
     printed = run("segment", model_file, images, "--out", out, status=2)
     assert "exists already: choose another --out" in printed
     assert before == {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    strip, other = out / "photo_0_iterations.png", out / "other_iterations.png"
+    for path in (strip, other):
+        path.write_text("of an earlier call")
     run("segment", model_file, images, "--out", out, "--overwrite")
+    assert not strip.exists() and other.exists()
     other = write_images(tmp_path / "more")
     printed = run("segment", model_file, images, other, "--out", tmp_path / "new", status=2)
     assert "have the same name" in printed and not (tmp_path / "new").exists()

@@ -31,6 +31,9 @@ def small_data(monkeypatch):
 def test_demo_leaves_its_images_and_can_be_repeated(tmp_path, capsys):
     out = tmp_path / "demo"
     for _ in range(2):
+        if out.exists():
+            (out / "notes.txt").write_text("of the user")
+            (out / "run" / "stale").touch()
         demonstration.run(out, SMALL)
         scores = json.loads((out / "scores.json").read_text())
         assert [row["iterations"] for row in scores["results"]] == [1, 2, 3, 4]
@@ -40,6 +43,8 @@ def test_demo_leaves_its_images_and_can_be_repeated(tmp_path, capsys):
         image, _ = halves(4, 43, 51, seed=1)[3]
         np.testing.assert_array_equal(Image.open(out / "image.png"), image)
         assert list((out / "run" / "logs").rglob("events*"))
+    assert (out / "notes.txt").read_text() == "of the user"
+    assert not (out / "run" / "stale").exists()
 
 
 def test_demo_leaves_other_folders_alone(tmp_path):

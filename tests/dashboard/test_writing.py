@@ -13,6 +13,7 @@ from tensorboard.plugins.hparams import metadata as hparams_metadata
 from rnnseg.budgets import profiles
 from rnnseg.dashboard import images, write_evaluation, writing
 from rnnseg.evaluation.evaluator import Evaluator
+from rnnseg.temporaries import Owner
 from tests.dashboard.logdirs import CONTEXT, comparisons, open_provider, scalars
 from tests.support.models import make_lively_model
 from tests.support.sources import halves, make_source
@@ -165,6 +166,26 @@ def test_event_files_are_read_in_the_order_in_which_they_were_written(
         write_evaluation(tmp_path, evaluation, evaluator.model, step=step)
     seconds = [path.name.split(".")[3] for path in tmp_path.glob("events.out.*")]
     assert len(set(seconds)) == 3
+
+
+def test_event_files_appear_when_they_are_complete(tmp_path, evaluation, evaluator, monkeypatch):
+    """Whenever the process is killed, TensorBoard finds nothing that is only half there."""
+    replace, found = os.replace, []
+
+    def look(old, new):
+        found.append([str(path) for path in tmp_path.rglob("*tfevents*")])
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", look)
+    gone = dataclasses.replace(Owner.this(), process=2**22 + 1)
+    left = tmp_path / "run" / f".incomplete.{gone}.abc.0"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    write_evaluation(tmp_path / "run", evaluation, evaluator.model)
+    assert [len(files) for files in found] == [0, 1] and not left.exists()
+    (run,) = comparisons(tmp_path)[0]["runs"]
+    assert len(run["points"]) == 3
+    assert len(list(tmp_path.rglob("*tfevents*"))) == len(list(tmp_path.glob("run/**/*.0"))) == 2
 
 
 def test_scalars_have_iterations_as_their_step(logdir, evaluation):

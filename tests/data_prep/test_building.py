@@ -19,6 +19,7 @@ from data_prep.masks import MaskReader
 from rnnseg.data.records import find_builds, open_records, unfinished_builds
 from rnnseg.data.tables import TABLES
 from rnnseg.errors import UserError
+from rnnseg.locks import hold_folder
 from tests.data_prep.toy import ToyBuilder, make_example
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
@@ -168,6 +169,12 @@ def test_examples_are_made_on_demand(images):
     examples = Examples([Pair("a", images / "000.jpg", None)] * 10**6, make_example)
     assert len(examples) == 10**6
     assert next(iter(examples))[0] == "a"
+
+
+def test_one_process_at_a_time_builds_in_a_folder(images, tmp_path):
+    with hold_folder(tmp_path / "out"), pytest.raises(UserError, match="out is being written by"):
+        _build(images, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_build_leaves_no_process_behind(images, tmp_path):

@@ -45,7 +45,10 @@ from rnnseg.training.config import TrainingConfig, load_recipe
         ({"l2": float("nan")}, "l2=nan: expected a finite number"),
         ({"flip": 1}, "flip=1: expected True or False"),
         ({"seed": -1}, "seed=-1: expected 0 to"),
-        ({"sampled_patches": 0, "train_encoder": False}, "sampled_patches=0: expected 1 to 1073741824"),
+        (
+            {"sampled_patches": 0, "train_encoder": False},
+            "sampled_patches=0: expected 1 to 1073741824",
+        ),
         (
             {"sampled_patches": 9, "train_encoder": False, "boundary_weight": 2},
             "sampled_patches=9: boundary_weight=2 needs whole images",
@@ -74,15 +77,37 @@ def test_every_recipe_of_the_package_makes_a_config():
         TrainingConfig(data="somewhere", **load_recipe(name))
 
 
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("RECIPE = dict(", ", line 1 cannot be run: SyntaxError: "),
+        ("\n\nraise ValueError('no\\nsuch')", ", line 3 cannot be run: ValueError: no$"),
+        ("def f():\n    1 / 0\n\nf()", ", line 2 cannot be run: ZeroDivisionError: division"),
+        ("import json\njson.loads('')", ", line 2 cannot be run: JSONDecodeError: Expecting"),
+        (
+            "import sys\nsys.exit(0)",
+            r", line 2 cannot be run: SystemExit: it exits \(0\); expected",
+        ),
+        ("exit('done')", r", line 1 cannot be run: SystemExit: it exits \(done\)"),
+        ("class E(BaseException): pass\nraise E", ", line 2 cannot be run: E: E$"),
+        ("def f(): f()\nf()", ", line 1 cannot be run: RecursionError: "),
+        ("import nothing_of_this_name", ", line 1 cannot be run: ModuleNotFoundError: No module"),
+        ("a = '\0'", " cannot be run: (SyntaxError|ValueError): source code"),
+    ],
+)
+def test_a_recipe_that_ends_early_is_a_mistake_in_it(tmp_path, content, message):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    with pytest.raises(UserError, match=f"^recipe {path}{message}"):
+        load_recipe(str(path))
+
+
 def test_a_recipe_file_of_one_s_own(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("RECIPE = dict(epochs=3, crop=(64, 64))")
     assert dataclasses.asdict(TrainingConfig(data="x", **load_recipe(str(path))))["epochs"] == 3
     path.write_text("RECIPE = dict(epoch=3)")
     with pytest.raises(UserError, match="mine.py: unknown epoch; expected some of accumulate, "):
-        load_recipe(str(path))
-    path.write_text("RECIPE = dict(")
-    with pytest.raises(UserError, match="mine.py cannot be run: SyntaxError"):
         load_recipe(str(path))
     path.write_text("config = 3")
     with pytest.raises(UserError, match="expected it to set RECIPE"):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from rnnseg import UserError, visualize
+from rnnseg.locks import hold_beside
 from rnnseg.video.outputs import draw, open_output
 from rnnseg.video.sources import Frame, FrameSource, open_frames
 from tests.video import clips
@@ -173,6 +174,14 @@ def test_an_older_video_is_replaced_where_that_is_wanted(tmp_path):
     (tmp_path / "out.mp4").write_text("old")
     copy(path, tmp_path / "out.mp4", overwrite=True)
     assert len(clips.read(tmp_path / "out.mp4")[0]) == 2
+
+
+@pytest.mark.parametrize("out", ["out.mp4", "out"])
+def test_one_process_at_a_time_writes_a_video(tmp_path, out):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(2))
+    with hold_beside(tmp_path / out), pytest.raises(UserError, match=f"{out} is being written by"):
+        copy(path, tmp_path / out)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_a_build_without_h264_writes_mpeg4(tmp_path, monkeypatch):
