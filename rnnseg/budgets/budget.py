@@ -180,9 +180,10 @@ def too_small(budget: Budget, least: float, target: str) -> UserError:
       least: the cost of one iteration, in the budget's unit.
       target: as in `iterations_within`.
     """
+    here = " on this machine" if budget.kind == "milliseconds" else ""
     return UserError(
         f"budget of {budget}: one iteration on {target} needs {round_up(least)} {budget.unit} at "
-        "least"
+        f"least{here}; give as much, or take smaller images or a smaller encoder"
     )
 
 

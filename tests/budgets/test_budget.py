@@ -45,7 +45,7 @@ def test_the_largest_number_that_fits_is_taken(seed):
 
 def test_the_budget_that_an_error_names_is_enough():
     for cost in (61.07, 61.1, 0.0123456, 999.5, 1234.5, 1.925262208, 1e-7):
-        with pytest.raises(UserError, match=f"it needs {round_up(cost)} ms at least"):
+        with pytest.raises(UserError, match=f"it needs {round_up(cost)} ms at least on this "):
             iterations_within(Budget(milliseconds=cost * 0.99), lambda n: cost * n, 9, "it")  # noqa: B023
         least = Budget(milliseconds=float(round_up(cost)))
         assert iterations_within(least, lambda n: cost * n, 9, "it") == 1  # noqa: B023

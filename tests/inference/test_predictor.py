@@ -280,7 +280,7 @@ def test_milliseconds_that_are_not_known(tmp_path):
     with pytest.raises(UserError, match="latency .* not known here: .* rnnseg benchmark MODEL.ker"):
         Predictor(make_model())(random_images(), budget)
     predictor = loaded(tmp_path)
-    with pytest.raises(UserError, match="needs 12.0 ms at least"):
+    with pytest.raises(UserError, match="needs 12.0 ms at least on this machine; give "):
         predictor(random_images(), Budget(milliseconds=11))
     with pytest.raises(UserError, match="34x41 is larger .*--size 33x41,34x41 --save"):
         predictor(random_images(34), budget)
