@@ -34,12 +34,15 @@ import itertools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
+from rnnseg import schemas
 from rnnseg.budgets import timing
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import SCALES, Numbers
+from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
 from rnnseg.models.options import paper_form
 from rnnseg.training import config as configuration
@@ -171,6 +174,14 @@ def compare(
     return rows, size
 
 
+@dataclasses.dataclass(frozen=True)
+class _Times:
+    """The schema of `times.json`: what the times were made from, and one for each point."""
+
+    made_from: Mapping[str, Any]
+    milliseconds: tuple[schemas.Milliseconds, ...]
+
+
 def timed(
     rows: Sequence[Row], runs: Mapping[str, KeptRun], size: tuple[int, int], out: pathlib.Path
 ) -> list[Row]:
@@ -195,14 +206,14 @@ def timed(
         "models": {system: run.digest for system, run in runs.items()},
         "points": points,
     }
-    kept = _read_json(path)
-    if kept.get("made_from") != made_from:
-        kept = {"made_from": made_from, "milliseconds": _milliseconds(rows, runs, size)}
+    kept = _read_times(path)
+    if kept is None or kept.made_from != made_from or len(kept.milliseconds) != len(rows):
+        kept = _Times(made_from, tuple(_milliseconds(rows, runs, size)))
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(kept) + "\n")
+            temporary.write_text(json.dumps(vars(kept)) + "\n")
     return [
         dataclasses.replace(row, milliseconds=each)
-        for row, each in zip(rows, kept["milliseconds"], strict=True)
+        for row, each in zip(rows, kept.milliseconds, strict=True)
     ]
 
 
@@ -222,12 +233,12 @@ def _milliseconds(
     return [lines[row.system, row.output_stride, row.scale](row.iterations) for row in rows]
 
 
-def _read_json(path: pathlib.Path) -> dict:
-    """Returns the content of a file; nothing if there is none, or a damaged one."""
+def _read_times(path: pathlib.Path) -> _Times | None:
+    """Returns the content of a file; None if there is none, or a damaged one."""
     try:
-        return json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError:
-        return {}
+        return schemas.read_json(path, _Times, "measure again") if path.is_file() else None
+    except UserError:
+        return None
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from rnnseg import schemas
+from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
 from rnnseg.files import atomic_path
 from rnnseg.training import config as configuration
@@ -26,10 +28,19 @@ class Score(NamedTuple):
       multiply_adds: the multiply-adds of an image of the most common size.
     """
 
-    iterations: int
-    miou: float
-    miou_occurring: float
-    multiply_adds: int
+    iterations: schemas.Iterations
+    miou: schemas.Fraction
+    miou_occurring: schemas.Fraction
+    multiply_adds: schemas.Total
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """The schema of a kept evaluation: what it was made from, the images' size, and the scores."""
+
+    made_from: Mapping[str, Any]
+    image_size: tuple[schemas.Pixels, schemas.Pixels]
+    scores: tuple[Score, ...]
 
 
 class KeptRun:
@@ -130,10 +141,11 @@ class KeptRun:
         if kept is None:
             kept = self._evaluate(output_stride, scale)
             with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(kept, indent=2) + "\n")
-        return [Score(**row) for row in kept["scores"]], tuple(kept["image_size"])
+                content = vars(kept) | {"scores": [score._asdict() for score in kept.scores]}
+                temporary.write_text(json.dumps(content, indent=2) + "\n")
+        return list(kept.scores), kept.image_size
 
-    def _evaluate(self, output_stride: int, scale: float) -> dict:
+    def _evaluate(self, output_stride: int, scale: float) -> _Kept:
         from rnnseg.evaluation.evaluator import Evaluator
 
         model = self.model(output_stride)
@@ -145,11 +157,11 @@ class KeptRun:
             map(float, metrics.mean_iou_occurring(result.confusion)),
             result.multiply_adds,
         )
-        return {
-            "made_from": self._made_from(output_stride, scale),
-            "image_size": result.image_size,
-            "scores": [Score(*row)._asdict() for row in zip(*columns, strict=True)],
-        }
+        return _Kept(
+            self._made_from(output_stride, scale),
+            result.image_size,
+            tuple(Score(*row) for row in zip(*columns, strict=True)),
+        )
 
     def _made_from(self, output_stride: int, scale: float) -> dict:
         return {
@@ -160,17 +172,15 @@ class KeptRun:
             "iterations": list(self._iterations),
         }
 
-    def _read(self, path: pathlib.Path, output_stride: int, scale: float) -> dict | None:
+    def _read(self, path: pathlib.Path, output_stride: int, scale: float) -> _Kept | None:
         """Returns the content of a file; None if there is none that was made from the same."""
         if not path.is_file():
             return None
         try:
-            kept = json.loads(path.read_text())
-            held = dict(kept["made_from"])
+            kept = schemas.read_json(path, _Kept, "evaluate again")
             # The file of an earlier version lacks the options that were added later.
-            held["config"] = dataclasses.asdict(
-                configuration.TrainingConfig.from_json(held["config"])
-            )
-        except (ValueError, TypeError, KeyError):
+            config = configuration.TrainingConfig.from_json(kept.made_from.get("config"))
+        except (UserError, TypeError):
             return None
+        held = kept.made_from | {"config": dataclasses.asdict(config)}
         return kept if held == self._made_from(output_stride, scale) else None

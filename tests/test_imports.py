@@ -14,7 +14,7 @@ ORDER = (
     ("locks",),
     ("temporaries",),
     ("_checkout", "checks", "files", "grid", "options", "schemas"),
-    ("stages",),
+    ("score_files", "stages"),
     ("pretrained",),
     # The runtime for devices, which has to do without TensorFlow.
     ("runtime",),

@@ -11,10 +11,17 @@ from rnnseg import schemas
 from rnnseg._renamed import RenamedAttribute
 from rnnseg.budgets.budget import Budget, OperatingPoint, best_within, frontier
 from rnnseg.budgets.profiles import Machine, Profile, profile_path
-from rnnseg.budgets.score_files import ScoreFile, present_names
 from rnnseg.errors import UserError
 from rnnseg.files import beside
 from rnnseg.pretrained.names import is_preset, open_preset
+from rnnseg.score_files import EvaluationContent, present_names
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _ScoreFile(EvaluationContent):
+    """The schema of a file of scores; the milliseconds were measured on `machine`."""
+
+    machine: Machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Scores:
         if not path.is_file():
             raise UserError(f"{path}: no such scores; make them by {command}")
         held = schemas.read_json(
-            path, ScoreFile, f"make the scores anew by {command}", present_names
+            path, _ScoreFile, f"make the scores anew by {command}", present_names
         )
         return cls(
             model=str(model),

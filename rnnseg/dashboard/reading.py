@@ -8,9 +8,9 @@ from typing import Any
 from rnnseg import schemas
 from rnnseg.budgets.budget import OperatingPoint, frontier
 from rnnseg.budgets.profiles import Machine
-from rnnseg.budgets.score_files import EvaluationContent, present_names
 from rnnseg.dashboard import tags
 from rnnseg.errors import UserError, one_line
+from rnnseg.score_files import EvaluationContent, present_names
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from rnnseg.errors import UserError
 from rnnseg.options import MOST_ITERATIONS, check_options, checked, option
 
-_WIDEST = 2**14  # channels of any layer
+_WIDEST = 4096  # channels of any layer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from rnnseg.pretrained.preset import (
     checksum,
 )
 from rnnseg.runtime.model_info import ModelInfo
+from rnnseg.score_files import EvaluationContent, present_names
 
 
 class PresetModel:
@@ -143,7 +144,9 @@ class PresetModel:
             (temporary / METADATA).write_text(f"{text}\n", encoding="utf-8")
             if scores is not None:
                 shutil.copyfile(scores, temporary / SCORES)
-                scores = json.loads(scores.read_text("utf-8"))
+                scores = schemas.read_json(
+                    scores, EvaluationContent, "evaluate the model again", present_names
+                )
             card = model_card(folder.resolve().name, metadata, scores)
             (temporary / CARD).write_text(card, encoding="utf-8")
 

@@ -1,12 +1,12 @@
 """The model card of a preset: what it is, what it was trained on, what it is bad at."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rnnseg.pretrained.preset import LITERT, Metadata
+from rnnseg.score_files import EvaluationContent, ScoreRow
 
 
-def model_card(name: str, metadata: Metadata, scores: dict[str, Any] | None) -> str:
+def model_card(name: str, metadata: Metadata, scores: EvaluationContent | None) -> str:
     """Returns the text of `README.md`, with the header that Hugging Face reads.
 
     Args:
@@ -53,29 +53,28 @@ def model_card(name: str, metadata: Metadata, scores: dict[str, Any] | None) -> 
     return "\n".join(lines)
 
 
-def _scores(scores: dict[str, Any]) -> list[str]:
-    rows = scores["results"]
+def _scores(scores: EvaluationContent) -> list[str]:
     lines = [
         "## Scores",
         "",
-        f"On {scores['images']} images of {scores['data']}, {scores['split']}; multiply-adds for "
-        f"{scores['image_size'][0]}x{scores['image_size'][1]} pixels.",
+        f"On {scores.images} images of {scores.data}, {scores.split}; multiply-adds for "
+        f"{scores.image_size[0]}x{scores.image_size[1]} pixels.",
         "",
         "| iterations | image scale | mIoU % | multiply-adds G |",
         "| --- | --- | --- | --- |",
     ]
-    for row in rows:
-        cost = "" if row["multiply_adds"] is None else f"{row['multiply_adds'] / 1e9:.3f}"
-        scale = row.get("scale") or 1
-        lines.append(f"| {row['iterations']} | {scale:g} | {100 * row['miou']:.1f} | {cost} |")
-    lines += ["", *_classes(max(rows, key=lambda row: row["miou"]))]
+    for row in scores.results:
+        cost = "" if row.multiply_adds is None else f"{row.multiply_adds / 1e9:.3f}"
+        scale = row.scale or 1
+        lines.append(f"| {row.iterations} | {scale:g} | {100 * row.miou:.1f} | {cost} |")
+    lines += ["", *_classes(max(scores.results, key=lambda row: row.miou))]
     return lines
 
 
-def _classes(best: dict[str, Any]) -> Sequence[str]:
+def _classes(best: ScoreRow) -> Sequence[str]:
     """Returns the IoU of single classes at the best point."""
-    found = {name: iou for name, iou in best.get("class_iou", {}).items() if iou is not None}
+    found = {name: iou for name, iou in best.class_iou.items() if iou is not None}
     if not found:
         return []
     listed = ", ".join(f"{name} {100 * iou:.0f}" for name, iou in found.items())
-    return [f"IoU % by class at {best['iterations']} iterations: {listed}.", ""]
+    return [f"IoU % by class at {best.iterations} iterations: {listed}.", ""]

@@ -72,6 +72,7 @@ def test_scores_of_the_run_come_along(tmp_path, model):
     row = {"iterations": 2, "miou": 0.5, "multiply_adds": 2e9, "milliseconds": 1.0, "scale": 0.5}
     row["class_iou"] = {"sky": 0.9, "road": 0.1, "car": None}
     scores = dict(data="mine", split="val", images=7, image_size=[32, 40], results=[row])
+    scores |= dict(scales=[1.0], flip=False)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "scores_val.json").write_text(json.dumps(scores))
     model.loaded_from = str(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The schemas of the scores that `rnnseg evaluate` writes, in files and for TensorBoard."""
+"""The schema of the scores that `rnnseg evaluate` writes, in files and for TensorBoard."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le, MinLen
 
 from rnnseg import schemas
-from rnnseg.budgets.profiles import Machine
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,17 +56,6 @@ class EvaluationContent:
     def multi_scale(self) -> bool:
         """True if the logits were averaged over scales or mirrored images."""
         return len(self.scales) > 1 or self.flip
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScoreFile(EvaluationContent):
-    """What a file of scores holds.
-
-    Attributes:
-      machine: the machine that the milliseconds were measured on.
-    """
-
-    machine: Machine
 
 
 def present_names(content: Mapping[str, Any]) -> dict[str, Any]:
