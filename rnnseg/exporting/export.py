@@ -224,10 +224,13 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
 
 def _model_info(model, size, split) -> ModelInfo:
     initial = model.stack.initial_values if model.recurrent else {}
-    costs = None
+    costs = early_costs = None
     if size:
         costs = dataclasses.asdict(stage_costs(model, *size))
-        del costs["early"]
+        early_costs = {
+            each.iterations: {"encode": each.encode, "prepare": each.prepare}
+            for each in costs.pop("early")
+        }
     found = None
     if model.loaded_from and scores_path(model.loaded_from, split).is_file():
         found = Scores.load(model.loaded_from, split)
@@ -247,6 +250,7 @@ def _model_info(model, size, split) -> ModelInfo:
         state=signatures.state_channels(model),
         initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
         multiply_adds=costs,
+        early_multiply_adds=early_costs,
         miou=found and found.miou,
         scored_on=found and f"{found.data}, {found.split}",
     )

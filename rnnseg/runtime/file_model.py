@@ -36,13 +36,18 @@ class FileCosts:
     def total(self, iterations: int) -> int | None:
         """Returns those of a whole prediction at the size of the file.
 
-        None if they are not known: in a file for any size, and for so few iterations that a part of
-        the encoder is enough.
+        None if they are not known: in a file for any size, and in one of an earlier version for so
+        few iterations that a part of the encoder is enough.
         """
-        costs = self.info.multiply_adds
-        if costs is None or iterations <= sum(self.info.early_iterations):
+        costs = seen = self.info.multiply_adds
+        if costs is None:
             return None
-        return costs["encode"] + costs["prepare"] + iterations * costs["refine"] + costs["read"]
+        if iterations <= sum(self.info.early_iterations):
+            early = sorted((self.info.early_multiply_adds or {}).items())
+            seen = next((counts for most, counts in early if iterations <= most), None)
+            if seen is None:
+                return None
+        return seen["encode"] + seen["prepare"] + iterations * costs["refine"] + costs["read"]
 
 
 class FileModel:

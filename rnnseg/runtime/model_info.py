@@ -60,6 +60,8 @@ class ModelInfo:
         without an entry start from zero.
       multiply_adds: of the stages encode, prepare, refine and read, at `size`, with all stages of
         the encoder in encode and prepare; None for any size.
+      early_multiply_adds: those of encode and prepare for the first iterations alone, which need
+        fewer stages of the encoder, by the number of these iterations; None if not known.
       miou: the mean intersection over union, 0-1, by number of iterations; None if not measured.
       scored_on: the data and split of `miou`.
       sha256: the checksum of the model's flat buffer, which `append_to` computes; None in files of
@@ -81,6 +83,9 @@ class ModelInfo:
     state: Mapping[str, schemas.Channels]
     initial_state: Mapping[str, tuple[float, ...]]
     multiply_adds: Mapping[Literal[_STAGES], schemas.Total] | None
+    early_multiply_adds: (
+        Mapping[schemas.Iterations, Mapping[Literal["encode", "prepare"], schemas.Total]] | None
+    ) = None
     miou: Mapping[schemas.Iterations, schemas.Fraction] | None = None
     scored_on: str | None = None
     sha256: str | None = dataclasses.field(default=None, compare=False)
@@ -197,6 +202,12 @@ def _check_lengths(info: ModelInfo, where: str) -> None:
     missing = [name for name in _STAGES if name not in (info.multiply_adds or _STAGES)]
     if missing:
         raise UserError(f"{where}: multiply_adds.{missing[0]} is missing; {_WAY_OUT}")
+    for number, counts in (info.early_multiply_adds or {}).items():
+        missing = [name for name in ("encode", "prepare") if name not in counts]
+        if missing:
+            raise UserError(
+                f"{where}: early_multiply_adds.{number}.{missing[0]} is missing; {_WAY_OUT}"
+            )
     if info.canvas_stride > info.output_stride:
         raise UserError(
             f"{where}: canvas_stride is {info.canvas_stride}, expected at most output_stride, "

@@ -24,6 +24,7 @@ from rnnseg.cli import main
 from rnnseg.exporting import export, processes, quantization, signatures
 from rnnseg.exporting.processes import quantize
 from rnnseg.models.registry import MODELS
+from rnnseg.runtime.file_model import FileCosts
 from rnnseg.runtime.model_info import ModelInfo
 from tests.support.litert import run_here
 from tests.support.models import make_model
@@ -381,6 +382,9 @@ def test_the_files_say_what_is_in_them(fixed, any_size, staged, feed_forward):
     assert info.multiply_adds is None and info.miou is None
     info = ModelInfo.load(staged.path("anytime", "int8"))
     assert (info.output_stride, info.canvas_stride, info.early_iterations) == (8, 4, (1, 2))
+    counted = costs.stage_costs(staged.model, *info.size)
+    totals = [FileCosts(info).total(number) for number in range(1, 6)]
+    assert totals == [counted.total(number) for number in range(1, 6)]
     handed_on = "stride4_conv1_relu", "stride8_conv1_relu"
     assert info.encoder_outputs == (*(("prepared", name) for name in handed_on), ("prepared",))
     info = ModelInfo.load(feed_forward.path("anytime", "float32"))

@@ -50,10 +50,15 @@ def test_a_segment_file_gives_what_the_anytime_file_gives(segment_file, fixed_fi
     assert set(times) == {"encode", "refine", "read"} and min(times.values()) > 0
 
 
-def test_costs_are_known_where_all_of_the_encoder_runs():
+def test_costs_are_those_of_the_stages_that_run():
     counts = {"encode": 1000, "prepare": 200, "refine": 30, "read": 4}
     costs = FileCosts(make_info(multiply_adds=counts, early_iterations=(2,)))
     assert [costs.total(number) for number in (1, 2, 3, 5)] == [None, None, 1294, 1354]
+    early = {2: {"encode": 300, "prepare": 50}, 1: {"encode": 100, "prepare": 20}}
+    costs = FileCosts(
+        make_info(multiply_adds=counts, early_iterations=(1, 1), early_multiply_adds=early)
+    )
+    assert [costs.total(number) for number in (1, 2, 3)] == [154, 414, 1294]
     assert FileCosts(make_info(multiply_adds=counts)).total(1) == 1234
     assert FileCosts(make_info(multiply_adds=None)).total(3) is None
 
