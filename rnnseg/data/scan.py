@@ -14,7 +14,10 @@ from rnnseg.data.pipeline import decode, decode_instances
 from rnnseg.data.source import IGNORE_LABEL, Shard, Source
 from rnnseg.errors import MOST_CHARACTERS, UserError, shortened
 
-_OPERATIONS = re.compile(r"\{\{.*?\}\} ?| \[Op:\w+\].*", re.DOTALL)
+_OPERATIONS = re.compile(
+    r"\{\{.*?\}\} ?| \[Op:\w+\].*|Error in user-defined function .*? with iterator: \S+: ",
+    re.DOTALL,
+)
 _LONGEST_REASON = 80  # characters of a message of TensorFlow
 _LONGEST_ENDING = 110  # those of "and 1234 more" and the way out, that of a training included
 
