@@ -3,13 +3,15 @@
 import json
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from rnnseg import schemas
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import Numbers
 from rnnseg.data.class_files import read_classes
@@ -197,10 +199,7 @@ def _write_settings(out, teacher, names, colors, scales) -> None:
     }
     path = out / SETTINGS
     if path.is_file():
-        try:
-            earlier = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read ({error}): choose another --out") from error
+        earlier = schemas.read_json(path, Mapping[str, Any], "choose another --out")
         if earlier != settings:
             raise UserError(
                 f"{out} holds labels of another teacher, or with other classes or scales, as "

@@ -198,8 +198,8 @@ MUTATIONS = (
     ),
     Mutation(
         "export: int8 is calibrated on the images that it is compared on",
-        'train = run.get("train_split", "train")',
-        "train = split",
+        "from_source(source, run.train_split, size, limit)",
+        "from_source(source, split, size, limit)",
         ("tests/exporting/test_examples.py",),
     ),
     Mutation(

@@ -4,6 +4,7 @@ Every subcommand has a module of its own, which imports TensorFlow where it is u
 quick.
 """
 
+import logging
 import os
 
 import click
@@ -32,6 +33,8 @@ def main():
     """
     # TensorFlow's notes on its own build; what goes wrong comes as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Pillow's notes on a damaged image, which are no more than its exception says.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 for _command in (

@@ -51,6 +51,8 @@ class _OneLine:
         except OSError as error:
             # A full disk, a folder that cannot be written, a file in the place of a folder.
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except MemoryError:
+            _fail("not enough memory; choose smaller images, batches or widths")
         except RuntimeError as error:
             if "Symlink loop" not in str(error):  # what pathlib raises for one, up to Python 3.12
                 raise

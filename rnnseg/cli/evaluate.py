@@ -122,6 +122,7 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     files.check_writable(curve, ".png")
     files.check_writable(page, ".html")
     files.check_writable(json_file, ".json")
+    history = Run(model).read_history()  # before the work, as it may be damaged
     runs = [(scales, name)]
     if not averaged:
         runs = [
@@ -147,7 +148,6 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     own_name = pathlib.Path(model).resolve().name
     report.save_curve(curve, own_name, results, segmenter.iterations)
     click.echo(f"wrote {curve}")
-    history = Run(model).read_history()
     folder = report_page.save_page(
         page, own_name, results, list(evaluators.values()), source, history
     )

@@ -4,7 +4,7 @@ TFDS tries an address without an answer ten times, with growing pauses and no ti
 network it seems to hang.
 """
 
-import json
+import dataclasses
 import pathlib
 import ssl
 import threading
@@ -14,10 +14,18 @@ import urllib.parse
 import urllib.request
 from collections.abc import Collection
 
+from rnnseg import schemas
 from rnnseg.errors import UserError
 
 _SECONDS = 20  # for an answer of any kind
 _MOST_HOSTS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class _Info:
+    """What TFDS notes beside a file that it downloaded, as far as it is read here."""
+
+    urls: tuple[str, ...] | None = None
 
 
 def check_downloads(builder, where: str) -> None:
@@ -59,8 +67,8 @@ def _downloaded(builder) -> set[str]:
     found = set()
     for path in folder.glob("downloads/**/*.INFO"):
         try:
-            found.update(json.loads(path.read_text()).get("urls") or ())
-        except (OSError, ValueError, AttributeError):
+            found.update(schemas.read_json(path, _Info, "remove it").urls or ())
+        except UserError:
             continue  # TFDS downloads that file again
     return found
 
