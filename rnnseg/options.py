@@ -40,6 +40,7 @@ class Option:
       below: the values are smaller than this number.
       choices: the only values, in the order in which they are shown.
       name: the option of commands; None: two dashes and the field's name.
+      also: further names of the option of commands, such as ("--from",).
       flag: for True and False, the two options of commands, such as ("--flip", "--no-flip").
       form: for tuples, how they are written in commands, such as "HEIGHTxWIDTH".
       separator: for tuples, the text between two elements in commands.
@@ -55,6 +56,7 @@ class Option:
     below: float | None = None
     choices: Sequence[Any] = ()
     name: str | None = None
+    also: tuple[str, ...] = ()
     flag: tuple[str, str] | None = None
     form: str | None = None
     separator: str = ","

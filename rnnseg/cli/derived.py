@@ -78,7 +78,8 @@ def _click_option(field: dataclasses.Field, help_text: str | None) -> Callable:
     if declared.flag:
         return click.option(option_name(field), field.name, default=None, help=text)
     kind = _Declared(field)
-    return click.option(option_name(field), field.name, type=kind, metavar=kind.name, help=text)
+    names = option_name(field), *declared.also
+    return click.option(*names, field.name, type=kind, metavar=kind.name, help=text)
 
 
 def _shown(default, declared: Option) -> str:

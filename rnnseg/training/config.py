@@ -41,7 +41,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
       data: the data set, as `rnnseg.data.open_source` takes it.
       train_split: the split to train on.
       val_split: the split to validate on.
-      init: a run or a `.keras` file whose weights the training starts from, as far as they fit
+      init: a run, a `.keras` file or a preset whose weights the training starts from, as far as they fit
         (`rnnseg.models.transfer`), in place of `encoder_weights`; None: only the encoder has
         weights.
       model: "recurrent", or a feed-forward model to compare with: "deeplabv3", "deeplabv3_plus",
@@ -95,7 +95,9 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
     val_split: str = option("val", "Split to validate on.")
     init: str | None = option(
         None,
-        "Run or model to start from: its weights, and its options where no others are given.",
+        "Run, model or preset to start from: its weights, and its options where no others are "
+        "given.",
+        also=("--from",),
     )
     model: str = option(
         "recurrent",

@@ -18,7 +18,7 @@ class Base:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Declared(Base):
     name: str = option(dataclasses.MISSING, "Name.")
-    steps: int | None = option(None, "Steps.", above=0, most=9, name="--number")
+    steps: int | None = option(None, "Steps.", above=0, most=9, name="--number", also=("--count",))
     size: tuple[int, int] = option((8, 6), "Size.", form="HEIGHTxWIDTH", separator="x")
     kind: str = option("a", "Kind.", choices=("a", "b"))
     stride: int = option(8, "Stride.", choices=(8, 16))
@@ -40,6 +40,10 @@ def run(*arguments, status=0):
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == status, result.output
     return result
+
+
+def test_an_option_may_have_two_names():
+    assert eval(run("--count", "3").output) == eval(run("--number", "3").output)
 
 
 def test_given_options_have_the_declared_types():
