@@ -105,7 +105,7 @@ def read_instances(file: File, labels: Mapping[str, int]) -> list[ImageRegions]:
     """
     content = _load(file)
     images = _index_images(content["images"], file)
-    names = {category.get("id"): category.get("name") for category in content["categories"]}
+    names = _index_categories(content["categories"], file)
     absent = sorted(labels.keys() - names.values())
     if absent:
         raise UserError(f"{file}: no category called {some(absent)}; {_EXPECTED}")
@@ -155,10 +155,10 @@ def read_outlines(
     """
     content = _load(file)
     images = _index_images(content["images"], file)
-    names = {category.get("id"): category.get("name") for category in content["categories"]}
+    names = _index_categories(content["categories"], file)
     regions = collections.defaultdict(list)
     for each in content["annotations"]:
-        name, fault = str(names.get(each.category_id)).strip(), None
+        name, fault = names.get(each.category_id, "").strip(), None
         if each.image_id not in images:
             fault = f"its image {each.image_id} is not in the file; correct it"
         elif each.category_id not in names:
@@ -193,6 +193,13 @@ def _load(file: File) -> dict[str, list]:
         members = content.get(key) if isinstance(content, dict) else None
         if not isinstance(members, list) or not all(isinstance(each, kind) for each in members):
             raise UserError(f"{file}: the list of {key} is missing or invalid; {_EXPECTED}")
+    for each in content["annotations"]:
+        for key in ("image_id", "category_id"):
+            if not isinstance(getattr(each, key), int):
+                raise UserError(
+                    f"{file}, annotation {each.id}: its {key} is {getattr(each, key)!r}, expected "
+                    f"a whole number; {_EXPECTED}"
+                )
     return content
 
 
@@ -230,6 +237,17 @@ def _index_images(images: Sequence[_Image], file: File) -> dict[int, _Image]:
         if twice:
             raise UserError(f"{file}: several images with the {key} {some(twice)}; {_EXPECTED}")
     return {image.id: image for image in images}
+
+
+def _index_categories(categories: Sequence[Mapping[str, Any]], file: File) -> dict[int, str]:
+    for each in categories:
+        number, name = each.get("id"), each.get("name")
+        if not isinstance(number, int) or not isinstance(name, str):
+            raise UserError(
+                f"{file}: a category with the id {number!r} and the name {name!r}, expected a "
+                f"whole number and a text; {_EXPECTED}"
+            )
+    return {each["id"]: each["name"] for each in categories}
 
 
 def _more_than_once(values: Iterable) -> list[str]:
