@@ -18,7 +18,8 @@ class Base:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Declared(Base):
     name: str = option(dataclasses.MISSING, "Name.")
-    steps: int | None = option(None, "Steps.", above=0, most=9, name="--number", also=("--count",))
+    steps: int | None = option(None, "Steps.", above=0, most=9, name="--number")
+    start: str | None = option(None, "Start.", also=("--from",))
     size: tuple[int, int] = option((8, 6), "Size.", form="HEIGHTxWIDTH", separator="x")
     kind: str = option("a", "Kind.", choices=("a", "b"))
     stride: int = option(8, "Stride.", choices=(8, 16))
@@ -43,14 +44,29 @@ def run(*arguments, status=0):
 
 
 def test_an_option_may_have_two_names():
-    assert eval(run("--count", "3").output) == eval(run("--number", "3").output)
+    assert eval(run("--from", "x").output) == ((), {"start": "x"})
+    assert run("--start", "x").output == run("--from", "x").output
 
 
 def test_given_options_have_the_declared_types():
-    given = ["--name", "x", "--number", "3", "--size", "5x7", "--layers", "1,2,3", "--l2", "0"]
+    given = [
+        "--name",
+        "x",
+        "--from",
+        "y",
+        "--number",
+        "3",
+        "--size",
+        "5x7",
+        "--layers",
+        "1,2,3",
+        "--l2",
+        "0",
+    ]
     printed = run(*given, "--kind", "b", "--stride", "16", "--stay").output
     options = {
         "name": "x",
+        "start": "y",
         "steps": 3,
         "size": (5, 7),
         "kind": "b",
