@@ -26,7 +26,11 @@ from rnnseg.errors import UserError
     "--stop-when-settled", is_flag=True, help="Skip iterations that would hardly change anything."
 )
 @large_image_options
-@click.option("--overwrite", is_flag=True, help="Replace files of an earlier call.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace files of an earlier call, and remove its strips if none are drawn.",
+)
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
 def segment(model, images, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
             tile, max_size, overwrite, out):  # fmt: skip

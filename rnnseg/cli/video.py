@@ -58,7 +58,9 @@ from rnnseg.errors import UserError
     help="Number of the video stream, as ffprobe counts.  [default: the one that players show]",
 )
 @large_image_options
-@click.option("--overwrite", is_flag=True, help="Replace an earlier video.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace an earlier .mp4 file; a folder has to be new."
+)
 def video(model, source, out, iterations, first_iterations, view, decay, motion, blank,
           cut_threshold, stream, tile, max_size, overwrite):  # fmt: skip
     r"""Segment a video, in which each frame continues from the last one.
