@@ -94,7 +94,7 @@ def _make_beside(path, target: pathlib.Path, stack: contextlib.ExitStack) -> pat
         raise UserError(f"{path} is not a folder; expected a new or an empty folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(hold_beside(target))
+        stack.enter_context(hold_beside(target, path))
         remove_left_behind(target.parent)
         if target.exists():
             _try_to_replace(target)

@@ -77,18 +77,21 @@ def hold(path: str | os.PathLike, out: str | os.PathLike) -> Iterator[None]:
         os.close(descriptor)
 
 
-def hold_beside(path: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
+def hold_beside(
+    path: str | os.PathLike, out: str | os.PathLike | None = None
+) -> contextlib.AbstractContextManager[None]:
     """Holds a lock on an output that appears as a whole, by a hidden file beside it.
 
     Args:
       path: the file or the folder; the one above it exists.
+      out: the output, for messages; None for the path.
 
     Raises:
       UserError: another process holds the lock.
       OSError: the folder cannot be written.
     """
     path = pathlib.Path(path)
-    return hold(path.with_name(f".{path.name}.lock"), path)
+    return hold(path.with_name(f".{path.name}.lock"), path if out is None else out)
 
 
 @contextlib.contextmanager

@@ -231,10 +231,12 @@ def test_a_folder_with_contents_is_replaced_only_where_that_is_wanted(tmp_path):
 
 
 def test_one_process_at_a_time_writes_a_folder(tmp_path):
+    (tmp_path / "link").symlink_to("out")
     with atomic_folder(tmp_path / "out"):
-        with pytest.raises(UserError, match="out is being written by process"):
-            with atomic_folder(tmp_path / "out"):
-                pytest.fail("the work began")
+        for name in ("out", "link"):
+            with pytest.raises(UserError, match=f"{name} is being written by process"):
+                with atomic_folder(tmp_path / name):
+                    pytest.fail("the work began")
 
 
 def test_a_long_name_leaves_room_for_the_temporary_one(tmp_path):
