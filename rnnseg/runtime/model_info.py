@@ -22,6 +22,9 @@ from rnnseg.runtime.integrity import checksum
 _NAME = "rnnseg.json"
 _LABELS = "labels.txt"
 
+# zipfile unpacks these by as many bytes as are asked for, and others at once, of any size.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
 _STAGES = ("encode", "prepare", "refine", "read")
 _WAY_OUT = "export the model again"
 
@@ -144,6 +147,8 @@ def _read_member(path: str | os.PathLike) -> bytes:
     """Returns the metadata in a file as they are stored there."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(_NAME).compress_type not in _COMPRESSIONS:
+                raise zipfile.BadZipFile("compressed in a way that export does not use")
             with archive.open(_NAME) as member:  # the stated size may be a lie
                 data = member.read(schemas.MOST_BYTES + 1)
     except OSError as error:

@@ -172,6 +172,15 @@ def test_metadata_that_are_none_are_refused(tmp_path, text, message):
         ModelInfo.load(path)
 
 
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_that_unpack_to_any_size_are_refused(tmp_path, kind):
+    path = tmp_path / "model.tflite"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("rnnseg.json", INFO.texts()["rnnseg.json"])
+    with pytest.raises(UserError, match="model.tflite has no metadata"):
+        ModelInfo.load(path)
+
+
 def test_keys_of_later_versions_are_left_out(tmp_path):
     content = json.loads(INFO.texts()["rnnseg.json"]) | {"of_a_later_version": [1, 2]}
     assert ModelInfo.load(write_metadata(tmp_path, json.dumps(content))) == INFO
