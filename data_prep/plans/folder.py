@@ -138,8 +138,8 @@ def _mask_reader(table: ClassTable, encoding: str, classes) -> MaskReader:
     return MaskReader(
         table,
         encoding,
-        index_way_out="; if it is not a class, add --ignore {value}; if it is a grey colour, give "
-        f"every class its colour in {classes} and add --mask-encoding color",
+        index_way_out="; if it is no class, add --ignore {value}; if it is a grey colour, give the "
+        f"classes colours in {classes} and add --mask-encoding color",
         color_way_out=f"; add it to {classes}, or --ignore {{value}} if it is not a class",
     )
 

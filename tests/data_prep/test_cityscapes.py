@@ -389,7 +389,7 @@ def test_images_and_labels_without_counterpart_are_named(
 def test_a_missing_archive(tmp_path, zipped, archive):
     (zipped / archive).unlink()
     message = _fails(zipped, tmp_path / "out", "--config", "coarse")
-    assert str(zipped) in message and "cityscapes-dataset.com/downloads" in message
+    assert "zipped: missing: " in message and "cityscapes-dataset.com/downloads" in message
     assert [each for each in ARCHIVES if each in message] == [archive]
 
 
