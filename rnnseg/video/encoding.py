@@ -109,7 +109,8 @@ class _Audio:
         self._start = Fraction(self._input.start_time or 0, av.time_base)
         self._copies, self._last = {}, {}
         for stream in self._input.streams.audio:
-            codec = stream.codec_context.name
+            # There is none for a codec that FFmpeg does not know.
+            codec = stream.codec_context.name if stream.codec_context else "an unknown codec"
             if codec in output.supported_codecs:
                 self._copies[stream.index] = output.add_stream_from_template(stream)
             else:

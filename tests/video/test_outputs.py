@@ -184,6 +184,21 @@ def test_one_process_at_a_time_writes_a_video(tmp_path, out):
     assert [file.name for file in tmp_path.iterdir()] == ["in.mp4"]
 
 
+def test_audio_of_an_unknown_codec_is_left_out(tmp_path):
+    path = clips.write(tmp_path / "in.mp4", clips.scene(2), sound=True)
+    # The names of AAC, in the sample description and in its descriptor.
+    data = (
+        path.read_bytes().replace(b"mp4a", b"xyzw").replace(b"\x80\x17@\x15", b"\x80\x17\x99\x15")
+    )
+    path.write_bytes(data)
+    with open_frames(path) as source, open_output(tmp_path / "out.mp4", source) as output:
+        for frame in source.frames:
+            output.write(frame, np.zeros((48, 64), np.int32), COLORS)
+        output.complete()
+    assert source.problems == [f"{path}: .mp4 cannot hold its audio (an unknown codec)"]
+    assert len(clips.read(tmp_path / "out.mp4")[0]) == 2
+
+
 def test_a_build_without_h264_writes_mpeg4(tmp_path, monkeypatch):
     path = clips.write(tmp_path / "in.ts", clips.scene(5))
     monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
