@@ -5,7 +5,7 @@ import functools
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -30,6 +30,8 @@ _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})\.tfr
 # Bytes around a record: before it its length and the checksum of that, after it its own checksum.
 _HEADER, _FOOTER = 12, 4
 _LENGTH = 8
+# Records per file with which no file is empty by chance.
+_MANY_RECORDS = 20
 # Offsets in a PNG file of the bits per channel and of the colour type, which is 0 for grey.
 _PNG_SIGNATURE, _PNG_BITS, _PNG_COLOR_TYPE = b"\x89PNG\r\n\x1a\n", 24, 25
 
@@ -67,6 +69,7 @@ def open_model_garden(folder: str | os.PathLike, selection: Selection) -> Source
     counts = _count_all(shards)
     sizes = {split: sum(each) for split, each in counts.items()}
     for split, files in shards.items():
+        _check_none_is_emptied(files, counts[split])
         if sizes[split]:
             _check_first_record(files, image_key, label_key)
     parts = {split: [(split, 0, size)] for split, size in sizes.items()}
@@ -206,6 +209,21 @@ def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
                 counts[split].append(count_records(file))
                 bar.update()
     return counts
+
+
+def _check_none_is_emptied(files: Sequence[pathlib.Path], counts: Sequence[int]) -> None:
+    """Raises a UserError for an empty file that must have held records.
+
+    Writers fill the first files first. Those that choose the file of a record by chance leave none
+    empty if there are many records.
+    """
+    if sum(counts) < _MANY_RECORDS * len(files):
+        return
+    for number, file in enumerate(files):
+        if not counts[number] and any(counts[number:]):
+            raise UserError(
+                f"{file}: empty, though files after it hold records; copy or write it again"
+            )
 
 
 def _check_first_record(files: list[pathlib.Path], image_key: str, label_key: str) -> None:

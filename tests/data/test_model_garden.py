@@ -137,6 +137,19 @@ def test_a_truncated_file_is_named(folder, kept):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_an_emptied_file_is_named_where_it_must_have_held_records(folder):
+    """Few records may leave a file empty."""
+    first = folder / "train-00000-of-00002.tfrecord"
+    first.write_bytes(b"")
+    assert open_source(str(folder)).split_sizes["train"] == 2
+    write(folder / "train-00001-of-00002.tfrecord", 40 * [record(*IMAGES[0])])
+    with pytest.raises(UserError, match=f"{first}: empty, though files after it hold records"):
+        open_source(str(folder))
+    write(first, 40 * [record(*IMAGES[0])])
+    (folder / "train-00001-of-00002.tfrecord").write_bytes(b"")
+    assert open_source(str(folder)).split_sizes["train"] == 40
+
+
 @pytest.mark.parametrize("position", [3, 9, 40])  # the length, its checksum, the record
 def test_a_changed_byte_at_the_start_is_found(folder, position):
     path = folder / "val-00000-of-00001.tfrecord"
