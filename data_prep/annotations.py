@@ -17,7 +17,7 @@ from rnnseg.data.metadata import UPRIGHT
 from rnnseg.errors import UserError, shortened
 
 from .archives import File
-from .common import Pair, read_upright_image
+from .common import Pair, composed, read_upright_image
 from .examples import require_same_size
 from .plans.coco_instances import draw_labels
 
@@ -223,7 +223,7 @@ def _supervisely_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"the label {value!r}, expected a text")
-    return value.strip()
+    return composed(value.strip())
 
 
 def _points(values: Any) -> list[tuple[float, float]]:
@@ -286,6 +286,7 @@ def _bitmap(data: bytes, origin: tuple[float, float]) -> Callable[[Image.Image],
         inside = np.asarray(image.convert("RGBA"))[..., 3] > 0
     else:
         inside = np.asarray(image) > 0
+        inside = inside.any(-1) if inside.ndim == 3 else inside
     pixels = Image.fromarray(inside.astype(np.uint8))
     corner = tuple(round(number) for number in origin)
     return lambda mask: mask.paste(1, corner, pixels.point(lambda value: 255 * value))

@@ -25,13 +25,15 @@ from rnnseg.errors import UserError
 BACKGROUND = ("background", "_background_", "__background__", "bg")
 """The names, in lower case, of the class that annotation tools leave blank."""
 
-_COMMENT = re.compile(r"(^|\s)#(?![0-9a-fA-F]{6}\s*$).*")
 _GAP = r"[\s,;:=]+"
+# A colour such as #ff8000 begins no comment: at the end of a line, or at its beginning with a name.
+_LAST = r"[0-9a-fA-F]{6}\s*(?:#.*)?$"
+_COMMENT = re.compile(rf"(?:^\s*#(?!{_LAST}|[0-9a-fA-F]{{6}}{_GAP}[^\s#])|\s#(?!{_LAST})).*")
 _COLOR = r"[(\[]?\s*(?P<red>\d+)[\s,;]+(?P<green>\d+)[\s,;]+(?P<blue>\d+)\s*[)\]]?"
 _HEX = r"(?P<hex>#[0-9a-fA-F]{6})"
 _NAME_FIRST = re.compile(rf"(?P<name>.*?){_GAP}(?:{_COLOR}|{_HEX})[\s,;]*")
-_COLOR_FIRST = re.compile(rf"{_COLOR}{_GAP}(?P<name>.*)")
-_ONLY_COLOR = re.compile(rf"{_COLOR}[\s,;]*")
+_COLOR_FIRST = re.compile(rf"(?:{_COLOR}|{_HEX}){_GAP}(?P<name>.*)")
+_ONLY_COLOR = re.compile(rf"(?:{_COLOR}|{_HEX})[\s,;]*")
 # The largest number that may end a name before a colour, as in "lane 2 0 0 255". A larger one is
 # taken for red, and the last number for an opacity.
 _MOST_IN_NAME = 31
@@ -123,7 +125,7 @@ def _parse_line(line: str, where: str) -> Row:
         return Row(where, _normal(name), None, parse_color(color, name, where) if color else None)
     matches = [form.fullmatch(line) for form in (_NAME_FIRST, _COLOR_FIRST)]
     if all(matches) or _ONLY_COLOR.fullmatch(line):
-        raise UserError(f"{where}: {line!r} has no name apart from the numbers of its colour")
+        raise UserError(f"{where}: {line!r} has no name apart from its colour")
     match = matches[0] or matches[1]
     if match is not None and _is_name(match["name"]):
         color = match.groupdict().get("hex") or match.group("red", "green", "blue")

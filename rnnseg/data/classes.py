@@ -244,20 +244,20 @@ def _find_index(
     row: Mapping[str, Any], columns: Sequence[str], name: str, where: str
 ) -> int | None:
     found = {key: _parse_number(row[key]) for key in columns if row.get(key) not in (None, "")}
-    for key, index in found.items():
+    if "index" in found:
+        found = {"index": found["index"]}
+    for index in found.values():
         if not isinstance(index, int) or not 0 <= index <= MOST_VALUE:
-            if key != "index" and "index" in found:
-                continue
             raise UserError(
                 f"{where}: the index of {name!r} is {index!r}, expected 0 to {MOST_VALUE}"
             )
-    if len(set(found.values())) > 1 and "index" not in found:
+    if len(set(found.values())) > 1:
         listed = " and ".join(f"{key} {index}" for key, index in found.items())
         raise UserError(
             f"{where}: {name!r} has {listed}, expected one value in the masks; call the column "
             "that holds it index"
         )
-    return found.get("index", next(iter(found.values()), None))
+    return next(iter(found.values()), None)
 
 
 def parse_color(values: Any, name: str, where: str) -> Color:

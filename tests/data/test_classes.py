@@ -56,6 +56,9 @@ def test_names_and_colors(tmp_path, line):
         "car:1,2,3::",
         "car:1,2,3:wheel,door:drive,stop",
         "car 1 2 3  # a comment",
+        "car #010203  # a comment",
+        "#010203 car",
+        "#010203, car  # facade",
     ],
 )
 def test_notations_of_a_color(tmp_path, line):
@@ -113,6 +116,16 @@ def test_labelmes_list(tmp_path):
     assert (table.names, table.values) == (("_background_", "car"), {255: 255, 0: 0, 1: 1})
 
 
+def test_the_column_called_index_counts_whatever_others_hold(tmp_path):
+    rows = [{"name": "sky", "index": 4, "id": [2]}, {"name": "road", "index": 2, "id": None}]
+    assert _read(tmp_path, json.dumps(rows), ending=".json").values == {4: 0, 2: 1}
+
+
+def test_comments_in_text_files(tmp_path):
+    text = "# of #010203\n#comment\n  # two\nsky # as in sky.txt\nroad #facade of a house\n"
+    assert _read(tmp_path, text).names == ("sky", "road")
+
+
 def test_color_of_three_equal_numbers(tmp_path):
     assert _read(tmp_path, "a 1 1 1\nb 2 2 2\n").colors == ((1, 1, 1), (2, 2, 2))
 
@@ -144,6 +157,7 @@ def test_a_line_that_stands_for_no_class(tmp_path):
         ("sky 1 2 256\nroad 0 0 0\n", "line 1: the colour of 'sky' is (1, 2, 256)"),
         ("1 2 3\nroad 0 0 0\n", "line 1: '1 2 3' has no name"),
         ("1 2 3 4\nroad 0 0 0\n", "line 1: '1 2 3 4' has no name"),
+        ("#010203  # grey\nroad\n", "line 1: '#010203' has no name"),
         *(
             (f"sky\n{line}\n", f"line 2: {line!r} is nearly a line with a colour")
             for line in (
@@ -363,6 +377,7 @@ def test_json_rows_and_names(tmp_path):
         ('["sky", {}]', "row 2: no name in the row, expected a text"),
         ('["sky", {"name": 5}]', "row 2: no name in name, expected a text"),
         ('["sky", {"name": "road", "id": true}]', "row 2: the index of 'road' is 'True', expected"),
+        ('["sky", {"name": "road", "id": [1], "value": 1}]', "row 2: the index of 'road' is [1], "),
         ('["sky", {"name": "road", "id": 1.5}]', "row 2: the index of 'road' is 1.5, expected"),
         ('[{"name": "sky", "color": "#01020"}]', "row 1: the colour of 'sky' is '#01020', expe"),
         ('[{"name": "sky", "index": 1}, "road"]', "row 2: 'road' has no index, expected one for"),

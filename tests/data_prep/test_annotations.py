@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import unicodedata
 import zlib
 
 import numpy as np
@@ -74,6 +75,12 @@ def _expected(label=1, background=0):
             [[2, 3], [6, 7]],
             {"mask": base64.b64encode(_png(np.ones((5, 5)))).decode()},
         ),
+        (
+            "road",
+            "mask",
+            [[2, 3], [6, 7]],
+            {"mask": base64.b64encode(_png(np.full((5, 5, 3), (0, 0, 9)))).decode()},
+        ),
     ],
 )
 def test_shapes_of_labelme(tmp_path, capsys, shape):
@@ -88,6 +95,13 @@ def test_a_circle_of_labelme(tmp_path):
     rows, columns = np.indices(labels.shape)
     distance = np.hypot(rows - 4, columns - 5)
     assert (labels[distance < 2.5] == 2).all() and (labels[distance > 3.5] == 0).all()
+
+
+def test_names_of_labelme_and_supervisely_are_composed(tmp_path):
+    name = unicodedata.normalize("NFD", "r\u00fce")
+    for content in (_labelme((name, "polygon", SQUARE, {})), _supervisely(_polygon(name, SQUARE))):
+        labels = _labels(tmp_path, content, classes="background\nr\u00fce\ncar\n")
+        np.testing.assert_array_equal(labels, _expected())
 
 
 def test_later_shapes_are_on_top(tmp_path):
