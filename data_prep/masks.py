@@ -1,13 +1,12 @@
 """Reading of mask files as labels: grey or palette indices, or colours."""
 
 import functools
-import io
 from collections.abc import Collection
 
 import numpy as np
-from PIL import Image
 
 from rnnseg.data.classes import ClassTable
+from rnnseg.data.images import encode_png
 from rnnseg.data.metadata import png_bits
 from rnnseg.errors import UserError
 
@@ -84,7 +83,7 @@ class MaskReader:
           UserError: an error of `read`.
         """
         data, labels, unchanged = self._read(file)
-        return data if unchanged else encode_label(labels), labels.shape[::-1]
+        return data if unchanged else encode_png(labels), labels.shape[::-1]
 
     def _read(self, file: File) -> tuple[bytes, np.ndarray, bool]:
         """Returns the file's bytes, its labels, and True if it is an 8-bit grey PNG of these."""
@@ -164,13 +163,6 @@ class MaskReader:
         colors = self._table.color_values
         table[_color_codes(list(colors))] = list(colors.values())
         return table
-
-
-def encode_label(labels: np.ndarray) -> bytes:
-    """Encodes labels, uint8 `(h, w)`, as an 8-bit grey PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _color_codes(colors) -> np.ndarray:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
+from rnnseg.data.images import encode_png
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
 from ..common import BuildPlan, Pair, absolute, decode_file, read_encoded_image, some
 from ..examples import require_same_size
-from ..masks import MaskReader, encode_label
+from ..masks import MaskReader
 from .polygons import draw_polygons, load_scripts
 
 DOWNLOADS = "https://www.cityscapes-dataset.com/downloads/"
@@ -126,7 +127,7 @@ def make_example(pair: CityscapesPair) -> dict[str, bytes | str]:
     image, size = read_encoded_image(pair.image)
     if pair.instances is None:
         ids, instances = draw_polygons(pair, size)
-        label, label_ids = encode_label(_TRAIN_IDS[ids]), encode_label(ids)
+        label, label_ids = encode_png(_TRAIN_IDS[ids]), encode_png(ids)
         instance_ids = _encode_instances(instances)
     else:
         label, label_size = _MASKS.read_label(pair.mask)

@@ -21,12 +21,12 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from rnnseg.data.images import encode_png
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 
 from ..archives import File, list_files
 from ..common import BuildPlan, Pair, absolute, read_encoded_image, some
-from ..masks import encode_label
 from .coco_instances import Region, draw_labels, read_instances
 
 YEARS = ("2017", "2014")
@@ -162,4 +162,4 @@ def make_example(pair: CocoPair) -> dict[str, bytes | str]:
             f"as in {pair.mask}; replace the image"
         )
     labels = draw_labels(pair.regions, size, str(pair.mask))
-    return {"image": image, "label": encode_label(labels), "name": pair.name}
+    return {"image": image, "label": encode_png(labels), "name": pair.name}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rnnseg.data.images import encode_png
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 from rnnseg.schemas import decode_text
@@ -14,7 +15,7 @@ from rnnseg.schemas import decode_text
 from ..archives import File, list_files
 from ..common import BuildPlan, Pair, absolute, some
 from ..examples import MakePairExample
-from ..masks import MaskReader, encode_label
+from ..masks import MaskReader
 
 # The sizes of the full data sets; the paper of DeepLab gives the last one.
 _FULL_SIZES = {"train": 1464, "val": 1449, "trainval": 2913, "train_aug": 10582}
@@ -178,7 +179,7 @@ class _VocMasks:
                 f"{file}: {labels.dtype} of shape {labels.shape}{most}; expected "
                 f"uint8 of two dimensions, 0 to {len(PASCAL_VOC.names) - 1}"
             )
-        return encode_label(labels), labels.shape[::-1]
+        return encode_png(labels), labels.shape[::-1]
 
 
 def _read_names(file: File) -> list[str]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.masks import MaskReader, encode_label
+from data_prep.masks import MaskReader
 from rnnseg.data.classes import ClassTable
+from rnnseg.data.images import encode_png
 from rnnseg.errors import UserError
 
 COLORS = [(0, 0, 0), (200, 10, 30), (10, 200, 30), (255, 255, 255)]
@@ -140,7 +141,7 @@ def test_masks_that_already_are_labels_are_unchanged(tmp_path):
     path = tmp_path / "m.png"
     # Another compression than that of new labels, so that encoding them again would be noticed.
     Image.fromarray(LABELS).save(path, compress_level=0)
-    assert path.read_bytes() != encode_label(LABELS)
+    assert path.read_bytes() != encode_png(LABELS)
     data, size = _records_label(path, _table(4, [255]))
     assert data == path.read_bytes() and size == (4, 3)
     # For the values of this mask, in which 0 does not occur, this table is the same.
@@ -255,6 +256,6 @@ def test_masks_of_the_wrong_encoding(tmp_path):
 
 
 def test_encoded_labels_are_grey_pngs():
-    image = Image.open(io.BytesIO(encode_label(LABELS)))
+    image = Image.open(io.BytesIO(encode_png(LABELS)))
     assert (image.format, image.mode) == ("PNG", "L")
     np.testing.assert_array_equal(np.asarray(image), LABELS)
