@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnseg.data.pipeline import evaluation_images
-from rnnseg.data.scan import scan_split
+from rnnseg.data.scan import READING_ERRORS, scan_split
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError, first_line
 
@@ -53,7 +53,7 @@ def read_arrays(
     try:
         with named_damage(source, split):
             yield from examples.as_numpy_iterator()
-    except tf.errors.OpError as error:  # such as a disk that answers again by now
+    except READING_ERRORS as error:  # such as a disk that answers again by now
         raise DamagedDataError(
             f"{source.name}, split {split!r}, cannot be read ({first_line(error)}); try again"
         ) from error
@@ -71,11 +71,11 @@ def named_damage(source: Source, *splits: str) -> Iterator[None]:
 
     Raises:
       DamagedDataError: a record cannot be read or decoded.
-      tf.errors.OpError: the error has another cause.
+      tf.errors.OpError: the error has another cause, as `UnicodeDecodeError`.
     """
     try:
         yield
-    except tf.errors.OpError as error:
+    except READING_ERRORS as error:
         for split in splits:
             scan = scan_split(source, split)
             if scan.faults:

@@ -14,6 +14,10 @@ from rnnseg.data.pipeline import decode, decode_instances
 from rnnseg.data.source import IGNORE_LABEL, Shard, Source
 from rnnseg.errors import MOST_CHARACTERS, UserError, shortened
 
+READING_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+"""What TensorFlow raises for damaged records; the second one for a message that holds their bytes.
+"""
+
 _OPERATIONS = re.compile(
     r"\{\{.*?\}\} ?| \[Op:\w+\].*|Error in user-defined function .*? with iterator: \S+: ",
     re.DOTALL,
@@ -137,7 +141,7 @@ def _scan_shard(scan: SplitScan, source: Source, shard: Shard, smallest_side: in
             _add(scan, source, where, *values, smallest_side)
             number += 1
             bar.update()
-    except tf.errors.OpError as error:
+    except READING_ERRORS as error:
         scan.faults.append(f"{_place(shard, number)} cannot be read ({_reason(error)})")
         scan.is_damaged = True
         return
@@ -157,7 +161,11 @@ def _place(shard: Shard, number: int, name: str = "") -> str:
 
 def _reason(error: Exception) -> str:
     """Returns the reason of an error, without the names of TensorFlow's operations around it."""
-    message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+    message = str(error)
+    if isinstance(error, tf.errors.OpError):
+        message = error.message
+    elif isinstance(error, UnicodeDecodeError):
+        message = error.object.decode(errors="replace")
     return shortened(_OPERATIONS.sub("", message).strip().partition("\n")[0], _LONGEST_REASON)
 
 
@@ -166,7 +174,7 @@ def _try(look, example):
     try:
         image_size, label_size, counts = (np.asarray(each, np.int64) for each in look(example))
         return image_size, label_size, counts, b""
-    except (UserError, tf.errors.OpError) as error:
+    except (UserError, *READING_ERRORS) as error:
         return nothing, nothing, np.zeros(256, np.int64), _reason(error).encode()
 
 

@@ -139,6 +139,14 @@ def _no_example(file, keys):
     return 1
 
 
+def _no_text(file, keys):
+    """TensorFlow puts the bytes into its message, which then is no text."""
+    records = _records(file)
+    records[1] = bytes(range(128, 256)) * 4
+    _write(file, records)
+    return 1
+
+
 def _no_feature(file, keys):
     _change(file, 1, keys[0], None)
     return 1
@@ -160,6 +168,7 @@ def _broken_label(file, keys):
         (_truncate, False, "truncated record"),
         (_flip, False, "corrupted record"),
         (_no_example, False, "Could not parse example"),
+        (_no_text, False, "Could not parse example"),
         (_no_feature, False, "Feature: .*image"),
         (_broken_image, True, ""),
         (_broken_label, True, "Unknown image file format"),
