@@ -48,6 +48,11 @@ PARTS = {
         "rnnseg/models",
         "tests/models/test_encoders.py",
     ),
+    "tests/fuzz": ("data_prep", "rnnseg", "tests/video/clips.py"),
+    # Fresh processes, and all kinds of models through the commands.
+    "tests/models/test_inspection.py": ("rnnseg/models",),
+    "tests/models/test_registration.py": ("rnnseg",),
+    "tests/models/test_registry.py": ("rnnseg",),
     "tests/scripts": ("rnnseg/models", "rnnseg/training/losses.py"),
     "tests/training/test_replicas.py": (
         "rnnseg/data",
