@@ -1,8 +1,10 @@
-"""Measures the latency of a model's stages and whole predictions on this machine."""
+"""Measures the latency of a model, or of a LiteRT file, on this machine."""
 
 import functools
+import importlib.metadata
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +14,9 @@ from rnnseg.budgets import timing
 from rnnseg.budgets.budget import MOST_OF_TRAINED, Budget
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
 from rnnseg.models.base import SegmentationModel
+from rnnseg.runtime.file_model import FileModel
+
+_Times = tuple[Mapping[str, float], Mapping[int, float]]
 
 
 def measure(
@@ -31,29 +36,85 @@ def measure(
     Raises:
       UserError: a size with a side below one output stride.
     """
-    for size in sizes:
-        model.check_image(*size)
-    sizes = sorted(set(sizes), key=math.prod)
-    profiles = []
-    total = len(sizes) * (repeats + 1)
-    with tqdm(total=total, desc="benchmark", unit="round", disable=None) as bar:
-        for height, width in sizes:
-            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-            stages, predictions = _stages(model, image), _predictions(model, image)
-            functions = [_finishing(each) for each in (*stages.values(), *predictions.values())]
-            times = [1000 * each for each in timing.take_turns(functions, repeats, bar.update)]
-            stages = dict(zip(stages, times[: len(stages)], strict=True))
-            stages["refine"] /= model.iterations
-            predictions = dict(zip(predictions, times[-len(predictions) :], strict=True))
-            profiles.append(SizeProfile(height, width, stages, predictions))
+
+    def measure_size(image, on_round):
+        stages, predictions = _stages(model, image), _predictions(model, image)
+        functions = [_finishing(each) for each in (*stages.values(), *predictions.values())]
+        times = [1000 * each for each in timing.take_turns(functions, repeats, on_round)]
+        stages = dict(zip(stages, times[: len(stages)], strict=True))
+        stages["refine"] /= model.iterations
+        return stages, dict(zip(predictions, times[-len(predictions) :], strict=True))
+
     return Profile(
         origin,
         Machine.this(),
         tf.__version__,
         model.count_params(),
-        tuple(profiles),
+        _measure_sizes(model, sizes, repeats + 1, measure_size),
         model.first_iterations,
     )
+
+
+def measure_file(model: FileModel, sizes: Sequence[tuple[int, int]], repeats: int = 11) -> Profile:
+    """Measures predictions of a LiteRT file, from RGB values to the class map, likewise.
+
+    Images are letterboxed for a file of one size, which counts.
+
+    Args:
+      model: the file.
+      sizes: as in `measure`.
+      repeats: as in `measure`.
+
+    Raises:
+      UserError: a size that is too small for the file.
+    """
+
+    def measure_size(image, on_round):
+        numbers = _numbers(model)
+        functions = [functools.partial(model.predict, image, number) for number in numbers]
+        times = [1000 * each for each in timing.take_turns(functions, repeats, on_round)]
+        rounds = []
+        for _ in range(repeats):
+            rounds.append(model.stage_milliseconds(image))
+            on_round()
+        stages = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+        return stages, dict(zip(numbers, times, strict=True))
+
+    return Profile(
+        model.loaded_from,
+        Machine.this(),
+        importlib.metadata.version("ai-edge-litert"),
+        model.count_params(),
+        _measure_sizes(model, sizes, 2 * repeats + 1, measure_size),
+        model.first_iterations,
+        library="LiteRT",
+    )
+
+
+def _measure_sizes(
+    model: SegmentationModel | FileModel,
+    sizes: Sequence[tuple[int, int]],
+    rounds: int,
+    measure_size: Callable[[np.ndarray, Callable], _Times],
+) -> tuple[SizeProfile, ...]:
+    """Measures a random image of each size once, by rising number of pixels.
+
+    Args:
+      model: the model or the file.
+      sizes: the (height, width) of the images.
+      rounds: the number of rounds for each size.
+      measure_size: returns the milliseconds of the stages and of predictions of an image; calls a
+        function after every round.
+    """
+    for size in sizes:
+        model.check_image(*size)
+    sizes = sorted(set(sizes), key=math.prod)
+    profiles = []
+    with tqdm(total=len(sizes) * rounds, desc="benchmark", unit="round", disable=None) as bar:
+        for height, width in sizes:
+            image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+            profiles.append(SizeProfile(height, width, *measure_size(image, bar.update)))
+    return tuple(profiles)
 
 
 def _stages(model: SegmentationModel, image: np.ndarray) -> dict[str, Callable]:
@@ -83,14 +144,18 @@ def _finishing(function: Callable) -> Callable:
 
 
 def _predictions(model: SegmentationModel, image: np.ndarray) -> dict[int, Callable]:
-    """Returns predictions by number of iterations, over the range that a budget chooses from.
+    """Returns predictions by number of iterations."""
+    return {
+        number: functools.partial(model.predict_classes, image, Budget(iterations=number))
+        for number in _numbers(model)
+    }
+
+
+def _numbers(model: SegmentationModel | FileModel) -> list[int]:
+    """Returns numbers of iterations over the range that a budget chooses from.
 
     At least one number needs each stage of the encoder and no further one, and two need the last.
     """
     trained = model.iterations
     numbers = {1, 2, trained, MOST_OF_TRAINED * trained} if model.recurrent else {1}
-    numbers |= {before + 1 for before in model.first_iterations}
-    return {
-        number: functools.partial(model.predict_classes, image, Budget(iterations=number))
-        for number in sorted(numbers)
-    }
+    return sorted(numbers | {before + 1 for before in model.first_iterations})

@@ -36,7 +36,7 @@ def benchmark(model, sizes, repeats, save):
     rnnseg benchmark exported/anytime_int8.tflite --size 360x480
     """
     from rnnseg import files
-    from rnnseg.budgets import benchmarking, file_benchmarking, profiles
+    from rnnseg.budgets import benchmarking, profiles
     from rnnseg.budgets import costs as budgets
     from rnnseg.evaluation import report
 
@@ -45,7 +45,7 @@ def benchmark(model, sizes, repeats, save):
     if save:
         files.check_writable(path)
     if is_litert(model):
-        profile = file_benchmarking.measure_file(segmenter, sizes, repeats)
+        profile = benchmarking.measure_file(segmenter, sizes, repeats)
         click.echo(report.file_profile_table(profile, segmenter.costs))
     else:
         profile = benchmarking.measure(segmenter, model, sizes, repeats)
