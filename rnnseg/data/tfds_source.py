@@ -184,7 +184,14 @@ def _split_size(builder, spec: str, where: str) -> int:
 def _require_files(builder) -> None:
     """Raises a UserError if a file is missing, which TFDS would only find on reading."""
     for split in builder.info.splits.values():
-        for path in split.filepaths:
+        try:
+            paths = split.filepaths
+        except Exception as error:  # TFDS has no common class for errors of its templates
+            raise UserError(
+                f"{builder.data_dir}: dataset_info.json does not tell the files of split "
+                f"{split.name!r} ({_one_line(error)}); remove the folder and build it again"
+            ) from error
+        for path in paths:
             if not path.exists():
                 raise UserError(
                     f"{path}: missing, a part of split {split.name!r}; remove {builder.data_dir} "

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 
@@ -120,6 +121,16 @@ def test_damaged_files(copied, file):
     with pytest.raises(UserError, match="damaged .*; remove it and build it again") as error:
         open_records(copied)
     assert "\n" not in str(error.value)
+
+
+def test_a_data_set_without_its_name(copied):
+    """TFDS makes the names of the files of it."""
+    path = copied / "segmentation_folder" / "1.0.0" / "dataset_info.json"
+    content = json.loads(path.read_text())
+    del content["name"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="1.0.0: dataset_info.json does not tell the files of spl"):
+        open_records(copied)
 
 
 def test_a_missing_shard(copied):
