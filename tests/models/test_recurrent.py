@@ -343,7 +343,7 @@ print(type(model).__name__, model.class_names, model.compute_dtype)
         ({"iterations": 0}, "iterations=0"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"kernel_size": 1.5}, "kernel_size=1.5"),
-        ({"hidden_channels": (8, 0)}, "hidden_channels=(8, 0): expected at least 1"),
+        ({"hidden_channels": (8, 0)}, "hidden_channels=(8, 0): expected 1 to 4096"),
         ({"output_stride": 12}, "output_stride=12: expected one of 8, 16, 32"),
         ({"iteration_weights": (1, 1)}, "expected 6 numbers"),
         ({"class_names": ["a"]}, "class_names: 1 given for 4 classes"),
