@@ -58,7 +58,9 @@ def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
         files = [
             each
             for each in files
-            if each.suffix.lower() in IMAGE_ENDINGS and not is_hidden(each.name)
+            if each.suffix.lower() in IMAGE_ENDINGS
+            and not is_hidden(each.name)
+            and not each.is_dir()
         ]
         if not files:
             raise UserError(

@@ -143,3 +143,10 @@ def test_images_that_people_have(cases):
         assert hidden.any() and (read_image(path)[hidden] == 255).all()
     for path in (cases / "orientation-0" / "i").iterdir():
         np.testing.assert_array_equal(read_image(path), np.asarray(Image.open(path)))
+
+
+def test_a_folder_with_the_ending_of_an_image_is_none(tmp_path):
+    (tmp_path / "scan.jpg").mkdir()
+    (tmp_path / "a.jpg").touch()
+    assert find_images([str(tmp_path)]) == [tmp_path / "a.jpg"]
+    assert find_images([str(tmp_path / "*.jpg")]) == [tmp_path / "a.jpg"]
