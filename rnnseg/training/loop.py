@@ -206,8 +206,8 @@ def _train(
                 )
         except DamagedDataError as error:
             raise UserError(
-                f"{error}, then continue the run by --resume: {len(run.read_history())} complete "
-                "epochs are kept"
+                f"{error}, then continue the run by --resume; complete epochs that are kept: "
+                f"{len(run.read_history())}"
             ) from error
     if stopped := early_stop(config, rows):
         print(stopped, flush=True)

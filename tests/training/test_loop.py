@@ -286,7 +286,7 @@ def test_data_that_are_damaged_on_the_way(source, tmp_path, monkeypatch, in_vali
     with pytest.raises(
         UserError,
         match=rf"^tiny, split '{name}': {name}_0 cannot be decoded .* copy or build its files "
-        r"again, then continue the run by --resume: 0 complete epochs are kept$",
+        r"again, then continue the run by --resume; complete epochs that are kept: 0$",
     ):
         loop.train(CONFIG, tmp_path / "run")
 
