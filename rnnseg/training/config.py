@@ -41,9 +41,9 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
       data: the data set, as `rnnseg.data.open_source` takes it.
       train_split: the split to train on.
       val_split: the split to validate on.
-      init: a run, a `.keras` file or a preset whose weights the training starts from, as far as they fit
-        (`rnnseg.models.transfer`), in place of `encoder_weights`; None: only the encoder has
-        weights.
+      init: a run, a `.keras` file or a preset whose weights the training starts from, as far as
+        they fit (`rnnseg.models.transfer`), in place of `encoder_weights`; None: only the encoder
+        has weights.
       model: "recurrent", or a feed-forward model to compare with: "deeplabv3", "deeplabv3_plus",
         "lr_aspp" or "pspnet".
       sampled_patches: the number of patches of every image to train on (squares of one canvas
