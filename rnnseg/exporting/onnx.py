@@ -111,7 +111,12 @@ def convert(model, info: ModelInfo) -> bytes:
         },
     )
     info = dataclasses.replace(
-        info, kind="segment", quantization="float32", size=None, multiply_adds=None
+        info,
+        kind="segment",
+        quantization="float32",
+        size=None,
+        multiply_adds=None,
+        early_multiply_adds=None,
     )
     for name, text in info.texts().items():
         entry = proto.metadata_props.add()

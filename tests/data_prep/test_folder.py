@@ -59,6 +59,11 @@ def _fails(arguments, *more):
     return last
 
 
+def _relative(arguments):
+    """Arguments with paths from the present folder, which leave room for the rest of a message."""
+    return {name: os.path.relpath(path) for name, path in arguments.items()}
+
+
 def _decode(png):
     image = Image.open(io.BytesIO(png))
     assert (image.format, image.mode) == ("PNG", "L")
@@ -161,14 +166,15 @@ def test_sizes_that_differ(tmp_path, data, save_mask):
     assert f"{tmp_path / 'val_masks' / 'd.png'}: a mask of 7x5 pixels, expected 5x7" in message
 
 
-def test_files_without_their_counterpart(tmp_path, data):
+def test_files_without_their_counterpart(tmp_path, data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "masks" / "town" / "a.png").unlink()
-    message = _fails(data)
-    assert f"1 of 3 images without mask: {tmp_path / 'images' / 'town' / 'a.jpg'}" in message
+    message = _fails(_relative(data))
+    assert f"1 of 3 images without mask: {pathlib.Path('images', 'town', 'a.jpg')}" in message
     (tmp_path / "images" / "town" / "a.jpg").unlink()
     (tmp_path / "images" / "town" / "b.jpg").unlink()
-    message = _fails(data)
-    assert f"1 of 2 masks without image: {tmp_path / 'masks' / 'town' / 'b.png'}" in message
+    message = _fails(_relative(data))
+    assert f"1 of 2 masks without image: {pathlib.Path('masks', 'town', 'b.png')}" in message
     assert not (tmp_path / "out").exists()  # found before anything is written
 
 
@@ -261,7 +267,7 @@ def test_join_pairs_counts_what_is_missing():
     assert [pair.name for pair in pairs] == list("abcdef")
 
 
-def test_tables_and_remapping(tmp_path, data, save_mask, read_records):
+def test_tables_and_remapping(tmp_path, data, save_mask, read_records, monkeypatch):
     labels = np.array([[7, 9, 300], [0, 11, 9]], np.uint16)
     expected = [[1, 0, 1], [255, 255, 0]]
     for file in ("town/a", "town/b", "c.left"):
@@ -271,9 +277,9 @@ def test_tables_and_remapping(tmp_path, data, save_mask, read_records):
     table = "id;name;red;green;blue\n9;sky;1;2;3\n7;road;4;5;6\n0;ignore;0;0;0\n"
     (tmp_path / "classes.csv").write_text(table)
     data["--classes"] = str(tmp_path / "classes.csv")
-    assert "value 11, 300" in _fails(data) and "expected 0, 7, 9; if it is not a class" in _fails(
-        data
-    )
+    monkeypatch.chdir(tmp_path)
+    message = _fails(_relative(data))
+    assert "value 11, 300" in message and "expected 0, 7, 9; if it is no class" in message
     result = _run(data, "--remap", "300=road", "--ignore", "11")
     assert result.exit_code == 0, result.output
     for _, label in read_records(tmp_path / "out", "train").values():

@@ -73,7 +73,7 @@ def choose(monkeypatch, calibrate=True, files=(), split="val"):
     monkeypatch.setattr(export, "check_classes", lambda model, source: None)
     data = None if files else "tiny"
     calibration, checking, name = export._choose_images(
-        None, {}, data, split, files, None, 2, calibrate
+        None, export._RunConfig(), data, split, files, None, 2, calibrate
     )
     levels = ([int(each.image[0, 0, 0]) for each in found] for found in (calibration, checking))
     return *levels, name
