@@ -49,6 +49,8 @@ PARTS = {
         "tests/models/test_encoders.py",
     ),
     "tests/fuzz": ("data_prep", "rnnseg", "tests/video/clips.py"),
+    "tests/exporting/test_onnx.py": ("rnnseg", "tests/exporting"),
+    "tests/models/baselines/test_heads.py": ("rnnseg/budgets", "rnnseg/models"),
     # Fresh processes, and all kinds of models through the commands.
     "tests/models/test_inspection.py": ("rnnseg/models",),
     "tests/models/test_registration.py": ("rnnseg",),
