@@ -41,7 +41,7 @@ def model():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, model):
     folder = tmp_path_factory.mktemp("device")
-    write_anytime(model, SIZE, folder)
+    write_anytime(model, SIZE, folder, classes=tuple("abc"), colors=((0, 0, 0),) * 3)
     write_peer(folder / "peer.tflite", logits=False)
     write_peer(folder / "peer_logits.tflite", logits=True)
     return folder

@@ -31,6 +31,7 @@ def arguments(tmp_path, monkeypatch):
     monkeypatch.setattr(voc_distilled, "Teacher", Teacher)
     monkeypatch.setattr(voc_distilled, "SCALES", (1.0,))
     small = dict(encoder="small_cnn", train_encoder=True, freeze_batch_norm=False, iterations=2)
+    small["sampled_patches"] = None
     small |= dict(context_channels=0, crop=(33, 33), batch_size=2, epochs=1)
     monkeypatch.setattr(voc_distilled, "RECIPE", voc_distilled.RECIPE | small)
     generator = np.random.default_rng(1)
