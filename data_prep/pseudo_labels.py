@@ -91,7 +91,7 @@ def main(path, images, classes, input_range, scales, threads, out) -> None:
     the names of the images, which `rnnseg prepare folder` takes as masks. Repeat an interrupted
     command to go on where it stopped.
     """
-    _find(images, out)  # so that mistakes show before the teacher is loaded
+    label_files(images, out)  # so that mistakes show before the teacher is loaded
     table = read_classes(classes) if classes is not None else None
     teacher = Teacher(path, input_range, threads)
     names, colors = _classes(teacher, table, classes)
@@ -128,7 +128,7 @@ def label_images(
       UserError: no images, labels that were made otherwise, or images that have no label; then all
         others are labelled.
     """
-    files = _find(images, out)
+    files = label_files(images, out)
     counts = np.zeros(IGNORE_LABEL + 1, np.int64)
     failures = []
     with hold_folder(out):
@@ -148,8 +148,16 @@ def label_images(
     return report
 
 
-def _find(images: pathlib.Path, out: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
-    """Returns the file for the labels of every image below a folder."""
+def label_files(images: pathlib.Path, out: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
+    """Returns the file for the labels of every image below a folder.
+
+    Args:
+      images: the folder of the images.
+      out: the folder for the labels.
+
+    Raises:
+      UserError: no images, images among the labels, or two that would have one label.
+    """
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; expected the folder of the images")
     found = {}

@@ -219,10 +219,11 @@ def _check_range(path, floats: bool, input_range) -> None:
 
 def _is_own_file(path: pathlib.Path) -> bool:
     """Returns True for a LiteRT file with the metadata of `rnnseg export`."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "rnnseg.json" in archive.namelist()
+    except Exception:  # no archive, or a damaged one, for which zipfile raises many kinds
         return False
-    with zipfile.ZipFile(path) as archive:
-        return "rnnseg.json" in archive.namelist()
 
 
 def _from_keras(path, model) -> tuple[Predict, Any, str]:

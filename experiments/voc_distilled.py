@@ -28,7 +28,7 @@ from collections.abc import Iterable
 
 import click
 
-from data_prep.pseudo_labels import label_images
+from data_prep.pseudo_labels import label_files, label_images
 from data_prep.run import PATH, run
 from data_prep.teachers import Teacher
 from rnnseg.cli.base import Command
@@ -130,10 +130,14 @@ def voc_pairs(voc: pathlib.Path, split: str, masks: str) -> Pairs:
 
 
 def pseudo_pairs(images: pathlib.Path, labels: pathlib.Path) -> Pairs:
-    """Yields the images that the teacher labelled."""
-    for mask in sorted(labels.rglob("*.png")):
+    """Yields the images that the teacher labelled.
+
+    Args:
+      images: the folder of the images.
+      labels: the folder of their labels.
+    """
+    for image, mask in label_files(images, labels).items():
         within = mask.relative_to(labels).with_suffix("")
-        (image,) = images.glob(f"{within}.[jJpP]*")
         yield image, mask, pathlib.PurePath("teacher", within)
 
 

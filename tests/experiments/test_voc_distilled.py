@@ -45,7 +45,7 @@ def arguments(tmp_path, monkeypatch):
         for name in names:
             save(kit / "JPEGImages" / f"{name}.jpg", generator.integers(0, 256, (40, 48, 3)))
             save(kit / masks / f"{name}.png", generator.choice([0, 7, 255], (40, 48)))
-    for name in ("d.jpg", "deep/e.png"):
+    for name in ("d.jpg", "deep/e [1].bmp"):
         save(tmp_path / "photos" / name, generator.integers(0, 256, (40, 48, 3)))
     return [
         *("--voc", kit, "--images", tmp_path / "photos", "--weights", "none"),
@@ -73,7 +73,7 @@ def test_the_student_sees_true_labels_and_those_of_the_teacher(tmp_path, argumen
     settings = json.loads((tmp_path / "out" / "labels" / "pseudo_labels.json").read_text())
     assert settings["teacher"] == "teacher.tflite"
     # Mirrored, left is right: the views differ everywhere.
-    assert set(np.unique(np.asarray(Image.open(tmp_path / "out/labels/deep/e.png")))) == {255}
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "out/labels/deep/e [1].png")))) == {255}
     run(voc_distilled.main, *arguments)  # goes on
 
 
