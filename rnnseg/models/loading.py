@@ -29,9 +29,7 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
         finite numbers.
     """
     if is_preset(path):
-        model = load_preset(open_preset(path))
-        check_weights(model, str(path))
-        return model
+        return load_preset(open_preset(path))
     path = pathlib.Path(path)
     file = path
     if path.is_dir():

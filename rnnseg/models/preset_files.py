@@ -16,6 +16,7 @@ import numpy as np
 from rnnseg import schemas
 from rnnseg.errors import UserError, first_line
 from rnnseg.files import atomic_folder, beside
+from rnnseg.models.finite import check_weights
 from rnnseg.pretrained.card import model_card
 from rnnseg.pretrained.names import open_preset
 from rnnseg.pretrained.preset import (
@@ -160,7 +161,8 @@ def load_preset(preset: Preset) -> keras.Model:
       preset: the preset.
 
     Raises:
-      UserError: a file is damaged, or holds no model of this package.
+      UserError: a file is damaged, or holds no model of this package, or weights that are not
+        finite numbers.
     """
     config, weights = preset.file(CONFIG), preset.file(WEIGHTS)
     # By name: models import nothing that trains them, but the classes of all have to be known.
@@ -179,6 +181,7 @@ def load_preset(preset: Preset) -> keras.Model:
         model.load_weights(weights)
     except Exception as error:  # of h5py, or a Keras layer that misses its weights
         raise UserError(f"{weights} does not fit {config.name}: {first_line(error)}") from error
+    check_weights(model, str(weights))
     model.loaded_from = preset.name
     return model
 

@@ -154,6 +154,14 @@ def test_wrong_calls(tmp_path, saved, model):
         rnnseg.runtime.Segmenter(saved)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    broken = make_model()
+    broken.weights[-1].assign(np.nan * broken.weights[-1])
+    broken.save_to_preset(tmp_path / "broken")
+    with pytest.raises(UserError, match="model.weights.h5: .*not finite numbers"):
+        rnnseg.RecurrentSegmenter.from_preset(tmp_path / "broken")
+
+
 # --- the hub ---
 
 
