@@ -21,7 +21,7 @@ _NAMES = {
     "VideoSegmenter": "video.segmenter",
     "export_model": "exporting.export",
     "load_model": "models.loading",
-    "presets": "pretrained.names",
+    "presets": "pretrained.listing",
 }
 __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)
 

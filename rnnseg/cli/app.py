@@ -18,6 +18,7 @@ from rnnseg.cli.export import export
 from rnnseg.cli.inspect import inspect
 from rnnseg.cli.plan import plan
 from rnnseg.cli.prepare import prepare
+from rnnseg.cli.presets import presets
 from rnnseg.cli.segment import segment
 from rnnseg.cli.train import train
 from rnnseg.cli.video import video
@@ -43,6 +44,7 @@ for _command in (
     train,
     evaluate,
     segment,
+    presets,
     cost,
     benchmark,
     plan,

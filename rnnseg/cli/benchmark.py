@@ -4,11 +4,12 @@ import click
 
 from rnnseg.cli.base import Command
 from rnnseg.cli.litert import is_litert, open_model
+from rnnseg.cli.models import default_model, optional_model
 from rnnseg.cli.parameters import Sizes
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="MODEL_OR_TFLITE")
+@optional_model
 @click.option(
     "--size",
     "sizes",
@@ -40,6 +41,7 @@ def benchmark(model, sizes, repeats, save):
     from rnnseg.budgets import costs as budgets
     from rnnseg.evaluation import report
 
+    model = model or default_model()
     path = profiles.profile_path(model)
     segmenter = open_model(model)
     if save:

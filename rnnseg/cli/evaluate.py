@@ -9,6 +9,7 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.cli.derived import options_of
 from rnnseg.cli.litert import is_litert, open_model, refuse_options
+from rnnseg.cli.models import default_model, optional_model
 from rnnseg.cli.parameters import SCALES, IterationNumbers
 from rnnseg.errors import UserError
 from rnnseg.models.options import ModelOptions
@@ -16,7 +17,7 @@ from rnnseg.training.config import DATA_HELP
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="MODEL_OR_TFLITE")
+@optional_model
 @click.option("--data", required=True, help=DATA_HELP)
 @click.option("--split", default="val", show_default=True, help="Split to evaluate on.")
 @click.option(
@@ -78,8 +79,10 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     rnnseg evaluate runs/camvid --data data/camvid --image-scales 0.5,0.75,1
     rnnseg evaluate runs/camvid --data data/camvid --tensorboard evaluations
     rnnseg evaluate exported/anytime_int8.tflite --data data/camvid
+    rnnseg evaluate mobilenet_v2_voc --data data/voc
     rnnseg evaluate runs/camvid --data data/camvid --scales 0.5,0.75,1,1.25,1.5,1.75 --flip
     """
+    model = model or default_model()
     image_scales = sorted(set(image_scales))
     averaged = scales != (1,) or flip
     if averaged and image_scales != [1]:

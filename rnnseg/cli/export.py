@@ -3,11 +3,12 @@
 import click
 
 from rnnseg.cli.base import Command
+from rnnseg.cli.models import default_model, optional_model
 from rnnseg.cli.parameters import SizeOrAny
 
 
 @click.command(cls=Command, renamed={"--pictures": "--images"})
-@click.argument("model", metavar="RUN_OR_MODEL")
+@optional_model
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
 @click.option(
     "--size",
@@ -42,10 +43,12 @@ def export(model, out, size, quantize, with_onnx, data, split, images, limit, ov
     \b
     rnnseg export runs/camvid --out exported/camvid --quantize float16,int8
     rnnseg export runs/voc/best.keras --size 513x513 --images photos --out exported/voc
+    rnnseg export mobilenet_v2_voc --size 513x513 --images photos --out exported/pretrained
     """
     from rnnseg import export_model
     from rnnseg.models.loading import load_model
 
+    model = model or default_model()
     kinds = [kind.strip() for kind in quantize.split(",") if kind.strip()]
     result = export_model(
         load_model(model),

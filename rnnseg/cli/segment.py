@@ -8,13 +8,13 @@ from rnnseg.cli.base import Command
 from rnnseg.cli.budgets import budget_of, budget_options
 from rnnseg.cli.large_images import large_image_options
 from rnnseg.cli.litert import is_litert, open_model, refuse_options
+from rnnseg.cli.models import split_model
 from rnnseg.cli.parameters import MOST_ITERATIONS
 from rnnseg.errors import UserError
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="MODEL_OR_TFLITE")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("arguments", metavar="[MODEL_OR_TFLITE] IMAGE...", nargs=-1, required=True)
 @click.option(
     "--iterations",
     type=click.IntRange(1, MOST_ITERATIONS),
@@ -31,10 +31,19 @@ from rnnseg.errors import UserError
     is_flag=True,
     help="Replace files of an earlier call, and remove its strips if none are drawn.",
 )
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder to write to.")
-def segment(model, images, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
+@click.option(
+    "--out",
+    default="segmented",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="Folder to write to.",
+)
+def segment(arguments, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
             tile, max_size, overwrite, out):  # fmt: skip
     r"""Segment images, folders of images, or patterns.
+
+    MODEL is a run, a .keras or .tflite file, or a preset (rnnseg presets). Where none is named, it
+    is the default preset, which knows the classes of PASCAL VOC.
 
     Prints the classes of every image with their shares, and the milliseconds from its pixels to its
     class map.
@@ -43,6 +52,7 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
     the image, that scored best by `rnnseg evaluate`.
 
     \b
+    rnnseg segment photo.jpg
     rnnseg segment runs/camvid street.jpg --iterations 6 --out segmented
     rnnseg segment runs/camvid street.jpg --milliseconds 50 --out segmented
     rnnseg segment runs/camvid street.jpg --iterations 12 --stop-when-settled --out segmented
@@ -55,6 +65,9 @@ def segment(model, images, iterations, gmacs, milliseconds, every_iteration, sto
             "--every-iteration shows all iterations, --stop-when-settled skips some: give one of "
             "them"
         )
+    model, images = split_model(arguments)
+    if not images:
+        raise UserError(f"IMAGE is missing: give images after the model {model}")
     budget = budget_of(iterations=iterations, gmacs=gmacs, milliseconds=milliseconds)
 
     if is_litert(model):

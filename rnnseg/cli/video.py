@@ -1,19 +1,19 @@
 """`rnnseg video`: segments a video."""
 
 import os
+from collections.abc import Sequence
 
 import click
 
 from rnnseg.cli.base import Command
 from rnnseg.cli.large_images import large_image_options
+from rnnseg.cli.models import default_model, names_model
 from rnnseg.cli.parameters import MOST_ITERATIONS
 from rnnseg.errors import UserError
 
 
 @click.command(cls=Command)
-@click.argument("model", metavar="MODEL_OR_TFLITE")
-@click.argument("source", metavar="INPUT")
-@click.argument("out", metavar="OUTPUT")
+@click.argument("arguments", metavar="[MODEL_OR_TFLITE] INPUT OUTPUT", nargs=-1, required=True)
 @click.option(
     "--iterations",
     type=click.IntRange(1, MOST_ITERATIONS),
@@ -61,9 +61,12 @@ from rnnseg.errors import UserError
 @click.option(
     "--overwrite", is_flag=True, help="Replace an earlier .mp4 file; a folder has to be new."
 )
-def video(model, source, out, iterations, first_iterations, view, decay, motion, blank,
+def video(arguments, iterations, first_iterations, view, decay, motion, blank,
           cut_threshold, stream, tile, max_size, overwrite):  # fmt: skip
     r"""Segment a video, in which each frame continues from the last one.
+
+    MODEL is a run, a .keras or .tflite file, or a preset (rnnseg presets). Where none is named, it
+    is the default preset, which knows the classes of PASCAL VOC.
 
     INPUT is a video file, a folder of images (sorted by name, numbers by value, 25 per second), or
     a webcam's number; OUTPUT is an .mp4 file, or a folder for one PNG per frame. In a folder,
@@ -71,10 +74,12 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
     the frames that are done.
 
     \b
+    rnnseg video clip.mp4 segmented.mp4
     rnnseg video runs/camvid drive.mp4 segmented.mp4
     rnnseg video exported/anytime.tflite drive.mp4 segmented.mp4 --view side
     rnnseg video runs/camvid 0 webcam.mp4 --iterations 1
     """
+    model, source, out = _split(arguments)
     if blank:
         # Every frame is a first one.
         first_iterations, decay = iterations, 1.0
@@ -107,6 +112,16 @@ def video(model, source, out, iterations, first_iterations, view, decay, motion,
     )
     if done.stopped and not frames.endless:
         raise click.Abort
+
+
+def _split(arguments: Sequence[str]) -> tuple[str, str, str]:
+    """Returns the model, the input and the output that a command line names."""
+    if not 2 <= len(arguments) <= 3 or (len(arguments) == 2 and names_model(arguments[0])):
+        raise UserError(
+            f"expected [MODEL] INPUT OUTPUT, got {len(arguments)} arguments: {' '.join(arguments)}"
+        )
+    model = arguments[0] if len(arguments) == 3 else default_model()
+    return model, *arguments[-2:]
 
 
 def _open_model(path: str, tile: int | None, max_size: int | None):

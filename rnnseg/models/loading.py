@@ -10,7 +10,7 @@ from rnnseg.errors import UserError, first_line
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.finite import check_weights
 from rnnseg.models.preset_files import load_preset
-from rnnseg.pretrained.names import is_preset, open_preset
+from rnnseg.pretrained.names import expected, is_preset, open_preset
 
 
 def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationModel:
@@ -38,7 +38,10 @@ def load_model(path: str | os.PathLike, compile: bool = False) -> SegmentationMo
             raise UserError(f"{path} holds no model: expected a run's folder with best.keras in it")
         file = found[0]
     if not file.is_file():
-        raise UserError(f"{file}: no such model; expected a .keras file or the folder of a run")
+        raise UserError(
+            f"{file}: no such model; expected a .keras file, the folder of a run, "
+            f"{expected(str(path))}"
+        )
     # By name: models import nothing that trains them, but a compiled one brings its loss.
     importlib.import_module("rnnseg.registration")
     try:

@@ -36,7 +36,7 @@ def download(uri: str) -> pathlib.Path:
     return pathlib.Path(folder)
 
 
-def upload(folder: str | os.PathLike, uri: str, private: bool = False) -> str:
+def upload_to_hub(folder: str | os.PathLike, uri: str, private: bool = False) -> str:
     """Publishes a preset.
 
     Args:

@@ -6,18 +6,16 @@ import pathlib
 
 from rnnseg.errors import UserError
 from rnnseg.pretrained import hub
-from rnnseg.pretrained.preset import METADATA, WEIGHTS, Metadata, Preset, open_folder
+from rnnseg.pretrained.preset import METADATA, WEIGHTS, Preset, open_folder
 
 HUB = "hf://"
 """The beginning of names of presets on Hugging Face's hub."""
 
+DEFAULT = "mobilenet_v2_voc"
+"""The preset that commands take where no model is named."""
+
 # Where the presets are that come with the package.
 _BUNDLED = pathlib.Path(__file__).parent / "bundled"
-
-
-def presets() -> dict[str, Metadata]:
-    """Returns the presets that come with the package, by name."""
-    return {name: open_preset(name).metadata for name in names()}
 
 
 def names() -> list[str]:
@@ -51,16 +49,15 @@ def open_preset(name: str | os.PathLike) -> Preset:
     elif pathlib.Path(text).is_dir():
         folder = pathlib.Path(text)
     else:
-        raise UserError(_unknown(text))
+        raise UserError(f"no preset {text!r}: expected {expected(text)}")
     return open_folder(folder, text)
 
 
-def _unknown(name: str) -> str:
-    known = names()
-    nearest = difflib.get_close_matches(name, known, 1)
+def expected(name: str) -> str:
+    """Returns the end of a message on a name that no preset has: the presets, and the nearest."""
+    nearest = difflib.get_close_matches(name, names(), 1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-    listed = ", ".join(known) or "none comes with this version"
     return (
-        f"no preset {name!r}: expected one of {listed}; a folder that save_to_preset wrote; or "
-        f"hf://USER/REPO{hint}"
+        f"a preset ({', '.join(names())}), a folder that save_to_preset wrote, or hf://USER/REPO"
+        f"{hint}"
     )

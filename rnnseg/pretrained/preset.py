@@ -10,6 +10,7 @@ from annotated_types import MaxLen, MinLen
 
 from rnnseg import schemas
 from rnnseg.errors import UserError
+from rnnseg.score_files import EvaluationContent, present_names
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 """The files that every preset has, with the names that KerasHub gives them."""
@@ -76,6 +77,17 @@ class Preset:
     def has(self, name: str) -> bool:
         """Returns True if the preset has a file, such as `LITERT`."""
         return name in self.metadata.files
+
+    def scores(self) -> EvaluationContent | None:
+        """Returns the scores on the split val; None if the preset has none.
+
+        Raises:
+          UserError: the file of scores is damaged.
+        """
+        path = self.folder / SCORES
+        if not path.is_file():
+            return None
+        return schemas.read_json(path, EvaluationContent, WAY_OUT, present_names)
 
     def file(self, name: str) -> pathlib.Path:
         """Returns the path of a file of the preset, after a check of its checksum.

@@ -98,7 +98,7 @@ def test_names_stand_for_what_comes_with_the_package(saved, monkeypatch):
     monkeypatch.setattr(names, "_BUNDLED", saved.parent)
     assert list(rnnseg.presets()) == ["tiny"] and rnnseg.presets()["tiny"].data == "Drawn."
     assert rnnseg.load_model("tiny").loaded_from == "tiny"
-    with pytest.raises(UserError, match="no preset 'tny': expected one of tiny;.*mean tiny"):
+    with pytest.raises(UserError, match=r"no preset 'tny': expected a preset \(tiny\),.*mean tiny"):
         names.open_preset("tny")
 
 
@@ -201,12 +201,12 @@ def test_presets_come_from_the_hub(saved, monkeypatch, model):
 def test_a_preset_is_published(saved, copy, monkeypatch):
     stub = StubbedHub(None)
     monkeypatch.setattr(hub, "_library", lambda: stub)
-    assert hub.upload(saved, "hf://me/tiny", private=True) == "the address of me/tiny"
+    assert hub.upload_to_hub(saved, "hf://me/tiny", private=True) == "the address of me/tiny"
     files = sorted([preset.CARD, preset.CONFIG, preset.METADATA, preset.WEIGHTS, preset.SCORES])
     assert stub.calls == [("me/tiny", True, True), ("me/tiny", files)]
     (copy / preset.WEIGHTS).write_bytes(b"part")
     with pytest.raises(UserError, match="only a part"):
-        hub.upload(copy, "hf://me/tiny")
+        hub.upload_to_hub(copy, "hf://me/tiny")
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch):
