@@ -144,10 +144,7 @@ class PresetModel:
             text = json.dumps(vars(metadata), indent=1)
             (temporary / METADATA).write_text(f"{text}\n", encoding="utf-8")
             if scores is not None:
-                shutil.copyfile(scores, temporary / SCORES)
-                scores = schemas.read_json(
-                    scores, EvaluationContent, "evaluate the model again", present_names
-                )
+                scores = _copy_scores(scores, temporary / SCORES)
             card = model_card(folder.resolve().name, metadata, scores)
             (temporary / CARD).write_text(card, encoding="utf-8")
 
@@ -184,6 +181,17 @@ def load_preset(preset: Preset) -> keras.Model:
     check_weights(model, str(weights))
     model.loaded_from = preset.name
     return model
+
+
+def _copy_scores(source: pathlib.Path, target: pathlib.Path) -> EvaluationContent:
+    """Copies scores without their confusion matrices, and returns them."""
+    way_out = "evaluate the model again"
+    scores = schemas.read_json(source, EvaluationContent, way_out, present_names)
+    content = schemas.parse_json(schemas.read_text(source, way_out), str(source), way_out)
+    for row in content["results"]:
+        row.pop("confusion", None)
+    target.write_text(f"{json.dumps(content, indent=1)}\n", encoding="utf-8")
+    return scores
 
 
 def _halve(path: pathlib.Path) -> None:
