@@ -64,7 +64,11 @@ HEAD = dict(
     seed=1,
 )
 WHOLE = HEAD | dict(
-    train_encoder=True, epochs=8, learning_rate=2e-4, warmup_epochs=1, validate_every=2
+    train_encoder=True,
+    sampled_patches=None,
+    epochs=5,
+    learning_rate=3e-4,
+    validate_every=5,
 )
 
 SCALES = (0.75, 1.0, 1.25)

@@ -2,6 +2,7 @@
 
 import math
 
+from rnnseg import grid
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.data.source import Source
 from rnnseg.models.base import SegmentationModel
@@ -48,6 +49,16 @@ def describe(
             f"weights are averaged over about the last {1 / (1 - config.ema):.0f} of "
             f"{config.epochs * steps} steps; the average is validated and saved"
         )
+    if config.sampled_patches:
+        cells = math.prod(
+            grid.canvas_size(side, model.output_stride, model.canvas_stride) for side in config.crop
+        )
+        if 4 * config.sampled_patches > cells:
+            rows["note"] = (
+                f"{config.sampled_patches} patches have {4 * config.sampled_patches} canvas pixels "
+                f"at their corners, a whole crop has {cells}: train on whole images, or on fewer "
+                "patches"
+            )
     return "\n".join(f"{name:12s}{text}" for name, text in rows.items())
 
 

@@ -353,7 +353,10 @@ def test_a_run_on_sampled_patches_resumes_with_the_next_patches(
     before = model.get_weights()
     run = begin_after_epoch(model, config, tmp_path / "run", step=4)
     loop.train(config, run.folder, resume=True)
-    assert "2 images each, 5 patches per image, 2 iterations" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 images each, 5 patches per image, 2 iterations" in printed
+    # A crop of CONFIG has 5x6 canvas pixels, and those of 5 patches are 20.
+    assert "note" not in printed
     # 5 patches at output stride 8, from step 4, by the seed 3.
     assert asked == [(5, 8, 4, 3)]
     model = load_model(run.folder)
