@@ -15,16 +15,19 @@ from rnnseg.errors import UserError, first_line
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
-# How to undo each orientation of EXIF.
+# How to undo each orientation of EXIF: exchange rows and columns, then reverse these and those.
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, 1, -1),
+    7: (True, -1, -1),
+    8: (True, -1, 1),
 }
+
+# Images are converted in bands of about so many pixels, so that large ones need little memory.
+_BAND = 2**20
 
 
 def is_hidden(name: str) -> bool:
@@ -97,7 +100,10 @@ def turn_upright(image: np.ndarray, orientation: int) -> np.ndarray:
     """
     if orientation == UPRIGHT:
         return image
-    return np.asarray(Image.fromarray(image).transpose(_TURNS[orientation]))
+    exchanged, down, right = _TURNS[orientation]
+    if exchanged:
+        image = image.swapaxes(0, 1)
+    return np.ascontiguousarray(image[::down, ::right])
 
 
 def decode_image(data: bytes, where: str = "the image") -> np.ndarray:
@@ -176,11 +182,36 @@ def to_rgb(image: Image.Image, data: bytes, where: str) -> np.ndarray:
     Raises:
       UserError: the image has values of more than 16 bits or that are not whole.
     """
-    transparent = image.info.get("transparency")
     if image.mode == "F":
         raise UserError(
             f"{where}: a floating-point image, expected 8 or 16 bits per channel; convert it"
         )
+    key = image.info.get("transparency")
+    bits = png_bits(data) if image.format == "PNG" else 8
+    # Of 16 bits per channel, Pillow keeps the upper 8, and a key has all of them.
+    lower = None
+    if bits == 16 and image.mode == "RGB" and key is not None:
+        lower = _lower_bytes(data)
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        below = None if lower is None else np.asarray(lower.crop(box))
+        rgb[top : top + rows] = _band_to_rgb(image.crop(box), key, bits, below, where)
+    return rgb
+
+
+def _band_to_rgb(image, key, bits: int, lower: np.ndarray | None, where: str) -> np.ndarray:
+    """Turns a band of an image into RGB, uint8 `(h, w, 3)`.
+
+    Args:
+      image: the band.
+      key: the colour that is transparent, or the opacities of a palette; None for neither.
+      bits: the bits per channel of the file.
+      lower: the lower bytes of a band of 16 bits per channel with a key, uint8 `(h, w, 3)`.
+      where: the name of the file in messages.
+    """
     if image.mode.startswith("I"):
         # Pillow would clip 16 bits at 255.
         values = np.asarray(image).astype(np.int64)
@@ -188,15 +219,19 @@ def to_rgb(image: Image.Image, data: bytes, where: str) -> np.ndarray:
             raise UserError(
                 f"{where}: values of 32 bits, expected 8 or 16 bits per channel; convert it"
             )
-        hidden = values == transparent if isinstance(transparent, int) else None
+        hidden = values == key if isinstance(key, int) else None
         return _hide(np.repeat((values >> 8).astype(np.uint8)[..., np.newaxis], 3, -1), hidden)
-    if image.mode in ("1", "L", "RGB") and transparent is not None:
+    if image.mode in ("1", "L", "RGB") and key is not None:
         rgb = np.array(image.convert("RGB"))
-        bits = png_bits(data) if image.format == "PNG" else 8
         # A single colour is transparent, given in the bits of the file, of which Pillow makes 8.
-        key = np.array(transparent)
-        key = key >> 8 if bits == 16 else key * (255 // ((1 << bits) - 1))
-        return _hide(rgb, (rgb == key).all(-1))
+        key = np.array(key)
+        if bits == 16:
+            hidden = (rgb == key >> 8).all(-1)
+            if lower is not None:
+                hidden &= (lower == key & 0xFF).all(-1)
+        else:
+            hidden = (rgb == key * (255 // ((1 << bits) - 1))).all(-1)
+        return _hide(rgb, hidden)
     if image.has_transparency_data:
         return on_white(image.convert("RGBA"))
     try:
@@ -206,6 +241,20 @@ def to_rgb(image: Image.Image, data: bytes, where: str) -> np.ndarray:
             f"{where}: an image in mode {image.mode}, expected grey, RGB, palette or CMYK; "
             "convert it"
         ) from error
+
+
+def _lower_bytes(data: bytes) -> Image.Image:
+    """Decodes the lower 8 bits of a PNG file of 16 bits per channel in place of the upper ones.
+
+    The format has the upper byte first. Pillow takes the second one of two if they are said to be
+    in the other order.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in open_image, which has decoded the file before
+        image = Image.open(io.BytesIO(split_metadata(data)[0]))
+        image.tile = [(*each[:3], "RGB;16L") for each in image.tile]
+        image.load()
+    return image
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -23,7 +23,12 @@ class FilePredictor(Predictor):
         self._split = "val"
 
     def __call__(
-        self, image, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
+        self,
+        image,
+        budget: Budget | None = None,
+        canvas=None,
+        stop_when_settled: bool = False,
+        dtype: type = np.int32,
     ) -> np.ndarray:
         """Segments an image.
 
@@ -32,9 +37,10 @@ class FilePredictor(Predictor):
           budget: the budget; None: as many iterations as in training.
           canvas: None; `rnnseg.runtime.Segmenter` starts from a canvas.
           stop_when_settled: False.
+          dtype: the type of the class map.
 
         Returns:
-          Class map, int32 `(H, W)`.
+          Class map, `(H, W)`.
 
         Raises:
           UserError: as `setting`; or a canvas, or stopping, which a file does not do here.
@@ -43,7 +49,8 @@ class FilePredictor(Predictor):
             raise UserError(f"{self.model.loaded_from}: rnnseg.runtime.Segmenter takes a canvas")
         if stop_when_settled:
             self.model.check_can_stop()
-        return self.model.predict(image, self.setting(budget, *image.shape[:2]).iterations)
+        iterations = self.setting(budget, *image.shape[:2]).iterations
+        return self.model.predict(image, iterations).astype(dtype, copy=False)
 
     def every_iteration(
         self, image: np.ndarray, iterations: int, scale: float = 1.0

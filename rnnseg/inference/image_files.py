@@ -139,7 +139,10 @@ def segment_files(
             _warm_up(predictor, image, setting, every_iteration, stop_when_settled)
         start = time.perf_counter()
         if outputs.strip is None:
-            class_map = predictor(image, budget, stop_when_settled=stop_when_settled)
+            # In bytes, as in the file: a quarter of the memory.
+            class_map = predictor(
+                image, budget, stop_when_settled=stop_when_settled, dtype=np.uint8
+            )
         else:
             # Panels are small, and there are many: every few pixels are enough of a large image.
             thin = slice(None, None, max(1, max(image.shape[:2]) // _STRIP_SIDE))
@@ -150,7 +153,7 @@ def segment_files(
         if outputs.strip is not None:
             titles = iteration_titles(predictor, image.shape[:2], *setting)
             visualize.save_strip(outputs.strip, image[thin, thin], maps, colors, names, titles)
-        class_map = class_map.astype(np.uint8)  # a quarter of the memory, as in the file
+        class_map = class_map.astype(np.uint8, copy=False)
         visualize.save_class_map(outputs.class_map, class_map, colors)
         visualize.save_overlay(outputs.overlay, image, class_map, colors, names)
         if outputs.stale is not None:

@@ -6,7 +6,7 @@ channels at nearly its size. Computed in tiles (`rnnseg.inference.tiling`), it g
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -148,22 +148,26 @@ class LargeImages:
           stop_when_settled: True to stop where further iterations would hardly change anything.
 
         Returns:
-          The class map, int32 `(H, W)`.
+          The class map, `(H, W)`, in the smallest unsigned integers that hold the classes.
         """
         image = np.asarray(image)
-        canvas = self.canvas_of(image, iterations, scale, canvas, stop_when_settled)
-        return self.read(canvas, image.shape[:2], scale)
+        run = self._runner(iterations, stop_when_settled)
+        return self._read(self._compute(run, image, scale, canvas), image.shape[:2], scale)
 
     def canvas_of(
         self, image, iterations: int, scale: float = 1.0, canvas=None, stop_when_settled=False
     ) -> np.ndarray:
         """Computes the canvas of an image, float32 `(h, w, classes)`; as `class_map`."""
+        run = self._runner(iterations, stop_when_settled)
+        return _joined(self._compute(run, image, scale, canvas))
+
+    def _runner(self, iterations: int, stop_when_settled: bool) -> Callable:
         stages = self._model.compiled_stages
 
         def run(part, canvas):
             return stages.canvas_of(part, iterations, canvas, stop_when_settled)[0].numpy()
 
-        return self._compute(run, image, scale, canvas)
+        return run
 
     def unroll(self, image, iterations: int, scale: float = 1.0) -> np.ndarray:
         """Computes the canvas of every iteration, float32 `(iterations, h, w, classes)`."""
@@ -172,7 +176,7 @@ class LargeImages:
         def run(part, canvas):
             return stages.unroll(part, iterations, canvas)[:, 0].numpy()
 
-        return self._compute(run, image, scale)
+        return _joined(self._compute(run, image, scale))
 
     def read(self, canvas: np.ndarray, size: tuple[int, int], scale: float = 1.0) -> np.ndarray:
         """Reads the class map of an image from its canvas.
@@ -183,23 +187,39 @@ class LargeImages:
           scale: as in `canvas_of`.
 
         Returns:
-          Class map, int32, `(height, width)`.
+          The class map, `(height, width)`, as `class_map`.
 
         Raises:
           UserError: logits that are not finite.
         """
-        reduced = self.reduced_size(*size)
+        return self._read([canvas], size, scale)
+
+    def _read(self, bands: Iterable[np.ndarray], size, scale: float) -> np.ndarray:
+        """Reads the class map of an image from the bands of its canvas, from top to bottom."""
         rows, columns = (
-            self._positions(side, part, scale) for side, part in zip(size, reduced, strict=True)
+            self._positions(side, part, scale)
+            for side, part in zip(size, self.reduced_size(*size), strict=True)
         )
-        classes = np.empty(size, np.int32)
-        # A band holds all pixels of some rows of patches between canvas pixels.
+        classes = np.empty(size, np.min_scalar_type(self._model.num_classes - 1))
         patches = rows.astype(np.intp)
         at_once = max(1, _BAND * (patches[-1] + 1) // math.prod(size))
-        for first in range(0, patches[-1] + 1, at_once):
-            start, stop = np.searchsorted(patches, (first, first + at_once))
-            part = canvas[first : first + at_once + 1]
-            classes[start:stop] = reading.read_at(part, rows[start:stop] - first, columns)
+        canvas, first, done = np.empty((0, 0, 0)), 0, 0
+
+        def read(end):
+            for patch in range(done, end, at_once):
+                last = min(patch + at_once, end)
+                start, stop = np.searchsorted(patches, (patch, last))
+                part = canvas[patch - first : last - first + 1]
+                classes[start:stop] = reading.read_at(part, rows[start:stop] - patch, columns)
+
+        for band in bands:
+            # The patches below the last row need the first row of the next band, too.
+            first += max(0, len(canvas) - 1)
+            canvas = np.concatenate([canvas[-1:], band]) if len(canvas) else band
+            end = min(first + len(canvas), patches[-1] + 1) - 1
+            read(end)
+            done = end
+        read(patches[-1] + 1)
         return classes
 
     def _positions(self, side: int, reduced: int, scale: float) -> np.ndarray:
@@ -212,8 +232,8 @@ class LargeImages:
         pixels = np.clip((np.arange(side) + 0.5) * reduced / side - 0.5, 0, reduced - 1)
         return pixels * (last / (reduced - 1)) / stride
 
-    def _compute(self, run: Callable, image, scale, canvas=None) -> np.ndarray:
-        """Calls a function for every tile, and puts its canvases together."""
+    def _compute(self, run: Callable, image, scale, canvas=None) -> Iterator[np.ndarray]:
+        """Calls a function for every tile, and yields the bands of the whole canvas."""
         image = np.asarray(image)
         reduced = self.reduced_size(*image.shape[:2])
         if reduced != image.shape[:2]:
@@ -238,6 +258,12 @@ class LargeImages:
                 f"{expected[-1]} classes at a stride of {self._model.canvas_stride}"
             )
         return canvas
+
+
+def _joined(bands: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns a whole canvas, or several of them, `(..., h, w, classes)`."""
+    first, *others = bands
+    return np.concatenate([first, *others], -3) if others else first
 
 
 def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -101,7 +101,12 @@ class Predictor:
         return predictor
 
     def __call__(
-        self, images, budget: Budget | None = None, canvas=None, stop_when_settled: bool = False
+        self,
+        images,
+        budget: Budget | None = None,
+        canvas=None,
+        stop_when_settled: bool = False,
+        dtype: type = np.int32,
     ) -> np.ndarray:
         """Segments images of one size.
 
@@ -112,9 +117,11 @@ class Predictor:
             image, which then keeps its size; None for the initial canvas.
           stop_when_settled: True to stop where further iterations would hardly change the
             prediction.
+          dtype: the type of the class maps, such as uint8, with which that of a large image takes a
+            quarter of the memory.
 
         Returns:
-          Class maps, int32, `(batch, H, W)` or `(H, W)`.
+          Class maps, `(batch, H, W)` or `(H, W)`.
 
         Raises:
           UserError: as `setting`, or as `SegmentationModel.predict_classes`.
@@ -123,7 +130,8 @@ class Predictor:
         images = images if tf.is_tensor(images) else np.asarray(images)
         shape = tuple(images.shape)
         if len(shape) not in (3, 4) or shape[-1] != 3 or not shape[0]:
-            return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+            maps = self.model.predict_classes(images, budget, canvas, stop_when_settled)
+            return maps.astype(dtype, copy=False)
         size, single = shape[-3:-1], len(shape) == 3
         scales = None if canvas is None else (1.0,)
         iterations, scale = self._setting(budget, *size, scales)
@@ -133,7 +141,8 @@ class Predictor:
         if large.is_plain(*size, scale):
             if scale == 1:
                 budget = Budget(iterations=iterations)
-                return self.model.predict_classes(images, budget, canvas, stop_when_settled)
+                maps = self.model.predict_classes(images, budget, canvas, stop_when_settled)
+                return maps.astype(dtype, copy=False)
             batch = images[tf.newaxis] if single else images
             maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
         else:
@@ -145,7 +154,7 @@ class Predictor:
                 large.class_map(image, iterations, scale, start, stop_when_settled)
                 for image, start in zip(batch, given, strict=True)
             ]
-        return maps[0] if single else np.stack(maps)
+        return (maps[0] if single else np.stack(maps)).astype(dtype, copy=False)
 
     def every_iteration(
         self, image: np.ndarray, iterations: int, scale: float = 1.0
@@ -161,7 +170,7 @@ class Predictor:
           Class maps, int32, `(H, W)`.
         """
         for canvas in self._large_images.unroll(image, iterations, scale):
-            yield self._large_images.read(canvas, image.shape[:2], scale)
+            yield self._large_images.read(canvas, image.shape[:2], scale).astype(np.int32)
 
     def costs(self, height: int, width: int, scale: float = 1.0) -> StageCosts:
         """Returns the multiply-adds of the stages for an image of this size, in pixels.

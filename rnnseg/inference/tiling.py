@@ -14,7 +14,7 @@ of whole images. NumPy alone.
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -131,23 +131,33 @@ def tiles_of(
     return found
 
 
-def blend(tiles: Sequence[Tile], compute: Callable[[Tile], np.ndarray]) -> np.ndarray:
-    """Puts the canvas of an image together from those of its tiles.
+def blend(tiles: Sequence[Tile], compute: Callable[[Tile], np.ndarray]) -> Iterator[np.ndarray]:
+    """Puts the canvas of an image together from those of its tiles, in bands.
 
     Args:
       tiles: from `tiles_of`.
       compute: returns the canvas of a tile, float32 `(..., h, w, classes)`.
 
-    Returns:
-      The canvas, float32 `(..., h, w, classes)`.
+    Yields:
+      The rows of the canvas from top to bottom, float32 `(..., rows, w, classes)`, as soon as no
+      further tile adds to them: the canvas of a large image need not be in memory as a whole.
     """
     if len(tiles) == 1:
-        return compute(tiles[0])
-    whole = None
-    for tile in tiles:
-        part = compute(tile)
-        if whole is None:
-            sides = [max(each.canvas[axis].stop for each in tiles) for axis in (0, 1)]
-            whole = np.zeros((*part.shape[:-3], *sides, part.shape[-1]), np.float32)
-        whole[..., *tile.canvas, :] += tile.weights * part
-    return whole
+        yield compute(tiles[0])
+        return
+    width = max(each.canvas[1].stop for each in tiles)
+    of_rows = [list(each) for _, each in itertools.groupby(tiles, lambda each: each.canvas[0])]
+    firsts = [each[0].canvas[0].start for each in of_rows]
+    begun = None  # rows that the tiles above have added to
+    for first, row, done in zip(firsts, of_rows, [*firsts[1:], None], strict=True):
+        band = None
+        for tile in row:
+            part = compute(tile)
+            if band is None:
+                band = np.zeros((*part.shape[:-2], width, part.shape[-1]), np.float32)
+                if begun is not None:
+                    band[..., : begun.shape[-3], :, :] = begun
+            band[..., tile.canvas[1], :] += tile.weights * part
+        end = None if done is None else done - first
+        yield band[..., :end, :, :]
+        begun = None if end is None else band[..., end:, :, :].copy()

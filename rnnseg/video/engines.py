@@ -119,7 +119,7 @@ class KerasEngine:
 
     def read(self, canvas: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """Returns the class map of a frame, int32 `(H, W)`, from its canvas `(h, w, classes)`."""
-        return self._large_images.read(canvas, frame.shape[:2])
+        return self._large_images.read(canvas, frame.shape[:2]).astype(np.int32)
 
 
 class LiteRTEngine:

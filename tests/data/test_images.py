@@ -3,9 +3,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rnnseg import UserError
+from rnnseg.data import images
 from rnnseg.data.images import decode_image, find_images, read_image
 
 _LOSSLESS = {"lossless": True}
@@ -99,6 +100,38 @@ def test_a_transparent_grey_value_is_white_at_any_depth(bits, row, expected):
     hidden = decode_image(_png([row], 4, bits, 0, struct.pack(">H", 1)))
     expected[1 if bits > 1 else slice(1, 3)] = 255
     np.testing.assert_array_equal(hidden, np.repeat(expected[np.newaxis, :, np.newaxis], 3, -1))
+
+
+def test_a_transparent_colour_of_16_bits_is_compared_in_all_bits():
+    key = np.array([0x1234, 0x5678, 0x9ABC], np.uint16)
+    pixels = np.stack([key, key ^ [0, 0, 1], key ^ [0x8000, 0, 0], key])
+    row = pixels.astype(">u2").tobytes()
+    image = decode_image(_png([row, row], 4, 16, 2, struct.pack(">3H", *map(int, key))))
+    expected = pixels >> 8
+    expected[[0, 3]] = 255
+    np.testing.assert_array_equal(image, [expected, expected])
+
+
+def test_images_are_converted_in_bands_and_turned_as_pillow_turns_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_BAND", 20)
+    generator = np.random.default_rng(0)
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"):
+        values = generator.integers(0, 256, (7, 9, 4), dtype=np.uint8)
+        image = Image.fromarray(values).convert(mode if mode != "I;16" else "L")
+        if mode == "I;16":
+            image = Image.fromarray(values[..., 0] * np.uint16(257))
+        shown = image if mode != "I;16" else Image.fromarray(values[..., 0])
+        if mode in ("LA", "RGBA"):
+            shown = Image.alpha_composite(Image.new("RGBA", (9, 7), "white"), shown.convert("RGBA"))
+        for orientation in range(1, 9):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            image.save(tmp_path / "image.tiff", exif=exif)
+            # Pillow turns it by metadata that are sound.
+            expected = shown.copy()
+            expected.getexif()[0x0112] = orientation
+            expected = np.asarray(ImageOps.exif_transpose(expected).convert("RGB"))
+            np.testing.assert_array_equal(read_image(tmp_path / "image.tiff"), expected)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])

@@ -72,7 +72,9 @@ def test_blended_parts_of_a_canvas_are_the_canvas():
     rng = np.random.default_rng(0)
     tiles = tiles_of((500, 700), 256, 16, 8)
     canvas = rng.normal(size=(3, 65, 89, 4)).astype(np.float32)
-    found = blend(tiles, lambda tile: canvas[:, *tile.canvas])
+    bands = list(blend(tiles, lambda tile: canvas[:, *tile.canvas]))
+    assert len(bands) == 3 and max(each.shape[1] for each in bands) < 33
+    found = np.concatenate(bands, 1)
     np.testing.assert_allclose(found, canvas, atol=1e-5)
     # Where a single tile counts, it is taken as it is.
     alone = np.ones(canvas.shape[1:3], bool)
@@ -84,7 +86,9 @@ def test_blended_parts_of_a_canvas_are_the_canvas():
 
 def test_weights_change_linearly_between_two_tiles():
     tiles = tiles_of((100, 700), 256, 16, 8)
-    found = blend(tiles, lambda tile: np.full((*tile.weights.shape[:2], 1), tile.pixels[1].start))
+    (found,) = blend(
+        tiles, lambda each: np.full((*each.weights.shape[:2], 1), each.pixels[1].start)
+    )
     steps = np.diff(found[0, :, 0])
     starts = [tile.pixels[1].start for tile in tiles]
     assert found[0, 0, 0] == 0 and found[0, -1, 0] == starts[-1] and (steps >= 0).all()
