@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.files import atomic_path
+from rnnseg.png import write_png
 
 _IGNORE_COLOR = (224, 224, 224)
 # Of a strip, in inches: texts stay legible where a page shows it 700 pixels wide.
@@ -130,13 +131,15 @@ def save_overlay(
     ]
     legend = _draw_legend(entries, image.shape[1])
     height, width = image.shape[:2]
-    whole = Image.new("RGB", (max(width, legend.width), height + legend.height), "white")
-    for rows in _bands(image):
-        drawn = overlay(image[rows], labels[rows], colors)
-        whole.paste(Image.fromarray(drawn), (0, rows.start))
-    whole.paste(legend, (0, height))
-    with atomic_path(path) as temporary:
-        whole.save(temporary)
+    right = (0, 0), (0, legend.width - width), (0, 0)
+
+    def bands():
+        for rows in _bands(image):
+            drawn = overlay(image[rows], labels[rows], colors)
+            yield np.pad(drawn, right, constant_values=255)
+        yield np.asarray(legend)
+
+    write_png(path, (height + legend.height, legend.width), bands())
 
 
 def class_shares(labels: np.ndarray, num_classes: int) -> dict[int, float]:

@@ -14,7 +14,7 @@ ORDER = (
     ("locks",),
     ("temporaries",),
     ("_checkout", "checks", "files", "grid", "options", "schemas"),
-    ("score_files", "stages"),
+    ("png", "score_files", "stages"),
     ("pretrained",),
     # The runtime for devices, which has to do without TensorFlow.
     ("runtime",),
