@@ -16,7 +16,7 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .PHONY: help demo test test-all test-parts mutations lint docs wheel clean
 
 help:
-	@echo "make demo       train, evaluate and show a small segmenter on drawn data (DEMO_OUT=$(DEMO_OUT))"
+	@echo "make demo       segment photographs and a clip with the pretrained model (DEMO_OUT=$(DEMO_OUT))"
 	@echo "make test       run the tests of the library: seven minutes on two cores"
 	@echo "make test-all   run all tests, also of the guides, experiments and demo: twelve minutes"
 	@echo "make test-parts PARTS=...  run some of what make test leaves out, see tests/parts.py"
@@ -31,6 +31,7 @@ demo: $(INSTALLED)
 	$(BIN)/rnnseg demo --out "$(DEMO_OUT)"
 
 # tests/parts.py lists what `make test` leaves out.
+	@echo "(. $(BIN)/activate puts rnnseg on the path)"
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q $(WORKERS) $$($(BIN)/python tests/parts.py ignored)
 
@@ -71,7 +72,7 @@ $(INSTALLED): setup.cfg constraints.txt
 	    echo "error: '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1); rnnseg needs Python 3.10, 3.11, 3.12 or 3.13: make PYTHON=python3.11"; \
 	    exit 1; }
 	"$(PYTHON)" -m venv --clear .venv
-	$(PIP_INSTALL) --editable '.[data]'
+	$(PIP_INSTALL) --editable '.[data,video]'
 	touch $@
 
 $(DEVELOPMENT): $(INSTALLED)

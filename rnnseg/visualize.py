@@ -14,12 +14,16 @@ from rnnseg.files import atomic_path
 from rnnseg.png import write_png
 
 _IGNORE_COLOR = (224, 224, 224)
+# Of overlays in figures: colours are to be told apart on small panels.
+_OPACITY = 0.65
 # Of a strip, in inches: texts stay legible where a page shows it 700 pixels wide.
 _STRIP_COLUMNS, _STRIP_PANEL = 4, 2.0
 _LEGEND_COLUMN = 1.6  # inches
 # Images are drawn and counted in bands of about so many pixels, so that large ones need little
 # memory.
 _BAND = 2**19
+# As many characters fit below a curve, of which each line and its margins take eight.
+_LEGEND_CHARACTERS = 130
 DOTS_PER_INCH = 150
 """The resolution of all figures."""
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -224,8 +228,9 @@ def save_strip(
     class_names: Sequence[str],
     titles: Sequence[str],
     truth: np.ndarray | None = None,
+    overlaid: bool = False,
 ) -> None:
-    """Draws an image and its class map after every iteration, in rows.
+    """Draws an image and its class maps, such as those after every iteration, in rows.
 
     Args:
       path: the PNG file to write.
@@ -235,17 +240,19 @@ def save_strip(
       class_names: one name per class.
       titles: one title per map.
       truth: the label, which is drawn last; None to draw none.
+      overlaid: True to draw the maps over the image.
     """
-    panels = [("image", image)]
-    panels += [
-        (title, colorize(labels, colors)) for title, labels in zip(titles, maps, strict=True)
-    ]
+    labelled = list(zip(titles, maps, strict=True))
     if truth is not None:
-        panels.append(("ground truth", colorize(truth, colors)))
-    drawn = maps if truth is None else [*maps, truth]
-    shown = np.unique(np.concatenate([np.unique(each) for each in drawn]))
-    columns = min(len(panels), _STRIP_COLUMNS)
-    _save_panels(path, panels, colors, class_names, shown, columns, side=_STRIP_PANEL)
+        labelled.append(("ground truth", truth))
+    panels = [("image", image)]
+    for title, labels in labelled:
+        drawn = overlay(image, labels, colors, _OPACITY) if overlaid else colorize(labels, colors)
+        panels.append((title, drawn))
+    shown = np.unique(np.concatenate([np.unique(labels) for _, labels in labelled]))
+    # As few rows as there can be, of the same length.
+    columns = math.ceil(len(panels) / math.ceil(len(panels) / _STRIP_COLUMNS))
+    _save_panels(path, panels, colors, class_names, shown, columns, _STRIP_PANEL, overlaid)
 
 
 def save_sheet(
@@ -268,7 +275,7 @@ def save_sheet(
     """
     panels = []
     for image, labels, name in zip(images, label_maps, names, strict=True):
-        panels += [(name, image), ("", overlay(image, labels, colors, opacity=0.65))]
+        panels += [(name, image), ("", overlay(image, labels, colors, _OPACITY))]
     shown = np.unique(np.concatenate([np.unique(each) for each in label_maps]))
     _save_panels(path, panels, colors, class_names, shown, columns=6, side=2.4, overlaid=True)
 
@@ -293,8 +300,8 @@ def save_comparison(
     """
     panels = [
         ("image", image),
-        ("prediction", overlay(image, prediction, colors, opacity=0.65)),
-        ("ground truth", overlay(image, truth, colors, opacity=0.65)),
+        ("prediction", overlay(image, prediction, colors, _OPACITY)),
+        ("ground truth", overlay(image, truth, colors, _OPACITY)),
     ]
     shown = np.union1d(prediction, truth)
     _save_panels(path, panels, colors, class_names, shown, columns=3, side=4.0, overlaid=True)
@@ -354,8 +361,9 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
         axes.margins(x=0.05, y=0.12)
     panels[0].set_ylabel("mIoU (%)")
     # The legend lies below the axes, where it cannot cover a point.
-    lines = panels[-1].get_legend_handles_labels()
-    legend = figure.legend(*lines, loc="outside lower center", ncols=4, frameon=False)
+    lines, labels = panels[-1].get_legend_handles_labels()
+    columns = max(1, min(4, _LEGEND_CHARACTERS // (max(map(len, labels)) + 8)))
+    legend = figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     figure.suptitle("Speed and accuracy by number of iterations", fontsize=11)

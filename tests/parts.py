@@ -42,7 +42,7 @@ PARTS = {
         "tests/evaluation/test_cityscapes.py",
         "tests/video/clips.py",
     ),
-    "tests/cli/test_demonstration.py": ("rnnseg",),
+    "tests/demos": ("rnnseg", "tests/video/clips.py"),
     "tests/budgets/test_every_encoder.py": (
         "rnnseg/budgets",
         "rnnseg/models",

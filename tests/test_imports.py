@@ -27,6 +27,7 @@ ORDER = (
     ("training",),
     ("registration",),
     ("exporting", "video"),
+    ("demos",),
     ("cli",),
 )
 # Imports that run up, with the reason.

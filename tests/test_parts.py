@@ -51,7 +51,7 @@ def repository(tmp_path, monkeypatch):
         (["docs/video.md"], ["tests/docs"]),
         (["tests/docs/test_site.py"], ["tests/docs"]),
         (["README.md"], ["tests/docs"]),
-        (["tests/cli/test_demonstration.py"], ["tests/cli/test_demonstration.py"]),
+        (["tests/demos/test_drawn.py"], ["tests/demos"]),
         (["experiments/video.py"], ["tests/docs", "tests/experiments"]),
         (["tests/training/test_loop.py"], ["tests/training/test_replicas.py"]),
         (["docs_of_others/a.md"], []),

@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnseg import visualize
 from rnnseg.budgets.budget import OperatingPoint
-from rnnseg.budgets.planning import Plan
+from rnnseg.budgets.planning import Plan, Scores
 from rnnseg.budgets.profiles import Machine, Profile
 from rnnseg.budgets.timing import Latency
 from rnnseg.files import atomic_path
@@ -316,6 +316,22 @@ def _point(point: OperatingPoint, kind: str, unit: str) -> str:
     return f"{point}: mIoU {100 * point.miou:.2f} % at {getattr(point, kind):.4g} {unit}"
 
 
+def points_table(points: Iterable[OperatingPoint]) -> str:
+    """Returns the cost and the score of operating points of one model, a line for each."""
+    columns = [
+        ("iterations", "d"),
+        ("image scale", "g"),
+        ("multiply-adds G", ".3f"),
+        ("milliseconds", ".1f"),
+        ("mIoU %", ".1f"),
+    ]
+    rows = [
+        (point.iterations, point.scale, point.gmacs, point.milliseconds, 100 * point.miou)
+        for point in points
+    ]
+    return "\n".join(_table(columns, rows))
+
+
 def save_curve(
     path: str | os.PathLike,
     name: str,
@@ -333,7 +349,7 @@ def save_curve(
     results = results if isinstance(results, Sequence) else [results]
     curves = [
         visualize.Curve(
-            name=name if len(results) == 1 else f"{name}, images scaled by {result.scale:g}",
+            name=_curve_name(name, result.scale, len(results)),
             iterations=result.iterations,
             miou=tuple(map(float, result.miou)),
             multiply_adds=result.multiply_adds,
@@ -343,6 +359,38 @@ def save_curve(
         for result in results
     ]
     visualize.save_curve(path, curves)
+
+
+def save_scores_curve(path: str | os.PathLike, name: str, scores: Scores, trained: int) -> None:
+    """Draws the speed-accuracy curve of scores that were read from a file, as `save_curve`.
+
+    Args:
+      path: the PNG file to write.
+      name: the name of the model in the legend.
+      scores: the scores of the model.
+      trained: the number of iterations in training, which is marked.
+    """
+    by_scale: dict[float, list[OperatingPoint]] = {}
+    for point in sorted(scores.points, key=lambda each: (each.scale, each.iterations)):
+        by_scale.setdefault(point.scale, []).append(point)
+    curves = [
+        visualize.Curve(
+            name=_curve_name(name, scale, len(by_scale)),
+            iterations=[point.iterations for point in points],
+            miou=[point.miou for point in points],
+            multiply_adds=[
+                None if math.isnan(point.gmacs) else round(1e9 * point.gmacs) for point in points
+            ],
+            milliseconds=[point.milliseconds for point in points],
+            trained_iterations=trained if len(points) > 1 else None,
+        )
+        for scale, points in by_scale.items()
+    ]
+    visualize.save_curve(path, curves)
+
+
+def _curve_name(name: str, scale: float | None, curves: int) -> str:
+    return name if curves == 1 else f"{name}, images scaled by {scale:g}"
 
 
 def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence]) -> list[str]:

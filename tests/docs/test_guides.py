@@ -53,6 +53,7 @@ RUN = (
 )
 # What does not run anywhere here, and why.
 NOT_RUN = {
+    r"rnnseg demo": "tests/demos runs it",
     r"make ": "the checks that run these tests are made by it",
     r"pip install|\. \.venv": "they make the environment",
     r"tensorboard --logdir": "a server; tests/dashboard starts it",
@@ -433,7 +434,7 @@ def test_guides_do_what_they_say(page, readme, inputs, tmp_path, monkeypatch):
     if page == "docs/budgets.md":
         scores = pathlib.Path("runs/mine/scores_val.json").read_text().replace("mine", "camvid")
         pathlib.Path("runs/camvid/scores_val_stride8.json").write_text(scores)
-    for name in ("mine", "demo"):
+    for name in ("mine", "shapes"):
         shutil.copytree(readme / "exported" / "mine", folder / "exported" / name)
     if page == "docs/training.md":
         shutil.copy("downloads/leftImg8bit_trainvaltest.zip", ".")
@@ -444,8 +445,8 @@ def test_guides_do_what_they_say(page, readme, inputs, tmp_path, monkeypatch):
     if page == "docs/quick_start.md":
         trained = "--encoder small_cnn --weights none --output-stride 8 --train-batch-norm"
         size = "--crop 33 --batch 100 --epochs 1 --iterations 2"
-        run(f"rnnseg train --data shapes {trained} {size} --out runs/demo/run")
-        shutil.copy("photo.jpg", "runs/demo/image.png")
+        run(f"rnnseg train --data shapes {trained} {size} --out runs/shapes/run")
+        shutil.copy("photo.jpg", "runs/shapes/image.png")
     names = names_of(folder)
     if page == "docs/tensorboard.md":
         model = rnnseg.load_model("runs/mine")

@@ -1,25 +1,21 @@
-"""The demo: trains, evaluates and shows a small model on drawn shapes."""
+"""The demo of training: a small model learns drawn shapes, and is evaluated and shown."""
 
 import itertools
-import json
 import os
 import pathlib
 import shlex
 
 from PIL import Image
 
-import rnnseg
 from rnnseg import visualize
 from rnnseg.data import open_source
 from rnnseg.data.reading import read_images
-from rnnseg.errors import UserError
+from rnnseg.demos.folder import demo_folder
 from rnnseg.evaluation import report
 from rnnseg.evaluation.evaluator import Evaluator
-from rnnseg.files import atomic_path, remove_folder
+from rnnseg.files import atomic_path
 from rnnseg.inference.image_files import iteration_titles
 from rnnseg.inference.predictor import Predictor
-from rnnseg.locks import hold_folder
-from rnnseg.temporaries import remove_left_behind
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.loop import train
 
@@ -50,9 +46,6 @@ CONFIG = TrainingConfig(
 )
 # The number of an image in the validation split that has several shapes, some of them covered.
 _IMAGE = 3
-# What a demo writes beside its run, and is replaced by the next one.
-_RUN = "run"
-_FILES = ("scores.json", "curve.png", "iterations.png", "image.png")
 
 
 def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
@@ -65,29 +58,13 @@ def run(out: str | os.PathLike, config: TrainingConfig = CONFIG) -> None:
     Raises:
       UserError: `out` holds other files and no demo, or another process writes to it.
     """
-    out = pathlib.Path(out)
-    with hold_folder(out):
-        _prepare(out)
-        _run(out, config)
-
-
-def _prepare(out: pathlib.Path) -> None:
-    """Marks the folder as that of a demo, after it has removed the files of an earlier one."""
-    marker = out / "demo.json"
-    if not marker.is_file() and any(not path.name.startswith(".") for path in out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no earlier demo: choose another --out")
-    remove_left_behind(out)
-    for name in _FILES:
-        (out / name).unlink(missing_ok=True)
-    if (out / _RUN).is_dir():
-        remove_folder(out / _RUN)
-    with atomic_path(marker) as path:
-        path.write_text(json.dumps({"rnnseg": rnnseg.__version__}) + "\n")
+    with demo_folder(out) as folder:
+        _run(folder, config)
 
 
 def _run(out: pathlib.Path, config: TrainingConfig) -> None:
     """Trains, scores and draws, in a folder that no other process writes to."""
-    folder = train(config, out / _RUN).folder
+    folder = train(config, out / "run").folder
     predictor = Predictor.load(folder)
     model = predictor.model
     source = open_source(config.data)

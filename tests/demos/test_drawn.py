@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from rnnseg import UserError
-from rnnseg.cli import demonstration
+from rnnseg.demos import drawn
 from rnnseg.training import loop
 from tests.support.sources import halves, tiny_source
 
 SMALL = dataclasses.replace(
-    demonstration.CONFIG,
+    drawn.CONFIG,
     hidden_channels=(6, 5),
     crop=(24, 24),
     batch_size=4,
@@ -24,7 +24,7 @@ SMALL = dataclasses.replace(
 @pytest.fixture(autouse=True)
 def small_data(monkeypatch):
     source = tiny_source(train=4, val=4)
-    monkeypatch.setattr(demonstration, "open_source", lambda data: source)
+    monkeypatch.setattr(drawn, "open_source", lambda data: source)
     monkeypatch.setattr(loop, "open_source", lambda data: source)
 
 
@@ -34,7 +34,7 @@ def test_demo_leaves_its_images_and_can_be_repeated(tmp_path, capsys):
         if out.exists():
             (out / "notes.txt").write_text("of the user")
             (out / "run" / "stale").touch()
-        demonstration.run(out, SMALL)
+        drawn.run(out, SMALL)
         scores = json.loads((out / "scores.json").read_text())
         assert [row["iterations"] for row in scores["results"]] == [1, 2, 3, 4]
         printed = capsys.readouterr().out
@@ -50,5 +50,5 @@ def test_demo_leaves_its_images_and_can_be_repeated(tmp_path, capsys):
 def test_demo_leaves_other_folders_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no earlier demo"):
-        demonstration.run(tmp_path, SMALL)
+        drawn.run(tmp_path, SMALL)
     assert (tmp_path / "letter.txt").read_text() == "mine"
