@@ -38,6 +38,23 @@ def test_long_paths_keep_their_names():
     assert all(f"/{name}.png" in printed for name in "xyz")
 
 
+def test_paths_are_shortened_before_values():
+    values = ",".join(map(str, range(1000, 1020)))
+    paths = [f"/{'a' * 150}/{name}.png" for name in "xy"]
+    printed = one_line(f"{paths[0]} and {paths[1]}: expected one of {values}")
+    assert len(printed) <= 300 and printed.endswith(f": expected one of {values}")
+    assert all(f"/{name}.png" in printed for name in "xy")
+
+
+@pytest.mark.parametrize("folder", ["my own photographs of the year/", "a" * 60 + "/"])
+def test_what_was_expected_is_kept_in_the_longest_messages(folder):
+    paths = [5 * folder + name for name in ("x.png", "y.png")]
+    values = ", ".join(f"value{number}" for number in range(18))
+    printed = one_line(f"{paths[0]} and {paths[1]} are not alike: expected one of {values}")
+    assert len(printed) <= 300 and printed.endswith(f" expected one of {values}")
+    assert printed.startswith(folder[:8])
+
+
 @pytest.mark.parametrize("most", [3, 4, 10, 11])
 def test_a_shortened_text_has_the_length(most):
     text = shortened("abcdefghijklmn", most)

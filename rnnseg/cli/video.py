@@ -59,7 +59,9 @@ from rnnseg.errors import UserError
 )
 @large_image_options
 @click.option(
-    "--overwrite", is_flag=True, help="Replace an earlier .mp4 file; a folder has to be new."
+    "--overwrite",
+    is_flag=True,
+    help="Replace an earlier .mp4 file, or an earlier folder with all its frames.",
 )
 def video(arguments, iterations, first_iterations, view, decay, motion, blank,
           cut_threshold, stream, tile, max_size, overwrite):  # fmt: skip

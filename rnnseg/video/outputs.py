@@ -9,12 +9,16 @@ import av
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rnnseg import files, visualize
 from rnnseg.errors import UserError
 from rnnseg.locks import hold_beside
 from rnnseg.video.encoding import VideoFile
 from rnnseg.video.sources import Frame, FrameSource, reason
+
+# In the PNGs of a folder, by which `overwrite` knows that they are no one else's.
+_SOFTWARE = "rnnseg video"
 
 VIEWS = ("overlay", "side", "classes")
 
@@ -31,7 +35,7 @@ def open_output(
       view: "overlay", "side" (the image and the classes side by side) or "classes", in the colours
         of the classes; None for overlay in a video and classes in a folder. In a folder, classes
         are palette PNGs: the index of a pixel is its class.
-      overwrite: True to replace a video.
+      overwrite: True to replace a video, or a folder with all frames that an earlier call wrote.
 
     Yields:
       An object with the methods `write(frame, classes, colors)` and `complete()`, to be called
@@ -52,12 +56,36 @@ def open_output(
             with VideoFile(temporary, source) as video:
                 yield _Video(video, view or "overlay")
         return
-    if path.is_dir() and any(path.iterdir()):
-        raise UserError(f"{path} is not empty: choose a new or an empty folder")
+    if path.is_dir():
+        _check_folder(path, overwrite)
     if path.is_file() or (path.suffix and not path.is_dir()):
         raise UserError(f"{path}: expected a name that ends in .mp4, or a folder")
-    with files.atomic_folder(path) as temporary:
+    with files.atomic_folder(path, replace=overwrite) as temporary:
         yield _Folder(temporary, view or "classes")
+
+
+def _check_folder(path: pathlib.Path, overwrite: bool) -> None:
+    """Raises a UserError for a folder that is not to be replaced, or that holds other files."""
+    for each in sorted(path.iterdir()):
+        if not overwrite:
+            raise UserError(
+                f"{path} is not empty: choose another folder, or replace the frames of an earlier "
+                "call in it by --overwrite"
+            )
+        if not _is_frame(each):
+            raise UserError(
+                f"{each} is no frame of an earlier call, and would be lost: move it elsewhere, or "
+                "choose another folder"
+            )
+
+
+def _is_frame(path: pathlib.Path) -> bool:
+    """Returns True for a file that `_Folder` wrote."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return image.info.get("Software") == _SOFTWARE
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 @contextlib.contextmanager
@@ -115,9 +143,12 @@ class _Folder:
     def write(self, frame: Frame, classes: np.ndarray, colors) -> None:
         path = self._path / f"{frame.name}.png"
         if self._view == "classes":
-            visualize.save_class_map(path, classes, colors)
+            image = visualize.class_map_image(classes, colors)
         else:
-            Image.fromarray(draw(self._view, frame.image, classes, colors)).save(path)
+            image = Image.fromarray(draw(self._view, frame.image, classes, colors))
+        mark = PngInfo()
+        mark.add_text("Software", _SOFTWARE)
+        image.save(path, pnginfo=mark)
 
     def complete(self) -> None:
         pass

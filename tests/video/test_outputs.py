@@ -176,6 +176,22 @@ def test_an_older_video_is_replaced_where_that_is_wanted(tmp_path):
     assert len(clips.read(tmp_path / "out.mp4")[0]) == 2
 
 
+@pytest.mark.parametrize("view", ["classes", "overlay"])
+def test_a_folder_is_replaced_with_all_frames_of_an_earlier_call(tmp_path, view):
+    path, out = clips.write(tmp_path / "in.mp4", clips.scene(3)), tmp_path / "out"
+    copy(path, out, view)
+    before = sorted(out.iterdir())
+    with pytest.raises(UserError, match="out is not empty: .* by --overwrite"):
+        copy(path, out, view)
+    copy(path, out, view, stop_after=2, overwrite=True)
+    assert sorted(out.iterdir()) == before[:2]
+    # What somebody else made is kept.
+    Image.new("L", (4, 4)).save(out / "own.png")
+    with pytest.raises(UserError, match="own.png is no frame of an earlier call"):
+        copy(path, out, view, overwrite=True)
+    assert (out / "own.png").exists() and len(list(out.iterdir())) == 3
+
+
 @pytest.mark.parametrize("out", ["out.mp4", "out"])
 def test_one_process_at_a_time_writes_a_video(tmp_path, out):
     path = clips.write(tmp_path / "in.mp4", clips.scene(2))
