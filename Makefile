@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 DEMO_OUT ?= runs/demo
+WEB_OUT ?= runs/web
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -13,7 +14,7 @@ DEVELOPMENT := .venv/.development
 # the notebook's, would come last, and one process would wait for the other.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all test-parts mutations lint docs wheel clean
+.PHONY: help demo test test-all test-parts mutations lint docs web wheel clean
 
 help:
 	@echo "make demo       segment photographs and a clip with the pretrained model (DEMO_OUT=$(DEMO_OUT))"
@@ -23,15 +24,16 @@ help:
 	@echo "make mutations  break the code in 28 places and count what make test notices: half an hour"
 	@echo "make lint       check style and formatting"
 	@echo "make docs       build the documentation site, site/index.html"
+	@echo "make web        write the page for browsers (WEB_OUT=$(WEB_OUT)) with MODEL=FILE.tflite or a preset"
 	@echo "make wheel      build dist/*.whl"
 	@echo "make clean      remove .venv and builds; runs/ stays"
 	@echo "PYTHON=...      the Python (3.10-3.13) that .venv is made with, now $(PYTHON)"
 
 demo: $(INSTALLED)
 	$(BIN)/rnnseg demo --out "$(DEMO_OUT)"
+	@echo "(. $(BIN)/activate puts rnnseg on the path)"
 
 # tests/parts.py lists what `make test` leaves out.
-	@echo "(. $(BIN)/activate puts rnnseg on the path)"
 test: $(DEVELOPMENT)
 	$(BIN)/python -m pytest -q $(WORKERS) $$($(BIN)/python tests/parts.py ignored)
 
@@ -50,6 +52,11 @@ lint: $(DEVELOPMENT)
 
 docs: $(DEVELOPMENT)
 	$(BIN)/mkdocs build --strict
+
+# Needs npm, which fetches LiteRT.js.
+web: $(INSTALLED)
+	$(BIN)/rnnseg export $(MODEL) --web "$(WEB_OUT)" --overwrite
+	@echo "to see it: python3 -m http.server --bind 127.0.0.1 --directory $(WEB_OUT)"
 
 # A left-over build folder would put deleted modules into the wheel.
 wheel: $(DEVELOPMENT)

@@ -50,6 +50,12 @@ PARTS = {
     ),
     "tests/fuzz": ("data_prep", "rnnseg", "tests/video/clips.py"),
     "tests/exporting/test_onnx.py": ("rnnseg", "tests/exporting"),
+    "tests/web": (
+        "rnnseg/exporting",
+        "rnnseg/runtime",
+        "tests/dashboard/chromium.py",
+        "web",
+    ),
     "tests/models/baselines/test_heads.py": ("rnnseg/budgets", "rnnseg/models"),
     # Fresh processes, and all kinds of models through the commands.
     "tests/models/test_inspection.py": ("rnnseg/models",),

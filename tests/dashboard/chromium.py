@@ -13,15 +13,15 @@ FLAGS = (
 
 
 @contextlib.contextmanager
-def browser(profile):
-    """Yields selenium's driver of a browser; `profile` is an empty folder for its files."""
+def browser(profile, *flags):
+    """Yields selenium's driver of a browser with flags; `profile` is an empty folder for its files."""
     webdriver = pytest.importorskip("selenium.webdriver")
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     if not all(programs.values()):
         pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = programs["chromium"]
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     # Without the path, selenium would look for a driver by itself.
     driver = webdriver.Chrome(options, webdriver.ChromeService(programs["chromedriver"]))
