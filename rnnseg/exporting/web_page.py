@@ -121,7 +121,8 @@ def _source() -> pathlib.Path:
 
 
 def _page_files() -> list[pathlib.Path]:
-    return [each for each in sorted(_source().iterdir()) if each.name not in _PACKAGES]
+    files = (each for each in sorted(_source().iterdir()) if each.is_file())
+    return [each for each in files if each.name not in _PACKAGES]
 
 
 def _names() -> set[str]:

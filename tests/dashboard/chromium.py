@@ -14,7 +14,7 @@ FLAGS = (
 
 @contextlib.contextmanager
 def browser(profile, *flags):
-    """Yields selenium's driver of a browser with flags; `profile` is an empty folder for its files."""
+    """Yields selenium's driver of a browser; `profile` is an empty folder for its files."""
     webdriver = pytest.importorskip("selenium.webdriver")
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     if not all(programs.values()):
