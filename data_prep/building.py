@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 from rnnseg import schemas
 from rnnseg.data.records import find_builds, load_build, unfinished_builds
 from rnnseg.data.source import IGNORE_LABEL
+from rnnseg.data.stalls import limited_stalls
 from rnnseg.errors import UserError
 from rnnseg.locks import hold_folder
 
@@ -153,7 +154,10 @@ def find_source(
     if url is None:
         raise UserError(f"{' or '.join(names)}: not found; {put_it}")
     try:
-        return pathlib.Path(os.fspath(dl_manager.download(url)))
+        with limited_stalls():
+            return pathlib.Path(os.fspath(dl_manager.download(url)))
+    except UserError as error:
+        raise UserError(f"{error}; or {put_it}") from error
     except Exception as error:  # errors of the network, of requests, of TFDS's checksums
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{url}: cannot be downloaded ({reason}); {put_it}") from error

@@ -11,6 +11,7 @@ import tensorflow as tf
 from rnnseg.data.downloads import check_downloads
 from rnnseg.data.selection import TFDS_PREFIX, Selection
 from rnnseg.data.source import Shard, Source
+from rnnseg.data.stalls import limited_stalls
 from rnnseg.data.tables import ADE20K_OBJECTS, CITYSCAPES, OXFORD_IIIT_PET
 from rnnseg.data.tfds_layout import Known, Layout
 from rnnseg.errors import UserError
@@ -51,7 +52,10 @@ def open_tfds(name: str, selection: Selection) -> Source:
         raise UserError(f"{where}: no such data set ({reason})") from error
     check_downloads(builder, where)
     try:
-        builder.download_and_prepare()
+        with limited_stalls():
+            builder.download_and_prepare()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     except Exception as error:  # nor for errors of downloading and preparing
         raise UserError(
             f"{where}: cannot be prepared in {builder.data_dir} ({_one_line(error)})"

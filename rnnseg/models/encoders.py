@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from rnnseg.data.stalls import limited_stalls
 from rnnseg.errors import UserError, first_line
 from rnnseg.models import cutting
 from rnnseg.models.encoder import Encoder
@@ -233,7 +234,8 @@ def _construct(name, family: _Network, options, weights) -> keras.Model:
             with warnings.catch_warnings():
                 # Keras warns that the weights were trained at 224x224; any size will do here.
                 warnings.filterwarnings("ignore", message="`input_shape` is undefined")
-                return constructor(weights="imagenet", **arguments)
+                with limited_stalls():
+                    return constructor(weights="imagenet", **arguments)
         except Exception as error:
             raise UserError(
                 f"the ImageNet weights of {name} cannot be downloaded ({first_line(error)}); "
