@@ -52,6 +52,7 @@ PARTS = {
     "tests/exporting/test_onnx.py": ("rnnseg", "tests/exporting"),
     "tests/web": (
         "rnnseg/exporting",
+        "rnnseg/pretrained",
         "rnnseg/runtime",
         "tests/dashboard/chromium.py",
         "web",
