@@ -134,9 +134,14 @@ def segment_files(
         except UserError as error:
             failures[file.name] = str(error)
             continue
-        if setting not in prepared:
-            prepared.add(setting)
-            _warm_up(predictor, image, setting, every_iteration, stop_when_settled)
+        # Images in tiles go through other graphs than whole ones.
+        kind = (setting, predictor.stays_whole(budget, *image.shape[:2], setting.scale))
+        if kind not in prepared:
+            prepared.add(kind)
+            if every_iteration:
+                list(predictor.every_iteration(_corner(image, predictor, setting), *setting))
+            else:
+                predictor.warm_up(_corner(image, predictor, setting), *kind, stop_when_settled)
         start = time.perf_counter()
         if outputs.strip is None:
             # In bytes, as in the file: a quarter of the memory.
@@ -211,15 +216,10 @@ def _open(
         raise UserError(f"{file}: {error}") from error
 
 
-def _warm_up(predictor, image, setting, every_iteration, stop_when_settled) -> None:
-    """Segments a corner of an image: the first prediction also compiles, which is not latency."""
+def _corner(image: np.ndarray, predictor: Predictor, setting: Setting) -> np.ndarray:
+    """Returns a corner of an image that is large enough to be segmented."""
     side = max(_CORNER, math.ceil(2 * predictor.model.output_stride / setting.scale))
-    corner = image[:side, :side]
-    if every_iteration:
-        list(predictor.every_iteration(corner, *setting))
-    else:
-        budget = Budget(iterations=setting.iterations)
-        predictor(corner, budget, stop_when_settled=stop_when_settled)
+    return image[:side, :side]
 
 
 def _plan(

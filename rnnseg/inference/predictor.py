@@ -156,6 +156,33 @@ class Predictor:
             ]
         return (maps[0] if single else np.stack(maps)).astype(dtype, copy=False)
 
+    def stays_whole(
+        self, budget: Budget | None, height: int, width: int, scale: float = 1.0
+    ) -> bool:
+        """True if an image of this size, in pixels, is neither made smaller nor cut into tiles."""
+        return self._large(budget).is_plain(height, width, scale)
+
+    def warm_up(
+        self,
+        image: np.ndarray,
+        setting: Setting,
+        whole: bool = True,
+        stop_when_settled: bool = False,
+    ) -> None:
+        """Segments a small image, so that what is compiled first is no part of a latency.
+
+        Args:
+          image: RGB 0-255, `(H, W, 3)`, of any size.
+          setting: the number of iterations and the scale of the images to come.
+          whole: True for images that stay whole, as `stays_whole` says.
+          stop_when_settled: as for the images to come.
+        """
+        if whole and setting.scale == 1:
+            self(image, Budget(iterations=setting.iterations), None, stop_when_settled)
+        else:
+            whole_image = LargeImages(self.model, tile=0)
+            whole_image.class_map(image, *setting, stop_when_settled=stop_when_settled)
+
     def every_iteration(
         self, image: np.ndarray, iterations: int, scale: float = 1.0
     ) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ from rnnseg import Budget, Predictor, UserError
 from rnnseg.budgets.costs import stage_costs
 from rnnseg.budgets.scaling import scaled_costs
 from rnnseg.inference import large_images
+from rnnseg.inference.image_files import segment_files
 from rnnseg.inference.large_images import LargeImages, shrink
 from rnnseg.inference.tiling import tiles_of
 from rnnseg.models.registry import MODELS
@@ -176,3 +177,24 @@ def test_numbers_that_are_too_small_are_refused(model):
             Predictor(model, **options)
     with pytest.raises(UserError, match="max_size=64: an image of 10x400 pixels becomes 2x64"):
         Predictor(model, max_size=64)(np.zeros((10, 400, 3), np.uint8))
+
+
+@pytest.mark.parametrize("options", [dict(tile=0), dict(tile=128), dict(max_size=128)])
+def test_the_first_image_is_timed_after_everything_is_compiled(tmp_path, options):
+    predictor = Predictor(make_lively_model(canvas_stride=4), **options)
+    counts = predictor.model.compiled_stages.trace_counts
+    traces = []
+
+    class Observed(Predictor):
+        def __call__(self, images, *arguments, **named):
+            before = counts()
+            classes = super().__call__(images, *arguments, **named)
+            if images.shape == (260, 300, 3):
+                traces.append((before, counts()))
+            return classes
+
+    predictor.__class__ = Observed
+    Image.fromarray(blocky_image(300)[0, :260]).save(tmp_path / "image.png")
+    segment_files(predictor, [tmp_path / "image.png"], tmp_path / "out")
+    ((before, after),) = traces
+    assert before == after and sum(after.values()) == 1
