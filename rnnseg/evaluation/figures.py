@@ -8,10 +8,12 @@ import numpy as np
 from rnnseg import visualize
 from rnnseg.visualize import LINE_COLORS
 
-# A cell of the confusion matrix and a bar, in inches, and the largest side of a figure.
-_CELL, _BAR, _LARGEST = 0.4, 0.26, 24.0
-# Up to this many classes, the cells of a confusion matrix have room for their numbers.
-_MOST_WITH_NUMBERS = 40
+# A cell of the confusion matrix and a bar, in inches.
+_CELL, _BAR = 0.4, 0.26
+# Bars become thinner beyond some height of the figure, but not so thin that their names overlap.
+_HIGH, _LEAST_BAR = 24.0, 0.15
+# The rows of a confusion matrix, so that its names and numbers can be read.
+_MOST_ROWS = 40
 _GREY = "#d9d9d9"
 
 
@@ -20,39 +22,63 @@ def save_confusion(
 ) -> None:
     """Draws a confusion matrix whose rows are shares of the pixels of the true class.
 
-    A cell has its percentage from 0.5 % on; the row of a class that never occurs is grey.
+    A cell has its percentage from 0.5 % on; the row of a class that never occurs is grey. Of more
+    than 40 classes, the 39 most frequent ones have a row, and the others one together.
 
     Args:
       path: the PNG file to write.
       confusion: counts of pixels, `(classes, classes)`; row: true class, column: predicted class.
       class_names: one name per class.
     """
+    confusion, class_names = with_fewer_classes(confusion, class_names)
     shares = row_shares(confusion)
     count = len(class_names)
-    side = min(_LARGEST, 2.6 + _CELL * max(count, 4))
+    side = 2.6 + _CELL * max(count, 4)
     figure = visualize.new_figure((side + 0.8, side))
     axes = figure.subplots()
     axes.set_facecolor(_GREY)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(shown, ax=axes, shrink=0.6, label="% of the true class")
-    size = 8 if count <= _MOST_WITH_NUMBERS else max(2.0, 320 / count)
-    axes.set_xticks(range(count), class_names, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(range(count), class_names, fontsize=size, parse_math=False)
+    axes.set_xticks(range(count), class_names, rotation=90, fontsize=8, parse_math=False)
+    axes.set_yticks(range(count), class_names, fontsize=8, parse_math=False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    if count <= _MOST_WITH_NUMBERS:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.5:
-                axes.text(
-                    column, row, f"{share:.0f}", ha="center", va="center", fontsize=7.5,
-                    color="white" if share > 55 else "black",
-                )  # fmt: skip
-        # Lines between the cells lead the eye to the names.
-        axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
-        axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
-        axes.grid(which="minor", color="0.9", linewidth=0.6)
-        axes.tick_params(which="minor", length=0)
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            axes.text(
+                column, row, f"{share:.0f}", ha="center", va="center", fontsize=7.5,
+                color="white" if share > 55 else "black",
+            )  # fmt: skip
+    # Lines between the cells lead the eye to the names.
+    axes.set_xticks(np.arange(count - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(count - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="0.9", linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
     visualize.save_figure(path, figure)
+
+
+def with_fewer_classes(
+    confusion: np.ndarray, class_names: Sequence[str], most: int = _MOST_ROWS
+) -> tuple[np.ndarray, list[str]]:
+    """Puts the classes with the fewest true pixels together, if there are too many for a figure.
+
+    Args:
+      confusion: counts of pixels, `(classes, classes)`; row: true class, column: predicted class.
+      class_names: one name per class.
+      most: the largest number of rows.
+
+    Returns:
+      The matrix of at most so many rows and columns, and their names; the classes keep their order,
+      and those that were put together come last.
+    """
+    if len(class_names) <= most:
+        return confusion, list(class_names)
+    order = np.argsort(-confusion.sum(1), kind="stable")
+    kept, others = np.sort(order[: most - 1]), order[most - 1 :]
+    for axis in (0, 1):
+        together = confusion.take(others, axis).sum(axis, keepdims=True)
+        confusion = np.concatenate([confusion.take(kept, axis), together], axis)
+    return confusion, [*(class_names[each] for each in kept), f"{len(others)} other classes"]
 
 
 def row_shares(confusion: np.ndarray) -> np.ndarray:
@@ -91,7 +117,8 @@ def save_class_iou(
     # Classes without a score come last.
     order = np.argsort(-np.nan_to_num(percent, nan=-1.0), kind="stable")
     places = np.arange(len(order))
-    figure = visualize.new_figure((8, min(_LARGEST, 1.2 + _BAR * max(len(order), 4))))
+    height = min(1.2 + _BAR * max(len(order), 4), max(_HIGH, _LEAST_BAR * len(order)))
+    figure = visualize.new_figure((8, height))
     axes = figure.subplots()
     bars = axes.barh(places, np.nan_to_num(percent[order]), height=0.7, color=LINE_COLORS[0])
     ends = np.nan_to_num(percent)

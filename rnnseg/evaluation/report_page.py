@@ -67,7 +67,8 @@ _ABOUT = {
     "confusion": (
         "Confusion matrix",
         "Row by row, where the pixels of a true class went, in % of its pixels. The diagonal is "
-        "the share that was found.",
+        "the share that was found. Of more than 40 classes, those with the fewest pixels are one "
+        "row together; the scores beside the model have all of them.",
     ),
 }
 _PIXELS_PER_INCH = 96  # of CSS

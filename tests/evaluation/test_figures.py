@@ -28,6 +28,21 @@ def test_a_confusion_matrix_is_dark_where_classes_are_found(tmp_path):
     assert dark(np.eye(21, dtype=int)) > dark(np.ones((21, 21), int)) + 0.01
 
 
+def test_of_many_classes_the_most_frequent_ones_have_rows(tmp_path):
+    confusion = np.random.default_rng(0).integers(0, 100, (150, 150))
+    confusion[[3, 140]] *= 1000
+    names = [f"class {index}" for index in range(150)]
+    fewer, shown = figures.with_fewer_classes(confusion, names)
+    assert fewer.shape == (40, 40) and shown[-1] == "111 other classes"
+    kept = [names.index(name) for name in shown[:-1]]
+    assert kept == sorted(kept) and {3, 140} < set(kept)
+    others = np.setdiff1d(range(150), kept)
+    assert confusion[kept].sum(1).min() >= confusion[others].sum(1).max()
+    np.testing.assert_array_equal(fewer[:-1, :-1], confusion[np.ix_(kept, kept)])
+    assert fewer[-1, 0] == confusion[others, kept[0]].sum() and fewer.sum() == confusion.sum()
+    assert figures.with_fewer_classes(confusion[:40, :40], names[:40])[0].shape == (40, 40)
+
+
 def test_bars_are_as_long_as_the_iou(tmp_path):
     def blue(iou, earlier=None):
         figures.save_class_iou(tmp_path / "iou.png", ["a", "$b_{"], np.array(iou), 6, earlier)
