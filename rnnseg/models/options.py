@@ -15,6 +15,8 @@ from rnnseg.errors import UserError
 from rnnseg.options import MOST_ITERATIONS, check_options, checked, option
 
 _WIDEST = 4096  # channels of any layer
+# Of ConvLSTM layers: a gigabyte in float32, and four more in training. The paper's have 2 million.
+_MOST_PARAMETERS = 2**28
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,6 +214,17 @@ class RecurrentOptions(ModelOptions):
             raise UserError(
                 f"early_iterations={list(early)}: expected at most one number per skip layer, and "
                 f"there are {len(self.skip_layers)}"
+            )
+        # The least that they have: features and canvas add to the first layer.
+        widths, taps = self.hidden_channels, self.kernel_size**2
+        pairs = zip((0, *widths), widths, strict=False)
+        parameters = sum(4 * taps * width * (below + width) for below, width in pairs)
+        if parameters > _MOST_PARAMETERS:
+            raise UserError(
+                f"hidden_channels={list(widths)} with kernel_size={self.kernel_size}: at least "
+                f"{parameters / 1e6:.0f} million parameters ({4 * parameters / 1e9:.1f} GB), "
+                f"expected at most {_MOST_PARAMETERS / 1e6:.0f} million: choose narrower or fewer "
+                "layers"
             )
         if sum(early) >= self.iterations:
             raise UserError(

@@ -78,3 +78,10 @@ def test_every_option_has_help_and_a_docstring(name):
 def test_iteration_weights_fit_the_iterations(weights):
     with pytest.raises(UserError, match="expected 12 numbers of at least 0, one per iteration"):
         RecurrentOptions(iteration_weights=weights)
+
+
+@pytest.mark.parametrize("given", [{"hidden_channels": (4096,) * 3}, {"kernel_size": 127}])
+def test_layers_that_exhaust_the_memory_together_are_refused(given):
+    with pytest.raises(UserError, match=r"at least \d+ million parameters .* at most 268 million"):
+        RecurrentOptions(**{"hidden_channels": (512, 256)} | given)
+    RecurrentOptions(hidden_channels=(4096, 4096))
