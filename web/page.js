@@ -6,7 +6,7 @@ import {keep} from './offline.js';
 
 const STAGES = ['scale', 'encode', 'refine', 'read'];
 // The budget's range, as factors of the milliseconds that one iteration and all will hardly exceed.
-const [LEAST, MOST] = [0.2, 1.5];
+const [LEAST, MOST] = [0.2, 1.25];
 const THUMBNAIL = 160; // pixels, its longest side
 
 const at = Object.fromEntries(Array.from(document.querySelectorAll('[id]'), (each) => [each.id, each]));

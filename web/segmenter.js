@@ -14,7 +14,7 @@ const KEEP = 0.2;
 
 /** One file, which segments one image at a time. */
 export class Segmenter {
-  #latency = new LatencyEstimator();
+  #latency = null;
   #frame = null; // the last frame: {height, width, canvas}
 
   /**
@@ -37,6 +37,12 @@ export class Segmenter {
     Object.assign(this, {compiled, info, firstIterations: firstIterations(info)});
     this.most = mostIterations(info);
     this.#check(name);
+    this.forgetLatency();
+  }
+
+  /** Forgets what the stages took, such as in the first call, which packs weights. */
+  forgetLatency() {
+    this.#latency = new LatencyEstimator();
     for (let number = 1; number < this.firstIterations.length; number++) {
       this.#latency.assume(encodeSignature(number), ...UNKNOWN_STAGE);
     }
