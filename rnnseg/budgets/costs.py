@@ -119,10 +119,8 @@ def stage_costs(model: SegmentationModel, height: int, width: int) -> StageCosts
     known = _COUNTED.setdefault(model, {})
     if (height, width) in known:
         return known[height, width]
-    functions = _stages(model, height, width)
-    counts = {
-        name: count_multiply_adds(*functions[name]) for name in ("encode", "prepare", "refine")
-    }
+    traced = _stages(model, height, width)
+    counts = {name: _count(traced[name]) for name in ("encode", "prepare", "refine")}
     known[height, width] = StageCosts(
         **counts,
         read=BILINEAR_COST * height * width * model.num_classes,
@@ -135,11 +133,12 @@ def _early_costs(model: SegmentationModel, height: int, width: int) -> tuple[Ear
     """Counts the stages of the encoder before the last, each together with those before it."""
     found, encode, prepare, inputs, given = [], 0, 0, _image_spec(height, width), []
     for number, iterations in enumerate(model.first_iterations[1:]):
-        stage = functools.partial(model.encode_stage, number)
-        encode += count_multiply_adds(stage, inputs)
-        inputs = _specs(_trace(stage, inputs))
-        prepare += count_multiply_adds(model.prepare, inputs, *given)
-        given = [_specs(_trace(model.prepare, inputs, *given))]
+        stage = _trace(functools.partial(model.encode_stage, number), inputs)
+        encode += _count(stage)
+        inputs = _specs(stage)
+        part = _trace(model.prepare, inputs, *given)
+        prepare += _count(part)
+        given = [_specs(part)]
         found.append(EarlyCosts(iterations, encode, prepare))
     return tuple(found)
 
@@ -159,34 +158,26 @@ def stages(model: SegmentationModel, height: int, width: int) -> dict[str, Stage
       UserError: a side of the image is below one output stride.
     """
     result = {}
-    for name, (function, *specs) in _stages(model, height, width).items():
-        traced = _trace(function, *specs)
+    for name, traced in _stages(model, height, width).items():
         parameters = sum(variable.shape.num_elements() for variable in traced.variables)
         result[name] = Stage(parameters, peak_memory(traced))
     return result
 
 
-def _stages(model: SegmentationModel, height: int, width: int) -> dict[str, tuple]:
-    """Returns the function of every stage with the types of its inputs, by name."""
+def _stages(
+    model: SegmentationModel, height: int, width: int
+) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """Returns the traced function of every stage, by name; each is traced once: it takes time."""
     model.check_image(height, width)
-    images = _image_spec(height, width)
-    features = _specs(_trace(model.encode, images))
-    prepared = _specs(_trace(model.prepare, features))
+    encode = _trace(model.encode, _image_spec(height, width))
+    prepare = _trace(model.prepare, _specs(encode))
 
-    def iterate(prepared):
-        if not model.recurrent:
-            return prepared
-        weights = model.stack.gate_weights(prepared)  # before the state, as in a prediction's loop
-        return model.stack(*model.stack.initial_state(prepared), weights)
-
+    canvas = tf.TensorSpec((1, *model.canvas_size(height, width), model.num_classes))
     return {
-        "encode": (model.encode, images),
-        "prepare": (model.prepare, features),
-        "refine": (iterate, prepared),
-        "read": (
-            lambda canvas: model.read(canvas, (height, width)),
-            tf.TensorSpec((1, *model.canvas_size(height, width), model.num_classes)),
-        ),
+        "encode": encode,
+        "prepare": prepare,
+        "refine": _trace(model.iterate, _specs(prepare)),
+        "read": _trace(lambda canvas: model.read(canvas, (height, width)), canvas),
     }
 
 
@@ -214,8 +205,12 @@ def count_multiply_adds(function, *specs) -> int:
     Returns:
       The multiply-adds of one call.
     """
-    graph = _trace(function, *specs).graph
-    return sum(_multiply_adds(operation) for operation in graph.get_operations())
+    return _count(_trace(function, *specs))
+
+
+def _count(traced: tf.types.experimental.ConcreteFunction) -> int:
+    """Returns the multiply-adds of one call of a traced function."""
+    return sum(_multiply_adds(operation) for operation in traced.graph.get_operations())
 
 
 def peak_memory(traced: tf.types.experimental.ConcreteFunction) -> int:

@@ -59,14 +59,16 @@ def run(out: str | os.PathLike, preset: str | os.PathLike = DEFAULT) -> None:
 
 
 def spread(points: Sequence[OperatingPoint], count: int) -> list[OperatingPoint]:
-    """Returns some points that no other one beats, from the cheapest to the best.
+    """Returns some points that no other one beats, by rising cost; the last is the best.
 
     Args:
-      points: the operating points of a model, of known cost.
+      points: the operating points of a model, of known cost. Those with less than half of the best
+        mIoU, as the first iteration of some models, are left out: there is little to see in them.
       count: the largest number of points to return, at least 2. Those whose costs are nearest to a
         geometric series are chosen.
     """
-    best = frontier(points, "gmacs")
+    least = max(point.miou for point in points) / 2
+    best = [point for point in frontier(points, "gmacs") if point.miou >= least]
     if len(best) <= count:
         return best
     costs = np.log([point.gmacs for point in best])

@@ -13,13 +13,13 @@ from tests.support.models import make_model
 def counted(monkeypatch):
     """The number of functions that were counted, in a list of one."""
     number = [0]
-    count = costs.count_multiply_adds
+    count = costs._count
 
     def count_and_tell(*args):
         number[0] += 1
         return count(*args)
 
-    monkeypatch.setattr(costs, "count_multiply_adds", count_and_tell)
+    monkeypatch.setattr(costs, "_count", count_and_tell)
     monkeypatch.setattr(costs, "_COUNTED", weakref.WeakKeyDictionary())
     return number
 

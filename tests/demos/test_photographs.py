@@ -21,7 +21,7 @@ from tests.video import clips
 
 MEDIA = photographs._MEDIA
 # The best point is not the last of the file, and the third is beaten by the second.
-SCORES = ((0.5, 1, 0.2), (0.5, 2, 0.4), (0.5, 3, 0.3), (1.0, 2, 0.7), (1.0, 3, 0.6))
+SCORES = ((0.5, 1, 0.36), (0.5, 2, 0.4), (0.5, 3, 0.3), (1.0, 2, 0.7), (1.0, 3, 0.6))
 BEST = 2
 SIZE = (50, 66)
 
@@ -171,9 +171,10 @@ def point(cost, miou):
     ],
 )
 def test_points_are_spread_over_the_costs(costs, expected):
-    points = [point(cost, index / 100) for index, cost in enumerate(costs)]
-    beaten = [point(cost + 0.001, index / 100) for index, cost in enumerate(costs)]
-    found = photographs.spread([*beaten, *points[::-1]], 5)
+    points = [point(cost, 0.6 + index / 100) for index, cost in enumerate(costs)]
+    beaten = [point(cost + 0.001, each.miou) for each, cost in zip(points, costs, strict=True)]
+    useless = point(0.5, 0.29)
+    found = photographs.spread([*beaten, *points[::-1], useless], 5)
     assert [each.gmacs for each in found] == expected
 
 

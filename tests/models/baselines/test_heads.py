@@ -10,7 +10,7 @@ from rnnseg.budgets import costs
 from rnnseg.models.baselines import pspnet
 from rnnseg.models.encoder import DEEPEST
 from rnnseg.models.registry import MODELS
-from tests.support.profiler import float_operations
+from tests.support.profiler import traced_operations
 from tests.support.reference import convolve
 
 OPTIONS = dict(encoder="mobilenet_v2_0.35", encoder_weights=None)
@@ -19,7 +19,12 @@ BASELINES = [name for name, kind in MODELS.items() if not kind.recurrent]
 
 def build(kind, **options):
     keras.utils.set_random_seed(3)
-    model = MODELS[kind](4, head_channels=8, **(OPTIONS | options))
+    if hasattr(MODELS[kind].options_type, "head_channels"):
+        options = {"head_channels": 8} | options
+    model = MODELS[kind](4, **(OPTIONS | options))
+    for weight in model.head.trainable_weights:
+        if "classify" in weight.path:  # some are zero at first
+            weight.assign(tf.random.normal(weight.shape))
     # Statistics and offsets that do nothing would hide mistakes.
     for layer in model.head._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -137,6 +142,37 @@ def test_lr_aspp_equals_its_definition(stride):
     np.testing.assert_allclose(model.prepare(features), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("strides", "seen"),
+    [
+        ({"output_stride": 32}, (8, 16, 32)),
+        ({"output_stride": 32, "canvas_stride": 16}, (16, 32)),
+        ({"output_stride": 32, "canvas_stride": 32}, (32,)),
+        ({}, (8, 16, 16)),
+    ],
+    ids=["FCN-8s", "FCN-16s", "FCN-32s", "atrous"],
+)
+def test_fcn_equals_its_definition(strides, seen):
+    model = build("fcn", **strides)
+    assert tuple(depth.stride for depth in model.encoder.depths) == seen
+    assert model.canvas_stride == seen[0]
+    features = random_features(model, 4, 5)
+    *skips, summed = [
+        classify(layer, np.float64(each))
+        for layer, each in zip(model.head.scores, features.values(), strict=True)
+    ]
+    for scores in reversed(skips):
+        summed = scores + spread(summed, *scores.shape[1:3])
+    np.testing.assert_allclose(model.prepare(features), summed, rtol=1e-3, atol=1e-4)
+
+
+def test_fcn_starts_from_the_deepest_scores():
+    model = MODELS["fcn"](4, **OPTIONS)
+    features = random_features(model, 4, 5)
+    deepest = {name: each if name == DEEPEST else 0 * each for name, each in features.items()}
+    assert np.array_equal(model.prepare(features), model.prepare(deepest))
+
+
 def test_pspnet_equals_its_definition():
     model = build("pspnet")
     features = random_features(model)
@@ -170,7 +206,7 @@ def test_regions_cover_every_size(height, width):
     np.testing.assert_allclose(pool(x), regions(x, 6), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", BASELINES)
+@pytest.mark.parametrize("kind", [each for each in BASELINES if each != "fcn"])
 def test_head_trains_in_training_mode_alone(kind):
     model = build(kind)
     features = random_features(model)
@@ -203,16 +239,21 @@ def test_costs_stand_beside_the_paper_s(paper_model):
 @pytest.mark.parametrize(
     ("kind", "interpolated"),
     # The values that are interpolated, by hand.
-    [("deeplabv3", 0), ("deeplabv3_plus", 8 * 141 * 141), ("lr_aspp", 8 * 71 * 71)],
+    [
+        ("deeplabv3", 0),
+        ("deeplabv3_plus", 8 * 141 * 141),
+        ("fcn", 4 * 71 * 71),
+        ("lr_aspp", 8 * 71 * 71),
+    ],
 )
 def test_profiler_counts_the_same(kind, interpolated):
     model = build(kind)
     # 36 features per side: TensorFlow pads what it dilates to a multiple of the rate, which the
     # profiler counts, too; this is a multiple of 6, 12 and 18.
     counted = costs.stage_costs(model, 561, 561).prepare
-    prepare, specs = costs._stages(model, 561, 561)["prepare"]
+    prepare = costs._stages(model, 561, 561)["prepare"]
     kinds = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
-    profiled = float_operations(prepare, specs, *kinds) / 2
+    profiled = traced_operations(prepare, *kinds) / 2
     assert counted - 3 * interpolated == pytest.approx(profiled, rel=1e-3)
 
 
