@@ -5,19 +5,17 @@ import contextlib
 import hashlib
 import io
 import json
-import logging
 import os
 import pathlib
-import re
-import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from rnnseg import schemas
+from rnnseg.bulk.beam import causes, read_options, user_error_of
 from rnnseg.data.records import find_builds, load_build, unfinished_builds
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.data.stalls import limited_stalls
@@ -29,10 +27,6 @@ from .common import BuildPlan
 from .examples import Examples, beam_examples
 
 _ELSEWHERE = "choose another --out, or remove it first"
-# A UserError in the text that Apache Beam makes of the exceptions of its workers, and the part that
-# Beam appends to the message of an exception.
-_WORKERS_ERROR = re.compile(r"UserError: (.*?)(?: \[while running|$)", re.MULTILINE)
-_BEAMS_PART = re.compile(r" \[while running .*\]$", re.DOTALL)
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -227,18 +221,7 @@ def build(
 def _beam_arguments(options: str | None) -> dict[str, Any]:
     if options is None:
         return {}
-    try:
-        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-        from apache_beam.runners import create_runner
-    except ImportError as error:
-        raise UserError(f"--beam needs apache-beam: pip install rnnseg[beam] ({error})") from error
-    parsed = PipelineOptions(shlex.split(options))
-    try:
-        runner = create_runner(parsed.view_as(StandardOptions).runner or "DirectRunner")
-    except (ValueError, ImportError) as error:
-        raise UserError(f"--beam {options}: {error}") from error
-    # Beam also logs the traceback of every worker for each exception that it raises.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    runner, parsed = read_options(options)
     return {"beam_runner": runner, "beam_options": parsed}
 
 
@@ -246,22 +229,13 @@ def _as_user_error(error: Exception, out: pathlib.Path) -> UserError | None:
     """Returns the UserError that caused `error` or corresponds to it; None for other errors."""
     import tensorflow as tf
 
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, UserError):
-            return UserError(_BEAMS_PART.sub("", str(cause)))
-        found = _WORKERS_ERROR.search(str(cause))
-        if found:
-            return UserError(found[1])
-    if isinstance(causes[-1], (OSError, tf.errors.OpError)):
-        return UserError(f"{out}: cannot write the records there ({causes[-1]})")
+    found = user_error_of(error)
+    if found is not None:
+        return found
+    *_, first = causes(error)
+    if isinstance(first, (OSError, tf.errors.OpError)):
+        return UserError(f"{out}: cannot write the records there ({first})")
     return None
-
-
-def _causes(error: BaseException | None) -> Iterable[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def metadata_of(plan: BuildPlan, skip_bad: bool) -> dict[str, Any]:

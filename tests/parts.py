@@ -43,6 +43,13 @@ PARTS = {
         "tests/video/clips.py",
     ),
     "tests/demos": ("rnnseg", "tests/video/clips.py"),
+    "tests/bulk": (
+        "rnnseg/bulk",
+        "rnnseg/data",
+        "rnnseg/evaluation",
+        "rnnseg/inference",
+        "rnnseg/models",
+    ),
     "tests/budgets/test_every_encoder.py": (
         "rnnseg/budgets",
         "rnnseg/models",
@@ -68,6 +75,15 @@ PARTS = {
         "rnnseg/models",
         "rnnseg/training",
         "tests/training/test_loop.py",
+    ),
+    # Six processes that train.
+    "tests/training/test_several_workers.py": (
+        "rnnseg/data",
+        "rnnseg/evaluation",
+        "rnnseg/models",
+        "rnnseg/training",
+        "tests/training/test_loop.py",
+        "tests/training/test_replicas.py",
     ),
 }
 

@@ -23,7 +23,7 @@ ORDER = (
     ("models", "visualize"),
     ("budgets",),
     ("evaluation", "inference"),
-    ("dashboard",),
+    ("bulk", "dashboard"),
     ("training",),
     ("registration",),
     ("exporting", "video"),

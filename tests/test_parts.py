@@ -53,7 +53,10 @@ def repository(tmp_path, monkeypatch):
         (["README.md"], ["tests/docs"]),
         (["tests/demos/test_drawn.py"], ["tests/demos"]),
         (["experiments/video.py"], ["tests/docs", "tests/experiments"]),
-        (["tests/training/test_loop.py"], ["tests/training/test_replicas.py"]),
+        (
+            ["tests/training/test_loop.py"],
+            ["tests/training/test_replicas.py", "tests/training/test_several_workers.py"],
+        ),
         (["docs_of_others/a.md"], []),
         (["docs/video.md", "constraints.txt"], list(parts.PARTS)),
         (["tests/support/models.py"], list(parts.PARTS)),

@@ -1,15 +1,17 @@
 """`rnnseg segment`: segments image files."""
 
+import time
 from collections.abc import Sequence
 
 import click
 
+from rnnseg.bulk import FORMATS
 from rnnseg.cli.base import Command
 from rnnseg.cli.budgets import budget_of, budget_options
 from rnnseg.cli.large_images import large_image_options
 from rnnseg.cli.litert import is_litert, open_model, refuse_options
 from rnnseg.cli.models import split_model
-from rnnseg.cli.parameters import MOST_ITERATIONS
+from rnnseg.cli.parameters import MOST_ITERATIONS, EmptyText
 from rnnseg.errors import UserError
 
 
@@ -32,6 +34,23 @@ from rnnseg.errors import UserError
     help="Replace files of an earlier call, and remove its strips if none are drawn.",
 )
 @click.option(
+    "--beam",
+    type=EmptyText(),
+    metavar="OPTIONS",
+    help="Segment on Apache Beam, with these options, such as '--runner=DataflowRunner "
+    "--project=NAME'; writes class maps alone.",
+)
+@click.option(
+    "--format",
+    type=click.Choice(FORMATS),
+    help=f"With --beam: a PNG for each image, or TFRecord files.  [default: {FORMATS[0]}]",
+)
+@click.option(
+    "--labels",
+    type=click.Path(),
+    help="With --beam: folder of labels to score with, PNGs of class indices.",
+)
+@click.option(
     "--out",
     default="segmented",
     show_default=True,
@@ -39,7 +58,7 @@ from rnnseg.errors import UserError
     help="Folder to write to.",
 )
 def segment(arguments, iterations, gmacs, milliseconds, every_iteration, stop_when_settled,
-            tile, max_size, overwrite, out):  # fmt: skip
+            tile, max_size, overwrite, beam, format, labels, out):  # fmt: skip
     r"""Segment images, folders of images, or patterns.
 
     MODEL is a run, a .keras or .tflite file, or a preset (rnnseg presets). Where none is named, it
@@ -59,6 +78,7 @@ def segment(arguments, iterations, gmacs, milliseconds, every_iteration, stop_wh
     rnnseg segment runs/camvid 'photos/*.jpg' --every-iteration --out segmented
     rnnseg segment runs/camvid 'photos/*.jpg' --max-size 2048 --out segmented
     rnnseg segment exported/anytime_int8.tflite street.jpg --out segmented
+    rnnseg segment runs/camvid files.txt --beam '--direct_num_workers=4' --out maps
     """
     if every_iteration and stop_when_settled:
         raise UserError(
@@ -78,6 +98,22 @@ def segment(arguments, iterations, gmacs, milliseconds, every_iteration, stop_wh
             tile=tile,
             max_size=max_size,
         )
+
+    if beam is not None:
+        refused = dict(every_iteration=every_iteration, overwrite=overwrite)
+        for name, value in refused.items():
+            if value:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: --beam writes class maps alone, and goes on "
+                    "where an earlier call ended; leave it out"
+                )
+        _segment_on_beam(
+            beam, model, images, out, budget, stop_when_settled, tile, max_size, format, labels
+        )
+        return
+    for name, value in (("format", format), ("labels", labels)):
+        if value is not None:
+            raise UserError(f"--{name} is for --beam: give both, or leave it out")
 
     from rnnseg.data.images import find_images
     from rnnseg.inference.image_files import segment_files
@@ -107,6 +143,43 @@ def segment(arguments, iterations, gmacs, milliseconds, every_iteration, stop_wh
         + _range(done.iterations)
         + ("" if set(scales) == {1} else f"; images scaled by {_range(scales)}")
     )
+
+
+def _segment_on_beam(
+    options, model, images, out, budget, stop_when_settled, tile, max_size, form, labels
+) -> None:
+    """Segments very many images, and prints the scores if there are labels."""
+    from rnnseg.bulk import beam
+
+    beam.read_options(options)  # before anything that takes long
+    from rnnseg.bulk.job import Job
+    from rnnseg.bulk.pipeline import FAULTS, SUMMARY, segment_in_bulk
+    from rnnseg.bulk.storage import find_inputs, join
+
+    job = Job(
+        model=model,
+        out=out,
+        images=tuple(find_inputs(images)),
+        budget=budget,
+        stop_when_settled=stop_when_settled,
+        tile=tile,
+        max_size=max_size,
+        form=form or FORMATS[0],
+        labels=labels,
+    )
+    began = time.monotonic()
+    summary, done_before = segment_in_bulk(job, options)
+    seconds = time.monotonic() - began
+    if done_before:
+        click.echo(f"{done_before} of {summary.shards} shards were done before")
+    if summary.damaged:
+        click.echo(f"{summary.damaged} images or labels cannot be used: {join(out, FAULTS)}")
+    if summary.miou is not None:
+        click.echo(
+            f"{summary.scored} images scored: {100 * summary.miou:.2f} % mIoU, "
+            f"{100 * summary.pixel_accuracy:.2f} % of the pixels; classes in {join(out, SUMMARY)}"
+        )
+    click.echo(f"wrote {summary.images} class maps to {out} in {seconds:.0f} s")
 
 
 def _range(values: Sequence[float]) -> str:

@@ -36,8 +36,9 @@ def train(out, recipe, resume, **options):
     set_by_recipe = _read_recipe(recipe) if recipe else {}
     init = (set_by_recipe | given).get("init")
     if init is not None and not values:
-        from rnnseg.training import start
+        from rnnseg.training import start, workers
 
+        workers.own_share()  # TensorFlow connects workers before it loads a model, or not at all
         values = start.options_of(init)
     values |= set_by_recipe
     values |= given
@@ -52,9 +53,11 @@ def train(out, recipe, resume, **options):
     # A recipe may be for several models, and a run names all options; the user means the one.
     refuse_options_of_others(config.model, given)
 
-    from rnnseg.training import loop, reporting
+    from rnnseg.training import loop, reporting, workers
 
     run = loop.train(config, out, resume)
+    if not workers.own_share().is_first:
+        return
     click.echo(f"wrote {reporting.write_report(run)}")
     following = ["rnnseg", "evaluate", run.folder, "--data", config.data]
     click.echo(f"\nnext: {shlex.join([*map(str, following), '--split', config.val_split])}")

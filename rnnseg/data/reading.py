@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rnnseg.data.pipeline import evaluation_images
 from rnnseg.data.scan import READING_ERRORS, scan_split
+from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError, first_line
 
@@ -21,7 +22,7 @@ class DamagedDataError(UserError):
 
 
 def read_images(
-    source: Source, split: str, instances: bool = False
+    source: Source, split: str, instances: bool = False, share: Share = WHOLE
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Yields the images of a split as `rnnseg.data.pipeline.evaluation_images` does, as arrays.
 
@@ -29,12 +30,13 @@ def read_images(
       source: the data set.
       split: the split to read.
       instances: True to read the instance ids, too.
+      share: the worker's share of the images.
 
     Raises:
       UserError: the split does not exist or is empty.
       DamagedDataError: a record cannot be read or decoded.
     """
-    return read_arrays(evaluation_images(source, split, instances), source, split)
+    return read_arrays(evaluation_images(source, split, instances, share), source, split)
 
 
 def read_arrays(

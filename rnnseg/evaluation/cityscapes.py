@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from rnnseg._renamed import renamed_attributes
+from rnnseg.data.sharing import Share
 from rnnseg.data.tables import CITYSCAPES
 from rnnseg.evaluation import metrics
 
@@ -171,6 +172,11 @@ class InstanceSums:
         self._classes.add(classes, by_class, instances.sizes, weights)
         self._categories.add(_CATEGORY_OF[classes], by_category, instances.sizes, weights)
 
+    def combine(self, share: Share) -> None:
+        """Makes the sums those of the images of all workers."""
+        for sums in (self._classes, self._categories):
+            sums.combine(share)
+
     def scores(self, confusion: np.ndarray) -> CityscapesScores:
         """Computes the scores of all images.
 
@@ -198,6 +204,9 @@ class _Sums:
         # `np.add.at` adds one value after the other; a sum of sums would round differently.
         np.add.at(self._hits, classes, hits * weights)
         np.add.at(self._misses, classes, (sizes - hits) * weights)
+
+    def combine(self, share: Share) -> None:
+        self._hits, self._misses = share.total(self._hits), share.total(self._misses)
 
     def iiou(self, confusion, names, shown) -> dict[str, float]:
         false = confusion.sum(0) - np.diagonal(confusion)

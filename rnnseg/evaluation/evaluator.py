@@ -12,6 +12,7 @@ from tqdm import tqdm
 from rnnseg._renamed import RenamedAttribute
 from rnnseg.budgets import timing
 from rnnseg.data.reading import read_images
+from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
@@ -173,7 +174,9 @@ class Evaluator:
         unroller = FileUnroller if isinstance(model, FileModel) else Unroller
         self.unroll = unroller(model, scales, flip)
 
-    def __call__(self, source: Source, split: str, progress: bool = True) -> Evaluation:
+    def __call__(
+        self, source: Source, split: str, progress: bool = True, share: Share = WHOLE
+    ) -> Evaluation:
         """Evaluates the model on one split.
 
         One image is held at a time, and one number of every image for each number of iterations.
@@ -182,6 +185,8 @@ class Evaluator:
           source: the data, with the classes of the model.
           split: the split of the data.
           progress: True to show a progress bar.
+          share: the worker's share of the images. Each gets the scores of all images, and its own
+            times.
 
         Raises:
           UserError: the split is missing or empty, the classes are not those of the model, or a
@@ -191,8 +196,8 @@ class Evaluator:
         images = source.require_split(split)
         tally = _Tally(source, len(self.iterations))
         bar = tqdm(
-            read_images(source, split, source.has_instances),
-            total=images,
+            read_images(source, split, source.has_instances, share),
+            total=len(range(share.index, images, share.count)),
             desc=f"evaluate {split}",
             unit="image",
             # None: no bar if the output goes to a file.
@@ -208,6 +213,7 @@ class Evaluator:
                 tally.add(self.unroll(image, self.iterations), label, *instance_ids)
             except UserError as error:
                 raise UserError(f"{name.decode()}: {error}") from error
+        tally.combine(share, images)
         image_size = tally.sizes.most_common(1)[0][0]
         costs = self.unroll.costs(*image_size)
         return Evaluation(
@@ -223,7 +229,7 @@ class Evaluator:
             scales=self.scales,
             flip=self.flip,
             cityscapes=tally.official_scores(),
-            image_miou=np.stack(tally.image_miou, 1),
+            image_miou=tally.image_miou,
         )
 
     def class_maps(self, image: np.ndarray) -> Iterator[np.ndarray]:
@@ -271,8 +277,8 @@ class _Tally:
     def __init__(self, source: Source, predictions: int):
         classes = source.num_classes
         self.confusion = np.zeros((predictions, classes, classes), np.int64)
-        self.sizes = collections.Counter()
-        self.image_miou: list[np.ndarray] = []
+        self._sizes: list[tuple[int, int]] = []
+        self._image_miou: list[np.ndarray] = []
         self._instance_sums = [InstanceSums() for _ in range(predictions * source.has_instances)]
 
     def add(self, predictions, label, instance_ids=None) -> None:
@@ -287,8 +293,27 @@ class _Tally:
                 miou[index] = metrics.mean_iou_occurring(own)
             if instances is not None:
                 self._instance_sums[index].add(instances, class_map)
-        self.image_miou.append(miou)
-        self.sizes[label.shape] += 1
+        self._image_miou.append(miou)
+        self._sizes.append(label.shape)
+
+    def combine(self, share: Share, images: int) -> None:
+        """Makes the counts those of all images.
+
+        Args:
+          share: the worker's share of the images, which it has added.
+          images: the number of all images.
+        """
+        own = slice(share.index, None, share.count)
+        sizes = np.zeros((images, 2))
+        sizes[own] = np.reshape(self._sizes, (-1, 2))
+        sizes = share.total(sizes).astype(int)
+        self.sizes = collections.Counter(map(tuple, sizes.tolist()))
+        miou = np.zeros((len(self.confusion), images))
+        miou[:, own] = np.reshape(self._image_miou, (-1, len(miou))).T
+        self.image_miou = share.total(miou).astype(np.float32)
+        self.confusion = share.total(self.confusion).astype(np.int64)
+        for sums in self._instance_sums:
+            sums.combine(share)
 
     def official_scores(self) -> tuple[CityscapesScores, ...] | None:
         """Returns the scores of Cityscapes; None if the source has no instances."""

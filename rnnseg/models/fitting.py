@@ -85,12 +85,35 @@ class FittedModel(keras.Model):
     def train_step(self, data):
         """Trains on one batch, as in Keras."""
         self._look_at(data)
-        return super().train_step(data)
+        return self._reducible(super().train_step(data))
 
     def test_step(self, data):
         """Evaluates one batch, as in Keras."""
         self._look_at(data)
-        return super().test_step(data)
+        return self._reducible(super().test_step(data))
+
+    def _reducible(self, logs):
+        """Returns what Keras takes the mean of: along an axis, if there are several workers.
+
+        It fails for the scalars that its own steps return (keras issue 20585).
+        """
+        if not isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return logs
+        return tf.nest.map_structure(lambda value: tf.reshape(value, (-1,)), logs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Builds the model from a first batch, as in Keras, but from that of one replica.
+
+        Keras takes the mean of all replicas' batches, which several workers cannot (keras issue
+        20585), and which turns whole numbers into fractions. Only shapes and types matter here.
+        """
+        strategy = self._distribute_strategy
+        if iterator is not None and strategy is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = tf.nest.map_structure(
+                lambda values: strategy.experimental_local_results(values)[0], next(batches)
+            )
+        super()._maybe_symbolic_build(data_batch=data_batch)
 
     def predict_step(self, data):
         """Segments one batch, as in Keras."""

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from rnnseg.dashboard.recording import EVALUATIONS
+from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
@@ -29,20 +30,30 @@ class RunFiles(keras.callbacks.Callback):
       source: the data.
       config: the configuration of the run.
       rows: the history so far, to which a row per epoch is added.
+      share: the worker's share of the validation. The first worker writes the files.
     """
 
     def __init__(
-        self, run: Run, source: Source, config: TrainingConfig, rows: list[dict[str, Any]]
+        self,
+        run: Run,
+        source: Source,
+        config: TrainingConfig,
+        rows: list[dict[str, Any]],
+        share: Share = WHOLE,
     ):
         super().__init__()
         self._run, self._source, self._config = run, source, config
-        self._rows = rows
+        self._rows, self._share = rows, share
         self._validate = None
 
     def on_train_begin(self, logs=None):
         """Prepares the validation."""
         self._validate = Validation(
-            self.model, self._source, self._config.val_split, self._run.logs / EVALUATIONS
+            self.model,
+            self._source,
+            self._config.val_split,
+            self._run.logs / EVALUATIONS,
+            self._share,
         )
 
     def on_epoch_end(self, epoch, logs=None):
@@ -67,12 +78,15 @@ class RunFiles(keras.callbacks.Callback):
                 row |= scores
                 if before is None or scores["val_miou"] > float(before["val_miou"]):
                     self._save(self._run.best)
-            self._run.write_history(self._rows)
+            if self._share.is_first:
+                self._run.write_history(self._rows)
             # The last file to be written: if the run is killed before, it repeats the whole epoch.
             self._save(self._run.last)
         if early_stop(self._config, self._rows):
             self.model.stop_training = True
 
     def _save(self, path):
+        if not self._share.is_first:
+            return
         with atomic_path(path) as temporary:
             self.model.save(temporary)

@@ -1,10 +1,12 @@
 """The training loop: validates after each epoch, and continues after any interruption."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.data import absolute_data, open_source
@@ -12,6 +14,7 @@ from rnnseg.data.augmentation import DISTORTIONS
 from rnnseg.data.pipeline import Augmentation, training_batches, with_boundary_weights
 from rnnseg.data.reading import DamagedDataError, named_damage
 from rnnseg.data.scan import SplitScan, scan_split
+from rnnseg.data.sharing import Share
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import check_classes
@@ -33,6 +36,7 @@ from rnnseg.training.sampling import SampledSegmenter, sampled_batches
 from rnnseg.training.start import start_from
 from rnnseg.training.stopping import early_stop
 from rnnseg.training.summary import describe
+from rnnseg.training.workers import agree, common_seed, fail_together, keep_together, own_share
 
 
 def build_model(config: TrainingConfig, source: Source) -> SegmentationModel:
@@ -121,7 +125,9 @@ def train(
     """Trains a model on all GPUs that TensorFlow sees.
 
     A summary of the run is printed before it starts. A run may continue on another number of GPUs
-    than it began on.
+    than it began on. With several workers (`rnnseg.training.workers`), each calls this function
+    with the same arguments, and all return together. The first one writes the folder, which all
+    have to see.
 
     Args:
       config: the configuration of the run.
@@ -129,7 +135,8 @@ def train(
       resume: True to continue the run in `out` from its last complete epoch, with the same
         configuration; an empty folder starts a new run.
       callbacks: further callbacks, such as loggers. At the end of an epoch they find its logs, with
-        the scores, and the files of the run. They begin anew in a resumed run.
+        the scores, and the files of the run. They begin anew in a resumed run. Each of several
+        workers calls its own.
 
     Returns:
       The folder of the run.
@@ -139,9 +146,21 @@ def train(
         trains in the folder. Nothing has been overwritten then.
     """
     _check_callbacks(callbacks)
-    run = Run(out)
-    with hold_folder(run.folder):
-        _train(_with_absolute_paths(config), run, resume, callbacks)
+    config, run = _with_absolute_paths(config), Run(out)
+    share = own_share()
+    with contextlib.ExitStack() as stack:
+        with fail_together(share):
+            if share.is_first:
+                stack.enter_context(hold_folder(run.folder))
+                run.check(config, resume)
+            strategy = training_strategy(config.batch_size)
+            source = open_source(config.data)
+            source.require_split(config.val_split)
+            images = source.require_split(config.train_split)
+            check_accumulation(config, images, strategy.num_replicas_in_sync)
+        with keep_together():
+            _train(config, run, resume, callbacks, strategy, source, share)
+        share.total(np.zeros(1))  # none ends before the others
     return run
 
 
@@ -150,59 +169,70 @@ def _train(
     run: Run,
     resume: bool,
     callbacks: Sequence[keras.callbacks.Callback],
+    strategy: tf.distribute.Strategy,
+    source: Source,
+    share: Share,
 ) -> None:
     """Trains in the folder of a run that no other process writes to."""
-    run.check(config, resume)
-    strategy = training_strategy(config.batch_size)
-    source = open_source(config.data)
-    source.require_split(config.val_split)
-    images = source.require_split(config.train_split)
-    check_accumulation(config, images, strategy.num_replicas_in_sync)
+    has_begun = resume and run.last.is_file()
+    agree(
+        share,
+        options=repr(config),
+        data=repr((source.class_names, sorted(source.split_sizes.items()))),
+        files=repr(run.last.stat().st_size if has_begun else None),
+    )
+    seed = common_seed(share, config.seed)
     if config.seed is not None:
         keras.utils.set_random_seed(config.seed)
     model, rows, class_weights = None, [], None
-    if resume and run.last.is_file():
+    if has_begun:
         with strategy.scope():
             model = _load_last(run, config)
         check_classes(model, source)
         rows = run.history_until(steps_done(model))
-    crops, steps = _training_crops(config, source, len(rows))
+    crops, steps = _training_crops(config, source, len(rows), seed, share)
     is_new = model is None
     if is_new:  # a loaded model brings its loss
         class_weights = _class_weights_of_file(config, source)
         with strategy.scope():
             model = build_model(config, source)
         if config.init is not None:
-            print(f"{'init':12s}{config.init}: {start_from(config.init, model)}", flush=True)
-    batches = _prepared_batches(crops, config, model, len(rows) * steps)
-    scans = check_data(
-        source, config.train_split, config.val_split, output_stride=config.output_stride
-    )
+            taken = start_from(config.init, model)
+            if share.is_first:
+                print(f"{'init':12s}{config.init}: {taken}", flush=True)
+    batches = _prepared_batches(crops, config, model, len(rows) * steps, seed, share)
+    if share.count > 1:  # otherwise Keras divides them
+        each = config.batch_size // strategy.num_replicas_in_sync
+        divided = batches.rebatch(each)
+        batches = strategy.distribute_datasets_from_function(lambda context: divided)
+    with fail_together(share):
+        scans = check_data(
+            source, config.train_split, config.val_split, output_stride=config.output_stride
+        )
     if is_new:
         if config.class_weights == AUTO:
             pixels = scans[config.train_split].label_pixels
             class_weights = balanced_weights(pixels[: source.num_classes])
         with strategy.scope():
             compile_model(model, config, steps, class_weights)
-    gpus = strategy.num_replicas_in_sync
-    print(describe(config, source, model, len(rows), steps, run, gpus), flush=True)
-    run.begin(config)
+    if share.is_first:
+        gpus = strategy.num_replicas_in_sync
+        summary = describe(config, source, model, len(rows), steps, run, gpus, share.count)
+        print(summary, flush=True)
+        run.begin(config)
+    logs = [keras.callbacks.TensorBoard(run.logs, write_graph=False)] if share.is_first else []
     if len(rows) < config.epochs and not early_stop(config, rows):
         try:
             # Validation names what is damaged by itself.
-            with named_damage(source, config.train_split):
+            with named_damage(source, config.train_split), keep_together():
                 model.fit(
                     batches,
                     epochs=config.epochs,
                     initial_epoch=len(rows),
                     steps_per_epoch=steps * config.accumulate,
-                    callbacks=[
-                        RunFiles(run, source, config, rows),
-                        keras.callbacks.TensorBoard(run.logs, write_graph=False),
-                        *callbacks,
-                    ],
+                    callbacks=[RunFiles(run, source, config, rows, share), *logs, *callbacks],
                     shuffle=False,  # the batches are shuffled already
-                    verbose=1 if os.isatty(1) else 2,
+                    verbose=0 if not share.is_first else 1 if os.isatty(1) else 2,
                 )
         except DamagedDataError as error:
             raise UserError(
@@ -220,7 +250,7 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
 
 
 def _training_crops(
-    config: TrainingConfig, source: Source, epochs_done: int
+    config: TrainingConfig, source: Source, epochs_done: int, seed: int | None, share: Share
 ) -> tuple[tf.data.Dataset, int]:
     """Returns the images and labels of every step, and the number of steps per epoch."""
     return training_batches(
@@ -236,19 +266,25 @@ def _training_crops(
         ),
         config.epochs,
         epochs_done,
-        config.seed,
+        seed,
+        share,
     )
 
 
 def _prepared_batches(
-    crops: tf.data.Dataset, config: TrainingConfig, model: SegmentationModel, done: int
+    crops: tf.data.Dataset,
+    config: TrainingConfig,
+    model: SegmentationModel,
+    done: int,
+    seed: int | None,
+    share: Share,
 ) -> tf.data.Dataset:
     """Returns the batches of `fit` from the images and labels of the steps after those done."""
     if config.boundary_weight != 1:
         crops = with_boundary_weights(crops, config.boundary_weight)
     if config.sampled_patches is not None:
         crops = sampled_batches(
-            crops, config.sampled_patches, model.canvas_stride, done, config.seed
+            crops, config.sampled_patches, model.canvas_stride, done, seed, share
         )
     return divided_batches(crops, config) if config.accumulate > 1 else crops
 

@@ -1,10 +1,11 @@
-"""Training on all GPUs of a machine: the images of each step are divided among them."""
+"""Training on all GPUs of one machine or several: they share the images of each step."""
 
 import functools
 
 import tensorflow as tf
 
 from rnnseg.errors import UserError
+from rnnseg.training import workers
 
 
 def training_strategy(batch_size: int) -> tf.distribute.Strategy:
@@ -12,7 +13,8 @@ def training_strategy(batch_size: int) -> tf.distribute.Strategy:
 
     The model must be built, loaded and compiled within its `scope()`. With one GPU or none it is
     the default strategy of TensorFlow, which changes nothing. The environment variable
-    `CUDA_VISIBLE_DEVICES=0,1` shows TensorFlow only the first two GPUs.
+    `CUDA_VISIBLE_DEVICES=0,1` shows TensorFlow only the first two GPUs. With several workers
+    (`rnnseg.training.workers`), it is that of all their GPUs, or one CPU of each.
 
     The result is the same as on one device with all images: `rnnseg.training.losses` divides by the
     pixels of all replicas, and Keras sums their gradients. Batch norm in training mode is the
@@ -23,8 +25,18 @@ def training_strategy(batch_size: int) -> tf.distribute.Strategy:
       batch_size: the number of images per step, on all GPUs together.
 
     Raises:
-      UserError: the GPUs cannot share the images evenly.
+      UserError: the GPUs cannot share the images evenly; or as `rnnseg.training.workers.connect`.
     """
+    cluster = workers.read_cluster()
+    if cluster is not None:
+        strategy = workers.connect(cluster)
+        if batch_size % strategy.num_replicas_in_sync:
+            raise UserError(
+                f"batch_size={batch_size}: expected a number that {len(cluster.addresses)} workers "
+                f"with {strategy.num_replicas_in_sync} GPUs or CPUs in all can share; give "
+                "another --batch, or start fewer workers"
+            )
+        return strategy
     devices = gpus()
     if len(devices) < 2:
         return tf.distribute.get_strategy()

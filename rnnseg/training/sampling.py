@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.grid import canvas_size
@@ -64,8 +65,7 @@ class SampledSegmenter(RecurrentSegmenter):
         """
         if not isinstance(images, SampledImages):
             return super().call(images, iterations, canvas, training)
-        # To build a model on several replicas, Keras averages their first batches: also patches.
-        images, patches = images.images, tf.cast(images.patches, tf.int32)
+        images, patches = images
         iterations = self.iterations if iterations is None else iterations
         prepared = self._prepared(images, self.stages_for(iterations), training)
         prepared = [_at_corners(each, patches) for each in prepared]
@@ -89,7 +89,12 @@ def _at_corners(prepared, patches) -> tf.Tensor:
 
 
 def sampled_batches(
-    batches: tf.data.Dataset, count: int, stride: int, first_step: int = 0, seed: int | None = None
+    batches: tf.data.Dataset,
+    count: int,
+    stride: int,
+    first_step: int = 0,
+    seed: int | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Makes batches for training on sampled patches with `model.fit`.
 
@@ -102,6 +107,8 @@ def sampled_batches(
       stride: the model's canvas stride, in pixels.
       first_step: the number of the first batch.
       seed: the seed, with which the choice is the same in every run; None: runs differ.
+      share: the worker's share of every batch. Its images have the patches that they have where a
+        worker is alone.
 
     Returns:
       A data set of `(SampledImages, labels)`, with labels as from `sample_patches`.
@@ -110,7 +117,7 @@ def sampled_batches(
 
     def sample(step, batch):
         images, labels = batch
-        patches, labels = sample_patches(labels, count, stride, tf.stack([base_seed, step]))
+        patches, labels = sample_patches(labels, count, stride, tf.stack([base_seed, step]), share)
         return SampledImages(images, patches), labels
 
     return (
@@ -120,7 +127,9 @@ def sampled_batches(
     )
 
 
-def sample_patches(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf.Tensor]:
+def sample_patches(
+    labels, count: int, stride: int, seed, share: Share = WHOLE
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Chooses patches at random without repetition, preferring patches with a label.
 
     Every pixel lies in one patch, except for the last row and column of an image of `k * stride +
@@ -131,6 +140,7 @@ def sample_patches(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf
       count: the number of patches per image; all of them if there are fewer.
       stride: the canvas stride, in pixels.
       seed: two integers that determine the choice.
+      share: the worker's share, which the labels are, of a batch.
 
     Returns:
       The patches, as in `SampledImages`, and their labels, one patch below the other, `(batch,
@@ -144,7 +154,8 @@ def sample_patches(labels, count: int, stride: int, seed) -> tuple[tf.Tensor, tf
     labels = tf.pad(labels, [[0, 0], [0, bottom], [0, right]], constant_values=IGNORE_LABEL)
     blocks = tf.nn.space_to_depth(labels[..., tf.newaxis], stride)
     blocks = tf.reshape(blocks, (batch, rows * columns, stride**2))
-    order = tf.random.stateless_uniform((batch, rows * columns), seed)
+    order = tf.random.stateless_uniform((share.count * batch, rows * columns), seed)
+    order = order[share.index * batch : (share.index + 1) * batch]
     order += tf.cast(tf.reduce_any(blocks != IGNORE_LABEL, axis=-1), order.dtype)
     chosen = tf.math.top_k(order, tf.minimum(count, rows * columns), sorted=False).indices
     patches = tf.stack([chosen // columns, chosen % columns], axis=-1)

@@ -18,6 +18,7 @@ def describe(
     steps: int,
     run: Run,
     gpus: int,
+    workers: int = 1,
 ) -> str:
     """Returns the summary of a run, several lines.
 
@@ -29,6 +30,7 @@ def describe(
       steps: the number of steps per epoch.
       run: the folder of the run.
       gpus: the number of replicas of the model.
+      workers: the number of processes that train.
     """
     sizes = source.split_sizes
     head = config.model
@@ -41,7 +43,7 @@ def describe(
         "model": f"{config.encoder} at output stride {config.output_stride}, {head}, "
         f"{trainable / 1e6:.2f} M trainable parameters of {model.count_params() / 1e6:.2f} M",
         "cost": _cost(config, model),
-        "training": _training(config, model, first_epoch, steps, gpus),
+        "training": _training(config, model, first_epoch, steps, gpus, workers),
         "run": run.folder,
     }
     if config.ema is not None:
@@ -73,7 +75,12 @@ def _cost(config: TrainingConfig, model: SegmentationModel) -> str:
 
 
 def _training(
-    config: TrainingConfig, model: SegmentationModel, first_epoch: int, steps: int, gpus: int
+    config: TrainingConfig,
+    model: SegmentationModel,
+    first_epoch: int,
+    steps: int,
+    gpus: int,
+    workers: int,
 ) -> str:
     if first_epoch == config.epochs:
         return f"all {config.epochs} epochs are done"
@@ -81,7 +88,9 @@ def _training(
     if config.accumulate > 1:
         text += f"{config.accumulate} batches of "
     text += f"{config.batch_size} images each, "
-    if gpus > 1:
+    if workers > 1:
+        text += f"{config.batch_size // workers} of them in each of {workers} workers, "
+    elif gpus > 1:
         text += f"{config.batch_size // gpus} of them on each of {gpus} GPUs, "
     if config.sampled_patches:
         text += f"{config.sampled_patches} patches per image, "

@@ -2,10 +2,12 @@
 
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.dashboard.recording import Recorder
 from rnnseg.data.reading import read_images
+from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models.base import SegmentationModel
@@ -22,15 +24,21 @@ class Validation:
       source: the data.
       split: the split to validate on.
       folder: the folder of TensorBoard's run for the curves.
+      share: the worker's share of the images; all workers get the scores of all of them.
     """
 
     def __init__(
-        self, model: SegmentationModel, source: Source, split: str, folder: str | os.PathLike
+        self,
+        model: SegmentationModel,
+        source: Source,
+        split: str,
+        folder: str | os.PathLike,
+        share: Share = WHOLE,
     ):
-        self._source, self._split = source, split
+        self._source, self._split, self._share = source, split, share
         self._loss = ValidationLoss(model)
         evaluator = Evaluator(model, range(1, model.iterations + 1))
-        self._evaluate = Recorder(evaluator, source, split, folder)
+        self._evaluate = Recorder(evaluator, source, split, folder, share)
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Returns `SCORES`, the mean IoU in percent after one iteration and after all of them.
@@ -38,7 +46,7 @@ class Validation:
         Args:
           epoch: the number of the epoch, from 0.
         """
-        loss = self._loss(self._source, self._split)
+        loss = self._loss(self._source, self._split, self._share)
         miou = 100 * self._evaluate(epoch, progress=False).miou
         return dict(zip(SCORES, map(float, (loss, miou[0], miou[-1])), strict=True))
 
@@ -63,19 +71,22 @@ class ValidationLoss:
             ],
         )
 
-    def __call__(self, source: Source, split: str) -> float:
+    def __call__(self, source: Source, split: str, share: Share = WHOLE) -> float:
         """Returns the mean over the images that have a labelled pixel; 0 if there are none.
 
         Args:
           source: the data.
           split: the split.
+          share: the worker's share of the images.
         """
-        total = images = 0
-        for image, label, _ in read_images(source, split):
+        losses = np.zeros((2, source.require_split(split)))  # and whether they count
+        own = losses[:, share.index :: share.count]
+        for place, (image, label, _) in enumerate(read_images(source, split, share=share)):
             if (label != IGNORE_LABEL).any():
-                total += float(self._of_image(image, label))
-                images += 1
-        return total / max(images, 1)
+                own[:, place] = float(self._of_image(image, label)), 1
+        values, counted = share.total(losses)
+        # One after the other, which rounds alike whatever the number of workers.
+        return sum(values.tolist()) / max(counted.sum(), 1)
 
     def _loss_of(self, image, label):
         images, labels = image[tf.newaxis], label[tf.newaxis]

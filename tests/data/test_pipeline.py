@@ -16,6 +16,7 @@ from rnnseg.data.pipeline import (
     training_batches,
     with_boundary_weights,
 )
+from rnnseg.data.sharing import Share
 from tests.support.sources import encode, halves, make_source, tiny_source
 
 STRONG = Augmentation((24, 24), distortion=DISTORTIONS["strong"], balanced=True)
@@ -239,6 +240,23 @@ def test_a_seed_repeats_all_batches_and_a_resumed_training_continues_them(augmen
     assert len(first) == 4 * 2
     np.testing.assert_array_equal(first, images())
     np.testing.assert_array_equal(first[2 * 2 :], images(first_epoch=2))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_workers_share_every_batch(count):
+    """Also where images are left over: each has as many as the others, in every epoch."""
+    options = dict(epochs=3, first_epoch=1, seed=7)
+    whole, steps = training_batches(tiny_source(8), "train", 6, STRONG, **options)
+    shares = [
+        training_batches(tiny_source(8), "train", 6, STRONG, **options, share=Share(each, count))[0]
+        for each in range(count)
+    ]
+    batches = list(whole)
+    assert len(batches) == 2 * steps == 2
+    for batch, *parts in zip(batches, *shares, strict=True):
+        assert all(len(images) == 6 // count for images, _ in parts)
+        for tensor, *pieces in zip(batch, *parts, strict=True):
+            np.testing.assert_array_equal(tensor, np.concatenate(pieces))
 
 
 @pytest.mark.parametrize("global_seed", [0, 1, 2**31 - 1])

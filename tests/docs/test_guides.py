@@ -59,6 +59,7 @@ NOT_RUN = {
     r"tensorboard --logdir": "a server; tests/dashboard starts it",
     r"tfds\.load|rnnseg .*(tfds:|pet\.json)": "TFDS downloads a published data set",
     r"--out runs/voc_(gpus|two)": "several GPUs; else as the one with the paper's weights",
+    r"DataflowRunner": "a cluster; else as the command above it",
     r"--weights FILE": "a file that one has; else as the recipes of docs/training.md",
     r"rnnseg train --recipe camvid": "as without its recipe, which tests/test_config.py reads",
     r"rnnseg video runs/mine 0 ": "a webcam",

@@ -16,6 +16,7 @@ from rnnseg.evaluation.evaluator import Evaluator, check_classes
 from rnnseg.evaluation.multi_scale import multi_scale_costs
 from tests.support.models import make_model
 from tests.support.sources import halves, make_source, tiny_source
+from tests.support.workers import in_threads
 
 
 def test_one_pass_gives_what_single_predictions_give():
@@ -52,6 +53,22 @@ def test_every_image_has_a_score_of_its_own():
                 for each in np.unique(label[counted])
             ]
             assert result.image_miou[index, number] == pytest.approx(np.mean(scores))
+
+
+def test_workers_share_the_images_and_have_all_scores():
+    examples = [*halves(2), *halves(2, 33, 57, seed=3)]
+    examples.append((halves(1)[0][0], np.full((40, 48), 255, np.uint8)))
+    source = make_source({"val": examples})
+    evaluator = Evaluator(make_model(num_classes=3), (1, 3))
+    whole = evaluator(source, "val", progress=False)
+    for count in (2, 3, 6):  # the last has nothing to do
+        shared = in_threads(
+            count, lambda share: evaluator(source, "val", progress=False, share=share)
+        )
+        for each in shared:
+            np.testing.assert_array_equal(each.confusion, whole.confusion)
+            np.testing.assert_array_equal(each.image_miou, whole.image_miou)
+            assert (each.images, each.image_size) == (whole.images, whole.image_size)
 
 
 def test_scales_and_mirrored_images_are_averaged():
@@ -194,6 +211,13 @@ def test_scores_of_cityscapes():
             sums.add(Instances(instance_ids), prediction)
         scores = sums.scores(result.confusion[index])
         assert result.cityscapes[index].to_json() == scores.to_json()
+    evaluator = Evaluator(model, (1, 3))
+    shared = in_threads(2, lambda share: evaluator(source, "val", progress=False, share=share))
+    for each in shared:
+        for scores, expected in zip(each.cityscapes, result.cityscapes, strict=True):
+            np.testing.assert_allclose(
+                list(scores.class_iiou.values()), list(expected.class_iiou.values())
+            )
     row = result.to_json()["results"][1]
     assert row["cityscapes"]["mean_class_iou"] == pytest.approx(row["miou"])
     means = result.cityscapes[1].means

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import rnnseg
+from rnnseg.data.sharing import Share
 from rnnseg.training.sampling import (
     SampledImages,
     SampledSegmenter,
@@ -171,6 +172,18 @@ def test_batches_are_the_same_again_from_any_step():
     ):
         np.testing.assert_array_equal(examples.images, original[0])
         np.testing.assert_array_equal(labels, blocks(original[1].numpy(), examples.patches))
+
+
+def test_workers_have_the_patches_of_one_that_is_alone():
+    images, labels = make_batch(batch=6)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels))
+    whole = [x.patches for x, _ in sampled_batches(batches.batch(6), 3, STRIDE, seed=4)]
+    parts = [
+        next(iter(sampled_batches(batches.batch(2).skip(each).take(1), 3, STRIDE, seed=4,
+                                  share=Share(each, 3))))[0].patches
+        for each in range(3)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(np.concatenate(parts), whole[0])
 
 
 def test_kernels_larger_than_1_are_refused():

@@ -7,6 +7,7 @@ from rnnseg.training import loop
 from rnnseg.training.validation import ValidationLoss
 from tests.support.models import make_model
 from tests.support.sources import halves, make_source
+from tests.support.workers import in_threads
 from tests.training.test_loop import CONFIG
 
 WEIGHTS = (1.0, 2.0, 0.5)
@@ -47,3 +48,5 @@ def test_the_loss_of_the_weighted_iterations_by_numpy(kind):
     assert len(expected) == 3 and penalty > 0.01
     found = ValidationLoss(model)(SOURCE, "val")
     assert found == pytest.approx(np.mean(expected) + penalty, rel=1e-4)
+    loss = ValidationLoss(model)
+    assert in_threads(3, lambda share: loss(SOURCE, "val", share)) == [found] * 3
