@@ -83,7 +83,7 @@ def cost(model, size, classes, iterations, scales, flip, as_published, json_file
 
     if json_file not in (None, "-"):
         files.check_writable(json_file)
-    iterations = iterations or (range(1, 7) if kind == "recurrent" else (1,))
+    iterations = iterations or (range(1, 7) if registry.MODELS[kind].recurrent else (1,))
     built = registry.MODELS[kind](classes, encoder_weights=None, **given)
     if as_published:
         _check_published(built)
@@ -106,6 +106,11 @@ def _check_published(model) -> None:
     """Raises a UserError for a recurrent model whose gates see more than the paper's do."""
     if not model.recurrent:
         return
+    if model.stack is None:
+        raise UserError(
+            f"--as-published: {model.name} has no loop-invariant part that the paper counts in "
+            "every iteration; leave it out"
+        )
     own = model.options
     if own.skip_layers or own.early_iterations or own.canvas_stride != own.output_stride:
         raise UserError(

@@ -223,7 +223,6 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
 
 
 def _model_info(model, size, split) -> ModelInfo:
-    initial = model.stack.initial_values if model.recurrent else {}
     costs = early_costs = None
     if size:
         costs = dataclasses.asdict(stage_costs(model, *size))
@@ -247,8 +246,10 @@ def _model_info(model, size, split) -> ModelInfo:
         encoder_outputs=signatures.encoder_outputs(model),
         padding=MEAN_COLOR,
         iterations=model.iterations,
-        state=signatures.state_channels(model),
-        initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
+        state=model.state_channels,
+        initial_state={
+            name: tuple(value.numpy().tolist()) for name, value in model.initial_values.items()
+        },
         multiply_adds=costs,
         early_multiply_adds=early_costs,
         miou=found and found.miou,

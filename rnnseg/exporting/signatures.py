@@ -14,17 +14,6 @@ from rnnseg.runtime.model_info import encode_signature
 SEED_STRENGTH = 0.5
 
 
-def state_channels(model) -> dict[str, int]:
-    """Returns the number of channels of each tensor of the LSTM state: h_0, c_0, h_1, …."""
-    if not model.recurrent:
-        return {}
-    return {
-        f"{part}_{layer}": width
-        for layer, width in enumerate(model.stack.widths)
-        for part in LSTMState._fields
-    }
-
-
 def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> dict:
     """Traces the stages one by one: `encode`, `refine`, `read`, `seed`.
 
@@ -56,13 +45,11 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
         return {"classes": model.read(canvas, size)}
 
     def refine(prepared, canvas, **state):
-        states = tuple(
-            LSTMState(state[f"h_{layer}"], state[f"c_{layer}"])
-            for layer in range(len(model.stack.widths))
-        )
-        canvas, states = model.stack(canvas, states, model.stack.gate_weights(prepared))
+        layers = range(len(state) // len(LSTMState._fields))
+        states = tuple(LSTMState(state[f"h_{layer}"], state[f"c_{layer}"]) for layer in layers)
+        canvas, states = model.iterate(prepared, canvas, states)
         new = (tensor for each in states for tensor in each)
-        return {"canvas": canvas} | dict(zip(state_channels(model), new, strict=True))
+        return {"canvas": canvas} | dict(zip(model.state_channels, new, strict=True))
 
     def seed(classes):
         return {"canvas": seeded_canvas(classes, model)}
@@ -72,8 +59,8 @@ def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> d
         "read": traced(read, canvas, *([] if size else [tf.TensorSpec((2,), tf.int32, "size")])),
     }
     if model.recurrent:
-        prepared = on_canvas("prepared", 4 * model.stack.widths[0])
-        state = [on_canvas(name, channels) for name, channels in state_channels(model).items()]
+        prepared = on_canvas("prepared", model.prepared_channels)
+        state = [on_canvas(name, channels) for name, channels in model.state_channels.items()]
         functions |= {
             "refine": traced(refine, prepared, canvas, *state),
             "seed": traced(seed, tf.TensorSpec((batch, height, width), tf.int32, "classes")),

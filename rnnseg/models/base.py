@@ -44,6 +44,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
 
     Attributes:
       options: the options of the model, an instance of `options_type`.
+      stack: the ConvLSTM layers of a `rnnseg.RecurrentSegmenter`; None for other models.
       loaded_from: the `.keras` file or the folder of the run that `load_model` read the model from;
         None if the model was built.
       transfer: what the model took from another one; None if it was not made by `from_model`.
@@ -54,6 +55,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
 
     recurrent = False
     iterations = 1
+    stack: keras.Layer | None = None
     loaded_from: str | None = None
     transfer: Transfer | None = None
     options_type: type[ModelOptions] = ModelOptions
@@ -153,6 +155,34 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
             raise UserError(f"images of shape {images.shape}: expected (batch, height, width, 3)")
         self.check_image(*images.shape[1:3])
         return images
+
+    @property
+    def prepared_channels(self) -> int:
+        """The number of channels of what `prepare` returns."""
+        return self.num_classes
+
+    @property
+    def state_channels(self) -> dict[str, int]:
+        """The number of channels of every tensor of the state, by name; none without a state."""
+        return {}
+
+    @property
+    def initial_values(self) -> dict[str, tf.Tensor]:
+        """The trained values that canvas and state start from, one per channel, by name."""
+        return {}
+
+    @abc.abstractmethod
+    def iterate(self, prepared, canvas=None, state=None) -> tuple[tf.Tensor, Any]:
+        """Runs one iteration, outside of any loop.
+
+        Args:
+          prepared: from `prepare`.
+          canvas: logits to start from, `(batch, h, w, classes)`; None for the initial canvas.
+          state: the state of the iteration before; None for the initial state.
+
+        Returns:
+          The canvas and the state, as from `refine`.
+        """
 
     @abc.abstractmethod
     def canvas_of(

@@ -13,6 +13,9 @@ from rnnseg.models.inspection import InspectedLayer
 DEEPEST = "deepest"
 """The name of the deepest features among those of `Encoder`."""
 
+MEAN_GREY = 127.5
+"""The value of every channel in the padding of images whose encoder names no mean colour."""
+
 Features = Mapping[str, tf.Tensor]
 """Features of several depths by the names of their layers, those of the last layer as `DEEPEST`."""
 
@@ -29,6 +32,21 @@ class Depth(NamedTuple):
     name: str
     channels: int
     stride: int
+
+
+def check_strides(depths: Sequence[Depth], canvas_stride: int) -> None:
+    """Raises a UserError for features that the canvas has no room for.
+
+    Args:
+      depths: the features of all depths.
+      canvas_stride: input pixels per canvas pixel.
+    """
+    for depth in depths:
+        if depth.stride % canvas_stride:
+            raise UserError(
+                f"skip layer {depth.name} has stride {depth.stride}: expected a multiple of the "
+                f"canvas stride, {canvas_stride}"
+            )
 
 
 class Encoder(InspectedLayer):
@@ -173,7 +191,7 @@ class Encoder(InspectedLayer):
 
     def _normalized(self, images):
         images = tf.cast(images, tf.float32)
-        pad_value = 127.5
+        pad_value = MEAN_GREY
         if self.mean is not None:
             images = (images - tf.constant(self.mean)) / tf.constant(self.std)
             pad_value = 0.0  # the mean colour

@@ -90,17 +90,99 @@ class ModelOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RecurrentOptions(ModelOptions):
-    """The options of `rnnseg.RecurrentSegmenter`.
+class CanvasOptions(ModelOptions):
+    """The options of models whose canvas can be finer than the deepest features.
 
     Attributes:
-      canvas_stride: input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride. With
-        the output stride, canvas and gates are those of the paper. None: 8; or the output stride if
-        the encoder is a model without `skip_layers`.
-      skip_layers: inner layers of the encoder whose outputs the gates see beside the deepest
-        features, from the shallowest; empty, as in the paper: none. None: the last layer at each
-        stride from that of the canvas to 16, in the encoder before it is made atrous; or none if
-        the canvas is at the output stride or the encoder is a model.
+      canvas_stride: input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride. None:
+        `usual_canvas_stride`, but at most the output stride.
+      usual_canvas_stride: the canvas stride of the model unless another is asked for.
+    """
+
+    # A canvas at stride 16 is too coarse for poles and signs.
+    usual_canvas_stride: ClassVar[int] = 8
+
+    canvas_stride: int | None = option(
+        None,
+        "Input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride.",
+        choices=(4, 8, 16, 32),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.canvas_stride is not None and self.canvas_stride > self.output_stride:
+            raise UserError(
+                f"canvas_stride={self.canvas_stride}: expected at most the output stride, "
+                f"{self.output_stride}"
+            )
+
+    def defaults(self) -> dict[str, Any]:
+        """Returns values for the options that are None because they depend on other options."""
+        stride = self.canvas_stride or min(self.usual_canvas_stride, self.output_stride)
+        return dict(canvas_stride=stride)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DepthOptions(CanvasOptions):
+    """The options of models that see features of several depths.
+
+    An encoder that is a model has no usual skip layers. Without any, the canvas is at the output
+    stride unless another stride is asked for.
+
+    Attributes:
+      skip_layers: inner layers of the encoder whose outputs the model sees beside the deepest
+        features, from the shallowest; empty: none. None: the last layer at each stride from that of
+        the canvas to 16, in the encoder before it is made atrous; or none if the encoder is a
+        model, or for the recurrence if its canvas is at the output stride.
+    """
+
+    # Every encoder has its usual layers.
+    skip_layers: tuple[str, ...] | None = option(
+        None,
+        "Inner layers whose features the model sees, too.",
+        form="NAME,NAME,...",
+        may_be_empty=True,
+    )
+
+    def defaults(self) -> dict[str, Any]:
+        """Returns values for the options that are None because they depend on other options."""
+        if self.canvas_stride is None and not isinstance(self.encoder, str):
+            if not self.skip_layers:
+                return dict(canvas_stride=self.output_stride)
+        return CanvasOptions.defaults(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IterationOptions(ModelOptions):
+    """The options of models that run any number of iterations.
+
+    Attributes:
+      iterations: the number of iterations in training, and in use where no other number is given.
+        Any other number can be run at any time. None: `usual_iterations`.
+      usual_iterations: the number of iterations of the model unless another is asked for.
+    """
+
+    usual_iterations: ClassVar[int]
+
+    # Every model has its usual number.
+    iterations: int | None = option(
+        None, "Number of iterations in training.", least=1, most=MOST_ITERATIONS
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.iterations is None:
+            object.__setattr__(self, "iterations", self.usual_iterations)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecurrentOptions(IterationOptions, DepthOptions):
+    """The options of `rnnseg.RecurrentSegmenter`.
+
+    With `canvas_stride` at the output stride and no skip layers, canvas and gates are those of the
+    paper.
+
+    Attributes:
       early_iterations: the numbers of iterations on shallower features only, which run before the
         rest of the encoder does: with (1, 2), one iteration on the features up to the last skip
         layer but one, two on those up to the last skip layer, and all further ones on all features.
@@ -114,8 +196,6 @@ class RecurrentOptions(ModelOptions):
       context_channels: the width of each branch of `rnnseg.models.context.Context`, which adds the
         surroundings of a pixel (near, far and the whole image) to its features; 0, as in the paper:
         no context.
-      iterations: the number of iterations in training, and in use where no other number is given.
-        Any other number can be run at any time.
       iteration_weights: the weight of the loss at each iteration in training, one number per
         iteration. None: with skip layers, 0.15 at the end of every early stage (or, if there is
         none, after a sixth of the iterations), 0.2 after a third, 0.3 after two thirds and 0.35 at
@@ -135,19 +215,9 @@ class RecurrentOptions(ModelOptions):
         iterations.
     """
 
-    # A canvas at stride 16 is too coarse for poles and signs.
-    canvas_stride: int | None = option(
-        None,
-        "Input pixels per canvas pixel: 4, 8, 16 or 32, at most the output stride.",
-        choices=(4, 8, 16, 32),
-    )
-    # Every encoder has its usual layers.
-    skip_layers: tuple[str, ...] | None = option(
-        None,
-        "Inner layers whose features the gates see, too.",
-        form="NAME,NAME,...",
-        may_be_empty=True,
-    )
+    # Further iterations than those in training would lose accuracy.
+    usual_iterations: ClassVar[int] = 12
+
     early_iterations: tuple[int, ...] | None = option(
         None,
         "Iterations on shallower features, per stage of the encoder.",
@@ -173,8 +243,6 @@ class RecurrentOptions(ModelOptions):
     context_channels: int = option(
         0, "Width of the context branches; 0: no context.", least=0, most=_WIDEST
     )
-    # Further iterations than those in training would lose accuracy.
-    iterations: int = option(12, "Number of iterations in training.", least=1, most=MOST_ITERATIONS)
     # With a loss at several iterations, answers are good before the last one.
     iteration_weights: tuple[float, ...] | None = option(
         None,
@@ -204,11 +272,6 @@ class RecurrentOptions(ModelOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.canvas_stride is not None and self.canvas_stride > self.output_stride:
-            raise UserError(
-                f"canvas_stride={self.canvas_stride}: expected at most the output stride, "
-                f"{self.output_stride}"
-            )
         early = self.early_iterations or ()
         if self.skip_layers is not None and len(early) > len(self.skip_layers):
             raise UserError(
@@ -240,13 +303,11 @@ class RecurrentOptions(ModelOptions):
 
     def defaults(self) -> dict[str, Any]:
         """Returns values for the options that are None because they depend on other options."""
-        named = isinstance(self.encoder, str)
-        stride = self.canvas_stride
-        if stride is None:
-            stride = min(8, self.output_stride) if named or self.skip_layers else self.output_stride
+        depths = DepthOptions.defaults(self)
         several = bool(self.skip_layers)
         if self.skip_layers is None:
-            several = named and stride < self.output_stride
+            finer = depths["canvas_stride"] < self.output_stride
+            several = isinstance(self.encoder, str) and finer
         early = self.early_iterations
         if early is None:
             early = (2,) if several and self.iterations > 2 else ()
@@ -258,8 +319,7 @@ class RecurrentOptions(ModelOptions):
         scale = self.increment_scale
         if scale is None:
             scale = 3.0 if several else 0.0
-        return dict(
-            canvas_stride=stride,
+        return depths | dict(
             early_iterations=early,
             iteration_weights=weights,
             increment_scale=scale,
@@ -311,16 +371,16 @@ def of_saved(values: Mapping[str, Any]) -> dict[str, Any]:
         # A damaged file may hold anything there.
         (field,) = (f for f in dataclasses.fields(RecurrentOptions) if f.name == "iterations")
         try:
-            number = checked(field, values.get("iterations", field.default))
+            number = checked(field, values.get("iterations"))
         except UserError as error:
             raise UserError(f"iterations={error}") from None
-        values["iteration_weights"] = _last_only(number)
+        values["iteration_weights"] = _last_only(number or RecurrentOptions.usual_iterations)
     return values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FeedForwardOptions(ModelOptions):
-    """The options that the feed-forward models share.
+    """The options of feed-forward models whose head has a width.
 
     Attributes:
       head_channels: the width of the head; None: `published_channels`.
@@ -387,9 +447,57 @@ class DeepLabV3PlusOptions(LowLevelOptions):
     published_channels = 256  # Chen et al., 2018
 
 
+class FCNOptions(DepthOptions):
+    """The options of `rnnseg.models.baselines.fcn.FCN`.
+
+    `canvas_stride` is the stride of the finest scores: 8 for FCN-8s, 16 for FCN-16s, 32 for
+    FCN-32s. `skip_layers` are the layers with scores beside those of the deepest features.
+    """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CRFOptions(IterationOptions, CanvasOptions):
+    """The options of models with a conditional random field.
+
+    Attributes:
+      crf_window: the side of the window of canvas pixels that each of them sees in an iteration,
+        odd. At a canvas stride of 4, 11 are 20 image pixels to each side.
+    """
+
+    # As published for dense inference, as far as an image of the canvas can: borders lie between
+    # image pixels.
+    usual_canvas_stride = 4
+
+    # As ConvCRF (Teichmann and Cipolla, 2018), which found larger ones to bring nothing.
+    crf_window: int = option(
+        11, "Side of the window of a CRF, in canvas pixels; odd.", least=3, most=127
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.crf_window % 2 == 0:
+            raise UserError(f"crf_window={self.crf_window}: expected an odd number")
+
+
+class DeepLabOptions(CRFOptions):
+    """The options of `rnnseg.models.baselines.deeplab.DeepLab`."""
+
+    usual_iterations = 11  # the scores, and ten steps as published
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CRFRNNOptions(CRFOptions, FCNOptions):
+    """The options of `rnnseg.models.baselines.crf_rnn.CRFRNN`."""
+
+    usual_iterations = 6  # the scores, and five steps as published
+
+
 # The models that can be named, as in `rnnseg.models.registry`.
 MODEL_OPTIONS: Mapping[str, type[ModelOptions]] = {
     "recurrent": RecurrentOptions,
+    "fcn": FCNOptions,
+    "crf_rnn": CRFRNNOptions,
+    "deeplab": DeepLabOptions,
     "deeplabv3": DeepLabV3Options,
     "deeplabv3_plus": DeepLabV3PlusOptions,
     "lr_aspp": LRASPPOptions,

@@ -12,7 +12,7 @@ from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import adaptive, base, conv_lstm, recomputation
 from rnnseg.models.context import Context
-from rnnseg.models.encoder import DEEPEST
+from rnnseg.models.encoder import DEEPEST, check_strides
 from rnnseg.models.options import RecurrentOptions, of_saved
 
 
@@ -75,12 +75,7 @@ class RecurrentSegmenter(base.SegmentationModel):
         depths = self.encoder.depths
         skip_layers = tuple(each.name for each in depths[:-1])
         self.options = options = dataclasses.replace(self.options, skip_layers=skip_layers)
-        for depth in depths:
-            if depth.stride % self.canvas_stride:
-                raise UserError(
-                    f"skip layer {depth.name} has stride {depth.stride}: expected a multiple of "
-                    f"the canvas stride, {self.canvas_stride}"
-                )
+        check_strides(depths, self.canvas_stride)
         self._in_loss = _InLoss()
         self.iterations = options.iterations
         self.iteration_weights = options.iteration_weights
@@ -112,7 +107,8 @@ class RecurrentSegmenter(base.SegmentationModel):
             name="stack",
         )
         self.stack.build((None, None, None, num_classes))
-        # XLA has no gradient of a loop whose number of iterations is a tensor.
+        # XLA has no gradient of a loop whose number of iterations is a tensor. Keras then compiles
+        # only a model whose `supports_jit` was set to True.
         self.supports_jit = False
         self.built = True
 
@@ -218,6 +214,34 @@ class RecurrentSegmenter(base.SegmentationModel):
         prepared = self._prepared(images, self.stages_for(iterations))
         return self._iterate(prepared, iterations, canvas, keep=True)[2]
 
+    @property
+    def prepared_channels(self) -> int:
+        """The number of channels of what `prepare` returns: the four gates of the first layer."""
+        return 4 * self.stack.widths[0]
+
+    @property
+    def state_channels(self) -> dict[str, int]:
+        """The number of channels of each tensor of the LSTM state: h_0, c_0, h_1, …."""
+        return {
+            f"{part}_{layer}": width
+            for layer, width in enumerate(self.stack.widths)
+            for part in conv_lstm.LSTMState._fields
+        }
+
+    @property
+    def initial_values(self) -> dict[str, tf.Tensor]:
+        """The trained values that canvas and state start from; none without a learned start."""
+        return self.stack.initial_values
+
+    def iterate(self, prepared, canvas=None, state=None):
+        """Runs one iteration; see `rnnseg.models.base.SegmentationModel.iterate`."""
+        weights = self.stack.gate_weights(prepared)  # before the state, as in the loop
+        if canvas is None or state is None:
+            initial_canvas, initial_state = self.stack.initial_state(prepared)
+            canvas = initial_canvas if canvas is None else canvas
+            state = initial_state if state is None else state
+        return self.stack(canvas, state, weights)
+
     # --- the loop ---
 
     def _iterate(self, prepared, iterations, canvas=None, state=None, keep=False):
@@ -228,6 +252,8 @@ class RecurrentSegmenter(base.SegmentationModel):
         """
         if not tf.is_tensor(iterations):
             check_positive("iterations", iterations)
+        # XLA makes room for the activations of all iterations beforehand.
+        most = iterations if self.jit_compile and not tf.is_tensor(iterations) else None
         iterations = tf.cast(iterations, tf.int32)
         canvas, state = self._starting_point(prepared[0], canvas, state)
         shape = prepared[0].shape[:3].concatenate([self.num_classes])
@@ -253,6 +279,7 @@ class RecurrentSegmenter(base.SegmentationModel):
                 variables,
                 # Iterations wait for one another anyway; more would only keep buffers alive.
                 parallel_iterations=1,
+                maximum_iterations=most,
             )
         _, canvas, state, kept = variables
         return canvas, state, kept.stack() if keep else None

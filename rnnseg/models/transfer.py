@@ -71,7 +71,7 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
 def _named(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
     """Yields the weights with names that are the same for the same layer of another model."""
     encoder = {id(each) for each in model.encoder.weights}
-    gates = model.stack.gates_by_variable() if model.recurrent else {}
+    gates = model.stack.gates_by_variable() if model.stack is not None else {}
     for variable in model.weights:
         if id(variable) in encoder:
             yield f"encoder/{variable.path}", variable
@@ -138,7 +138,9 @@ def _fitted(old: _Axes, new: _Axes) -> np.ndarray | None:
 def _class_blocks(model: keras.Model, key: str, shape: Sequence[int]) -> dict[int, Sequence[int]]:
     """Returns, by axis, where blocks of one index per class begin."""
     count, last_axis = model.num_classes, len(shape) - 1
-    if not model.recurrent:
+    if _part(key) == "field":  # of a conditional random field: per class, or per pair of them
+        return {} if key.endswith("/log_widths") else dict.fromkeys(range(len(shape)), (0,))
+    if model.stack is None:
         return {last_axis: (0,)} if _part(key) == "classifier" else {}
     last = len(model.stack.widths) - 1
     per_gate = [gate * count for gate in range(4)]

@@ -11,6 +11,7 @@ from rnnseg._renamed import present_names, renamed_arguments
 from rnnseg.errors import UserError, first_line
 from rnnseg.models.options import (
     MODEL_OPTIONS,
+    CRFOptions,
     LowLevelOptions,
     RecurrentOptions,
     of_saved,
@@ -29,7 +30,7 @@ RENAMED: Mapping[str, str] = {"sampled_cells": "sampled_patches"}
 
 @renamed_arguments(**RENAMED)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(LowLevelOptions, RecurrentOptions):
+class TrainingConfig(LowLevelOptions, CRFOptions, RecurrentOptions):
     """Everything that decides a training run; `config.json` in the run's folder holds it.
 
     The defaults follow the DeepLab family, whose recipe the paper used, except for the encoder. The
@@ -44,8 +45,8 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
       init: a run, a `.keras` file or a preset whose weights the training starts from, as far as
         they fit (`rnnseg.models.transfer`), in place of `encoder_weights`; None: only the encoder
         has weights.
-      model: "recurrent", or a feed-forward model to compare with: "deeplabv3", "deeplabv3_plus",
-        "lr_aspp" or "pspnet".
+      model: "recurrent", or another model to compare with: "fcn", "crf_rnn", "deeplab",
+        "deeplabv3", "deeplabv3_plus", "lr_aspp" or "pspnet".
       sampled_patches: the number of patches of every image to train on (squares of one canvas
         stride per side), chosen at random at every step, those with a label first; None: the whole
         image. It takes less memory and time, with 1x1 kernels on a frozen encoder.
@@ -101,7 +102,7 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
     )
     model: str = option(
         "recurrent",
-        "Model: recurrent, or a feed-forward one to compare with.",
+        "Model: recurrent, or another one to compare with.",
         choices=tuple(MODEL_OPTIONS),
     )
     sampled_patches: int | None = option(
@@ -195,6 +196,18 @@ class TrainingConfig(LowLevelOptions, RecurrentOptions):
     seed: int | None = option(
         None, "Random seed that makes runs repeatable.", least=0, most=2**31 - 1
     )
+
+    @property
+    def usual_iterations(self) -> int:
+        """The number of iterations of `model` unless another is asked for."""
+        options = MODEL_OPTIONS[self.model]
+        return getattr(options, "usual_iterations", RecurrentOptions.usual_iterations)
+
+    @property
+    def usual_canvas_stride(self) -> int:
+        """The canvas stride of `model` unless another is asked for."""
+        options = MODEL_OPTIONS[self.model]
+        return getattr(options, "usual_canvas_stride", RecurrentOptions.usual_canvas_stride)
 
     def __post_init__(self):
         super().__post_init__()

@@ -34,7 +34,7 @@ def describe(
     """
     sizes = source.split_sizes
     head = config.model
-    if model.recurrent:
+    if model.stack is not None:
         head = f"ConvLSTM layers {model.stack.widths} at canvas stride {model.canvas_stride}"
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     rows = {

@@ -98,7 +98,7 @@ class KerasEngine:
         self.recurrent = model.recurrent
         self.iterations = model.iterations
         self.colors = model.colors
-        initial = model.stack.initial_values if model.recurrent else {}
+        initial = model.initial_values
         zeros = np.zeros(model.num_classes, np.float32)
         self.initial_canvas = initial["canvas"].numpy() if "canvas" in initial else zeros
         self._large_images = LargeImages(model, tile, max_size)

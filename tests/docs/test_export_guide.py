@@ -69,7 +69,7 @@ def test_the_guides_server_gives_the_models_answer_without_rnnseg(folder, model)
 
 def test_the_guides_table_lists_the_saved_models_tensors(folder, model):
     loaded = tf.saved_model.load(folder / "exported" / "mine" / "saved_model").signatures
-    state = signatures.state_channels(model)
+    state = model.state_channels
     sizes = {"C": model.num_classes, "P": 4 * state["h_0"], "3": 3, "2": 2}
 
     def tensors(cell):

@@ -105,5 +105,5 @@ def test_strides_that_cannot_be_had():
 def test_every_kind_can_be_named():
     for kind in MODELS:
         TrainingConfig(data="shapes", model=kind)
-    with pytest.raises(UserError, match="model='fcn': expected one of"):
-        TrainingConfig(data="shapes", model="fcn")
+    with pytest.raises(UserError, match="model='unet': expected one of"):
+        TrainingConfig(data="shapes", model="unet")

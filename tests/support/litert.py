@@ -85,7 +85,7 @@ def _write(kind, functions, model, size, folder, options) -> pathlib.Path:
     name = f"{kind}.tflite"
     convert.main(str(folder / "saved_model"), str(folder), f"{name}:" + ",".join(functions))
     shutil.rmtree(folder / "saved_model")
-    initial = model.stack.initial_values if model.recurrent else {}
+    initial = model.initial_values
     info = make_info(
         kind=kind,
         size=size,
@@ -95,7 +95,7 @@ def _write(kind, functions, model, size, folder, options) -> pathlib.Path:
         early_iterations=model.early_iterations,
         encoder_outputs=signatures.encoder_outputs(model),
         iterations=model.iterations,
-        state=signatures.state_channels(model),
+        state=model.state_channels,
         initial_state={name: tuple(value.numpy().tolist()) for name, value in initial.items()},
         **options,
     )

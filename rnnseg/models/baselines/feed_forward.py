@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
-from rnnseg.models.encoder import DEEPEST, Depth
+from rnnseg.models.encoder import DEEPEST, Depth, check_strides
 from rnnseg.models.inspection import InspectedLayer
+from rnnseg.models.options import FeedForwardOptions
 
 
 class FeedForwardSegmenter(SegmentationModel):
@@ -24,9 +25,9 @@ class FeedForwardSegmenter(SegmentationModel):
 
     def __init__(self, num_classes: int, **options):
         super().__init__(num_classes, **options)
-        channels = self.options.head_channels or self.options.published_channels
-        self.options = dataclasses.replace(self.options, head_channels=channels)
-        self.head_channels = channels
+        if isinstance(self.options, FeedForwardOptions):
+            self.head_channels = self.options.head_channels or self.options.published_channels
+            self.options = dataclasses.replace(self.options, head_channels=self.head_channels)
         self.head = self._build_head()
         self._build_for(self.encoder.depths)
         self.built = True
@@ -74,6 +75,10 @@ class FeedForwardSegmenter(SegmentationModel):
             )
         if canvas is not None and state is None:
             raise UserError(f"canvas: {self.name} is feed-forward and starts from the features")
+        return prepared, ()
+
+    def iterate(self, prepared, canvas=None, state=None):
+        """Hands the canvas on; see `rnnseg.models.base.SegmentationModel.iterate`."""
         return prepared, ()
 
     def call(self, images, iterations=1, canvas=None, training=False) -> tf.Tensor:
@@ -153,6 +158,45 @@ class LowLevelSegmenter(FeedForwardSegmenter):
     def _run_head(self, features, training):
         low, deepest = self._low_and_deepest()
         return self.head(features[low.name], features[deepest.name], training=training)
+
+
+class SkipSegmenter(FeedForwardSegmenter):
+    """A feed-forward model whose head sees features of several depths.
+
+    Args:
+      num_classes: the number of classes.
+      **options: as `rnnseg.models.base.SegmentationModel`, and fields of `options_type`, which has
+        those of `rnnseg.models.options.DepthOptions`.
+
+    Raises:
+      UserError: a skip layer whose stride is no multiple of the canvas stride.
+    """
+
+    skip_strides: tuple[int, ...] = (4, 8, 16)
+    """The strides whose last layers are the usual skip layers, as far as the canvas has them."""
+
+    def __init__(self, num_classes: int, **options):
+        super().__init__(num_classes, **options)
+        names = tuple(depth.name for depth in self.encoder.depths[:-1])
+        self.options = dataclasses.replace(self.options, skip_layers=names)
+
+    def _depths(self):
+        stride = self.options.canvas_stride
+        strides = [each for each in self.skip_strides if each >= stride]
+        return stride, dict(skip_layers=self.options.skip_layers, skip_strides=strides)
+
+    def _build_for(self, depths):
+        check_strides(depths, self.canvas_stride)
+        self.head.build([(None, None, None, depth.channels) for depth in depths])
+
+    def _run_head(self, features, training):
+        seen = [features[depth.name] for depth in self.encoder.depths]
+        return self.head(seen, training=training)
+
+    def _config_at(self, config, output_stride):
+        # Atrous features lose no stride, so that the shallow ones keep theirs.
+        stride = min(self.canvas_stride, output_stride)
+        return super()._config_at(config, output_stride) | {"canvas_stride": stride}
 
 
 class ConvBlock(InspectedLayer):
