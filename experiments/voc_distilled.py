@@ -6,13 +6,12 @@ r"""Trains on PASCAL VOC and on images without labels, which another model label
 
 The student sees true labels where there are any, those of `SegmentationClassAug`, and the labels of
 the teacher on the images of `--images` (`rnnseg prepare pseudo_labels`: where several views of an
-image agree). Classes are weighted, so that rare ones are learned. The encoder is one that was
-trained to segment: `HEAD` has the options of a training of the other layers, `WHOLE` those of one
-of all layers that starts from it.
+image agree). Classes are weighted, so that rare ones are learned. `RECIPE` has the options of the
+training; its encoder is one that was trained to segment, and stays as it is.
 
-In `--out` are the teacher's labels, the records (`data`), the runs (`head` and `run`), the files
-for devices (`exported`) and the preset (`mobilenet_v2_voc`), with scores at several scales of the
-images. What is finished is not done again, and an interrupted training goes on. Then
+In `--out` are the teacher's labels, the records (`data`), the run (`run`), the files for devices
+(`exported`) and the preset (`mobilenet_v2_voc`), with scores at several scales of the images. What
+is finished is not done again, and an interrupted training goes on. Then
 
     python -m experiments.device_benchmark runs/voc_distilled/exported/anytime_int8.tflite \
         --peer deeplabv3_mnv2_pascal_quant.tflite --data runs/voc_distilled/data
@@ -20,7 +19,6 @@ images. What is finished is not done again, and an interrupted training goes on.
 compares the student with its teacher.
 """
 
-import math
 import os
 import pathlib
 from collections.abc import Iterable
@@ -40,13 +38,12 @@ from rnnseg.training.config import TrainingConfig
 if TYPE_CHECKING:
     from rnnseg.evaluation.evaluator import Evaluation
 
-# The encoder was trained to segment, by others. First the new layers learn to use it as it is, at a
-# high rate; then everything is trained, gently.
-HEAD = dict(
+RECIPE = dict(
     encoder="mobilenet_v2",
     output_stride=16,
     # Frozen features hold little of their surroundings.
     context_channels=64,
+    # It was trained to segment, by others, on far more images.
     train_encoder=False,
     # A patch has four pixels of the canvas at its corners: together, a third of the canvas. Else
     # half the time of a step is that of the iterations.
@@ -62,13 +59,6 @@ HEAD = dict(
     class_weights="auto",
     validate_every=3,
     seed=1,
-)
-WHOLE = HEAD | dict(
-    train_encoder=True,
-    sampled_patches=None,
-    epochs=5,
-    learning_rate=3e-4,
-    validate_every=5,
 )
 
 SCALES = (0.75, 1.0, 1.25)
@@ -123,8 +113,7 @@ def main(voc, images, path, weights, out):
     from rnnseg.training.loop import train
 
     data = str(out / "data")
-    train(TrainingConfig(data=data, encoder_weights=weights, **HEAD), out / "head", resume=True)
-    train(TrainingConfig(data=data, init=str(out / "head"), **WHOLE), out / "run", resume=True)
+    train(TrainingConfig(data=data, encoder_weights=weights, **RECIPE), out / "run", resume=True)
     about = (
         f"{labelled:,} images of PASCAL VOC with their labels, and {others:,} images with the "
         f"labels of {path.name}, where its views of an image agreed. The encoder started from the "
@@ -177,15 +166,25 @@ def weaknesses(result: "Evaluation") -> str:
     Args:
       result: the evaluation of the model.
     """
-    best = dict(zip(result.class_names, result.class_iou[result.miou.argmax()], strict=True))
-    low = [f"{name} {iou:.0%}" for name, iou in best.items() if iou < LOW]
-    unseen = [name for name, iou in best.items() if math.isnan(iou)]
-    text = "All that is none of the classes is background. "
+    best = result.miou.argmax()
+    occurs = result.confusion[best].sum(axis=1) > 0
+    rows = list(zip(result.class_names, result.class_iou[best], occurs, strict=True))
+    low = [f"{name} {100 * iou:.0f} %" for name, iou, seen in rows if seen and iou < LOW]
+    unseen = [name for name, _, seen in rows if not seen]
+    needed = next(
+        number
+        for number, miou in zip(result.iterations, result.miou, strict=True)
+        if 2 * miou >= result.miou[best]
+    )
+    text = ["All that is none of the classes is background."]
+    if needed > 1:
+        text.append(f"With less than {needed} iterations it misses most of what there is.")
     if low:
-        text += f"On the validation images, the IoU is below {LOW:.0%} for {', '.join(low)}. "
+        listed = ", ".join(low)
+        text.append(f"On the validation images, the IoU is below {100 * LOW:.0f} % for {listed}.")
     if unseen:
-        text += f"There is none of {', '.join(unseen)} on them. "
-    return text.rstrip()
+        text.append(f"None of them shows {', '.join(unseen)}.")
+    return " ".join(text)
 
 
 Pairs = Iterable[tuple[pathlib.Path, pathlib.Path, pathlib.PurePath]]

@@ -7,7 +7,10 @@ from PIL import Image
 from experiments import voc_distilled
 from rnnseg.data import open_source
 from rnnseg.data.tables import PASCAL_VOC
+from rnnseg.pretrained.names import open_preset
 from tests.support.commands import fail, run
+from tests.support.models import make_model
+from tests.support.sources import tiny_source
 
 
 class Teacher:
@@ -31,8 +34,7 @@ def arguments(tmp_path, monkeypatch):
     monkeypatch.setattr(voc_distilled, "Teacher", Teacher)
     monkeypatch.setattr(voc_distilled, "SCALES", (1.0,))
     small = dict(encoder="small_cnn", train_encoder=True, freeze_batch_norm=False, iterations=2)
-    small["sampled_patches"] = None
-    small |= dict(context_channels=0, crop=(33, 33), batch_size=2, epochs=1)
+    small |= dict(sampled_patches=None, crop=(33, 33), batch_size=2, epochs=1, validate_every=1)
     monkeypatch.setattr(voc_distilled, "RECIPE", voc_distilled.RECIPE | small)
     generator = np.random.default_rng(1)
     kit = tmp_path / "VOC2012"
@@ -59,22 +61,45 @@ def save(path, values):
 
 
 def test_the_student_sees_true_labels_and_those_of_the_teacher(tmp_path, arguments, monkeypatch):
-    configs = []
+    configs, presets = [], []
     monkeypatch.setattr(
         "rnnseg.training.loop.train", lambda config, out, resume: configs.append((config, out))
     )
+    monkeypatch.setattr(voc_distilled, "make_preset", lambda *args: presets.append(args))
     printed = run(voc_distilled.main, *arguments)
     assert "labelled 2 images" in printed
     source = open_source(str(tmp_path / "out" / "data"))
     assert source.class_names == PASCAL_VOC.names
     assert [source.require_split(split) for split in ("train", "val")] == [4, 1]
     ((config, out),) = configs
-    assert out == tmp_path / "out" / "run" and config.data == str(tmp_path / "out" / "data")
+    assert config.encoder_weights == "none" and config.data == str(tmp_path / "out" / "data")
+    assert out == tmp_path / "out" / "run"
+    ((run_folder, _, about, _, preset),) = presets
+    assert run_folder == out and preset.name == "mobilenet_v2_voc"
+    assert "2 images of PASCAL VOC" in about and "2 images with the labels of teacher" in about
     settings = json.loads((tmp_path / "out" / "labels" / "pseudo_labels.json").read_text())
     assert settings["teacher"] == "teacher.tflite"
     # Mirrored, left is right: the views differ everywhere.
     assert set(np.unique(np.asarray(Image.open(tmp_path / "out/labels/deep/e [1].png")))) == {255}
     run(voc_distilled.main, *arguments)  # goes on
+
+
+def test_the_preset_has_scores_weaknesses_and_a_file_for_devices(tmp_path, monkeypatch):
+    monkeypatch.setattr(voc_distilled, "SIZE", (33, 33))
+    monkeypatch.setattr(voc_distilled, "IMAGE_SCALES", (0.5, 1.0))
+    source = tiny_source()
+    monkeypatch.setattr("rnnseg.data.open_source", lambda name: source)
+    monkeypatch.setattr("rnnseg.exporting.datasets.open_source", lambda name: source, raising=False)
+    model = make_model(num_classes=3, class_names=source.class_names)
+    (tmp_path / "run").mkdir()
+    model.save(tmp_path / "run" / "best.keras")
+    preset = tmp_path / "mine"
+    voc_distilled.make_preset(tmp_path / "run", "tiny", "Drawn.", tmp_path / "exported", preset)
+    found = open_preset(preset)
+    assert found.file("anytime_int8.tflite").stat().st_size > 0
+    assert {row.scale for row in found.scores().results} == {0.5, 1.0}
+    card = (preset / "README.md").read_text()
+    assert "Drawn." in card and "the IoU is below 50 % for" in card
 
 
 def test_a_kit_without_the_augmented_masks_is_named(arguments, tmp_path):
