@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from rnnseg.exporting import saved_model, signatures
+from rnnseg.exporting import saved_model
 from tests.support.models import make_lively_model, make_model
 
 GUIDE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "export.md"
