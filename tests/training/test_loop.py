@@ -343,7 +343,7 @@ def test_a_run_on_sampled_patches_resumes_with_the_next_patches(
     asked = []
 
     def spy(*args):
-        asked.append(args[1:])
+        asked.append(args[1:5])
         return sampled_batches(*args)
 
     monkeypatch.setattr(loop, "sampled_batches", spy)
