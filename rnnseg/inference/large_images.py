@@ -97,14 +97,19 @@ class LargeImages:
 
     def is_tiled(self, height: int, width: int) -> bool:
         """True if an image of this size is computed in several tiles."""
-        return len(self._tiles((height, width))) > 1
+        # The model of a LiteRT file has no tiles, and no canvas to divide.
+        size = height, width
+        return bool(self._tile_for(size)) and len(self._tiles(size)) > 1
+
+    def _tile_for(self, size) -> int | None:
+        """Returns the side of the tiles of an image of a (height, width); 0 or None for none."""
+        is_large = math.prod(size) > MOST_WHOLE
+        return TILE if self._tile is None and is_large else self._tile
 
     def _tiles(self, size) -> list[Tile]:
         """Returns the tiles of an image of a (height, width); a single one if it is whole."""
-        tile = self._tile
-        if tile is None and math.prod(size) > MOST_WHOLE:
-            tile = TILE
-        return tiles_of(size, tile, self._model.output_stride, self._model.canvas_stride)
+        strides = self._model.output_stride, self._model.canvas_stride
+        return tiles_of(size, self._tile_for(size), *strides)
 
     def costs(self, height: int, width: int, scale: float = 1.0) -> StageCosts:
         """Counts the multiply-adds of a prediction, those of overlaps included.
