@@ -174,8 +174,8 @@ MUTATIONS = (
     ),
     Mutation(
         "data: photographs lie on their side",
-        "image = image.swapaxes(0, 1)",
-        "pass",
+        "exchanged, down, right = _TURNS[orientation]",
+        "exchanged, down, right = False, 1, 1",
         ("tests/data/test_images.py",),
     ),
     Mutation(
