@@ -447,6 +447,23 @@ class DeepLabV3PlusOptions(LowLevelOptions):
     published_channels = 256  # Chen et al., 2018
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SDNOptions(FeedForwardOptions, DepthOptions):
+    """The options of `rnnseg.models.baselines.sdn.SDN`.
+
+    `head_channels` is the width of the finest level; coarser ones are wider.
+
+    Attributes:
+      units: the number of units.
+    """
+
+    published_channels = 576  # Fu et al., 2017
+    usual_canvas_stride = 4  # as published
+
+    # As in the drawing of the published network.
+    units: int = option(3, "Number of units of SDN.", least=1, most=64)
+
+
 class FCNOptions(DepthOptions):
     """The options of `rnnseg.models.baselines.fcn.FCN`.
 
@@ -502,4 +519,5 @@ MODEL_OPTIONS: Mapping[str, type[ModelOptions]] = {
     "deeplabv3_plus": DeepLabV3PlusOptions,
     "lr_aspp": LRASPPOptions,
     "pspnet": PSPNetOptions,
+    "sdn": SDNOptions,
 }

@@ -1,7 +1,6 @@
 """The recurrent segmenter: a loop that adds to a canvas of class logits."""
 
 import dataclasses
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,26 +9,15 @@ import tensorflow as tf
 
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
-from rnnseg.models import adaptive, base, conv_lstm, recomputation
+from rnnseg.models import adaptive, conv_lstm, recomputation
 from rnnseg.models.context import Context
 from rnnseg.models.encoder import DEEPEST, check_strides
 from rnnseg.models.options import RecurrentOptions, of_saved
-
-
-class _InLoss(threading.local):
-    """Whether a call is for the training loss, in this thread; replicas are traced in threads."""
-
-    active = False
-
-    def __enter__(self):
-        self.active = True
-
-    def __exit__(self, *_):
-        self.active = False
+from rnnseg.models.supervision import SupervisedSegmenter
 
 
 @keras.saving.register_keras_serializable("rnnseg")
-class RecurrentSegmenter(base.SegmentationModel):
+class RecurrentSegmenter(SupervisedSegmenter):
     """Semantic segmentation that improves with every iteration and may stop after any.
 
     An encoder computes features of one or several depths. A stack of ConvLSTM layers sees the
@@ -76,7 +64,6 @@ class RecurrentSegmenter(base.SegmentationModel):
         skip_layers = tuple(each.name for each in depths[:-1])
         self.options = options = dataclasses.replace(self.options, skip_layers=skip_layers)
         check_strides(depths, self.canvas_stride)
-        self._in_loss = _InLoss()
         self.iterations = options.iterations
         self.iteration_weights = options.iteration_weights
         self.early_iterations = options.early_iterations
@@ -332,40 +319,10 @@ class RecurrentSegmenter(base.SegmentationModel):
             run = self._checkpointed_canvases
         return tf.unstack(run(prepared, iterations, canvas, weighted), len(weighted) or 1)
 
-    def _outputs(self, logits: list[tf.Tensor]):
-        return tuple(logits) if self._in_loss.active else logits[0]
-
-    def weighted_logits(self, images, canvas=None) -> tuple[tf.Tensor, ...]:
-        """Computes what the training loss of `fit` is taken over, for training loops of one's own.
-
-        `compute_loss` takes the weighted mean of the losses, and adds the penalty on kernels. A
-        step on a compiled model, in a `tf.function` or not:
-
-            with tf.GradientTape() as tape:
-                logits = model.weighted_logits(images)
-                loss = model.compute_loss(images, labels, logits)
-            gradients = tape.gradient(loss, model.trainable_variables)
-            model.optimizer.apply_gradients(zip(gradients, model.trainable_variables))
-
-        With a loss of one's own, on the last answer alone: `logits = model(images, training=True)`,
-        and `sum(model.losses)` is the penalty on kernels. In mixed_float16, train by
-        `model.optimizer.scale_loss(loss)`, as Keras does.
-
-        Args:
-          images: as in `call`.
-          canvas: as in `call`.
-
-        Returns:
-          The logits, as from `call` in training, of every iteration whose weight in
-          `iteration_weights` is not zero.
-        """
-        with self._in_loss:
-            return self(images, canvas=canvas, training=True)
-
-    def train_step(self, data):
-        """Trains on one batch, as in Keras, with the loss at every weighted iteration."""
-        with self._in_loss:
-            return super().train_step(data)
+    @property
+    def logits_weights(self) -> list[float]:
+        """The weights of the iterations that have any."""
+        return [weight for weight in self.iteration_weights if weight]
 
     def _canvases(self, prepared, iterations, canvas, kept):
         """Returns the canvases after the iterations `kept`, or the last one if that is empty.
@@ -398,24 +355,6 @@ class RecurrentSegmenter(base.SegmentationModel):
     def _weighted_iterations(self) -> list[int]:
         numbers = [n for n, weight in enumerate(self.iteration_weights, start=1) if weight]
         return [] if numbers == [self.iterations] else numbers  # the last canvas is there anyway
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Computes the loss; of several logits (`weighted_logits`), its weighted mean."""
-        if not isinstance(y_pred, tuple):
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        weights = [weight for weight in self.iteration_weights if weight]
-        # Every term holds the L2 penalty once; weights that sum to one leave it as it is.
-        return sum(
-            weight
-            / sum(weights)
-            * super(RecurrentSegmenter, self).compute_loss(x, y, logits, sample_weight, training)
-            for weight, logits in zip(weights, y_pred, strict=True)
-        )
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """Computes the compiled metrics of the last iteration."""
-        last = y_pred[-1] if isinstance(y_pred, tuple) else y_pred
-        return super().compute_metrics(x, y, last, sample_weight)
 
     # --- saving ---
 

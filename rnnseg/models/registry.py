@@ -8,6 +8,7 @@ from rnnseg.models.baselines.deeplabv3_plus import DeepLabV3Plus
 from rnnseg.models.baselines.fcn import FCN
 from rnnseg.models.baselines.lr_aspp import LRASPP
 from rnnseg.models.baselines.pspnet import PSPNet
+from rnnseg.models.baselines.sdn import SDN
 from rnnseg.models.recurrent import RecurrentSegmenter
 
 MODELS: dict[str, type[SegmentationModel]] = {
@@ -19,4 +20,5 @@ MODELS: dict[str, type[SegmentationModel]] = {
     "deeplabv3_plus": DeepLabV3Plus,
     "lr_aspp": LRASPP,
     "pspnet": PSPNet,
+    "sdn": SDN,
 }

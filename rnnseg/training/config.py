@@ -14,6 +14,7 @@ from rnnseg.models.options import (
     CRFOptions,
     LowLevelOptions,
     RecurrentOptions,
+    SDNOptions,
     of_saved,
 )
 from rnnseg.options import option
@@ -30,7 +31,7 @@ RENAMED: Mapping[str, str] = {"sampled_cells": "sampled_patches"}
 
 @renamed_arguments(**RENAMED)
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(LowLevelOptions, CRFOptions, RecurrentOptions):
+class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
     """Everything that decides a training run; `config.json` in the run's folder holds it.
 
     The defaults follow the DeepLab family, whose recipe the paper used, except for the encoder. The
@@ -46,7 +47,7 @@ class TrainingConfig(LowLevelOptions, CRFOptions, RecurrentOptions):
         they fit (`rnnseg.models.transfer`), in place of `encoder_weights`; None: only the encoder
         has weights.
       model: "recurrent", or another model to compare with: "fcn", "crf_rnn", "deeplab",
-        "deeplabv3", "deeplabv3_plus", "lr_aspp" or "pspnet".
+        "deeplabv3", "deeplabv3_plus", "lr_aspp", "pspnet" or "sdn".
       sampled_patches: the number of patches of every image to train on (squares of one canvas
         stride per side), chosen at random at every step, those with a label first; None: the whole
         image. It takes less memory and time, with 1x1 kernels on a frozen encoder.
