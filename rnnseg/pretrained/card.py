@@ -31,6 +31,7 @@ def model_card(name: str, metadata: Metadata, scores: EvaluationContent | None) 
         "",
         "```python",
         "import rnnseg",
+        "",
         f'model = rnnseg.RecurrentSegmenter.from_preset("{name}")',
         "class_map = model.predict_classes(image[None])[0]  # RGB, uint8 (height, width, 3)",
         "```",
