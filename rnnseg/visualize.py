@@ -141,7 +141,9 @@ def save_overlay(
         for rows in _bands(image):
             drawn = overlay(image[rows], labels[rows], colors)
             yield np.pad(drawn, right, constant_values=255)
-        yield np.asarray(legend)
+        entries = np.asarray(legend)
+        for rows in _bands(entries):
+            yield entries[rows]
 
     write_png(path, (height + legend.height, legend.width), bands())
 

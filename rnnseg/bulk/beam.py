@@ -28,7 +28,11 @@ def read_options(text: str) -> tuple[Any, Any]:
       UserError: Apache Beam is not installed, or knows no such runner.
     """
     try:
-        from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+        from apache_beam.options.pipeline_options import (
+            PipelineOptions,
+            StandardOptions,
+            WorkerOptions,
+        )
         from apache_beam.runners import create_runner
     except ImportError as error:
         raise UserError(f"--beam needs apache-beam: pip install rnnseg[beam] ({error})") from error
@@ -37,6 +41,9 @@ def read_options(text: str) -> tuple[Any, Any]:
         runner = create_runner(options.view_as(StandardOptions).runner or "DirectRunner")
     except (ValueError, ImportError) as error:
         raise UserError(f"--beam {text}: {error}") from error
+    # Processes of workers would tell dozens of lines about themselves.
+    worker = options.view_as(WorkerOptions)
+    worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "ERROR"
     # Beam also logs the traceback of every worker for each exception that it raises.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     return runner, options

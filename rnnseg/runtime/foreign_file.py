@@ -1,11 +1,13 @@
 """LiteRT files of other makers that segment images of one size."""
 
 import os
+import pathlib
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg.errors import UserError, first_line
+from rnnseg.runtime.structure import find_fault
 
 GREY = (128, 128, 128)
 """The padding of DeepLab's images; scaled to -1 to 1 it is close to 0."""
@@ -37,14 +39,18 @@ class ForeignFile:
         input_range: tuple[float, float] = (-1.0, 1.0),
     ):
         try:
-            self._interpreter = Interpreter(
-                os.fspath(path), num_threads=threads or os.cpu_count() or 1
-            )
-            self._interpreter.allocate_tensors()
+            data = pathlib.Path(path).read_bytes()
+            # LiteRT follows wrong numbers out of its memory.
+            fault = find_fault(data)
+            if fault is None:
+                self._interpreter = Interpreter(
+                    model_content=data, num_threads=threads or os.cpu_count() or 1
+                )
+                self._interpreter.allocate_tensors()
         except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"{path} is no LiteRT file that can run: {first_line(error)}"
-            ) from error
+            fault = first_line(error)
+        if fault is not None:
+            raise UserError(f"{path} is no LiteRT file that can run: {fault}")
         (self._input, *_), (self._output, *_) = (
             self._interpreter.get_input_details(),
             self._interpreter.get_output_details(),

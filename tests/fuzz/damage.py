@@ -138,6 +138,12 @@ def damaged_zip(data: bytes, rng: random.Random) -> bytes:
     return file.getvalue()
 
 
+def damaged_lite(data: bytes, rng: random.Random) -> bytes:
+    """Returns a LiteRT file with a damaged member, or, without metadata, with damaged bytes."""
+    damaged = damaged_zip if zipfile.is_zipfile(io.BytesIO(data)) else damaged_bytes
+    return damaged(data, rng)
+
+
 def damaged_records(data: bytes, rng: random.Random) -> bytes:
     """Returns a TFRecord file with a damaged record, whose checksums are right."""
     # It loads TensorFlow, which most readers do without.
@@ -163,6 +169,6 @@ _SPECIAL = {
     "csv": damaged_text,
     "txt": damaged_text,
     "keras": damaged_zip,
-    "tflite": damaged_zip,
+    "tflite": damaged_lite,
     "tfrecord": damaged_records,
 }

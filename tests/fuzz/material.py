@@ -9,6 +9,7 @@ import shutil
 import zlib
 
 import numpy as np
+import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
@@ -28,7 +29,7 @@ _SQUARE = [[2, 3], [16, 3], [16, 17], [2, 17]]
 
 def write(folder: pathlib.Path) -> None:
     """Writes all files below a folder."""
-    for kind in (_images, _masks, _tables, _outlines, _small_files, _data, _models):
+    for kind in (_images, _masks, _tables, _outlines, _small_files, _data, _models, _others):
         kind(folder)
 
 
@@ -176,8 +177,26 @@ def _models(folder) -> None:
         (folder / kind).mkdir()
         model.save(folder / kind / "model.keras")
     scored = folder / "scored"
-    _run("evaluate", scored / "model.keras", "--data", folder / "built", "--iterations", "1-2")
+    _run("evaluate", scored / "model.keras", "--data", folder / "built", "--iterations", "1-2",
+         "--tensorboard", folder / "events")  # fmt: skip
     _run("benchmark", scored / "model.keras", "--size", "40x48", "--repeats", 1, "--save")
     model.save_to_preset(folder / "preset", description="a test", data="halves")
     write_anytime(model, _SIZE, folder / "segment", classes=NAMES, colors=COLORS)
     shutil.copy(folder / "segment" / "anytime.tflite", folder / "video")
+
+
+def _others(folder) -> None:
+    """Writes a LiteRT file as others make them, and gives an event file the ending of records."""
+    # One file is that of the run, which is larger than that of the layout.
+    events = max((folder / "events").rglob("*tfevents*"), key=lambda path: path.stat().st_size)
+    events.rename(events.with_name("events.out.tfevents.1.tfrecord"))
+    (folder / "teacher").mkdir()
+
+    def scores(images):
+        bright = tf.nn.conv2d(tf.cast(images, tf.float32), tf.ones((3, 3, 3, 1)), 1, "SAME")
+        return tf.concat([bright - 3000, 3000 - bright], -1)
+
+    spec = tf.TensorSpec((1, *_SIZE, 3), tf.uint8)
+    traced = tf.function(scores, input_signature=[spec]).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
+    (folder / "teacher" / "model.tflite").write_bytes(converter.convert())
