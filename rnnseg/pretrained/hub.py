@@ -25,7 +25,8 @@ def download(uri: str) -> pathlib.Path:
     """
     repo, revision = _parse(uri)
     hub = _library()
-    wanted = [preset.CONFIG, preset.WEIGHTS, preset.METADATA, preset.SCORES, preset.LITERT]
+    wanted = [preset.CONFIG, preset.WEIGHTS, preset.METADATA]
+    wanted += [preset.SCORES, preset.LITERT, preset.CARD]
     try:
         folder = hub.snapshot_download(repo, revision=revision, allow_patterns=wanted)
     except Exception as error:  # of requests, of httpx, or of the hub: no network, no such repo

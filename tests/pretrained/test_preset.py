@@ -175,6 +175,7 @@ class StubbedHub(types.SimpleNamespace):
         self.calls.append((repo, revision))
         if self.folder is None:
             raise ConnectionError("no route to host\nsecond line")
+        assert {each.name for each in self.folder.iterdir()} <= set(allow_patterns)
         return str(self.folder)
 
     def create_repo(self, repo, private, exist_ok):
