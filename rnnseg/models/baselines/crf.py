@@ -162,15 +162,14 @@ class CRFSegmenter(FeedForwardSegmenter):
         limit = tf.cast(iterations, tf.int32)
         kept = tf.TensorArray(tf.float32, limit, element_shape=unary.shape) if keep else ()
 
-        def step(number, canvas, kept):
-            canvas = (
-                self.field.first(unary) if canvas is None else self.field(canvas, unary, kernel)
-            )
+        def after(number, canvas, kept):
             return number + 1, canvas, kept.write(number, canvas) if keep else kept
 
-        variables = tf.constant(0), canvas, kept
+        def step(number, canvas, kept):
+            return after(number, self.field(canvas, unary, kernel), kept)
+
         if canvas is None:
-            variables = step(*variables)
+            variables = after(tf.constant(0), self.field.first(unary), kept)
         else:
             canvas = tf.ensure_shape(tf.cast(canvas, tf.float32), unary.shape)
             variables = tf.constant(0), canvas, kept
