@@ -119,9 +119,7 @@ def video(arguments, iterations, first_iterations, view, decay, motion, blank,
 def _split(arguments: Sequence[str]) -> tuple[str, str, str]:
     """Returns the model, the input and the output that a command line names."""
     if not 2 <= len(arguments) <= 3 or (len(arguments) == 2 and names_model(arguments[0])):
-        raise UserError(
-            f"expected [MODEL] INPUT OUTPUT, got {len(arguments)} arguments: {' '.join(arguments)}"
-        )
+        raise UserError(f"expected [MODEL] INPUT OUTPUT, got {' '.join(arguments)}")
     model = arguments[0] if len(arguments) == 3 else default_model()
     return model, *arguments[-2:]
 

@@ -84,6 +84,8 @@ def test_mistakes_end_with_one_line_and_leave_nothing(tmp_path, model_file):
         ((model_file, path, tmp_path / "out.mp4"), "smaller than one output stride"),
         ((model_file, tmp_path / "no.mp4", tmp_path / "out.mp4"), "no such file"),
         ((model_file, path, path), "is the input"),
+        ((path,), "expected [MODEL] INPUT OUTPUT, got"),
+        ((model_file, path), "expected [MODEL] INPUT OUTPUT, got"),
     ):
         (line,) = run(*arguments, status=2).strip().splitlines()
         assert line.startswith("error: ") and message in line
