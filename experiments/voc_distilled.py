@@ -45,19 +45,21 @@ RECIPE = dict(
     context_channels=64,
     # It was trained to segment, by others, on far more images.
     train_encoder=False,
+    # Its shallow layers were not, and tell little of objects.
+    early_iterations=(),
     # A patch has four pixels of the canvas at its corners: together, a third of the canvas. Else
     # half the time of a step is that of the iterations.
     sampled_patches=150,
     crop=(321, 321),
     scale=(0.5, 1.5),
     batch_size=8,
-    epochs=3,
+    epochs=14,
     optimizer="adamw",
     learning_rate=3e-3,
     l2=0.0,
     label_smoothing=0.1,
     class_weights="auto",
-    validate_every=3,
+    validate_every=7,
     seed=1,
 )
 
@@ -84,6 +86,9 @@ SIZE = (513, 513)
 @click.option("--out", required=True, type=PATH, help="Folder for labels, records and run.")
 def main(voc, images, path, weights, out):
     """Train on true labels and on those of a teacher."""
+    preset = out / DEFAULT
+    if preset.exists():
+        raise UserError(f"{preset} is there already: everything is done; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     labels = out / "labels"
     teacher = Teacher(path)
@@ -119,7 +124,7 @@ def main(voc, images, path, weights, out):
         f"labels of {path.name}, where its views of an image agreed. The encoder started from the "
         f"weights of {pathlib.Path(weights).name}."
     )
-    make_preset(out / "run", data, about, out / "exported", out / DEFAULT)
+    make_preset(out / "run", data, about, out / "exported", preset)
 
 
 def make_preset(
@@ -149,8 +154,8 @@ def make_preset(
     click.echo(parity.table())
     model.save_to_preset(
         preset,
-        description="MobileNetV2 at output stride 16 with a canvas at stride 8: any cost from one "
-        "iteration on half of the encoder to twelve on all of it.",
+        description="MobileNetV2 at output stride 16, with a canvas at stride 8: one to twelve "
+        "iterations, on images of any scale.",
         data=about,
         license="Apache-2.0",
         command="python -m experiments.voc_distilled",

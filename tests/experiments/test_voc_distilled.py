@@ -82,6 +82,8 @@ def test_the_student_sees_true_labels_and_those_of_the_teacher(tmp_path, argumen
     # Mirrored, left is right: the views differ everywhere.
     assert set(np.unique(np.asarray(Image.open(tmp_path / "out/labels/deep/e [1].png")))) == {255}
     run(voc_distilled.main, *arguments)  # goes on
+    (tmp_path / "out" / "mobilenet_v2_voc").mkdir()
+    assert "everything is done" in fail(voc_distilled.main, *arguments)
 
 
 def test_the_preset_has_scores_weaknesses_and_a_file_for_devices(tmp_path, monkeypatch):
@@ -89,7 +91,7 @@ def test_the_preset_has_scores_weaknesses_and_a_file_for_devices(tmp_path, monke
     monkeypatch.setattr(voc_distilled, "IMAGE_SCALES", (0.5, 1.0))
     source = tiny_source()
     monkeypatch.setattr("rnnseg.data.open_source", lambda name: source)
-    monkeypatch.setattr("rnnseg.exporting.datasets.open_source", lambda name: source, raising=False)
+    monkeypatch.setattr("rnnseg.exporting.export.open_source", lambda name: source)
     model = make_model(num_classes=3, class_names=source.class_names)
     (tmp_path / "run").mkdir()
     model.save(tmp_path / "run" / "best.keras")

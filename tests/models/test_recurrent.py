@@ -243,8 +243,6 @@ def gradients(images, number=None, **options):
         {"kernel_size": 3, "iteration_weights": (0, 1, 2), "iterations": 3, "learned_start": True},
         {"iteration_weights": (1, 0, 2), "iterations": 3},
         {"iterations": 1},
-        {"dtype": "mixed_bfloat16", "learned_start": True},
-        {"dtype": "mixed_float16", "iteration_weights": (1, 0, 2), "iterations": 3},
     ],
 )
 def test_recomputed_gradients_are_the_plain_ones(options):
@@ -252,10 +250,26 @@ def test_recomputed_gradients_are_the_plain_ones(options):
         gradients(random_images(batch=3), recompute=recompute, **options)
         for recompute in (False, True)
     )
-    # Types of two bytes are rounded differently wherever sums are taken in another order.
-    tolerance = 2e-2 if "dtype" in options else 1e-5
     for ours, expected in zip(found, plain, strict=True):
-        np.testing.assert_allclose(ours, expected, atol=tolerance * np.abs(expected).max())
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dtype": "mixed_bfloat16", "learned_start": True},
+        {"dtype": "mixed_float16", "iteration_weights": (1, 0, 2), "iterations": 3},
+    ],
+)
+def test_recomputed_gradients_of_two_bytes_are_as_exact_as_the_plain_ones(options):
+    (exact, _), (plain, _), (found, _) = (
+        gradients(random_images(batch=3), recompute=recompute, **(options | changed))
+        for recompute, changed in ((False, {"dtype": "float32"}), (False, {}), (True, {}))
+    )
+    # The orders of sums, and with them the last bits, differ between processors.
+    for ours, theirs, expected in zip(found, plain, exact, strict=True):
+        error, allowed = np.linalg.norm(ours - expected), np.linalg.norm(theirs - expected)
+        assert error <= 1.5 * allowed + 2e-3 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])

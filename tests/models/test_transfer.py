@@ -81,8 +81,10 @@ def test_other_models_keep_classes_by_name(kind):
     old = MODELS[kind](4, class_names=OLD, **options)
     new = MODELS[kind].from_model(old, class_names=NEW)
     assert not new.transfer.left
-    for name in ("sky", "road"):
-        np.testing.assert_allclose(first_logits(new, name), first_logits(old, name), atol=1e-6)
+    # Random fields add to all logits a number that depends on how many classes there are.
+    found, expected = (first_logits(m, "sky") - first_logits(m, "road") for m in (new, old))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(expected).max() > 1e-3
 
 
 def test_another_kind_of_model_takes_the_encoder():
