@@ -57,6 +57,7 @@ NOT_RUN = {
     r"rnnseg demo": "tests/demos runs it",
     r"make ": "the checks that run these tests are made by it",
     r"pip install|\. \.venv": "they make the environment",
+    r"docker ": "no images here; tests/test_container.py reads the Dockerfile",
     r"tensorboard --logdir": "a server; tests/dashboard starts it",
     r"tfds\.load|rnnseg .*(tfds:|pet\.json)": "TFDS downloads a published data set",
     r"--out runs/voc_(gpus|two)": "several GPUs; else as the one with the paper's weights",
@@ -93,7 +94,9 @@ SMALLER_CODE = {
     r"epochs=20": "epochs=1",
     r"480, 640|360, 480": "64, 96",
 }
-_PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ )*(rnnseg|python -m|make|tensorboard|pip|taskset|echo|\.) ")
+_PROGRAM = re.compile(
+    r"(?:[A-Z_]+=\S+ )*(rnnseg|python -m|make|tensorboard|pip|taskset|docker|echo|\.) "
+)
 
 
 class Step(NamedTuple):
@@ -131,6 +134,7 @@ def commands(page):
 
 def command_of(text):
     """The click command that a line calls, None where it is another program's; its arguments."""
+    text = re.sub(r"^docker run .* rnnseg(:gpu)? ", "rnnseg ", text)  # the image's entry point
     words = shlex.split(re.sub(r"^([A-Z_]+=\S+ )*(taskset -c \S+ )?", "", text), comments=True)
     if words[0] == "rnnseg":
         return main, words[1:]
@@ -211,7 +215,7 @@ def test_commands_have_these_options_and_values(page, monkeypatch, tmp_path):
             continue
         command, words = command_of(text)
         if command is None:
-            assert words[0] in ("make", "tensorboard", "pip", "echo", "."), text
+            assert words[0] in ("make", "tensorboard", "pip", "docker", "echo", "."), text
             if words[0] == "make":
                 targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
                 assert words[1] in targets, text
