@@ -10,6 +10,8 @@ import importlib.machinery
 import importlib.util
 import pathlib
 import sys
+import types
+from collections.abc import Sequence
 
 from rnnseg._moved import AliasLoader
 
@@ -20,7 +22,12 @@ _RNNSEG = pathlib.Path(__file__).parent
 class _Finder(importlib.abc.MetaPathFinder):
     """The finder of `rnnseg.data_prep.X` where `data_prep.X` of the same checkout is importable."""
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         """Returns a spec with an alias; None leaves the module to the other finders."""
         package, _, name = fullname.partition(".")
         neighbour = name.partition(".")[0]

@@ -4,7 +4,9 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
+import types
 import warnings
+from collections.abc import Sequence
 
 _MOVED = {
     "adaptive": "models.adaptive",
@@ -52,7 +54,12 @@ class _Finder(importlib.abc.MetaPathFinder):
     `rnnseg.models.baselines` and run that module twice.
     """
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         package, _, name = fullname.partition(".")
         if package != "rnnseg" or name not in _MOVED:
             return None
@@ -95,17 +102,17 @@ class AliasLoader(importlib.abc.Loader):
     def __init__(self, name: str):
         self._name = name
 
-    def create_module(self, spec):
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         """Imports the module by its other name."""
         module = importlib.import_module(self._name)
         self._spec = module.__spec__
         return module
 
-    def exec_module(self, module):
+    def exec_module(self, module: types.ModuleType) -> None:
         """Restores the module, which has been run already."""
         module.__spec__ = self._spec  # the import system has put that of the old name there
 
-    def get_code(self, fullname):
+    def get_code(self, fullname: str) -> types.CodeType | None:
         """Returns the code of the module, for `python -m`."""
         return importlib.util.find_spec(self._name).loader.get_code(self._name)
 

@@ -34,13 +34,13 @@ def renamed_arguments(**renamed: str) -> Callable:
       **renamed: the present name of every old one.
     """
 
-    def decorate(target):
+    def decorate(target: Any) -> Any:
         if isinstance(target, type):
             target.__init__ = decorate(target.__init__)
             return target
 
         @functools.wraps(target)
-        def wrapped(*args, **kwargs):
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
             return target(*args, **present_names(kwargs, renamed))
 
         return wrapped

@@ -88,7 +88,9 @@ def atomic_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[pa
                 os.replace(temporary, target)
 
 
-def _make_beside(path, target: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
+def _make_beside(
+    path: str | os.PathLike, target: pathlib.Path, stack: contextlib.ExitStack
+) -> pathlib.Path:
     """Creates a folder that can be renamed to `target`, which messages call `path`."""
     if target.exists() and not target.is_dir():
         raise UserError(f"{path} is not a folder; expected a new or an empty folder")
@@ -174,7 +176,7 @@ def _set_mode(path: pathlib.Path, mode: int) -> None:
 
 
 @contextlib.contextmanager
-def _named(path, beginning: pathlib.Path) -> Iterator[None]:
+def _named(path: str | os.PathLike, beginning: pathlib.Path) -> Iterator[None]:
     """Makes errors of writing name `path` instead of a temporary file or of no file at all.
 
     Errors of other files, such as files that the block reads, stay as they are.

@@ -126,7 +126,7 @@ def _remove_if_empty(folder: pathlib.Path) -> None:
         folder.rmdir()
 
 
-def _open_locked(path: pathlib.Path, out) -> int:
+def _open_locked(path: pathlib.Path, out: str | os.PathLike) -> int:
     """Opens and locks a file, which is created if it is missing."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -80,7 +80,7 @@ class Option:
             f"{word} {limit}" for word, limit in limits.items() if limit is not None
         )
 
-    def allows(self, value) -> bool:
+    def allows(self, value: Any) -> bool:
         """True if a value, or one element of a tuple, is in the range."""
         return not (
             (self.choices and value not in self.choices)
@@ -91,7 +91,7 @@ class Option:
         )
 
 
-def option(default, help: str, **declaration) -> Any:
+def option(default: Any, help: str, **declaration: Any) -> Any:
     """Returns a dataclass field that declares an option.
 
     Args:
@@ -107,7 +107,7 @@ def declaration(field: dataclasses.Field) -> Option:
     return field.metadata[_METADATA_KEY]
 
 
-def check_options(instance) -> None:
+def check_options(instance: Any) -> None:
     """Validates every option of a frozen dataclass, and brings its value into the declared type.
 
     Lists become tuples, and NumPy's numbers become Python's.
@@ -126,7 +126,7 @@ def check_options(instance) -> None:
         object.__setattr__(instance, field.name, value)
 
 
-def checked(field: dataclasses.Field, value):
+def checked(field: dataclasses.Field, value: Any) -> Any:
     """Validates one value.
 
     Args:
@@ -158,7 +158,7 @@ def kinds_of(field: dataclasses.Field) -> tuple:
     return typing.get_args(field.type) if is_union else (field.type,)
 
 
-def tuple_of(kind) -> tuple[type | None, int | None]:
+def tuple_of(kind: Any) -> tuple[type | None, int | None]:
     """Returns the type of a tuple's elements and their number.
 
     Args:
@@ -173,7 +173,9 @@ def tuple_of(kind) -> tuple[type | None, int | None]:
     return elements[0], None if elements[-1] is Ellipsis else len(elements)
 
 
-def _checked_element(field, value, element, kinds):
+def _checked_element(
+    field: dataclasses.Field, value: object, element: Any, kinds: Sequence[Any]
+) -> Any:
     """Validates a value or one element of it; messages show the value."""
     kind = kinds[0]
     accepted, words = _KINDS[kind]

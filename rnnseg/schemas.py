@@ -17,11 +17,14 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from rnnseg.errors import UserError, shortened
+
+if TYPE_CHECKING:  # loaded with the first file
+    from pydantic import TypeAdapter
 
 MOST_BYTES = 1 << 24
 """The most that a small file may hold; those that are written have less than a hundredth of it."""
@@ -227,7 +230,9 @@ def check(content: Any, schema: type[_T], where: str, way_out: str) -> _T:
     return _validate(schema, where, way_out, "json", json.dumps(content), strict=True)
 
 
-def _validate(schema: type[_T], where: str, way_out: str, form: str, content, **options) -> _T:
+def _validate(
+    schema: type[_T], where: str, way_out: str, form: str, content: Any, **options: Any
+) -> _T:
     """Returns an instance of a schema, by the method `validate_FORM` of pydantic."""
     from pydantic import ValidationError
 
@@ -239,7 +244,7 @@ def _validate(schema: type[_T], where: str, way_out: str, form: str, content, **
 
 
 @functools.cache
-def _adapter(schema: type):
+def _adapter(schema: type) -> "TypeAdapter":
     from pydantic import TypeAdapter
 
     return TypeAdapter(schema)

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,6 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.files import atomic_path
 from rnnseg.png import write_png
+
+if TYPE_CHECKING:  # loaded with the first figure
+    from matplotlib.figure import Figure
 
 _IGNORE_COLOR = (224, 224, 224)
 # Of overlays in figures: colours are to be told apart on small panels.
@@ -137,7 +141,7 @@ def save_overlay(
     height, width = image.shape[:2]
     right = (0, 0), (0, legend.width - width), (0, 0)
 
-    def bands():
+    def bands() -> Iterator[np.ndarray]:
         for rows in _bands(image):
             drawn = overlay(image[rows], labels[rows], colors)
             yield np.pad(drawn, right, constant_values=255)
@@ -380,7 +384,16 @@ def _labelled(curve: Curve) -> list[int]:
     return [index for index, number in enumerate(curve.iterations) if number in wanted]
 
 
-def _save_panels(path, panels, colors, class_names, shown, columns, side, overlaid=False) -> None:
+def _save_panels(
+    path: str | os.PathLike,
+    panels: Sequence[tuple[str, np.ndarray]],
+    colors: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+    shown: Iterable[int],
+    columns: int,
+    side: float,
+    overlaid: bool = False,
+) -> None:
     """Draws panels in rows; `side` is the width of one, in inches."""
     rows = math.ceil(len(panels) / columns)
     height, width = np.median([image.shape[:2] for _, image in panels], axis=0)
@@ -400,7 +413,7 @@ def _save_panels(path, panels, colors, class_names, shown, columns, side, overla
 
 
 def add_class_legend(
-    figure,
+    figure: "Figure",
     labels: Iterable[int],
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
@@ -436,7 +449,7 @@ def add_class_legend(
         text.set_parse_math(False)
 
 
-def new_figure(size: tuple[float, float]):
+def new_figure(size: tuple[float, float]) -> "Figure":
     """Makes an empty, automatically arranged figure of `size` (width, height) in inches."""
     # Not through pyplot, which would keep every figure and choose a window system.
     from matplotlib.figure import Figure
@@ -444,7 +457,7 @@ def new_figure(size: tuple[float, float]):
     return Figure(figsize=size, layout="constrained")
 
 
-def save_figure(path: str | os.PathLike, figure) -> None:
+def save_figure(path: str | os.PathLike, figure: "Figure") -> None:
     """Writes a Matplotlib figure as PNG."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH)

@@ -5,8 +5,20 @@ milliseconds, and `profiles` keeps them beside the model. `budget` turns a `Budg
 iterations, and `planning` chooses the best of several evaluated models within a budget.
 """
 
+from typing import TYPE_CHECKING
+
 from rnnseg._lazy import lazy_attributes
 from rnnseg._renamed import renamed_attributes
+
+if TYPE_CHECKING:  # what type checkers and editors know of them
+    from rnnseg.budgets.budget import Budget as Budget
+    from rnnseg.budgets.costs import Stage as Stage
+    from rnnseg.budgets.costs import StageCosts as StageCosts
+    from rnnseg.budgets.costs import count_multiply_adds as count_multiply_adds
+    from rnnseg.budgets.costs import peak_memory as peak_memory
+    from rnnseg.budgets.costs import stage_costs as stage_costs
+    from rnnseg.budgets.costs import stages as stages
+    from rnnseg.budgets.profiles import Profile as Profile
 
 _NAMES = {
     "Budget": "budget",

@@ -45,7 +45,7 @@ class Budget:
     milliseconds: float | None = None
     iterations: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         given = [f"{name}={value}" for name, value in vars(self).items() if value is not None]
         if len(given) != 1:
             raise UserError(
@@ -140,7 +140,7 @@ class Budget:
             )
         return lambda iterations: profile.milliseconds(height, width, iterations, scale)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.limit:.12g} {self.unit}"
 
 
@@ -213,7 +213,7 @@ class OperatingPoint:
     milliseconds: float
     scale: float = 1.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         scale = "" if self.scale == 1 else f", images scaled by {self.scale:g}"
         return f"{self.model}, {self.iterations} iteration{'s' * (self.iterations > 1)}{scale}"
 

@@ -4,7 +4,8 @@ import collections
 import dataclasses
 import functools
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -192,7 +193,7 @@ def _specs(traced: tf.types.experimental.ConcreteFunction):
     )
 
 
-def count_multiply_adds(function, *specs) -> int:
+def count_multiply_adds(function: Callable, *specs: Any) -> int:
     """Counts the multiply-adds of convolutions, matrix products and bilinear interpolations.
 
     The convolutions are two-dimensional: plain, depthwise and transposed. Operations inside a

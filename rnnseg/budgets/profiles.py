@@ -46,7 +46,7 @@ class Machine:
         cores = len(affinity(0)) if affinity else os.cpu_count()
         return cls(_processor_name(), cores, names)
 
-    def __str__(self):
+    def __str__(self) -> str:
         cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
         return ", ".join((self.processor, cores, *self.accelerators))
 

@@ -16,7 +16,7 @@ from rnnseg.models.base import SegmentationModel
 from rnnseg.runtime import reading
 
 
-def scale_images(images, scale: float) -> tf.Tensor:
+def scale_images(images: np.ndarray | tf.Tensor, scale: float) -> tf.Tensor:
     """Scales images of one size by bilinear interpolation with aligned corners.
 
     Args:
@@ -65,7 +65,7 @@ def read_scaled(
 
 def predict_scaled(
     model: SegmentationModel,
-    images,
+    images: np.ndarray | tf.Tensor,
     scale: float,
     iterations: int,
     stop_when_settled: bool = False,

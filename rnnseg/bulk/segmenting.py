@@ -5,6 +5,8 @@ import io
 import os
 import tempfile
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +52,9 @@ class ShardHandler(ModelHandler[Shard, PredictionResult, SharedPredictor]):
         job = self._job
         return SharedPredictor(open_predictor(job.model, job.tile, job.max_size))
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self, batch: Sequence[Shard], model: Predictor, inference_args: Any = None
+    ) -> Iterator[PredictionResult]:
         """Segments shards.
 
         Args:

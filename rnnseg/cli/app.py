@@ -26,7 +26,7 @@ from rnnseg.cli.video import video
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rnnseg")
-def main():
+def main() -> None:
     """Semantic segmentation for any computational budget.
 
     Train once, then run as many iterations as the moment allows: each one adds to a canvas of class

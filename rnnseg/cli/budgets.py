@@ -1,6 +1,7 @@
 """The options by which commands take a budget."""
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -19,7 +20,7 @@ def budget_options(command: Callable) -> Callable:
     return command
 
 
-def budget_of(**options) -> Budget | None:
+def budget_of(**options: Any) -> Budget | None:
     """Returns the budget that options set; None if none of them is given."""
     given = {name: value for name, value in options.items() if value is not None}
     return Budget(**given) if given else None

@@ -1,9 +1,13 @@
 """LiteRT files in the place of models, for commands that take both."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnseg.errors import UserError
+
+if TYPE_CHECKING:  # one of both is loaded, when it is needed
+    from rnnseg.models.base import SegmentationModel
+    from rnnseg.runtime.file_model import FileModel
 
 
 def is_litert(model: str) -> bool:
@@ -11,7 +15,7 @@ def is_litert(model: str) -> bool:
     return os.fspath(model).endswith(".tflite")
 
 
-def open_model(model: str):
+def open_model(model: str) -> "SegmentationModel | FileModel":
     """Returns the model of a run or a `.keras` file, or a `FileModel` of a LiteRT file."""
     if is_litert(model):
         from rnnseg.runtime.file_model import FileModel

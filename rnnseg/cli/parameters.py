@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ _LARGEST = 10**9
 _NUMBER_TYPES = (click.types.IntParamType, click.types.FloatParamType)
 
 
-def check_given(param: click.Parameter, given, ctx: click.Context) -> None:
+def check_given(param: click.Parameter, given: object, ctx: click.Context) -> None:
     """Checks the texts of a command line for one option or argument.
 
     Args:
@@ -70,7 +71,9 @@ class IterationNumbers(click.ParamType):
     name = "N-M"
     takes_numbers = True
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
         """Returns the numbers that a text lists."""
         numbers = []
         for part in str(value).split(","):
@@ -98,13 +101,23 @@ class Numbers(click.ParamType):
       most: the largest number allowed, likewise.
     """
 
-    def __init__(self, name, kind, separator, length=None, least=None, most=None):
+    def __init__(
+        self,
+        name: str,
+        kind: type,
+        separator: str,
+        length: int | None = None,
+        least: float | None = None,
+        most: float | None = None,
+    ) -> None:
         self.name = name
         self.takes_numbers = True
         self._kind, self._separator, self._length = kind, separator, length
         self._range = None if (least, most) == (None, None) else click.FloatRange(least, most)
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple:
         """Returns the numbers of a text."""
         try:
             numbers = tuple(self._kind(part) for part in str(value).split(self._separator))
@@ -128,7 +141,7 @@ class Sizes(click.ParamType):
     name = "HEIGHTxWIDTH,..."
     takes_numbers = True
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Returns one (height, width) per size."""
         return tuple(SIZE.convert(each, param, ctx) for each in str(value).split(","))
 
@@ -139,7 +152,9 @@ class SizeOrAny(click.ParamType):
     name = "HEIGHTxWIDTH|any"
     takes_numbers = True
 
-    def convert(self, value, param, ctx):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int] | str:
         """Returns (height, width), or "any"."""
         return value if value == "any" else SIZE.convert(value, param, ctx)
 

@@ -6,7 +6,15 @@
 TensorBoard imports `rnnseg.dashboard.plugin` whenever it starts, so nothing heavy is loaded here.
 """
 
+from typing import TYPE_CHECKING
+
 from rnnseg._lazy import lazy_attributes
+
+if TYPE_CHECKING:  # what type checkers and editors know of them
+    from rnnseg.dashboard.callback import SpeedAccuracy as SpeedAccuracy
+    from rnnseg.dashboard.recording import Recorder as Recorder
+    from rnnseg.dashboard.writing import run_folder as run_folder
+    from rnnseg.dashboard.writing import write_evaluation as write_evaluation
 
 _NAMES = {
     "Recorder": "recording",

@@ -1,7 +1,8 @@
 """A Keras callback that writes speed-accuracy curves for TensorBoard during training."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -42,18 +43,18 @@ class SpeedAccuracy(keras.callbacks.Callback):
 
     def __init__(
         self,
-        validation_data,
+        validation_data: Any,
         iterations: Sequence[int] | None = None,
         log_dir: str | os.PathLike = "logs",
         every: int = 1,
-    ):
+    ) -> None:
         super().__init__()
         check_positive("every", every)
         self._data, self._iterations, self._every = validation_data, iterations, every
         self._folder = os.path.join(log_dir, EVALUATIONS)
         self._record = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens the data, so that problems with them show before the first epoch."""
         source, split = open_validation(self._data, self.model)
         check_classes(self.model, source)
@@ -63,7 +64,7 @@ class SpeedAccuracy(keras.callbacks.Callback):
             numbers = range(1, most + 1)
         self._record = Recorder(Evaluator(self.model, numbers), source, split, self._folder)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Evaluates after every `every`-th epoch and after the last one."""
         if (epoch + 1) % self._every and epoch + 1 != self.params["epochs"]:
             return

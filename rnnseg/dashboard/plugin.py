@@ -5,6 +5,8 @@ It imports neither TensorFlow nor Keras, since TensorBoard imports it at every s
 
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import werkzeug
 from tensorboard import errors, plugin_util
@@ -28,10 +30,10 @@ class SpeedAccuracyPlugin(TBPlugin):
 
     plugin_name = tags.PLUGIN
 
-    def __init__(self, context):
+    def __init__(self, context: Any) -> None:
         self._provider = context.data_provider
 
-    def get_plugin_apps(self):
+    def get_plugin_apps(self) -> dict[str, Callable]:
         """Returns the routes: one per static file, `/data` (JSON) and `/blob` (an image)."""
         files = {
             f"/{path.name}": _request(functools.partial(_serve_file, path))
@@ -39,11 +41,11 @@ class SpeedAccuracyPlugin(TBPlugin):
         }
         return {**files, "/data": _request(self._data), "/blob": _request(self._blob)}
 
-    def is_active(self):
+    def is_active(self) -> bool:
         """Returns False: by the name of the plugin, TensorBoard itself finds out if it has data."""
         return False
 
-    def frontend_metadata(self):
+    def frontend_metadata(self) -> Any:
         """Returns the module and the name of the tab."""
         return FrontendMetadata(es_module_path="/index.js", tab_name="Speed-accuracy")
 

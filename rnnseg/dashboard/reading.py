@@ -34,7 +34,9 @@ class Recorded:
     images: tuple[str, ...]
 
 
-def read_comparisons(provider, context, experiment: str, hidden: Collection[str]) -> list[dict]:
+def read_comparisons(
+    provider: Any, context: Any, experiment: str, hidden: Collection[str]
+) -> list[dict]:
     """Reads the latest evaluation of every run, grouped by the images.
 
     Args:

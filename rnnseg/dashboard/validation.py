@@ -1,10 +1,13 @@
 """Validation data in the forms that `model.fit` takes, as a `Source`."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from rnnseg.data import open_source
 from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
+from rnnseg.models.base import SegmentationModel
 
 _SPLIT = "val"
 _EXPECTED = (
@@ -13,7 +16,7 @@ _EXPECTED = (
 )
 
 
-def open_validation(data, model) -> tuple[Source, str]:
+def open_validation(data: Any, model: SegmentationModel) -> tuple[Source, str]:
     """Opens validation data.
 
     Args:

@@ -26,6 +26,7 @@ from rnnseg.dashboard import tags
 from rnnseg.dashboard.images import Strip
 from rnnseg.evaluation.evaluator import Evaluation
 from rnnseg.files import atomic_path
+from rnnseg.models.base import SegmentationModel
 from rnnseg.temporaries import remove_left_behind
 
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
@@ -61,7 +62,7 @@ def run_folder(logdir: str | os.PathLike, model: str | os.PathLike, name: str) -
 def write_evaluation(
     folder: str | os.PathLike,
     evaluation: Evaluation,
-    model,
+    model: SegmentationModel,
     strips: Sequence[Strip] = (),
     step: int = 0,
 ) -> None:

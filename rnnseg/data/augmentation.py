@@ -81,7 +81,7 @@ class Draws(NamedTuple):
     degrees: tf.Tensor
 
 
-def draw(distortion: Distortion, seed) -> Draws:
+def draw(distortion: Distortion, seed: tf.Tensor) -> Draws:
     """Draws the changes of one image.
 
     Args:
@@ -106,7 +106,7 @@ def draw(distortion: Distortion, seed) -> Draws:
     )
 
 
-def change_look(image, draws: Draws, distortion: Distortion) -> tf.Tensor:
+def change_look(image: tf.Tensor, draws: Draws, distortion: Distortion) -> tf.Tensor:
     """Changes colours and sharpness of one image; its label stays right.
 
     Args:
@@ -123,7 +123,7 @@ def change_look(image, draws: Draws, distortion: Distortion) -> tf.Tensor:
     return tf.cast(image * 255.0 + 0.5, tf.uint8)
 
 
-def change_colors(image, draws: Draws) -> tf.Tensor:
+def change_colors(image: tf.Tensor, draws: Draws) -> tf.Tensor:
     """Changes brightness, contrast, saturation and hue of one image, in this order.
 
     Args:
@@ -140,7 +140,7 @@ def change_colors(image, draws: Draws) -> tf.Tensor:
     return tf.clip_by_value(tf.image.adjust_hue(image, draws.hue), 0.0, 1.0)
 
 
-def _saturate(image, factor):
+def _saturate(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Multiplies the saturation of HSV, 1 at most.
 
     `tf.image.adjust_saturation` turns a part of the reds grey: where green is smaller than blue by
@@ -151,7 +151,7 @@ def _saturate(image, factor):
     return value - (value - image) * tf.minimum(factor, largest)
 
 
-def blur(image, sigma, largest: float) -> tf.Tensor:
+def blur(image: tf.Tensor, sigma: tf.Tensor, largest: float) -> tf.Tensor:
     """Blurs one image with a Gaussian; at the border with what of it lies in the image.
 
     (`keras.ops.image.gaussian_blur` takes black for what lies outside.)
@@ -179,7 +179,7 @@ def blur(image, sigma, largest: float) -> tf.Tensor:
     return tf.cond(sigma > 0, blurred, lambda: image)
 
 
-def rotate(image, label, degrees) -> tuple[tf.Tensor, tf.Tensor]:
+def rotate(image: tf.Tensor, label: tf.Tensor, degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Rotates one image and its label about their centre; the size stays.
 
     Args:

@@ -32,7 +32,7 @@ class Augmentation:
     distortion: Distortion | None = None
     balanced: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.crop) < 1:
             raise UserError(
                 f"crop {self.crop[0]}x{self.crop[1]}: expected at least one pixel per side"
@@ -61,7 +61,9 @@ class Crop(NamedTuple):
     mirrored: tf.Tensor
 
 
-def choose_crop(size, augmentation, seed, label=None) -> Crop:
+def choose_crop(
+    size: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor, label: tf.Tensor | None = None
+) -> Crop:
     """Draws the scale, the position and the mirroring of a crop.
 
     Args:
@@ -89,7 +91,7 @@ def choose_crop(size, augmentation, seed, label=None) -> Crop:
     return Crop(*whole, mirrored=flip[0] < 0.5)
 
 
-def _drawn_pixel(label, seed):
+def _drawn_pixel(label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws a class of the label evenly, then a pixel of it evenly.
 
     Returns:
@@ -111,7 +113,7 @@ def _drawn_pixel(label, seed):
     return tf.cond(is_labelled, drawn, lambda: tf.zeros(2)), is_labelled
 
 
-def _drawn(values, share):
+def _drawn(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     """Returns the value that a number of 0-1 stands for."""
     index = tf.cast(share * tf.cast(tf.size(values), tf.float32), tf.int32)
     # In float32, a share of just below 1 of many values is their number.

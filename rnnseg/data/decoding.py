@@ -1,5 +1,7 @@
 """Decoding of image files in TensorFlow graphs, into the colours of `rnnseg.data.images`."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -57,11 +59,11 @@ def decode_window(
     return tf.ensure_shape(cropped, (None, None, 3))
 
 
-def _is_plain(encoded):
+def _is_plain(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(_call(is_plain, encoded, tf.bool), ())
 
 
-def _from_plain(encoded):
+def _from_plain(encoded: tf.Tensor) -> tf.Tensor:
     return tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method=_TRANSFORM),
@@ -69,11 +71,11 @@ def _from_plain(encoded):
     )
 
 
-def _from_other(encoded):
+def _from_other(encoded: tf.Tensor) -> tf.Tensor:
     return _call(images.decode_image, encoded, tf.uint8)
 
 
-def _call(function, encoded, kind):
+def _call(function: Callable, encoded: tf.Tensor, kind: tf.DType) -> tf.Tensor:
     """Calls a Python function of a file, which TensorFlow hands over in two ways."""
     return tf.numpy_function(
         lambda file: function(file.item() if isinstance(file, np.ndarray) else file),
@@ -83,6 +85,6 @@ def _call(function, encoded, kind):
     )
 
 
-def _cut(image, corner, window):
+def _cut(image: tf.Tensor, corner: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     (top, left), (height, width) = tf.unstack(corner), tf.unstack(window)
     return image[top : top + height, left : left + width]

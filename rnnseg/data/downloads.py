@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Collection
+from typing import Any
 
 from rnnseg import schemas
 from rnnseg.errors import UserError
@@ -28,7 +29,7 @@ class _Info:
     urls: tuple[str, ...] | None = None
 
 
-def check_downloads(builder, where: str) -> None:
+def check_downloads(builder: Any, where: str) -> None:
     """Raises a UserError if a data set has to be downloaded and no host of its files answers.
 
     Args:
@@ -49,7 +50,7 @@ def check_downloads(builder, where: str) -> None:
         )
 
 
-def _missing(builder) -> list[str]:
+def _missing(builder: Any) -> list[str]:
     """Returns the addresses of the files that TFDS would download."""
     addresses = [each for each in builder.url_infos or () if each.startswith(("http:", "https:"))]
     downloaded = _downloaded(builder)
@@ -59,7 +60,7 @@ def _missing(builder) -> list[str]:
     return [] if several and len(missing) < len(addresses) else missing
 
 
-def _downloaded(builder) -> set[str]:
+def _downloaded(builder: Any) -> set[str]:
     """Returns the addresses of the files that TFDS has downloaded before."""
     levels = builder.info.full_name.count("/")
     # Not by a path of TFDS, which looks into no folders of folders.

@@ -6,6 +6,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -166,7 +167,7 @@ def open_image(data: bytes, where: str) -> tuple[Image.Image, int]:
     return image, orientation
 
 
-def _bytes(value) -> bytes:
+def _bytes(value: object) -> bytes:
     """Returns metadata as bytes; empty if Pillow gives none."""
     return value if isinstance(value, bytes) else str(value or "").encode()
 
@@ -202,7 +203,9 @@ def to_rgb(image: Image.Image, data: bytes, where: str) -> np.ndarray:
     return rgb
 
 
-def _band_to_rgb(image, key, bits: int, lower: np.ndarray | None, where: str) -> np.ndarray:
+def _band_to_rgb(
+    image: Image.Image, key: Any, bits: int, lower: np.ndarray | None, where: str
+) -> np.ndarray:
     """Turns a band of an image into RGB, uint8 `(h, w, 3)`.
 
     Args:

@@ -101,7 +101,7 @@ def _suspicions(source: Source, scans: Sequence[SplitScan]) -> list[str]:
     return lines
 
 
-def _save_sheet(source, split, count, path) -> None:
+def _save_sheet(source: Source, split: str, count: int, path: str | os.PathLike) -> None:
     step = max(1, count // _SHEET_IMAGES)
     chosen = itertools.islice(read_images(source, split), 0, step * _SHEET_IMAGES, step)
     images, labels, names = zip(*chosen, strict=True)

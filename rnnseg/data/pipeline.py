@@ -1,5 +1,7 @@
 """Decoding, augmentation and batching of encoded examples."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
@@ -111,7 +113,7 @@ def with_boundary_weights(batches: tf.data.Dataset, weight: float) -> tf.data.Da
     return batches.map(add, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def near_boundary(labels, reach: int = 2) -> tf.Tensor:
+def near_boundary(labels: tf.Tensor, reach: int = 2) -> tf.Tensor:
     """Finds pixels that have two classes around them; `IGNORE_LABEL` is none.
 
     Args:
@@ -161,12 +163,14 @@ def evaluation_images(
     )
 
 
-def decode(example) -> tuple[tf.Tensor, tf.Tensor]:
+def decode(example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes an example into its image, uint8 `(h, w, 3)`, and its label, uint8 `(h, w)`."""
     return decode_image(example["image"]), _decode_label(example["label"])
 
 
-def decode_augmented(example, augmentation: Augmentation, seed) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_augmented(
+    example: Mapping[str, tf.Tensor], augmentation: Augmentation, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Scales, mirrors, distorts and crops one encoded image, and pads it if it is too small.
 
     The window that the crop shows is cut out before scaling, which is several times cheaper than
@@ -210,7 +214,7 @@ def _decode_label(encoded):
     return tf.io.decode_png(encoded, channels=1)[..., 0]
 
 
-def decode_instances(encoded) -> tf.Tensor:
+def decode_instances(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes the instance ids of an example, uint16 `(h, w)`."""
     return tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)[..., 0]
 

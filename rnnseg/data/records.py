@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import MaxLen, MinLen
 
@@ -92,7 +92,7 @@ def _complete(selection: Selection, builder) -> Selection:
     )
 
 
-def load_build(folder: pathlib.Path):
+def load_build(folder: pathlib.Path) -> Any:
     """Returns the `tfds.core.DatasetBuilder` of a finished build.
 
     Args:

@@ -52,7 +52,7 @@ class Source:
     has_instances: bool = False
     shards: Callable[[str], Sequence[Shard]] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.class_colors) != len(self.class_names):
             raise UserError(
                 f"{self.name}: {len(self.class_names)} classes but {len(self.class_colors)} colours"

@@ -53,7 +53,9 @@ class Layout:
     table: np.ndarray | None
 
     @classmethod
-    def choose(cls, features, where: str, selection: Selection, known: Known | None) -> "Layout":
+    def choose(
+        cls, features: Any, where: str, selection: Selection, known: Known | None
+    ) -> "Layout":
         """Chooses the keys and the classes to read.
 
         Args:

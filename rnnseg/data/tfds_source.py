@@ -5,6 +5,7 @@ import itertools
 import os
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -63,7 +64,7 @@ def open_tfds(name: str, selection: Selection) -> Source:
     return source_from_builder(builder, where, builder.name, selection, _KNOWN.get(builder.name))
 
 
-def import_tfds(where: str):
+def import_tfds(where: str) -> Any:
     """Imports the module `tensorflow_datasets`.
 
     Args:
@@ -82,7 +83,7 @@ def import_tfds(where: str):
 
 
 def source_from_builder(
-    builder, where: str, name: str, selection: Selection, known: Known | None = None
+    builder: Any, where: str, name: str, selection: Selection, known: Known | None = None
 ) -> Source:
     """Opens the data set that a TFDS builder has prepared.
 

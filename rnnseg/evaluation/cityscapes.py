@@ -155,7 +155,7 @@ class Instances:
 class InstanceSums:
     """The sums iTP and iFN of all classes and categories over the images that were added."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._classes = _Sums(len(CITYSCAPES.names))
         self._categories = _Sums(len(_CATEGORY_NAMES))
 

@@ -178,7 +178,7 @@ def save_training(path: str | os.PathLike, history: Sequence[Mapping[str, str]])
     visualize.save_figure(path, figure)
 
 
-def _column(history, name) -> tuple[list[int], list[float]]:
+def _column(history: Sequence[Mapping[str, str]], name: str) -> tuple[list[int], list[float]]:
     """Returns the epochs that have a value, and the values."""
     pairs = [(int(row["epoch"]), float(row[name])) for row in history if row.get(name)]
     return [epoch for epoch, _ in pairs], [value for _, value in pairs]

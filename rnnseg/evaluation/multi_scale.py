@@ -41,7 +41,7 @@ class View:
         """Returns the (height, width) of the view of an image of this size, in pixels."""
         return scaling.scaled_size(height, width, self.scale)
 
-    def of(self, image) -> tf.Tensor:
+    def of(self, image: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Makes the view of an image.
 
         Args:

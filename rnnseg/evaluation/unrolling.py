@@ -9,7 +9,7 @@ from rnnseg._renamed import renamed_attributes
 from rnnseg.budgets import scaling
 from rnnseg.budgets.costs import StageCosts
 from rnnseg.errors import UserError
-from rnnseg.evaluation.multi_scale import MeanReader, make_views, multi_scale_costs
+from rnnseg.evaluation.multi_scale import MeanReader, View, make_views, multi_scale_costs
 from rnnseg.models.base import SegmentationModel
 from rnnseg.stages import Prediction
 
@@ -53,7 +53,9 @@ class Unroller:
             )
         self._stages = model.compiled_stages
 
-    def __call__(self, image, iterations: Sequence[int]) -> Iterator[np.ndarray]:
+    def __call__(
+        self, image: np.ndarray | tf.Tensor, iterations: Sequence[int]
+    ) -> Iterator[np.ndarray]:
         """Segments one image.
 
         Args:
@@ -67,7 +69,7 @@ class Unroller:
         for canvases in self._canvases(image, iterations):
             yield self._read(canvases, image.shape[:2])
 
-    def predict(self, image, iterations: int) -> np.ndarray:
+    def predict(self, image: np.ndarray | tf.Tensor, iterations: int) -> np.ndarray:
         """Returns the class map after a number of iterations, run in one call; int32 `(h, w)`."""
         (class_map,) = self(image, (iterations,))
         return class_map
@@ -87,7 +89,9 @@ class Unroller:
         """Returns the multiply-adds of an image of this size, in pixels, over all views."""
         return multi_scale_costs(self._model, height, width, *self._given)
 
-    def _canvases(self, image, iterations) -> Iterator[Sequence[tf.Tensor]]:
+    def _canvases(
+        self, image: np.ndarray | tf.Tensor, iterations: Sequence[int]
+    ) -> Iterator[Sequence[tf.Tensor]]:
         """Yields the canvases of all views after each number of iterations."""
         if len(self._views) == 1:
             for canvas in self._follow(image, self._views[0], iterations):
@@ -99,13 +103,15 @@ class Unroller:
             followed = [list(self._follow(image, view, numbers)) for view in self._views]
             yield from zip(*followed, strict=True)
 
-    def _follow(self, image, view, iterations) -> Iterator[tf.Tensor]:
+    def _follow(
+        self, image: np.ndarray | tf.Tensor, view: View, iterations: Sequence[int]
+    ) -> Iterator[tf.Tensor]:
         """Yields the canvas of one view after each number of iterations."""
         prediction = Prediction(self._stages, view.of(image)[tf.newaxis])
         for number in iterations:
             yield prediction.run_to(number)
 
-    def _read(self, canvases, size) -> np.ndarray:
+    def _read(self, canvases: Sequence[tf.Tensor], size: tuple[int, int]) -> np.ndarray:
         """Returns the class map of an image of this size."""
         if self._read_mean is not None:
             return self._read_mean(canvases, size)

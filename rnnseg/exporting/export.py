@@ -29,6 +29,7 @@ from rnnseg.exporting import (
     saved_model,
     signatures,
 )
+from rnnseg.models.base import SegmentationModel
 from rnnseg.models.finite import check_weights
 from rnnseg.runtime.model_info import ModelInfo
 
@@ -65,7 +66,7 @@ _FILES = (
 
 @renamed_arguments(pictures="images")
 def export_model(
-    model,
+    model: SegmentationModel,
     out: str | os.PathLike,
     size: tuple[int, int] | str | None = None,
     quantize: Sequence[str] = (),

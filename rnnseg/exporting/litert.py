@@ -7,9 +7,10 @@ from ai_edge_litert import schema_py_generated as schema
 
 from rnnseg.errors import UserError
 from rnnseg.exporting import processes, saved_model, signatures
+from rnnseg.models.base import SegmentationModel
 
 
-def convert(model, size: tuple[int, int] | None) -> dict[str, bytes]:
+def convert(model: SegmentationModel, size: tuple[int, int] | None) -> dict[str, bytes]:
     """Converts a model to LiteRT files in float32.
 
     Args:

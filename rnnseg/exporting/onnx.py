@@ -18,6 +18,7 @@ import tensorflow as tf
 from rnnseg import files
 from rnnseg.errors import UserError
 from rnnseg.exporting import processes, saved_model, signatures
+from rnnseg.models.base import SegmentationModel
 from rnnseg.runtime.model_info import ModelInfo
 
 # The version of the operators unless another one is asked for: that which tf2onnx prefers. ONNX
@@ -38,7 +39,7 @@ def check_installed(packages: Sequence[str]) -> None:
 
 
 def export(
-    model,
+    model: SegmentationModel,
     filepath: str | os.PathLike,
     verbose: bool | None = None,
     input_signature: Sequence | None = None,
@@ -79,7 +80,7 @@ def export(
         print(f"Saved artifact at '{filepath}'.")
 
 
-def convert(model, info: ModelInfo) -> bytes:
+def convert(model: SegmentationModel, info: ModelInfo) -> bytes:
     """Converts a model to a file like `segment.tflite`, for images of any number and size.
 
     Args:

@@ -7,9 +7,10 @@ import keras
 import tensorflow as tf
 
 from rnnseg.exporting import signatures
+from rnnseg.models.base import SegmentationModel
 
 
-def export(model, folder: str | os.PathLike) -> None:
+def export(model: SegmentationModel, folder: str | os.PathLike) -> None:
     """Writes a SavedModel for images of any size; the images of a batch share one.
 
     Its signatures are those of `signatures.stage_functions` and `segment(image, iterations) ->

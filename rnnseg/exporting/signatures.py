@@ -2,10 +2,13 @@
 
 import functools
 import re
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from rnnseg import grid
+from rnnseg.models.base import SegmentationModel
 from rnnseg.models.conv_lstm import LSTMState
 from rnnseg.runtime.model_info import encode_signature
 
@@ -14,7 +17,9 @@ from rnnseg.runtime.model_info import encode_signature
 SEED_STRENGTH = 0.5
 
 
-def stage_functions(model, size: tuple[int, int] | None, batch: int | None) -> dict:
+def stage_functions(
+    model: SegmentationModel, size: tuple[int, int] | None, batch: int | None
+) -> dict:
     """Traces the stages one by one: `encode`, `refine`, `read`, `seed`.
 
     `encode(image) -> prepared`; `refine(prepared, canvas, h_0, c_0, …) -> canvas, h_0, c_0, …`, one
@@ -99,7 +104,7 @@ def _encode_functions(model, image: tf.TensorSpec) -> dict:
     return functions
 
 
-def encoder_outputs(model) -> tuple[tuple[str, ...], ...]:
+def encoder_outputs(model: SegmentationModel) -> tuple[tuple[str, ...], ...]:
     """Returns the names of the outputs of every stage of the encoder; see `stage_functions`."""
     if not model.recurrent:
         return (("canvas",),)
@@ -143,7 +148,9 @@ def _trace_stage(model, number: int, inputs) -> tuple[dict[str, tf.TensorSpec], 
     return types, tuple(sorted(read))
 
 
-def segment_function(model, size: tuple[int, int] | None, batch: int | None, outputs):
+def segment_function(
+    model: SegmentationModel, size: tuple[int, int] | None, batch: int | None, outputs: Callable
+) -> Any:
     """Traces the whole prediction: `segment(image, iterations)`; feed-forward `segment(image)`.
 
     All stages of the encoder are run, whatever the number of iterations, so that the graph needs no
@@ -175,7 +182,7 @@ def image_spec(size: tuple[int, int] | None, batch: int | None) -> tf.TensorSpec
     return tf.TensorSpec((batch, *(size or (None, None)), 3), tf.uint8, "image")
 
 
-def seeded_canvas(classes, model) -> tf.Tensor:
+def seeded_canvas(classes: tf.Tensor, model: SegmentationModel) -> tf.Tensor:
     """Converts class maps to logits to start from.
 
     Args:
@@ -198,14 +205,14 @@ def seeded_canvas(classes, model) -> tf.Tensor:
     return logits * tf.expand_dims(tf.cast(known, tf.float32), -1)
 
 
-def traced(function, *specs: tf.TensorSpec):
+def traced(function: Callable, *specs: tf.TensorSpec) -> Any:
     """Traces a function of tensors, which take the names of their specifications."""
     graph = tf.function(function, autograph=False)
     graph.get_concrete_function(**{spec.name: spec for spec in specs})
     return graph
 
 
-def in_float32(model):
+def in_float32(model: SegmentationModel) -> SegmentationModel:
     """Returns the model, or a copy of it that computes in float32."""
     if model.compute_dtype == "float32":
         return model

@@ -24,9 +24,9 @@ class FilePredictor(Predictor):
 
     def __call__(
         self,
-        image,
+        image: np.ndarray,
         budget: Budget | None = None,
-        canvas=None,
+        canvas: np.ndarray | None = None,
         stop_when_settled: bool = False,
         dtype: type = np.int32,
     ) -> np.ndarray:

@@ -58,7 +58,7 @@ class SegmentedImage:
     shares: Mapping[str, float]
     milliseconds: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         large = [
             f"{name} {visualize.percent(share)}"
             for name, share in self.shares.items()

@@ -101,12 +101,12 @@ class LargeImages:
         size = height, width
         return bool(self._tile_for(size)) and len(self._tiles(size)) > 1
 
-    def _tile_for(self, size) -> int | None:
+    def _tile_for(self, size: tuple[int, int]) -> int | None:
         """Returns the side of the tiles of an image of a (height, width); 0 or None for none."""
         is_large = math.prod(size) > MOST_WHOLE
         return TILE if self._tile is None and is_large else self._tile
 
-    def _tiles(self, size) -> list[Tile]:
+    def _tiles(self, size: tuple[int, int]) -> list[Tile]:
         """Returns the tiles of an image of a (height, width); a single one if it is whole."""
         strides = self._model.output_stride, self._model.canvas_stride
         return tiles_of(size, self._tile_for(size), *strides)
@@ -141,7 +141,12 @@ class LargeImages:
     # --- segmenting ---
 
     def class_map(
-        self, image, iterations: int, scale: float = 1.0, canvas=None, stop_when_settled=False
+        self,
+        image: np.ndarray,
+        iterations: int,
+        scale: float = 1.0,
+        canvas: np.ndarray | None = None,
+        stop_when_settled: bool = False,
     ) -> np.ndarray:
         """Segments an image.
 
@@ -160,7 +165,12 @@ class LargeImages:
         return self._read(self._compute(run, image, scale, canvas), image.shape[:2], scale)
 
     def canvas_of(
-        self, image, iterations: int, scale: float = 1.0, canvas=None, stop_when_settled=False
+        self,
+        image: np.ndarray,
+        iterations: int,
+        scale: float = 1.0,
+        canvas: np.ndarray | None = None,
+        stop_when_settled: bool = False,
     ) -> np.ndarray:
         """Computes the canvas of an image, float32 `(h, w, classes)`; as `class_map`."""
         run = self._runner(iterations, stop_when_settled)
@@ -174,7 +184,7 @@ class LargeImages:
 
         return run
 
-    def unroll(self, image, iterations: int, scale: float = 1.0) -> np.ndarray:
+    def unroll(self, image: np.ndarray, iterations: int, scale: float = 1.0) -> np.ndarray:
         """Computes the canvas of every iteration, float32 `(iterations, h, w, classes)`."""
         stages = self._model.compiled_stages
 
@@ -199,7 +209,7 @@ class LargeImages:
         """
         return self._read([canvas], size, scale)
 
-    def _read(self, bands: Iterable[np.ndarray], size, scale: float) -> np.ndarray:
+    def _read(self, bands: Iterable[np.ndarray], size: tuple[int, int], scale: float) -> np.ndarray:
         """Reads the class map of an image from the bands of its canvas, from top to bottom."""
         rows, columns = (
             self._positions(side, part, scale)
@@ -237,7 +247,9 @@ class LargeImages:
         pixels = np.clip((np.arange(side) + 0.5) * reduced / side - 0.5, 0, reduced - 1)
         return pixels * (last / (reduced - 1)) / stride
 
-    def _compute(self, run: Callable, image, scale, canvas=None) -> Iterator[np.ndarray]:
+    def _compute(
+        self, run: Callable, image: np.ndarray, scale: float, canvas: np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
         """Calls a function for every tile, and yields the bands of the whole canvas."""
         image = np.asarray(image)
         reduced = self.reduced_size(*image.shape[:2])
@@ -254,7 +266,7 @@ class LargeImages:
 
         return blend(self._tiles(image.shape[:2]), compute)
 
-    def _checked(self, canvas, size) -> np.ndarray:
+    def _checked(self, canvas: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         canvas = np.asarray(canvas, np.float32)
         expected = (*self._model.canvas_size(*size), self._model.num_classes)
         if canvas.shape != expected:

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -102,9 +102,9 @@ class Predictor:
 
     def __call__(
         self,
-        images,
+        images: np.ndarray | tf.Tensor,
         budget: Budget | None = None,
-        canvas=None,
+        canvas: np.ndarray | tf.Tensor | None = None,
         stop_when_settled: bool = False,
         dtype: type = np.int32,
     ) -> np.ndarray:
@@ -230,7 +230,9 @@ class Predictor:
         """
         return self._setting(budget, height, width)
 
-    def _setting(self, budget, height, width, scales=None) -> Setting:
+    def _setting(
+        self, budget: Budget | None, height: int, width: int, scales: Iterable[float] | None = None
+    ) -> Setting:
         """Returns `setting`, chosen from some scales; None: from all that were evaluated."""
         model = self.model
         if budget is None:
@@ -255,7 +257,9 @@ class Predictor:
         target = f"an image of {height}x{width}" + ("" if scale == 1 else f", scaled by {scale:g},")
         raise too_small(budget, costs[scale](1), target)
 
-    def _cost(self, budget, height, width, scale) -> Callable[[int], float]:
+    def _cost(
+        self, budget: Budget, height: int, width: int, scale: float
+    ) -> Callable[[int], float]:
         """Returns the cost of a prediction by number of iterations, in the unit of the budget."""
         if budget.kind == "milliseconds":
             return budget.cost(self.model, height, width, self.profile, scale)
@@ -301,7 +305,7 @@ class Predictor:
                 _ = self.profile
 
     @staticmethod
-    def _check_type(budget) -> None:
+    def _check_type(budget: object) -> None:
         if not isinstance(budget, Budget):
             raise UserError(
                 f"budget={budget!r}: expected rnnseg.Budget(gmacs=…), Budget(milliseconds=…) or "

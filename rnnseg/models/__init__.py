@@ -7,7 +7,15 @@ trains in less memory. `baselines` are the feed-forward models to compare with, 
 them all, and `loading` reads them from files.
 """
 
+from typing import TYPE_CHECKING
+
 from rnnseg._lazy import lazy_attributes
+
+if TYPE_CHECKING:  # what type checkers and editors know of them
+    from rnnseg.models.base import SegmentationModel as SegmentationModel
+    from rnnseg.models.loading import load_model as load_model
+    from rnnseg.models.recurrent import RecurrentSegmenter as RecurrentSegmenter
+    from rnnseg.models.registry import MODELS as MODELS
 
 _NAMES = {
     "MODELS": "registry",

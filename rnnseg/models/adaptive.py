@@ -19,7 +19,7 @@ trained, so that every recurrent model can stop.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -38,7 +38,12 @@ _MULTIPLE = 16
 
 
 def refine_pixels(
-    model: RecurrentSegmenter, prepared, iterations, threshold: float = 1.0, canvas=None, state=None
+    model: RecurrentSegmenter,
+    prepared: tf.Tensor,
+    iterations: int | tf.Tensor,
+    threshold: float = 1.0,
+    canvas: tf.Tensor | None = None,
+    state: Any = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs iterations on every canvas pixel until it has settled.
 
@@ -75,11 +80,11 @@ def refine_pixels(
 
 def refine_images(
     model: RecurrentSegmenter,
-    prepared,
-    iterations,
+    prepared: tf.Tensor,
+    iterations: int | tf.Tensor,
     threshold: float = 0.25,
-    canvas=None,
-    state=None,
+    canvas: tf.Tensor | None = None,
+    state: Any = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Runs iterations on every image of a batch until it has settled.
 

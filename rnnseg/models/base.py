@@ -60,7 +60,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
     transfer: Transfer | None = None
     options_type: type[ModelOptions] = ModelOptions
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         """Shows the options in the signature of the constructor."""
         super().__init_subclass__(**kwargs)
         fields = inspect.signature(cls.options_type).parameters.values()
@@ -76,9 +76,9 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
         name: str = "segmentation_model",
-        dtype=None,
-        **options,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+        **options: Any,
+    ) -> None:
         # autocast would take the precision of RGB 0-255 and of a given canvas.
         super().__init__(name=name, dtype=dtype, autocast=False)
         check_positive("num_classes", num_classes)
@@ -128,7 +128,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
 
     # --- stages ---
 
-    def encode(self, images, training: bool = False) -> Features:
+    def encode(self, images: np.ndarray | tf.Tensor, training: bool = False) -> Features:
         """Computes the features of images.
 
         Args:
@@ -144,7 +144,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         # A frozen encoder's dropout would only add noise to features that cannot adapt to it.
         return self.encoder(images, training=training and self.encoder.trainable)
 
-    def encode_stage(self, number: int, inputs) -> Features:
+    def encode_stage(self, number: int, inputs: Any) -> Features:
         """Runs one stage of the encoder; see `rnnseg.stages.Stages.encode_stage`."""
         inputs = inputs if number else self._checked_images(inputs)
         return self.encoder.run_stage(number, inputs)
@@ -172,7 +172,9 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         return {}
 
     @abc.abstractmethod
-    def iterate(self, prepared, canvas=None, state=None) -> tuple[tf.Tensor, Any]:
+    def iterate(
+        self, prepared: tf.Tensor, canvas: tf.Tensor | None = None, state: Any = None
+    ) -> tuple[tf.Tensor, Any]:
         """Runs one iteration, outside of any loop.
 
         Args:
@@ -186,7 +188,12 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
 
     @abc.abstractmethod
     def canvas_of(
-        self, images, iterations, canvas=None, stop_when_settled=False, stages: int | None = None
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
+        stages: int | None = None,
     ) -> tf.Tensor:
         """Encodes, prepares and refines.
 
@@ -211,7 +218,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
                     f"({self.output_stride}): expected at least that on each side"
                 )
 
-    def logits(self, canvas, size) -> tf.Tensor:
+    def logits(self, canvas: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
         """Upsamples the canvas to the size of the images.
 
         Args:
@@ -226,7 +233,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
             grid.check_covered(size, sides, self.canvas_stride)
         return geometry.upsample(canvas, size, self.canvas_stride)
 
-    def read(self, canvas, size) -> tf.Tensor:
+    def read(self, canvas: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
         """Returns the prediction: the argmax of the upsampled canvas.
 
         Args:
@@ -238,7 +245,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         """
         return tf.argmax(self.logits(canvas, size), axis=-1, output_type=tf.int32)
 
-    def sized_logits(self, canvas, images) -> tf.Tensor:
+    def sized_logits(self, canvas: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         """Upsamples the canvas to the size of its images; statically known sizes stay known.
 
         Args:
@@ -269,7 +276,11 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         return self.class_colors or default_colors(self.num_classes)
 
     def predict_classes(
-        self, images, budget=None, canvas=None, stop_when_settled: bool = False
+        self,
+        images: np.ndarray | tf.Tensor,
+        budget: Any = None,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
     ) -> np.ndarray:
         """Segments images of one size within a budget.
 
@@ -335,14 +346,26 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
             )
         return canvas[tf.newaxis] if single else canvas
 
-    def trace(self, images, iterations, canvas=None) -> tf.Tensor:
+    def trace(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int,
+        canvas: np.ndarray | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Deprecated: the earlier name of `unroll`."""
         warnings.warn("trace is now called unroll", DeprecationWarning, stacklevel=2)
         return self.unroll(images, iterations, canvas)
 
     # --- saving ---
 
-    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **more):
+    def export(
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Sequence | None = None,
+        **more: Any,
+    ) -> None:
         """Writes the model for inference, as in Keras: images to logits, for images of any size.
 
         A SavedModel runs as many iterations as in training. An ONNX file takes their number as an
@@ -366,7 +389,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
             input_signature = [keras.InputSpec(shape=(None, None, None, 3), dtype="float32")]
         super().export(filepath, format, verbose, input_signature, **more)
 
-    def quantize(self, mode=None, **options):
+    def quantize(self, mode: str | None = None, **options: Any) -> None:
         """Not available: Keras quantizes no convolutions.
 
         Raises:
@@ -410,7 +433,7 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
-        **options,
+        **options: Any,
     ) -> "SegmentationModel":
         """Builds a model that starts from the weights of another one, for further training.
 

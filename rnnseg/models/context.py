@@ -1,6 +1,7 @@
 """Context: the surroundings of every canvas pixel, beside its own features."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,7 +28,13 @@ class Context(InspectedLayer):
       kernel_regularizer: the Keras regularizer of the kernels.
     """
 
-    def __init__(self, channels: int, output_stride: int, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        channels: int,
+        output_stride: int,
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
 
         def convolution(name, kernel_size=1, rate=1):
@@ -50,18 +57,18 @@ class Context(InspectedLayer):
         ]
         self.image_level = convolution("image_level")
 
-    def build(self, features_shape):
+    def build(self, features_shape: Sequence[int | None]) -> None:
         """Creates all kernels for features of shape `(batch, h, w, channels)`."""
         for layer in (*self.branches, self.image_level):
             layer.build(features_shape)
         self.built = True
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(self, features_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the result: every branch adds its width."""
         more = (len(self.branches) + 1) * self.channels
         return (*features_shape[:-1], features_shape[-1] + more)
 
-    def call(self, features) -> tf.Tensor:
+    def call(self, features: tf.Tensor) -> tf.Tensor:
         """Concatenates the features and their context.
 
         Args:
@@ -85,7 +92,7 @@ def atrous_rates(rates: Sequence[int], output_stride: int) -> list[int]:
 
 
 def run_branches(
-    features, branches: Sequence[Callable], image_level: Callable, **options
+    features: tf.Tensor, branches: Sequence[Callable], image_level: Callable, **options: Any
 ) -> list[tf.Tensor]:
     """Runs the branches of atrous spatial pyramid pooling (Chen et al., 2017, DeepLabv3).
 

@@ -1,7 +1,7 @@
 """The convolutional LSTM cell and the stack of them that refines the canvas."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -102,9 +102,9 @@ class ConvLSTM2DCell(InspectedLayer):
         kernel_size: int = 1,
         dilation_rate: int = 1,
         use_bias: bool = True,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("autocast", False)  # c stays float32 under mixed precision
         super().__init__(**kwargs)
         self.filters = filters
@@ -120,16 +120,16 @@ class ConvLSTM2DCell(InspectedLayer):
             name="gates",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the kernel for inputs of shape `(batch, h, w, channels)`."""
         self.convolution.build((*input_shape[:-1], input_shape[-1] + self.filters))
         self.built = True
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the output, `(batch, h, w, filters)`."""
         return (*input_shape[:-1], self.filters)
 
-    def gate_weights(self, share=None) -> GateWeights:
+    def gate_weights(self, share: tf.Tensor | None = None) -> GateWeights:
         """Returns the loop-invariant weights, for all calls of one loop.
 
         Args:
@@ -143,7 +143,7 @@ class ConvLSTM2DCell(InspectedLayer):
         return GateWeights(tuple(_each_gate(kernel[0, 0])), tuple(_each_gate(offset)))
 
     def call(
-        self, inputs, state: LSTMState | None, weights: GateWeights
+        self, inputs: tf.Tensor | None, state: LSTMState | None, weights: GateWeights
     ) -> tuple[tf.Tensor, LSTMState]:
         """Runs one iteration.
 
@@ -231,9 +231,9 @@ class ConvLSTMStack(InspectedLayer):
         dilation_rate: int = 1,
         learned_start: bool = False,
         increment_scale: float = 0.0,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         self._first_scale = increment_scale
@@ -269,7 +269,7 @@ class ConvLSTMStack(InspectedLayer):
         gates = (*self.skip_gates, self.feature_gates)
         self._gates = {each.name: layer for each, layer in zip(depths, gates, strict=True)}
 
-    def build(self, canvas_shape=None):
+    def build(self, canvas_shape: Sequence[int | None] | None = None) -> None:
         """Creates all kernels; the shapes follow from the arguments of the constructor."""
         for depth in self._depths:
             self._gates[depth.name].build((None, None, None, depth.channels))
@@ -294,7 +294,7 @@ class ConvLSTMStack(InspectedLayer):
             }
         self.built = True
 
-    def compute_output_shape(self, canvas_shape):
+    def compute_output_shape(self, canvas_shape: Sequence[int | None]) -> Sequence[int | None]:
         """Returns the shape of the new canvas, that of the old one."""
         return canvas_shape
 
@@ -304,7 +304,9 @@ class ConvLSTMStack(InspectedLayer):
             id(variable): name for name, gates in self._gates.items() for variable in gates.weights
         }
 
-    def prepare(self, features: Mapping[str, tf.Tensor], prepared=None) -> tf.Tensor:
+    def prepare(
+        self, features: Mapping[str, tf.Tensor], prepared: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Computes the features' share of the first gates.
 
         Args:
@@ -325,7 +327,7 @@ class ConvLSTMStack(InspectedLayer):
                 prepared = share if prepared is None else prepared + share
         return prepared
 
-    def initial_state(self, prepared) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:
+    def initial_state(self, prepared: tf.Tensor) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:
         """Returns the initial canvas, `(batch, h, w, classes)`, and the initial state."""
         grid = tf.shape(prepared)[:3]
 
@@ -351,7 +353,7 @@ class ConvLSTMStack(InspectedLayer):
         )
         return canvas, state
 
-    def gate_weights(self, prepared) -> tuple[GateWeights, ...]:
+    def gate_weights(self, prepared: tf.Tensor) -> tuple[GateWeights, ...]:
         """Returns the loop-invariant weights, one `GateWeights` per layer.
 
         Args:
@@ -361,7 +363,10 @@ class ConvLSTMStack(InspectedLayer):
         return (first.gate_weights(prepared), *(cell.gate_weights() for cell in others))
 
     def call(
-        self, canvas, state: Sequence[LSTMState] | None, weights: Sequence[GateWeights]
+        self,
+        canvas: tf.Tensor | None,
+        state: Sequence[LSTMState] | None,
+        weights: Sequence[GateWeights],
     ) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:
         """Runs one iteration.
 
@@ -382,7 +387,7 @@ class ConvLSTMStack(InspectedLayer):
         increment = self.increment(output)
         return increment if canvas is None else canvas + increment, tuple(new_state)
 
-    def increment(self, output) -> tf.Tensor:
+    def increment(self, output: tf.Tensor) -> tf.Tensor:
         """Returns what an iteration adds to the canvas, float32 `(batch, h, w, classes)`.
 
         Args:

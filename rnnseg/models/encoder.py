@@ -1,9 +1,10 @@
 """The encoder: a network with its normalisation and padding, run at once or in stages."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.errors import UserError, first_line
@@ -79,15 +80,15 @@ class Encoder(InspectedLayer):
 
     def __init__(
         self,
-        network,
-        output_stride,
-        skip_layers=(),
-        early_stages=0,
-        mean=None,
-        std=None,
-        bgr=False,
-        **kwargs,
-    ):
+        network: keras.Model,
+        output_stride: int,
+        skip_layers: Sequence[str] = (),
+        early_stages: int = 0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        bgr: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)  # bfloat16 cannot hold RGB 0-255
         self.network = network
         self.output_stride = output_stride
@@ -127,7 +128,7 @@ class Encoder(InspectedLayer):
         self._run = _Networks(network, ends)
         self.build((None, None, None, 3))
 
-    def build(self, images_shape):
+    def build(self, images_shape: Sequence[int | None]) -> None:
         """Creates nothing: the network has its weights."""
         self.built = True
 
@@ -161,7 +162,7 @@ class Encoder(InspectedLayer):
             depths.append(Depth(name, shape[3], (side - 1) // steps))
         return depths
 
-    def call(self, images, training=False) -> dict[str, tf.Tensor]:
+    def call(self, images: np.ndarray | tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """Normalises, pads to `k * output_stride + 1` pixels, and encodes.
 
         Args:
@@ -174,7 +175,7 @@ class Encoder(InspectedLayer):
         """
         return self._run.all(self._normalized(images), training)
 
-    def run_stage(self, number: int, inputs) -> dict[str, tf.Tensor]:
+    def run_stage(self, number: int, inputs: Any) -> dict[str, tf.Tensor]:
         """Runs one stage for inference.
 
         Args:

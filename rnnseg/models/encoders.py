@@ -107,12 +107,12 @@ def names() -> list[str]:
 
 
 def build_encoder(
-    encoder,
+    encoder: str | keras.Model | Encoder,
     weights: str | os.PathLike | None = None,
     output_stride: int = 16,
     layer: str | None = None,
-    kernel_regularizer=None,
-    dtype=None,
+    kernel_regularizer: keras.Regularizer | None = None,
+    dtype: str | keras.DTypePolicy | None = None,
     skip_layers: Sequence[str] | None = (),
     early_stages: int = 0,
     skip_strides: Iterable[int] = (),

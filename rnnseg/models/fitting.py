@@ -36,7 +36,7 @@ class FittedModel(keras.Model):
     _class_weight: tuple[float, ...] | None = None
     _has_warned_of_range = False
 
-    def compile(self, optimizer="rmsprop", loss=None, **options):
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Configures the training, as in Keras.
 
         Raises:
@@ -52,7 +52,7 @@ class FittedModel(keras.Model):
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains the model, as in Keras.
 
         `class_weight` maps class indices to the factors of their pixels in the training loss; all
@@ -82,12 +82,12 @@ class FittedModel(keras.Model):
             )
         return tuple(float(class_weight.get(each, 1)) for each in range(self.num_classes))
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Trains on one batch, as in Keras."""
         self._look_at(data)
         return self._reducible(super().train_step(data))
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Evaluates one batch, as in Keras."""
         self._look_at(data)
         return self._reducible(super().test_step(data))
@@ -115,7 +115,7 @@ class FittedModel(keras.Model):
             )
         super()._maybe_symbolic_build(data_batch=data_batch)
 
-    def predict_step(self, data):
+    def predict_step(self, data: Any) -> tf.Tensor:
         """Segments one batch, as in Keras."""
         self._look_at(data)
         return super().predict_step(data)
@@ -124,7 +124,7 @@ class FittedModel(keras.Model):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.look_at_range(getattr(images, "images", images))
 
-    def look_at_range(self, images) -> None:
+    def look_at_range(self, images: tf.Tensor) -> None:
         """Warns once of images that were divided by 255 or normalized before.
 
         Args:
@@ -150,7 +150,14 @@ class FittedModel(keras.Model):
             self._has_warned_of_range = True
             warnings.warn(range_warning(least, most), stacklevel=2)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         """Computes the loss of a batch, as in Keras."""
         if y is not None:
             y = _of_known_rank(y, y_pred)
@@ -160,7 +167,9 @@ class FittedModel(keras.Model):
                 sample_weight = factors if sample_weight is None else sample_weight * factors
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
         """Computes the compiled metrics of a batch, as in Keras."""
         if y is not None:
             y = _of_known_rank(y, y_pred)

@@ -5,6 +5,8 @@ With "same" padding an image of `k * stride + 1` pixels puts feature `i` exactly
 corners, which is the inverse mapping, and the padding is cut off.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from rnnseg import grid
@@ -16,7 +18,7 @@ __getattr__ = renamed_attributes(
 )
 
 
-def resize_aligned(images, size) -> tf.Tensor:
+def resize_aligned(images: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Resizes by bilinear interpolation with aligned corners.
 
     Args:
@@ -32,7 +34,7 @@ def resize_aligned(images, size) -> tf.Tensor:
     )
 
 
-def pad_to_grid(images, stride: int, value: float) -> tf.Tensor:
+def pad_to_grid(images: tf.Tensor, stride: int, value: float) -> tf.Tensor:
     """Pads at the bottom and the right to `k * stride + 1` pixels.
 
     Args:
@@ -53,7 +55,7 @@ def pad_to_grid(images, stride: int, value: float) -> tf.Tensor:
     return tf.reshape(padded, [-1, padded_height, padded_width, 3])
 
 
-def upsample(canvas, size, stride: int) -> tf.Tensor:
+def upsample(canvas: tf.Tensor, size: Sequence[int] | tf.Tensor, stride: int) -> tf.Tensor:
     """Interpolates the canvas bilinearly at every pixel of the image, with aligned corners.
 
     Args:
@@ -70,7 +72,7 @@ def upsample(canvas, size, stride: int) -> tf.Tensor:
     return logits[:, : size[0], : size[1]]
 
 
-def spread(features, factor: int) -> tf.Tensor:
+def spread(features: tf.Tensor, factor: int) -> tf.Tensor:
     """Interpolates features bilinearly on a finer grid, with aligned corners.
 
     Args:

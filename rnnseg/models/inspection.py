@@ -6,6 +6,8 @@ it saves a model, and would store what it finds there.
 
 import importlib
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -13,19 +15,19 @@ import keras
 class InspectedLayer(keras.layers.Layer):
     """A layer that tells what is inside it and which shapes it gives."""
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         """Returns `layers`, those directly inside, as a model has them."""
         if name == "layers":
             return list(self._flatten_layers(include_self=False, recursive=False))
         raise _unknown(self, name)
 
-    def compute_output_shape(self, *shapes, **named):
+    def compute_output_shape(self, *shapes: Any, **named: Any) -> Any:
         """Returns the shapes of the outputs for those of the inputs, in the order of `call`."""
         inputs = [keras.KerasTensor(shape) for shape in (*shapes, *named.values())]
         outputs = self.compute_output_spec(*inputs)
         return keras.tree.map_structure(lambda each: each.shape, outputs)
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Traces the call; Keras would ask `compute_output_shape`."""
         return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
@@ -46,15 +48,15 @@ class InspectedModel(keras.Model):
         """The shape of the logits, `(None, None, None, classes)`."""
         return self.compute_output_shape(self.input_shape)
 
-    def compute_output_shape(self, images_shape):
+    def compute_output_shape(self, images_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the logits for that of the images."""
         return (*images_shape[:3], self.num_classes)
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Traces the call, which checks the images; the logits are float32 in every precision."""
         return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         """Returns `inputs` and `outputs`, and `predictor`, which is deprecated."""
         if name in ("inputs", "outputs"):
             images = keras.Input(self.input_shape[1:], name="images")

@@ -7,7 +7,8 @@ and improves it iteration by iteration. As a layer with weights it can be traine
 2015, CRF-RNN).
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -76,8 +77,8 @@ class MeanField(InspectedLayer):
         widths: Widths,
         appearance_weight: float,
         smoothness_weight: float,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         # Exponentials of squared differences of colours need float32 under every policy.
         kwargs |= {"dtype": "float32", "autocast": False}
         super().__init__(**kwargs)
@@ -86,7 +87,7 @@ class MeanField(InspectedLayer):
         self.window = window
         self._initial = widths, appearance_weight, smoothness_weight
 
-    def build(self, canvas_shape=None):
+    def build(self, canvas_shape: Sequence[int | None] | None = None) -> None:
         """Creates the weights."""
         widths, appearance, smoothness = self._initial
         per_class = (self.num_classes,)
@@ -108,7 +109,7 @@ class MeanField(InspectedLayer):
         """The widths of the kernels, scalars."""
         return Widths(*tf.unstack(tf.exp(tf.convert_to_tensor(self.log_widths))))
 
-    def shrink(self, images) -> tf.Tensor:
+    def shrink(self, images: tf.Tensor) -> tf.Tensor:
         """Averages the colours of the image pixels around every canvas pixel.
 
         Args:
@@ -120,7 +121,7 @@ class MeanField(InspectedLayer):
         stride = self.canvas_stride
         return tf.nn.avg_pool2d(images, stride + 1, stride, "SAME")
 
-    def kernel(self, colors) -> tf.Tensor:
+    def kernel(self, colors: tf.Tensor) -> tf.Tensor:
         """Computes the appearance kernel, which is the same in all iterations.
 
         Args:
@@ -144,7 +145,7 @@ class MeanField(InspectedLayer):
         weights *= tf.exp(-self._squared_distances() / (2 * tf.square(widths.far)))
         return weights / tf.reduce_sum(weights, -1, keepdims=True)
 
-    def call(self, canvas, unary, kernel) -> tf.Tensor:
+    def call(self, canvas: tf.Tensor, unary: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Runs one iteration.
 
         Args:
@@ -162,7 +163,7 @@ class MeanField(InspectedLayer):
         seen += self.smoothness_weight * near
         return unary - _by_class(seen, self.compatibility)
 
-    def first(self, unary) -> tf.Tensor:
+    def first(self, unary: tf.Tensor) -> tf.Tensor:
         """Runs an iteration on a canvas of zeros, which needs no sums over surroundings.
 
         Args:
@@ -186,7 +187,7 @@ class MeanField(InspectedLayer):
         return tf.exp(-squared / (2 * tf.square(self.widths.near)))
 
 
-def windows(images, side: int) -> tf.Tensor:
+def windows(images: tf.Tensor, side: int) -> tf.Tensor:
     """Puts the pixels around every pixel side by side.
 
     Args:
@@ -205,7 +206,7 @@ def windows(images, side: int) -> tf.Tensor:
     return tf.concat([columns[:, start : start + height] for start in range(side)], -1)
 
 
-def weighted_sum(kernel, values, side: int) -> tf.Tensor:
+def weighted_sum(kernel: tf.Tensor, values: tf.Tensor, side: int) -> tf.Tensor:
     """Sums the values in the window around every pixel by the weights of that window.
 
     Its gradient puts the windows together again instead of storing them, which take `side^2` times

@@ -78,7 +78,7 @@ class ModelOptions:
         4e-5, "L2 penalty on convolution kernels.", least=0, most=1000, training_only=True
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
         # A model, or an encoder, brings its own weights; the default is for names.
         if not isinstance(self.encoder, str) and self.encoder_weights == "imagenet":
@@ -108,7 +108,7 @@ class CanvasOptions(ModelOptions):
         choices=(4, 8, 16, 32),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.canvas_stride is not None and self.canvas_stride > self.output_stride:
             raise UserError(
@@ -169,7 +169,7 @@ class IterationOptions(ModelOptions):
         None, "Number of iterations in training.", least=1, most=MOST_ITERATIONS
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.iterations is None:
             object.__setattr__(self, "iterations", self.usual_iterations)
@@ -270,7 +270,7 @@ class RecurrentOptions(IterationOptions, DepthOptions):
         training_only=True,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         early = self.early_iterations or ()
         if self.skip_layers is not None and len(early) > len(self.skip_layers):
@@ -490,7 +490,7 @@ class CRFOptions(IterationOptions, CanvasOptions):
         11, "Side of the window of a CRF, in canvas pixels; odd.", least=3, most=127
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.crf_window % 2 == 0:
             raise UserError(f"crf_window={self.crf_window}: expected an odd number")

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
 import h5py
 import keras
@@ -46,7 +47,7 @@ class PresetModel:
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
-        **options,
+        **options: Any,
     ) -> "PresetModel":
         """Builds a pretrained model, or one that starts from its weights for further training.
 

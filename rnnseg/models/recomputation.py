@@ -5,7 +5,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-def recomputed(function: Callable[..., tf.Tensor], parts, *inputs) -> tf.Tensor:
+def recomputed(
+    function: Callable[..., tf.Tensor], parts: int | tf.Tensor, *inputs: tf.Tensor
+) -> tf.Tensor:
     """Computes `function(*inputs)` and stores nothing for the gradient except the inputs.
 
     The backward pass runs the function again, on one part of the rows after the other, and never

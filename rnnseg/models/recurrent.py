@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import adaptive, conv_lstm, recomputation
 from rnnseg.models.context import Context
-from rnnseg.models.encoder import DEEPEST, check_strides
+from rnnseg.models.encoder import DEEPEST, Features, check_strides
 from rnnseg.models.options import RecurrentOptions, of_saved
 from rnnseg.models.supervision import SupervisedSegmenter
 
@@ -49,9 +50,9 @@ class RecurrentSegmenter(SupervisedSegmenter):
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
         name: str = "recurrent_segmenter",
-        dtype=None,
-        **options,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(
             num_classes,
             class_names=class_names,
@@ -111,7 +112,7 @@ class RecurrentSegmenter(SupervisedSegmenter):
 
     # --- the stages ---
 
-    def prepare(self, features, prepared=None) -> tf.Tensor:
+    def prepare(self, features: Features, prepared: tf.Tensor | None = None) -> tf.Tensor:
         """Computes the share of the first layer's gates that depends on the features alone.
 
         Args:
@@ -125,7 +126,14 @@ class RecurrentSegmenter(SupervisedSegmenter):
             features = {**features, DEEPEST: self.context(features[DEEPEST])}
         return self.stack.prepare(features, prepared)
 
-    def canvas_of(self, images, iterations, canvas=None, stop_when_settled=False, stages=None):
+    def canvas_of(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
+        stages: int | None = None,
+    ) -> tf.Tensor:
         """Encodes, prepares and refines; see `rnnseg.models.base.SegmentationModel.canvas_of`."""
         prepared = self._prepared(images, stages or self.stages_for(iterations))
         if not stop_when_settled:
@@ -150,7 +158,13 @@ class RecurrentSegmenter(SupervisedSegmenter):
             prepared.append(self.prepare(features, prepared[-1] if prepared else None))
         return prepared
 
-    def refine(self, prepared, iterations, canvas=None, state=None):
+    def refine(
+        self,
+        prepared: tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: tf.Tensor | None = None,
+        state: Any = None,
+    ) -> tuple[tf.Tensor, Any]:
         """Runs iterations on a canvas.
 
         Args:
@@ -167,7 +181,13 @@ class RecurrentSegmenter(SupervisedSegmenter):
         canvas, state, _ = self._iterate([prepared], iterations, canvas, state)
         return canvas, state
 
-    def refine_until_settled(self, prepared, iterations, canvas=None, state=None):
+    def refine_until_settled(
+        self,
+        prepared: tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: tf.Tensor | None = None,
+        state: Any = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs iterations only where they would still change the prediction.
 
         With kernels of 1 every canvas pixel stops by itself, with larger ones every image does.
@@ -187,7 +207,12 @@ class RecurrentSegmenter(SupervisedSegmenter):
         refine = adaptive.refine_pixels if independent else adaptive.refine_images
         return refine(self, prepared, iterations, canvas=canvas, state=state)
 
-    def unroll(self, images, iterations, canvas=None) -> tf.Tensor:
+    def unroll(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: np.ndarray | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Computes the canvas of every iteration.
 
         Args:
@@ -220,7 +245,9 @@ class RecurrentSegmenter(SupervisedSegmenter):
         """The trained values that canvas and state start from; none without a learned start."""
         return self.stack.initial_values
 
-    def iterate(self, prepared, canvas=None, state=None):
+    def iterate(
+        self, prepared: tf.Tensor, canvas: tf.Tensor | None = None, state: Any = None
+    ) -> tuple[tf.Tensor, Any]:
         """Runs one iteration; see `rnnseg.models.base.SegmentationModel.iterate`."""
         weights = self.stack.gate_weights(prepared)  # before the state, as in the loop
         if canvas is None or state is None:
@@ -294,7 +321,13 @@ class RecurrentSegmenter(SupervisedSegmenter):
 
     # --- training ---
 
-    def call(self, images, iterations=None, canvas=None, training=False):
+    def call(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor | None = None,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Any:
         """Segments images of one size.
 
         Args:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
+from rnnseg.models.encoder import Features
 from rnnseg.stages import Stages
 
 if TYPE_CHECKING:  # it imports this module
@@ -42,22 +44,28 @@ class CompiledStages(Stages[tf.Tensor]):
 
     # --- stage by stage ---
 
-    def encode(self, images) -> dict[str, tf.Tensor]:
+    def encode(self, images: np.ndarray | tf.Tensor) -> dict[str, tf.Tensor]:
         """Computes the features; see `rnnseg.stages.Stages.encode`."""
         return self._run("encode", self.model.encode, self._checked(images))
 
-    def encode_stage(self, number, inputs) -> dict[str, tf.Tensor]:
+    def encode_stage(self, number: int, inputs: Any) -> dict[str, tf.Tensor]:
         """Runs one stage of the encoder; see `rnnseg.stages.Stages.encode_stage`."""
         run = functools.partial(self.model.encode_stage, number)
         return self._run(f"encode_{number}", run, inputs if number else self._checked(inputs))
 
-    def prepare(self, features, prepared=None) -> tf.Tensor:
+    def prepare(self, features: Features, prepared: tf.Tensor | None = None) -> tf.Tensor:
         """Computes the loop-invariant part; see `rnnseg.stages.Stages.prepare`."""
         given = [] if prepared is None else [prepared]
         name = f"prepare {', '.join(sorted(features))}"
         return self._run(name, self.model.prepare, dict(features), *given)
 
-    def refine(self, prepared, iterations, canvas=None, state=None) -> tuple[tf.Tensor, Any]:
+    def refine(
+        self,
+        prepared: tf.Tensor,
+        iterations: int,
+        canvas: tf.Tensor | None = None,
+        state: Any = None,
+    ) -> tuple[tf.Tensor, Any]:
         """Runs iterations on a canvas; see `rnnseg.stages.Stages.refine`."""
 
         def refine(prepared, iterations, started):
@@ -67,17 +75,28 @@ class CompiledStages(Stages[tf.Tensor]):
         started |= {} if state is None else {"state": state}
         return self._run("refine", refine, prepared, _number(iterations), started)
 
-    def read(self, canvas, size) -> tf.Tensor:
+    def read(self, canvas: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
         """Returns class maps, `(batch, height, width)`; see `rnnseg.stages.Stages.read`."""
         return self._run("read", self.model.read, canvas, tf.cast(size, tf.int32))
 
-    def unroll(self, images, iterations, canvas=None) -> tf.Tensor:
+    def unroll(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int,
+        canvas: np.ndarray | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Computes the canvas of every iteration; see `rnnseg.stages.Stages.unroll`."""
         return self._predict("unroll", self.model.unroll, images, iterations, canvas)
 
     # --- several stages in one graph ---
 
-    def canvas_of(self, images, iterations, canvas=None, stop_when_settled=False) -> tf.Tensor:
+    def canvas_of(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
+    ) -> tf.Tensor:
         """Encodes, prepares and refines.
 
         Args:
@@ -99,7 +118,13 @@ class CompiledStages(Stages[tf.Tensor]):
         name = f"canvas_of, {stages} stages{', settled' if stop_when_settled else ''}"
         return self._predict(name, canvas_of, images, iterations, canvas)
 
-    def class_maps(self, images, iterations, canvas=None, stop_when_settled=False) -> tf.Tensor:
+    def class_maps(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
+    ) -> tf.Tensor:
         """Encodes, prepares, refines and reads.
 
         Args:

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.models.base import SegmentationModel
@@ -31,7 +33,7 @@ class SupervisedSegmenter(SegmentationModel):
       **options: as `rnnseg.models.base.SegmentationModel`.
     """
 
-    def __init__(self, num_classes: int, **options):
+    def __init__(self, num_classes: int, **options: Any) -> None:
         super().__init__(num_classes, **options)
         self._in_loss = _InLoss()
 
@@ -43,7 +45,9 @@ class SupervisedSegmenter(SegmentationModel):
     def _outputs(self, logits: list[tf.Tensor]):
         return tuple(logits) if self._in_loss.active else logits[-1]
 
-    def weighted_logits(self, images, canvas=None) -> tuple[tf.Tensor, ...]:
+    def weighted_logits(
+        self, images: np.ndarray | tf.Tensor, canvas: np.ndarray | tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, ...]:
         """Computes what the training loss of `fit` is taken over, for training loops of one's own.
 
         `compute_loss` takes the weighted mean of the losses, and adds the penalty on kernels. A
@@ -69,12 +73,19 @@ class SupervisedSegmenter(SegmentationModel):
         with self._in_loss:
             return self(images, canvas=canvas, training=True)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Trains on one batch, as in Keras, with the loss of every weighted answer."""
         with self._in_loss:
             return super().train_step(data)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
         """Computes the loss; of several logits (`weighted_logits`), its weighted mean."""
         if not isinstance(y_pred, tuple):
             return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -87,7 +98,9 @@ class SupervisedSegmenter(SegmentationModel):
             for weight, logits in zip(weights, y_pred, strict=True)
         )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
         """Computes the compiled metrics of the last answer."""
         last = y_pred[-1] if isinstance(y_pred, tuple) else y_pred
         return super().compute_metrics(x, y, last, sample_weight)

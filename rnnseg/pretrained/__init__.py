@@ -10,7 +10,18 @@ devices opens presets, too. `rnnseg.models.preset_files` makes models of presets
 models.
 """
 
+from typing import TYPE_CHECKING
+
 from rnnseg._lazy import lazy_attributes
+
+if TYPE_CHECKING:  # what type checkers and editors know of them
+    from rnnseg.pretrained.hub import upload_to_hub as upload_to_hub
+    from rnnseg.pretrained.listing import PresetInfo as PresetInfo
+    from rnnseg.pretrained.listing import presets as presets
+    from rnnseg.pretrained.names import is_preset as is_preset
+    from rnnseg.pretrained.names import open_preset as open_preset
+    from rnnseg.pretrained.preset import Metadata as Metadata
+    from rnnseg.pretrained.preset import Preset as Preset
 
 _NAMES = {
     "Metadata": "preset",

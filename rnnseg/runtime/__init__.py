@@ -10,7 +10,14 @@ export` wrote are enough. `segmenter` letterboxes an image (`letterbox`), runs t
 (`reading`); `model_info` holds the metadata of a file.
 """
 
+from typing import TYPE_CHECKING
+
 from rnnseg._lazy import lazy_attributes
+
+if TYPE_CHECKING:  # what type checkers and editors know of them
+    from rnnseg.runtime.model_info import ModelInfo as ModelInfo
+    from rnnseg.runtime.segmenter import Result as Result
+    from rnnseg.runtime.segmenter import Segmenter as Segmenter
 
 _NAMES = {"ModelInfo": "model_info", "Result": "segmenter", "Segmenter": "segmenter"}
 __getattr__, __dir__ = lazy_attributes(__name__, _NAMES)

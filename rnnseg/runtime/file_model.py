@@ -9,7 +9,7 @@ Commands that score, time and segment with a model take such a file in its place
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -169,7 +169,9 @@ class FileModel:
         )
 
 
-def _segment_function(path: str | os.PathLike, info: ModelInfo, threads: int):
+def _segment_function(
+    path: str | os.PathLike, info: ModelInfo, threads: int
+) -> Callable[..., dict[str, np.ndarray]]:
     """Returns the function of a `segment.tflite`."""
     check_file(path, info.sha256)
     signatures = Signatures(path, threads)

@@ -55,7 +55,7 @@ class LetterboxedImage:
         return rows, columns
 
 
-def letterbox(image, info: ModelInfo) -> LetterboxedImage:
+def letterbox(image: np.ndarray, info: ModelInfo) -> LetterboxedImage:
     """Letterboxes an image for a file; a file for any size takes it as it is.
 
     Args:
@@ -136,7 +136,7 @@ def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return values[rows[:, np.newaxis], columns]
 
 
-def check_image(image) -> np.ndarray:
+def check_image(image: np.ndarray) -> np.ndarray:
     """Returns an image as an array.
 
     Raises:
@@ -161,7 +161,7 @@ def check_image(image) -> np.ndarray:
     )
 
 
-def check_canvas(canvas, image: LetterboxedImage, info: ModelInfo) -> np.ndarray:
+def check_canvas(canvas: np.ndarray, image: LetterboxedImage, info: ModelInfo) -> np.ndarray:
     """Returns a canvas to start from as float32.
 
     Args:

@@ -23,7 +23,7 @@ class LatencyEstimator:
     single delay is forgotten after about ten calls, a busy time after twice as many.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seconds: dict[str, tuple[float, float]] = {}
         self._assumed: dict[str, tuple[float, float]] = {}
@@ -75,7 +75,7 @@ class LatencyEstimator:
         """Returns the seconds that a call hardly ever exceeds; None before the first call."""
         return self._bound(stage, amount, _DEVIATIONS)
 
-    def _bound(self, stage, amount, deviations):
+    def _bound(self, stage: str, amount: int, deviations: float) -> float | None:
         known = self._seconds.get(stage) or self._assumed.get(stage)
         if known is None:
             return None

@@ -124,7 +124,13 @@ def _safely_best(corners: np.ndarray, margin: np.float32) -> np.ndarray:
 
 
 def _read_patches(
-    corners, margin, tops, lefts, row: _Positions, column: _Positions, pixels
+    corners: np.ndarray,
+    margin: float,
+    tops: np.ndarray,
+    lefts: np.ndarray,
+    row: _Positions,
+    column: _Positions,
+    pixels: np.ndarray,
 ) -> None:
     """Fills in the pixels of some patches by the same operations as TensorFlow's ResizeBilinear.
 

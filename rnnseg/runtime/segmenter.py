@@ -95,7 +95,11 @@ class Segmenter:
         self._video = _Video()
 
     def __call__(
-        self, image, iterations: int | None = None, deadline_ms: float | None = None, canvas=None
+        self,
+        image: np.ndarray,
+        iterations: int | None = None,
+        deadline_ms: float | None = None,
+        canvas: np.ndarray | None = None,
     ) -> Result:
         """Segments an image.
 
@@ -138,7 +142,7 @@ class Segmenter:
             _warn_of_deadline(deadline_ms, f"took {math.ceil(result.milliseconds)} ms")
         return result
 
-    def steps(self, image, iterations: int | None = None) -> Iterator[Result]:
+    def steps(self, image: np.ndarray, iterations: int | None = None) -> Iterator[Result]:
         """Segments an image and yields the result after every iteration.
 
         Args:
@@ -163,7 +167,11 @@ class Segmenter:
                 call.start += time.perf_counter() - paused
 
     def track(
-        self, image, iterations: int = 2, first_iterations: int | None = None, keep: float = 0.2
+        self,
+        image: np.ndarray,
+        iterations: int = 2,
+        first_iterations: int | None = None,
+        keep: float = 0.2,
     ) -> Result:
         """Segments the next frame of this thread's video, starting from the last frame's canvas.
 
@@ -198,7 +206,7 @@ class Segmenter:
         """Forgets this thread's video: the next frame is a first one."""
         self._video.size = self._video.canvas = None
 
-    def _seed(self, canvas, call: "_Call") -> np.ndarray | None:
+    def _seed(self, canvas: np.ndarray | None, call: "_Call") -> np.ndarray | None:
         """Returns a given canvas after a check; None for the initial canvas."""
         if canvas is None or not self.info.recurrent:
             return None
@@ -211,7 +219,9 @@ class Segmenter:
         check_positive("iterations", iterations)
         return int(iterations) if self.info.recurrent else 1
 
-    def _last(self, call: "_Call", most: int, seed=None, deadline: float = math.inf) -> Result:
+    def _last(
+        self, call: "_Call", most: int, seed: np.ndarray | None = None, deadline: float = math.inf
+    ) -> Result:
         """Returns the result of the last iteration before the deadline, of at most `most`."""
         with contextlib.closing(self._canvases(call, most, seed)) as canvases:
             for canvas, before in canvases:  # noqa: B007
@@ -265,7 +275,7 @@ class Segmenter:
     # --- latency ---
 
     @contextlib.contextmanager
-    def _timed(self, call: "_Call", stage: str):
+    def _timed(self, call: "_Call", stage: str) -> Iterator[None]:
         amount, start = call.amount(stage), time.perf_counter()
         yield
         seconds = time.perf_counter() - start

@@ -4,6 +4,7 @@ LiteRT itself has no such check in Python, and follows wrong numbers out of its 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -30,7 +31,7 @@ def find_fault(model: bytes) -> str | None:
         return f"its structure cannot be read ({first_line(error)})"
 
 
-def _faults(model, size: int) -> Iterator[str]:
+def _faults(model: Any, size: int) -> Iterator[str]:
     """Yields the faults of an unpacked flat buffer of `size` bytes."""
     for number, buffer in enumerate(model.buffers):
         if buffer.offset + buffer.size > size:
@@ -62,13 +63,13 @@ def _faults(model, size: int) -> Iterator[str]:
             yield "it has a signature with tensors that do not exist"
 
 
-def _within(numbers, least: int, end: int) -> bool:
+def _within(numbers: Any, least: int, end: int) -> bool:
     """Returns True if all numbers are from `least` to below `end`; None stands for none."""
     numbers = np.asarray(() if numbers is None else numbers)
     return not numbers.size or (numbers.min() >= least and numbers.max() < end)
 
 
-def _wrong_values(tensor, data) -> Iterator[str]:
+def _wrong_values(tensor: Any, data: Any) -> Iterator[str]:
     """Yields a fault for a constant tensor with values that are not finite numbers."""
     values = []
     if data is not None and tensor.type in _FLOATS:

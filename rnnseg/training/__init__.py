@@ -7,7 +7,18 @@ the loss of `losses` and the optimizer of `optimizers`, on whole images or on sa
 (`validation`), with a moving average of the weights if there is one (`averaging`).
 """
 
+from typing import TYPE_CHECKING
+
 from rnnseg._lazy import lazy_attributes
+
+if TYPE_CHECKING:  # what type checkers and editors know of them
+    from rnnseg.training.config import TrainingConfig as TrainingConfig
+    from rnnseg.training.loop import build_model as build_model
+    from rnnseg.training.loop import check_data as check_data
+    from rnnseg.training.loop import train as train
+    from rnnseg.training.losses import SegmentationLoss as SegmentationLoss
+    from rnnseg.training.runs import Run as Run
+    from rnnseg.training.schedules import poly_schedule as poly_schedule
 
 _NAMES = {
     "Run": "runs",

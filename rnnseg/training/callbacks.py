@@ -1,6 +1,7 @@
 """The Keras callback that keeps the folder of a run."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -46,7 +47,7 @@ class RunFiles(keras.callbacks.Callback):
         self._rows, self._share = rows, share
         self._validate = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Prepares the validation."""
         self._validate = Validation(
             self.model,
@@ -56,7 +57,7 @@ class RunFiles(keras.callbacks.Callback):
             self._share,
         )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Validates and writes; stops the training if no validation was better for long."""
         if not math.isfinite(logs["loss"]):
             raise UserError(

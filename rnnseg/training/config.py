@@ -210,7 +210,7 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
         options = MODEL_OPTIONS[self.model]
         return getattr(options, "usual_canvas_stride", RecurrentOptions.usual_canvas_stride)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.encoder, str):  # a config.json holds names alone
             raise UserError(f"encoder={self.encoder!r}: expected a text")

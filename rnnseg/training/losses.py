@@ -1,7 +1,7 @@
 """The training losses."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -29,7 +29,9 @@ class PixelLoss(keras.losses.Loss):
       dtype: as in `keras.losses.Loss`.
     """
 
-    def values(self, labels, counted, y_pred, weights) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def values(
+        self, labels: tf.Tensor, counted: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Computes the losses before the reduction.
 
         Args:
@@ -44,7 +46,7 @@ class PixelLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
-    def call(self, y_true, y_pred) -> tf.Tensor:
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Computes the losses of single pixels or images, 0 for those that are ignored.
 
         Args:
@@ -53,7 +55,9 @@ class PixelLoss(keras.losses.Loss):
         """
         return self._weighted(y_true, y_pred, None)[0]
 
-    def __call__(self, y_true, y_pred, sample_weight=None) -> tf.Tensor:
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Computes the reduced loss.
 
         Args:
@@ -126,8 +130,8 @@ class SegmentationLoss(PixelLoss):
         hard_pixels: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str = "segmentation_loss",
-        dtype=None,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not 0 <= label_smoothing < 1:
             raise UserError(
@@ -142,7 +146,9 @@ class SegmentationLoss(PixelLoss):
         self.focal_gamma = focal_gamma
         self.hard_pixels = hard_pixels
 
-    def values(self, labels, counted, y_pred, weights):
+    def values(
+        self, labels: tf.Tensor, counted: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Computes the losses of single pixels; see `PixelLoss.values`."""
         losses = self._cross_entropy(labels, y_pred)
         counts = tf.cast(counted, losses.dtype)
@@ -204,12 +210,14 @@ class DiceLoss(PixelLoss):
         class_weights: Sequence[float] | None = None,
         reduction: str | None = "sum_over_batch_size",
         name: str = "dice_loss",
-        dtype=None,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.class_weights = _checked_class_weights(class_weights)
 
-    def values(self, labels, counted, y_pred, weights):
+    def values(
+        self, labels: tf.Tensor, counted: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Computes the losses of images; see `PixelLoss.values`."""
         shown = tf.cast(counted, y_pred.dtype)[..., tf.newaxis]
         truth = tf.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype) * shown
@@ -249,7 +257,9 @@ class SumOfLosses(keras.losses.Loss):
         super().__init__(name=name)
         self.losses = tuple(losses)
 
-    def __call__(self, y_true, y_pred, sample_weight=None) -> tf.Tensor:
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Computes the sum of the reduced losses; see `PixelLoss.__call__`."""
         return tf.add_n([loss(y_true, y_pred, sample_weight) for loss in self.losses])
 
@@ -259,7 +269,7 @@ class SumOfLosses(keras.losses.Loss):
         return {"losses": each, "name": self.name}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> "SumOfLosses":
         """Builds the loss from what `get_config` gave."""
         each = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
         return cls(each, config["name"])

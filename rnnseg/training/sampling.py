@@ -1,6 +1,6 @@
 """Training on some patches of every image instead of the whole image."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ class SampledSegmenter(RecurrentSegmenter):
       UserError: the kernels are larger than 1 and would need the neighbours of these canvas pixels.
     """
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if self.stack.kernel_size > 1:
             raise UserError(
@@ -49,7 +49,13 @@ class SampledSegmenter(RecurrentSegmenter):
                 "of 1, which keep canvas pixels independent; train on whole images"
             )
 
-    def call(self, images, iterations=None, canvas=None, training=False):
+    def call(
+        self,
+        images: Any,
+        iterations: int | tf.Tensor | None = None,
+        canvas: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Segments images of one size, or patches of them.
 
         Args:
@@ -128,7 +134,7 @@ def sampled_batches(
 
 
 def sample_patches(
-    labels, count: int, stride: int, seed, share: Share = WHOLE
+    labels: tf.Tensor, count: int, stride: int, seed: tf.Tensor, share: Share = WHOLE
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Chooses patches at random without repetition, preferring patches with a label.
 

@@ -1,5 +1,6 @@
 """Schedules of the learning rate, by the number of the step."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -54,7 +55,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.schedule, self.steps = schedule, steps
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         """Returns the learning rate of a step."""
         step = keras.ops.cast(step, "float32")
         share = keras.ops.minimum((step + 1) / (self.steps + 1), 1.0)
@@ -66,7 +67,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": schedule, "steps": self.steps}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> "Warmup":
         """Builds the schedule from what `get_config` gave."""
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
 
@@ -84,7 +85,7 @@ class PerStep(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.schedule, self.batches = schedule, batches
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         """Returns the learning rate of the step that a batch belongs to."""
         return self.schedule(keras.ops.floor_divide(step, self.batches))
 
@@ -94,6 +95,6 @@ class PerStep(keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": schedule, "batches": self.batches}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Mapping[str, Any]) -> "PerStep":
         """Builds the schedule from what `get_config` gave."""
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["batches"])

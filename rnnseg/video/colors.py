@@ -20,6 +20,7 @@ of the ITU:
 
 import functools
 
+import av
 import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
@@ -69,7 +70,7 @@ _STEPS = 4096
 _BAND = 2**19
 
 
-def describe_colors(frame) -> tuple[str | None, str | None]:
+def describe_colors(frame: av.VideoFrame) -> tuple[str | None, str | None]:
     """Returns what is done to the colours of a frame, and what is wrong with them, in a line each.
 
     Args:
@@ -101,10 +102,10 @@ class FrameColors:
     The peak of highlights follows the video: it rises at once, and falls slowly.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._peak = 0.0
 
-    def rgb(self, frame) -> np.ndarray:
+    def rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """Returns a frame as RGB of the standard range, uint8 `(height, width, 3)`, as stored.
 
         Where pixels are transparent, they are blended with white, as in images.

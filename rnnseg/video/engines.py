@@ -5,12 +5,16 @@ one call, knows the initial canvas, and knows how far apart canvas pixels lie on
 """
 
 import warnings
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from rnnseg.errors import UserError
 from rnnseg.runtime import letterbox
+
+if TYPE_CHECKING:  # one of both is loaded, when it is needed
+    from rnnseg.models.base import SegmentationModel
+    from rnnseg.runtime.segmenter import Segmenter
 
 
 @runtime_checkable
@@ -48,7 +52,7 @@ class Engine(Protocol):
         """
 
 
-def open_engine(model) -> Engine:
+def open_engine(model: "SegmentationModel | Segmenter | Engine") -> Engine:
     """Returns the engine of a model.
 
     Args:
@@ -91,7 +95,9 @@ class KerasEngine:
       stages: its compiled stages.
     """
 
-    def __init__(self, model, tile: int | None = None, max_size: int | None = None):
+    def __init__(
+        self, model: "SegmentationModel", tile: int | None = None, max_size: int | None = None
+    ) -> None:
         from rnnseg.inference.large_images import LargeImages  # loads TensorFlow
 
         self.stages = model.compiled_stages
@@ -103,7 +109,7 @@ class KerasEngine:
         self.initial_canvas = initial["canvas"].numpy() if "canvas" in initial else zeros
         self._large_images = LargeImages(model, tile, max_size)
 
-    def spacing(self, frame):
+    def spacing(self, frame: np.ndarray) -> tuple[float, float]:
         """Returns the canvas stride, more for a frame made smaller; see `Engine.spacing`."""
         sides = frame.shape[:2]
         reduced = self._large_images.reduced_size(*sides)
@@ -112,7 +118,9 @@ class KerasEngine:
             for side, part in zip(sides, reduced, strict=True)
         )
 
-    def run(self, frame, iterations, seed):
+    def run(
+        self, frame: np.ndarray, iterations: int, seed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Segments a frame; see `Engine.run`."""
         canvas = self._large_images.canvas_of(frame, iterations, canvas=seed)
         return canvas, self.read(canvas, frame)
@@ -129,14 +137,14 @@ class LiteRTEngine:
       segmenter: a `rnnseg.runtime.Segmenter`.
     """
 
-    def __init__(self, segmenter):
+    def __init__(self, segmenter: "Segmenter") -> None:
         info = segmenter.info
         self.recurrent, self.iterations, self.colors = info.recurrent, info.iterations, info.colors
         zeros = np.zeros(len(info.classes))
         self.initial_canvas = np.float32(info.initial_state.get("canvas", zeros))
         self._segmenter = segmenter
 
-    def spacing(self, frame):
+    def spacing(self, frame: np.ndarray) -> tuple[float, float]:
         """Returns the canvas stride, more for a frame that is scaled down; see `Engine.spacing`."""
         info, sides = self._segmenter.info, frame.shape[:2]
         content = sides if info.size is None else letterbox.content_size(sides, info.size)
@@ -145,7 +153,9 @@ class LiteRTEngine:
             for side, part in zip(sides, content, strict=True)
         )
 
-    def run(self, frame, iterations, seed):
+    def run(
+        self, frame: np.ndarray, iterations: int, seed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Segments a frame; see `Engine.run`."""
         result = self._segmenter(frame, iterations=iterations, canvas=seed)
         return result.canvas, result.classes

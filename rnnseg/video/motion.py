@@ -83,7 +83,7 @@ class Follower:
     al., 2018, "Learning Blind Video Temporal Consistency").
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def follow(

@@ -6,6 +6,7 @@ A display matrix (ISO/IEC 14496-12, "matrix" of a track) maps stored pixels to s
 
 import dataclasses
 
+import av
 import numpy as np
 
 # The largest part of an axis that may lie off its direction: one degree, as FFmpeg allows.
@@ -36,7 +37,7 @@ class Orientation:
         return np.ascontiguousarray(image)
 
 
-def orientation_of(frame) -> Orientation:
+def orientation_of(frame: av.VideoFrame) -> Orientation:
     """Returns the orientation of a decoded frame.
 
     Args:

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import av
 import cv2
@@ -23,10 +24,26 @@ _SOFTWARE = "rnnseg video"
 VIEWS = ("overlay", "side", "classes")
 
 
+class Output(Protocol):
+    """What segmented frames are written to."""
+
+    def write(self, frame: Frame, classes: np.ndarray, colors: Sequence[Sequence[int]]) -> None:
+        """Writes a frame.
+
+        Args:
+          frame: the frame.
+          classes: its class map, `(height, width)`.
+          colors: one (red, green, blue) of 0-255 per class.
+        """
+
+    def complete(self) -> None:
+        """Ends the output, after the last frame of the source."""
+
+
 @contextlib.contextmanager
 def open_output(
     path: str | os.PathLike, source: FrameSource, view: str | None = None, overwrite: bool = False
-) -> Iterator:
+) -> Iterator[Output]:
     """Opens a video file or a folder to write to, which appears when the block succeeds.
 
     Args:
@@ -38,8 +55,7 @@ def open_output(
       overwrite: True to replace a video, or a folder with all frames that an earlier call wrote.
 
     Yields:
-      An object with the methods `write(frame, classes, colors)` and `complete()`, to be called
-      after the last frame of the source.
+      The output; `complete()` is to be called after the last frame of the source.
 
     Raises:
       UserError: an output that cannot be written, that already exists, that another process writes,
@@ -97,7 +113,9 @@ def _reported(path: pathlib.Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be written: {reason(error)}") from error
 
 
-def draw(view: str, image: np.ndarray, classes: np.ndarray, colors) -> np.ndarray:
+def draw(
+    view: str, image: np.ndarray, classes: np.ndarray, colors: Sequence[Sequence[int]]
+) -> np.ndarray:
     """Draws a segmented frame.
 
     Args:
@@ -130,7 +148,7 @@ class _Video:
         self._video, self._view = video, view
         self.complete = video.complete
 
-    def write(self, frame: Frame, classes: np.ndarray, colors) -> None:
+    def write(self, frame: Frame, classes: np.ndarray, colors: Sequence[Sequence[int]]) -> None:
         self._video.write(draw(self._view, frame.image, classes, colors), frame.time)
 
 
@@ -140,7 +158,7 @@ class _Folder:
     def __init__(self, path: pathlib.Path, view: str):
         self._path, self._view = path, view
 
-    def write(self, frame: Frame, classes: np.ndarray, colors) -> None:
+    def write(self, frame: Frame, classes: np.ndarray, colors: Sequence[Sequence[int]]) -> None:
         path = self._path / f"{frame.name}.png"
         if self._view == "classes":
             image = visualize.class_map_image(classes, colors)

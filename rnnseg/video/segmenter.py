@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,7 +10,12 @@ from rnnseg._renamed import renamed_attributes
 from rnnseg.checks import check_fraction, check_positive
 from rnnseg.runtime.letterbox import check_image
 from rnnseg.video import libraries
-from rnnseg.video.engines import open_engine
+from rnnseg.video.engines import Engine, open_engine
+
+if TYPE_CHECKING:  # what loads TensorFlow or OpenCV is loaded when it is needed
+    from rnnseg.models.base import SegmentationModel
+    from rnnseg.runtime.segmenter import Segmenter
+    from rnnseg.video.motion import SmallFrame
 
 __getattr__ = renamed_attributes(__name__, {"Result": "VideoResult"})
 
@@ -67,13 +73,13 @@ class VideoSegmenter:
 
     def __init__(
         self,
-        model,
+        model: "SegmentationModel | Segmenter | Engine",
         iterations: int = 2,
         first_iterations: int | None = None,
         cut_threshold: float = 0.3,
         decay: float = 0.5,
         motion: bool = True,
-    ):
+    ) -> None:
         with libraries():
             from rnnseg.video import motion as motions
 
@@ -82,8 +88,8 @@ class VideoSegmenter:
             first_iterations = self._engine.iterations
         for option, value in (("iterations", iterations), ("first_iterations", first_iterations)):
             check_positive(option, value)
-        for option, value in (("cut_threshold", cut_threshold), ("decay", decay)):
-            check_fraction(option, value)
+        for option, share in (("cut_threshold", cut_threshold), ("decay", decay)):
+            check_fraction(option, share)
         recurrent = self._engine.recurrent
         self._iterations = int(iterations) if recurrent else 1
         self._first_iterations = int(first_iterations) if recurrent else 1
@@ -100,10 +106,9 @@ class VideoSegmenter:
 
     def reset(self) -> None:
         """Forgets the video: the next frame is a first one."""
-        self._small = None
-        self._canvas = None
+        self._last: tuple[SmallFrame, np.ndarray] | None = None
 
-    def __call__(self, frame) -> VideoResult:
+    def __call__(self, frame: np.ndarray) -> VideoResult:
         """Segments the next frame.
 
         Args:
@@ -115,27 +120,32 @@ class VideoSegmenter:
         start = time.perf_counter()
         frame = check_image(frame)
         small = self._motions.SmallFrame(frame)
-        continues = self._small is not None and self._small.size == small.size
-        cut = continues and self._is_cut(small)
-        continues &= not cut
-        iterations = self._iterations if continues else self._first_iterations
-        seed = self._seed(frame, small) if continues else None
+        last = self._last
+        if last is not None and last[0].size != small.size:
+            last = None
+        cut = last is not None and self._is_cut(last[0], small)
+        if last is None or cut:
+            iterations, seed = self._first_iterations, None
+        else:
+            iterations, seed = self._iterations, self._seed(frame, *last, small)
         canvas, classes = self._engine.run(frame, iterations, seed)
-        self._small, self._canvas = small, canvas
+        self._last = small, canvas
         milliseconds = 1000 * (time.perf_counter() - start)
         return VideoResult(classes, iterations, cut, milliseconds, canvas)
 
-    def _is_cut(self, small) -> bool:
-        return self._motions.color_change(self._small, small) > self._cut_threshold
+    def _is_cut(self, before: "SmallFrame", after: "SmallFrame") -> bool:
+        return self._motions.color_change(before, after) > self._cut_threshold
 
-    def _seed(self, frame, small) -> np.ndarray | None:
+    def _seed(
+        self, frame: np.ndarray, before: "SmallFrame", canvas: np.ndarray, after: "SmallFrame"
+    ) -> np.ndarray | None:
         """Returns the canvas for a frame to start from; None for the initial canvas."""
         if not self._keep or not self._engine.recurrent:
             return None
-        canvas, weight = self._canvas, self._keep
+        weight = self._keep
         if self._follower is not None:
             spacing = self._engine.spacing(frame)
-            canvas, reliance = self._follower.follow(canvas, self._small, small, spacing)
+            canvas, reliance = self._follower.follow(canvas, before, after, spacing)
             weight = weight * reliance
         initial = self._engine.initial_canvas
         return initial + weight * (canvas - initial)

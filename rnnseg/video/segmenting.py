@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from rnnseg.errors import UserError
+from rnnseg.video.outputs import Output
 from rnnseg.video.segmenter import VideoSegmenter
 from rnnseg.video.sources import FrameSource
 
@@ -35,7 +36,7 @@ class Segmented:
     stopped: bool
 
 
-def segment_video(video: VideoSegmenter, source: FrameSource, output) -> Segmented:
+def segment_video(video: VideoSegmenter, source: FrameSource, output: Output) -> Segmented:
     """Segments all frames.
 
     Ctrl-C or SIGTERM ends it after the current frame and keeps the frames that are done; a second

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from rnnseg._renamed import RenamedAttribute, renamed_attributes
 from rnnseg.errors import UserError
@@ -112,7 +113,7 @@ def open_frames(name: str | os.PathLike, stream: int | None = None) -> Iterator[
         )
 
 
-def open_container(path: pathlib.Path):
+def open_container(path: pathlib.Path) -> InputContainer:
     """Opens a video file.
 
     Args:

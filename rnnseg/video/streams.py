@@ -1,11 +1,16 @@
 """The choice of a video stream in a file with several."""
 
+import os
+
+from av.container import InputContainer
 from av.stream import Disposition
 
 from rnnseg.errors import UserError
 
 
-def choose_stream(path, container, number: int | None = None) -> tuple:
+def choose_stream(
+    path: str | os.PathLike, container: InputContainer, number: int | None = None
+) -> tuple:
     """Returns the video stream that a player would show, or the one of a given number.
 
     As FFmpeg chooses: streams that are marked as default come first, then those of the largest

@@ -4,6 +4,7 @@ The converter and the quantizer print pages of notes, and a crash in them would 
 process, too. A SavedModel is served without rnnseg, so that it proves to need nothing of it.
 """
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,7 +14,7 @@ class ProcessError(RuntimeError):
     """The failure of a program; the message is its last line, or the signal that ended it."""
 
 
-def run(program: str, *arguments) -> None:
+def run(program: str, *arguments: str | os.PathLike) -> None:
     """Runs one of the programs in this folder to its end.
 
     Args:
