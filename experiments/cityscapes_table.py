@@ -3,8 +3,9 @@
     python -m experiments.cityscapes_table runs/cityscapes --data data/cityscapes --iterations 1-12
 
 Prints the official scores (`rnnseg.evaluation.cityscapes`) of the given models by number of
-iterations, at a single scale, beside the rows of the paper. Writes the same table to OUT.csv and
-draws it in OUT.png.
+iterations, at a single scale. Every row of the paper stands after those of the given models of the
+same system; a line below says which of the paper's systems have no model. Writes the same table to
+OUT.csv and draws it in OUT.png.
 
 The paper trained on the 20,000 coarse labels alone and tested on the 3,475 fine labels of train and
 val (`rnnseg prepare cityscapes --config coarse` builds both). It found its recurrence second best
@@ -17,7 +18,7 @@ works and nothing else.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -27,6 +28,7 @@ from rnnseg.errors import UserError
 
 from . import options
 from .drawing import save_dots
+from .paper_systems import beside_published, without_model
 from .runs import evaluate_all
 from .tables import ResultFiles, markdown_table
 
@@ -56,13 +58,17 @@ SCORES = {
     "category_iou": "IoU categories",
     "category_iiou": "iIoU categories",
 }
-PUBLISHED = (
-    Row("paper: FCN", 65.3, 41.7, 85.7, 70.1),
-    Row("paper: CRF-RNN", 62.5, 34.4, 82.7, 66.0),
-    Row("paper: DeepLab", 70.4, 42.6, 86.4, 67.7),
-    Row("paper: PSPNet", 78.4, 56.7, 90.6, 78.6),
-    Row("paper: RNN, n = 6", 72.7, 46.0, 87.6, 73.9),
-)
+# Table 2.
+PUBLISHED: Mapping[str, Row] = {
+    name: Row(f"paper: {name}", *values)
+    for name, values in {
+        "FCN": (65.3, 41.7, 85.7, 70.1),
+        "CRF-RNN": (62.5, 34.4, 82.7, 66.0),
+        "DeepLab": (70.4, 42.6, 86.4, 67.7),
+        "PSPNet": (78.4, 56.7, 90.6, 78.6),
+        "RNN, n = 6": (72.7, 46.0, 87.6, 73.9),
+    }.items()
+}
 
 
 @click.command(cls=Command)
@@ -73,10 +79,11 @@ def main(models, data, split, iterations, out):
     """Print Cityscapes' official scores by number of iterations, beside the paper's Table 2."""
     files = ResultFiles.named(out)
     results = evaluate_all(models, data, split, iterations, CITYSCAPES.names)
-    rows = [row for name, result in results.items() for row in rows_of(name, result)]
-    rows += PUBLISHED
-    first = next(iter(results.values()))
+    own = [(each.kind, row) for name, each in results.items() for row in rows_of(name, each.result)]
+    rows = beside_published(own, PUBLISHED)
+    first = next(iter(results.values())).result
     print(f"\n{first.data}, {split}; images: {first.images}\n\n{table(rows)}\n")
+    print(without_model({kind for kind, _ in own}, PUBLISHED))
     values = {row.method: [getattr(row, part) for part in SCORES] for row in rows}
     files.save(rows, lambda path: save_dots(path, list(SCORES.values()), values, "mean (%)"))
 

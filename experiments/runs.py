@@ -11,6 +11,19 @@ from rnnseg.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A model that was evaluated.
+
+    Attributes:
+      kind: the kind of the model, a name of `rnnseg.models.registry.MODELS`.
+      result: its `rnnseg.evaluation.Evaluation`.
+    """
+
+    kind: str
+    result: "rnnseg.evaluation.Evaluation"  # noqa: F821 - TensorFlow is not loaded here
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Example:
     """An image and its ground truth.
 
@@ -150,7 +163,7 @@ def evaluate_all(
     class_names: Sequence[str],
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
-) -> Mapping[str, "rnnseg.evaluation.Evaluation"]:  # noqa: F821 - TensorFlow is not loaded here
+) -> Mapping[str, Evaluated]:
     """Evaluates models on one split.
 
     Args:
@@ -170,6 +183,7 @@ def evaluate_all(
     """
     from rnnseg.evaluation.evaluator import Evaluator
     from rnnseg.models.loading import load_model
+    from rnnseg.models.registry import MODELS
 
     source = open_split(data, split)
     require_classes(source.name, source.class_names, class_names)
@@ -177,7 +191,9 @@ def evaluate_all(
     for name, model in zip(run_names(models), map(load_model, models), strict=True):
         numbers = iterations if model.recurrent else (1,)
         print(name, flush=True)
-        results[name] = Evaluator(model, numbers, scales, flip)(source, split)
+        kind = next(kind for kind, each in MODELS.items() if type(model) is each)
+        result = Evaluator(model, numbers, scales, flip)(source, split)
+        results[name] = Evaluated(kind, result)
     return results
 
 

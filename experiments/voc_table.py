@@ -4,7 +4,8 @@ r"""Prints the paper's Table 1 for models of one's own: IoU of every class of PA
         --iterations 1,3,6,12 --out voc_table
 
 Evaluates models after several numbers of iterations, by multi-scale evaluation as in the paper: six
-scales, each mirrored too, with the mean of the logits. Prints them beside the rows of the paper.
+scales, each mirrored too, with the mean of the logits. Prints every row of the paper, with those of
+the given models of the same system before it, and says which of the paper's systems have no model.
 OUT.csv has the same numbers, one line per row of the paper's table, and OUT.png draws them.
 
 The paper found its recurrence, with a ResNet-101 trained on COCO, within 5 to 6 points of DeepLabv3
@@ -32,6 +33,7 @@ from rnnseg.evaluation import metrics
 
 from . import options
 from .drawing import save_dots
+from .paper_systems import beside_published, without_model
 from .runs import evaluate_all
 from .tables import SCALES, ResultFiles, markdown_table
 
@@ -90,11 +92,12 @@ def main(models, data, split, iterations, out):
     """Print IoU by class on VOC, at several scales and mirrored, beside the paper's Table 1."""
     files = ResultFiles.named(out)
     results = evaluate_all(models, data, split, iterations, PASCAL_VOC.names, SCALES, flip=True)
-    rows = [row for name, result in results.items() for row in rows_of(name, result)]
-    first = next(iter(results.values()))
+    own = [(each.kind, row) for name, each in results.items() for row in rows_of(name, each.result)]
+    rows = beside_published(own, published_rows())
+    first = next(iter(results.values())).result
     absent = first.confusion[0].sum(axis=1) == 0
-    rows += published_rows()
     print(f"\n{first.data}, {split}; images: {first.images}\n\n{table(rows, absent)}\n")
+    print(without_model({kind for kind, _ in own}, PUBLISHED))
     files.save(records(rows), lambda path: save_plot(path, rows))
 
 
@@ -118,12 +121,12 @@ def rows_of(name: str, result) -> list[Row]:
     ]
 
 
-def published_rows() -> list[Row]:
-    """Returns the rows of the paper, in which all classes occur."""
-    return [
-        Row(f"paper: {name}", (math.nan, *values[:-1]), values[-1], values[-1])
+def published_rows() -> dict[str, Row]:
+    """Returns the rows of the paper by system, in which all classes occur."""
+    return {
+        name: Row(f"paper: {name}", (math.nan, *values[:-1]), values[-1], values[-1])
         for name, values in PUBLISHED.items()
-    ]
+    }
 
 
 def records(rows: Sequence[Row]) -> list[dict[str, object]]:

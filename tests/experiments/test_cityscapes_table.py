@@ -25,7 +25,8 @@ def test_cityscapes_table_prints_the_official_means(tmp_path, open_as):
     written, printed = read_csv(f"{out}.csv"), read_markdown(output)
     assert image_size(f"{out}.png")[0] == 1350
     expected = Evaluator(model, (1, 4))(source, "val", progress=False).to_json()["results"]
-    for row, evaluated in zip(written, expected, strict=False):
+    assert [row["method"] for row in written][-1] == "paper: RNN, n = 6"
+    for row, evaluated in zip(written[-3:-1], expected, strict=True):
         assert row["method"] == f"street, n = {evaluated['iterations']}"
         values = [
             100 * evaluated["cityscapes"][f"mean_{key}"] for key in list(row) if key != "method"
@@ -38,9 +39,10 @@ def test_cityscapes_table_prints_the_official_means(tmp_path, open_as):
 
 
 def test_published_rows_are_consistent():
-    for row in cityscapes_table.PUBLISHED:
+    rows = cityscapes_table.PUBLISHED.values()
+    for row in rows:
         assert row.class_iiou < row.class_iou < row.category_iou > row.category_iiou
     # "Consistently achieves second best".
     for part in cityscapes_table.SCORES:
-        ranking = sorted(cityscapes_table.PUBLISHED, key=lambda row: -getattr(row, part))
+        ranking = sorted(rows, key=lambda row: -getattr(row, part))
         assert [row.method for row in ranking[:2]] == ["paper: PSPNet", "paper: RNN, n = 6"]
