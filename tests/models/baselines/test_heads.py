@@ -166,6 +166,24 @@ def test_fcn_equals_its_definition(strides, seen):
     np.testing.assert_allclose(model.prepare(features), summed, rtol=1e-3, atol=1e-4)
 
 
+def test_fcn_on_vgg_has_as_many_parameters_as_published():
+    """Long et al., 2015, Table 1: 134 M for FCN-VGG16, whose fc6 and fc7 belong to the encoder."""
+
+    def convolved(x, channels, side):
+        # Random values of this many weights would take seconds.
+        options = dict(padding="same", activation="relu", kernel_initializer="zeros")
+        return keras.layers.Conv2D(channels, side, **options)(x)
+
+    image = x = keras.Input((None, None, 3))
+    for count, channels in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
+        for _ in range(count):
+            x = convolved(x, channels, 3)
+        x = keras.layers.MaxPooling2D(2, padding="same")(x)
+    vgg = keras.Model(image, convolved(convolved(x, 4096, 7), 4096, 1))
+    model = MODELS["fcn"](21, encoder=vgg, output_stride=32, canvas_stride=32)
+    assert round(model.count_params() / 1e6) == 134
+
+
 def test_fcn_starts_from_the_deepest_scores():
     model = MODELS["fcn"](4, **OPTIONS)
     features = random_features(model, 4, 5)
