@@ -5,7 +5,7 @@ r"""The paper's Figure 5: the recurrence beside feed-forward systems, at every c
 
 Trains every system of `SYSTEMS`, or those of `--systems`, with every seed, with the same recipe,
 encoder weights and epochs. Then evaluates all of them at every output stride and at every scale of
-the images, the recurrent ones after 1 to 12 iterations, and prints one table: means and standard
+the images, those with iterations after 1 to 12 of them, and prints one table: means and standard
 deviations over the seeds. It is also written to `comparison.csv` and drawn in `comparison.png` in
 `--out`. Below it stand the multiply-adds of the paper's Table 3, beside those counted here
 (`experiments.cost_table`).
@@ -54,6 +54,14 @@ from .runs import recipe_options
 from .tables import ResultFiles
 
 AS_PUBLISHED = "recurrence as published"
+# The model's own choices, in place of those that a recipe makes for the recurrence.
+_OWN_CHOICES = {
+    "canvas_stride": None,
+    "skip_layers": None,
+    "early_iterations": None,
+    "iterations": None,
+    "iteration_weights": None,
+}
 # The options that each system adds to those of the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "recurrence": {},
@@ -70,6 +78,10 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "DeepLabv3+ 96": {"model": "deeplabv3_plus", "head_channels": 96},
     "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
     "PSPNet 512": {"model": "pspnet", "head_channels": 512},
+    "FCN-8s": {**_OWN_CHOICES, "model": "fcn"},
+    "CRF-RNN": {**_OWN_CHOICES, "model": "crf_rnn"},
+    "DeepLab": {**_OWN_CHOICES, "model": "deeplab"},
+    "SDN 48": {**_OWN_CHOICES, "model": "sdn", "head_channels": 48},
 }
 ITERATIONS = tuple(range(1, 13))
 
@@ -107,7 +119,7 @@ _REPEATS = 15
     help="Seeds; every system is trained with each of them.",
 )
 def main(recipe, data, weights, names, scales, strides, seeds, out):
-    """Train and evaluate the recurrence and feed-forward systems."""
+    """Train and evaluate the recurrence and other systems."""
     systems = options.chosen_names(names, SYSTEMS, "--systems", ",")
     files = ResultFiles(out / "comparison.csv", out / "comparison.png")
     values = recipe_options(recipe, data, weights)
@@ -127,7 +139,7 @@ def main(recipe, data, weights, names, scales, strides, seeds, out):
     rows = marked(timed(rows, {system: own[0] for system, own in runs.items()}, size, out))
     print(f"\n{table(rows)}\n")
     files.save(rows, lambda path: save_plot(path, rows))
-    print(f"\nTable 3, ResNet-101 at 513x513\n\n{cost_table.table(cost_table.count())}")
+    print(f"\nTable 3 and others, ResNet-101 at 513x513\n\n{cost_table.table(cost_table.count())}")
 
 
 def system_config(system: str, values: Mapping[str, object]) -> configuration.TrainingConfig:

@@ -15,7 +15,7 @@ from .kept_runs import Score
 from .tables import markdown_table
 
 _COLORS = (*visualize.LINE_COLORS, "#999999")
-_MARKERS = "osD^vPX*"
+_MARKERS = "osD^vPX"  # one fewer, so that more systems than there are colours differ, too
 _COSTS = {"gmacs": "multiply-adds per image (G)", "milliseconds": "time per image (ms)"}
 
 

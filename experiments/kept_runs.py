@@ -13,6 +13,7 @@ from rnnseg import schemas
 from rnnseg.errors import UserError
 from rnnseg.evaluation import metrics
 from rnnseg.files import atomic_path
+from rnnseg.models.options import MODEL_OPTIONS, IterationOptions
 from rnnseg.training import config as configuration
 from rnnseg.training.runs import Run
 
@@ -53,7 +54,7 @@ class KeptRun:
     Args:
       config: the configuration of the training.
       folder: the folder of the run.
-      iterations: the numbers of iterations of a recurrent model; a feed-forward one runs one.
+      iterations: the numbers of iterations of a model that has several; others run one.
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class KeptRun:
     ):
         self._config = config
         self._run = Run(folder)
-        recurrent = config.model == "recurrent"
-        self._iterations = tuple(iterations) if recurrent else (1,)
+        iterates = issubclass(MODEL_OPTIONS[config.model], IterationOptions)
+        self._iterations = tuple(iterations) if iterates else (1,)
         self._models = {}
         self._is_trained = False
 

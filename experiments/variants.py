@@ -1,4 +1,4 @@
-r"""Variants of the recurrence, ranked by a short protocol, and two rivals.
+r"""Variants of the recurrence, ranked by a short protocol, and other systems.
 
     python -m experiments.variants --recipe camvid --data data/camvid --out runs/variants
 
@@ -6,6 +6,8 @@ Trains every variant of `VARIANTS`, or those of `--variants`, on images of half 
 for `--epochs` epochs, evaluates its last model on images of half the size after 1 to 12 iterations,
 and prints one line per variant: the mean IoU by number of iterations, and the multiply-adds after
 the first, the sixth and the twelfth. The table is also written to `variants.csv` in `--out`.
+
+The other systems are those of `experiments.comparison`, with the options that they have there.
 
 On two cores a variant of CamVid takes four minutes. The ranking is a hint for what is worth a full
 training: with one seed, differences below a point decide nothing. Trainings and evaluations are
@@ -24,6 +26,7 @@ from rnnseg.files import check_writable
 from rnnseg.training.config import TrainingConfig
 
 from . import options
+from .comparison import SYSTEMS
 from .comparison_report import mean_and_spread
 from .kept_runs import KeptRun, Score
 from .runs import recipe_options
@@ -152,19 +155,13 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "iteration_weights": (1.0,),
         "increment_scale": 3.0,
     },
-    "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
-    "LR-ASPP 128, class weights": {
-        "model": "lr_aspp",
-        "head_channels": 128,
-        "class_weights": "auto",
-    },
+    "LR-ASPP 128, class weights": {**SYSTEMS["LR-ASPP 128"], "class_weights": "auto"},
     "LR-ASPP 128, class and boundary weights": {
-        "model": "lr_aspp",
-        "head_channels": 128,
+        **SYSTEMS["LR-ASPP 128"],
         "class_weights": "auto",
         "boundary_weight": 3.0,
     },
-    "DeepLabv3+ 96": {"model": "deeplabv3_plus", "head_channels": 96},
+    **{name: options for name, options in SYSTEMS.items() if "model" in options},
 }
 
 
@@ -222,6 +219,7 @@ def short_config(variant: str, values: Mapping[str, object]) -> TrainingConfig:
 
 def folder_name(variant: str) -> str:
     """Returns the beginning of the names of the folders of a variant's runs."""
+    variant = variant.replace("+", " plus ")
     return "_".join("".join(each if each.isalnum() else " " for each in variant).split())
 
 

@@ -14,10 +14,11 @@ from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.models.loading import load_model
 from rnnseg.models.registry import MODELS
 from rnnseg.training import loop
+from rnnseg.training.config import load_recipe
 from tests.support.commands import fail, read_csv, run
 from tests.support.sources import tiny_source
 
-SYSTEMS = ("recurrence", "LR-ASPP 128")
+SYSTEMS = ("recurrence", "LR-ASPP 128", "CRF-RNN")
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def arguments(tmp_path, monkeypatch):
     options |= dict(crop=(17, 17), batch_size=4, epochs=1, iterations=2)
     recipe.write_text(f"RECIPE = {options!r}")
     arguments = ["--recipe", recipe, "--data", "tiny", "--out", tmp_path / "runs"]
-    return [*arguments, "--output-strides", 16, "--systems", "LR-ASPP 128, recurrence"]
+    return [*arguments, "--output-strides", 16, "--systems", ", ".join(SYSTEMS[::-1])]
 
 
 def test_only_what_is_missing_is_done(source, arguments, tmp_path, monkeypatch):
@@ -51,7 +52,7 @@ def test_only_what_is_missing_is_done(source, arguments, tmp_path, monkeypatch):
     points = {tuple(row[key] for key in keys): row for row in rows}
     assert set(points) == {
         (system, "16", scale, number)
-        for system, numbers in zip(SYSTEMS, (("1", "3"), ("1",)), strict=True)
+        for system, numbers in zip(SYSTEMS, (("1", "3"), ("1",), ("1", "3")), strict=True)
         for scale in ("1.0", "0.75")
         for number in numbers
     }
@@ -136,12 +137,24 @@ def test_every_system_has_a_folder_and_a_configuration():
     values = dict(data="any", output_stride=8, early_iterations=(1,), iterations=4)
     for system, changes in comparison.SYSTEMS.items():
         config = comparison.system_config(system, values)
-        assert all(getattr(config, name) == value for name, value in changes.items())
+        given = {name: value for name, value in changes.items() if value is not None}
+        assert all(getattr(config, name) == value for name, value in given.items())
         if system == comparison.AS_PUBLISHED:
             assert config.canvas_stride == 8
             assert config.skip_layers == config.early_iterations == ()
-        else:
+        elif len(given) == len(changes):
             assert config.early_iterations == (1,)
+
+
+@pytest.mark.parametrize(
+    ("system", "canvas_stride", "iterations"),
+    [("FCN-8s", 8, None), ("CRF-RNN", 4, 6), ("DeepLab", 4, 11), ("SDN 48", 4, None)],
+)
+def test_a_recipe_of_the_paper_leaves_other_systems_as_published(system, canvas_stride, iterations):
+    values = load_recipe("camvid_paper") | dict(data="any", iterations=3, skip_layers=())
+    config = comparison.system_config(system, values)
+    assert config.canvas_stride == canvas_stride and config.skip_layers is None
+    assert iterations in (None, config.iterations)
 
 
 def test_table_marks_the_common_frontier(tmp_path):

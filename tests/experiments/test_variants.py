@@ -57,6 +57,11 @@ def test_every_variant_can_be_built(name):
     assert variants.folder_name(name).replace("_", "").isalnum()
 
 
+def test_every_variant_has_its_folder():
+    folders = {variants.folder_name(name) for name in variants.VARIANTS}
+    assert len(folders) == len(variants.VARIANTS)
+
+
 def test_unknown_variants_are_named(arguments):
     assert "expected some of plain; scaled; feed-forward" in fail(
         variants.main, *arguments, "--variants", "x"
