@@ -1,15 +1,23 @@
-"""The notebook: executed from its first cell to its last, as CI's readers would."""
+"""The notebooks: executed from their first cell to their last, as CI's readers would."""
 
 import itertools
 import json
 import os
 import pathlib
 import re
+import shutil
+import sys
+import types
 
 import numpy as np
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 
+import rnnseg
+from rnnseg.data.images import read_image
+from rnnseg.pretrained.names import DEFAULT, open_preset
+from tests.support.models import make_model
 from tests.support.sources import halves
 
 nbformat = pytest.importorskip("nbformat", reason="needs nbclient and ipykernel, of the extra dev")
@@ -17,7 +25,8 @@ nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel,
 pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel, of the extra dev")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "docs" / "notebooks" / "first_curve.ipynb"
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+NOTEBOOK, PRETRAINED = NOTEBOOKS
 # Appended to the notebook, so that its numbers are read from its variables, not from its text.
 REPORT = """
 import json
@@ -34,7 +43,9 @@ def notebook():
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def test_it_is_kept_without_outputs(notebook):
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_are_kept_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -95,3 +106,84 @@ def test_it_takes_photographs_of_any_sizes(notebook, tmp_path, monkeypatch):
     execute(notebook, tmp_path, monkeypatch)
     settled = next(cell for cell in notebook.cells if cell.id == "settled")
     assert "of the pixels are the same" in "".join(each.text for each in settled.outputs)
+
+
+# --- the notebook of the pretrained model ---
+
+
+@pytest.fixture
+def pretrained():
+    return nbformat.read(PRETRAINED, as_version=4)
+
+
+def printed(cell):
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_it_goes_from_a_photograph_to_a_file(pretrained, tmp_path, monkeypatch):
+    """With a tiny preset, which has the scores of the package's own."""
+    preset = tmp_path / "tiny"
+    names = ("background", "road", "car")
+    make_model(num_classes=3, class_names=names).save_to_preset(preset)
+    shutil.copy(open_preset(DEFAULT).folder / "scores_val.json", preset)
+    for cell in pretrained.cells:
+        for text, smaller in (
+            (f'PRESET = "{DEFAULT}"', 'PRESET = "tiny"'),
+            ('{"train": 96, "val": 16}', '{"train": 8, "val": 2}'),
+            ("CROP = 97", "CROP = 33"),
+            ("EPOCHS = 5", "EPOCHS = 1"),
+            ("limit=8", "limit=2"),
+        ):
+            cell.source = cell.source.replace(text, smaller)
+    execute(pretrained, tmp_path, monkeypatch)
+
+    cells = {cell.id: cell for cell in pretrained.cells}
+    assert "the cat: 300x451" in printed(cells["photo"])
+    costs = re.findall(r"^(\d+\.\d+) G: n = \d+, image x", printed(cells["segment"]), re.MULTILINE)
+    assert len(costs) == 3 and sorted(map(float, costs)) == [float(cost) for cost in costs]
+    for name in ("segment", "draw-curve"):
+        assert any("image/png" in output.get("data", {}) for output in cells[name].outputs), name
+    tuned = rnnseg.load_model(tmp_path / "mine.keras")
+    assert tuned.names[0] == "background" and tuned.num_classes == 6
+    assert re.search(r"before: \d+\.\d+ % at best", printed(cells["fit"]))
+    assert re.search(r"\d+ iterations in \d+ ms: ", printed(cells["exported"]))
+    assert (tmp_path / "exported" / "mine" / "anytime_int8.tflite").is_file()
+
+
+def run_cell(notebook, name, **names):
+    """Runs a cell in this process, and returns its variables and the magics that it called."""
+    (source,) = [cell.source for cell in notebook.cells if cell.id == name]
+    magics = []
+    shell = types.SimpleNamespace(run_line_magic=lambda *words: magics.append(words))
+    variables = {"get_ipython": lambda: shell, **names}
+    exec(TransformerManager().transform_cell(source), variables)
+    return variables, magics
+
+
+def test_it_installs_the_package_where_it_is_missing(pretrained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not run_cell(pretrained, "install")[1]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    variables, magics = run_cell(pretrained, "install")
+    assert magics == [("pip", 'install --quiet "{package}"')]
+    assert variables["package"] == "rnnseg[data]"
+
+    wheel = tmp_path / "rnnseg-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    assert run_cell(pretrained, "install")[0]["package"] == f"{wheel}[data]"
+    # numpy is imported here; what pip has installed is another version.
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0")
+    with pytest.raises(SystemExit, match="numpy.*: restart the session"):
+        run_cell(pretrained, "install")
+
+
+def test_it_asks_for_a_photograph_in_colab_alone(pretrained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"sys": sys, "pathlib": pathlib, "rnnseg": rnnseg, "read_image": read_image}
+    for uploaded, size in (({"mine.png": b""}, (40, 50, 3)), ({}, (300, 451, 3))):
+        Image.new("RGB", (50, 40)).save("mine.png")  # Colab writes what is uploaded
+        colab = types.ModuleType("google.colab")
+        colab.files = types.SimpleNamespace(upload=lambda uploaded=uploaded: uploaded)
+        monkeypatch.setitem(sys.modules, "google.colab", colab)
+        variables, _ = run_cell(pretrained, "photo", **names)
+        assert variables["image"].shape == size
