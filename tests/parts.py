@@ -64,7 +64,9 @@ PARTS = {
         "tests/dashboard/chromium.py",
         "web",
     ),
+    "tests/models/baselines/test_crf.py": ("rnnseg/budgets", "rnnseg/models"),
     "tests/models/baselines/test_heads.py": ("rnnseg/budgets", "rnnseg/models"),
+    "tests/models/baselines/test_sdn.py": ("rnnseg/budgets", "rnnseg/models"),
     # Fresh processes, and all kinds of models through the commands.
     "tests/models/test_inspection.py": ("rnnseg/models",),
     "tests/models/test_registration.py": ("rnnseg",),
