@@ -4,11 +4,11 @@
 #     docker build --tag rnnseg:gpu --build-arg EXTRAS=data,video,gpu \
 #         --build-arg BASE_IMAGE=nvidia/cuda:12.6.3-base-ubuntu24.04 .
 #
-# docs/quick_start.md says how to run it. Any image of Debian or Ubuntu with Python 3.10-3.13, or whose
-# packages have one, may be the base. That for GPUs is the smallest of CUDA's: it makes the container
-# runtime add the driver, and refuses drivers that are too old. It needs no CUDA and cuDNN of its own,
-# some gigabytes, since TensorFlow loads those of its wheels, which the extra `gpu` installs: they are
-# of the versions that it was built with.
+# docs/quick_start.md says how to run it. Any image of Debian or Ubuntu with Python 3.10-3.13, or
+# whose packages have one, may be the base. That for GPUs is the smallest of CUDA's: it makes the
+# container runtime add the driver, and refuses drivers that are too old. It needs no CUDA and cuDNN
+# of its own, some gigabytes, since TensorFlow loads those of its wheels, which the extra `gpu`
+# installs: they are of the versions that it was built with.
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS base

@@ -22,7 +22,7 @@ help:
 	@echo "make test-all   run all tests, also of the guides, experiments and demo: twelve minutes"
 	@echo "make test-parts PARTS=...  run some of what make test leaves out, see tests/parts.py"
 	@echo "make mutations  break the code in 28 places and count what make test notices: half an hour"
-	@echo "make lint       check style and formatting"
+	@echo "make lint       check style, formatting and types"
 	@echo "make docs       build the documentation site, site/index.html"
 	@echo "make web        write the page for browsers (WEB_OUT=$(WEB_OUT)) with MODEL=FILE.tflite or a preset"
 	@echo "make wheel      build dist/*.whl"
@@ -49,6 +49,7 @@ mutations: $(DEVELOPMENT)
 lint: $(DEVELOPMENT)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 docs: $(DEVELOPMENT)
 	$(BIN)/mkdocs build --strict
@@ -64,7 +65,7 @@ wheel: $(DEVELOPMENT)
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps come last, so that an interrupted installation starts anew. Some packages come as

@@ -114,7 +114,10 @@ class AliasLoader(importlib.abc.Loader):
 
     def get_code(self, fullname: str) -> types.CodeType | None:
         """Returns the code of the module, for `python -m`."""
-        return importlib.util.find_spec(self._name).loader.get_code(self._name)
+        spec = importlib.util.find_spec(self._name)
+        loader = spec and spec.loader
+        assert isinstance(loader, importlib.abc.InspectLoader)  # as for every module of a package
+        return loader.get_code(self._name)
 
 
 def find_moved_modules() -> None:

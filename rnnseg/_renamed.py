@@ -36,8 +36,9 @@ def renamed_arguments(**renamed: str) -> Callable:
 
     def decorate(target: Any) -> Any:
         if isinstance(target, type):
-            target.__init__ = decorate(target.__init__)
-            return target
+            made: Any = target
+            made.__init__ = decorate(made.__init__)
+            return made
 
         @functools.wraps(target)
         def wrapped(*args: Any, **kwargs: Any) -> Any:

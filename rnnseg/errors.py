@@ -24,7 +24,7 @@ class UserError(ValueError):
     """
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of an exception's message; its type if it has no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 

@@ -13,7 +13,7 @@ from rnnseg.errors import UserError
 try:
     import fcntl
 except ImportError:  # not on Windows, where nothing is locked
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
 _FOLDER_LOCK = ".lock"

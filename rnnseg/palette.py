@@ -18,4 +18,4 @@ def default_colors(num_classes: int) -> tuple[tuple[int, int, int], ...]:
         for channel in range(3):
             value = (index >> (3 * bit + channel)) & 1
             colors[:, channel] |= (value << (7 - bit)).astype(np.uint8)
-    return tuple(tuple(color) for color in colors.tolist())
+    return tuple((red, green, blue) for red, green, blue in colors.tolist())

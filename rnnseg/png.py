@@ -35,7 +35,7 @@ def write_png(path: str | os.PathLike, size: tuple[int, int], bands: Iterable[np
             rows = band.reshape(len(band), -1)
             filtered = _filter(rows, np.concatenate([before, rows[:-1]]))
             before = rows[-1:].copy()
-            if data := compressor.compress(filtered):
+            if data := compressor.compress(filtered.tobytes()):
                 file.write(_chunk(b"IDAT", data))
         file.write(_chunk(b"IDAT", compressor.flush()))
         file.write(_chunk(b"IEND", b""))

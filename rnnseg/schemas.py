@@ -128,11 +128,11 @@ def read_csv(path: str | os.PathLike, schema: type, way_out: str) -> list[dict[s
             where = f"{path}, line {reader.line_num}"
             if None in row or None in row.values():
                 raise UserError(
-                    f"{where}: expected {len(reader.fieldnames)} fields, as in the first line; "
-                    f"{way_out}"
+                    f"{where}: expected {len(reader.fieldnames or ())} fields, as in the first "
+                    f"line; {way_out}"
                 )
             values = {key: text or None for key, text in row.items()}
-            held = _validate(schema, where, way_out, "python", values)
+            held: Any = _validate(schema, where, way_out, "python", values)
             for key, value in vars(held).items():
                 if isinstance(value, int) and row[key] != str(value):  # such as 1.0
                     raise UserError(
@@ -237,14 +237,15 @@ def _validate(
     from pydantic import ValidationError
 
     try:
-        return getattr(_adapter(schema), f"validate_{form}")(content, **options)
+        kind: Any = schema  # classes are hashable
+        return getattr(_adapter(kind), f"validate_{form}")(content, **options)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=True)[0]
         raise UserError(f"{where}: {_in_words(first)}; {way_out}") from error
 
 
 @functools.cache
-def _adapter(schema: type) -> "TypeAdapter":
+def _adapter(schema: Any) -> "TypeAdapter":
     from pydantic import TypeAdapter
 
     return TypeAdapter(schema)

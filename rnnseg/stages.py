@@ -4,7 +4,7 @@ import abc
 import itertools
 import numbers
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from rnnseg import grid
 
@@ -69,7 +69,7 @@ class Stages(abc.ABC, Generic[Tensor]):
         """
         if not isinstance(iterations, numbers.Integral):
             return len(self.first_iterations)
-        return max(1, sum(before < iterations for before in self.first_iterations))
+        return max(1, sum(before < int(iterations) for before in self.first_iterations))
 
     @abc.abstractmethod
     def encode(self, images: Tensor) -> Any:
@@ -205,4 +205,4 @@ class Prediction(Generic[Tensor]):
                 self._prepared, until - self.iterations, self.canvas, self._state
             )
             self.iterations = until
-        return self.canvas
+        return cast(Tensor, self.canvas)  # there is one after an iteration

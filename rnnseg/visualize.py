@@ -109,7 +109,7 @@ def _bands(image: np.ndarray) -> Iterator[slice]:
 
 def is_blended(colors: Sequence[Sequence[int]]) -> np.ndarray:
     """Returns which labels `overlay` blends: those whose colour is not black; bool `(256,)`."""
-    blended = _table(colors).any(1)
+    blended = np.asarray(_table(colors).any(1))
     blended[IGNORE_LABEL] = False
     return blended
 
@@ -180,7 +180,8 @@ def _draw_legend(entries: Sequence[tuple[str, tuple | None]], width: int) -> Ima
     file = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     font = ImageFont.truetype(file, size)
     gap, line = size // 2, round(1.7 * size)
-    rows, x = [[]], gap
+    rows: list[list[tuple[int, str, tuple | None]]] = [[]]
+    x = gap
     for text, color in entries:
         length = size + gap + math.ceil(font.getlength(text)) + 2 * gap
         if rows[-1] and x + length > width:
@@ -203,7 +204,8 @@ def _draw_legend(entries: Sequence[tuple[str, tuple | None]], width: int) -> Ima
 
 def _legend_color(label: int, colors: Sequence[Sequence[int]]) -> tuple[int, int, int] | None:
     """Returns the colour of a label in the legend of overlays; None if it is not blended."""
-    return tuple(colors[label]) if is_blended(colors)[label] else None
+    red, green, blue = colors[label]
+    return (red, green, blue) if is_blended(colors)[label] else None
 
 
 def class_map_image(labels: np.ndarray, colors: Sequence[Sequence[int]]) -> Image.Image:
@@ -325,9 +327,11 @@ def save_curve(path: str | os.PathLike, curves: Sequence[Curve]) -> None:
     figure = new_figure((11, 4.6))
     known = [count for curve in curves for count in curve.multiply_adds if count is not None]
     unit, factor = ("G", 1e-9) if max(known, default=0) >= 1e9 else ("M", 1e-6)
-    drawn = [("time per image (ms)", [curve.milliseconds for curve in curves])]
+    drawn: list[tuple[str, list[Sequence[float]]]] = [
+        ("time per image (ms)", [curve.milliseconds for curve in curves])
+    ]
     if known:
-        counts = [
+        counts: list[Sequence[float]] = [
             [math.nan if count is None else factor * count for count in curve.multiply_adds]
             for curve in curves
         ]
@@ -389,7 +393,7 @@ def _save_panels(
     panels: Sequence[tuple[str, np.ndarray]],
     colors: Sequence[Sequence[int]],
     class_names: Sequence[str],
-    shown: Iterable[int],
+    shown: Sequence[int] | np.ndarray,
     columns: int,
     side: float,
     overlaid: bool = False,

@@ -38,10 +38,10 @@ def measure(
     """
 
     def measure_size(image, on_round):
-        stages, predictions = _stages(model, image), _predictions(model, image)
-        functions = [_finishing(each) for each in (*stages.values(), *predictions.values())]
+        parts, predictions = _stages(model, image), _predictions(model, image)
+        functions = [_finishing(each) for each in (*parts.values(), *predictions.values())]
         times = [1000 * each for each in timing.take_turns(functions, repeats, on_round)]
-        stages = dict(zip(stages, times[: len(stages)], strict=True))
+        stages = dict(zip(parts, times[: len(parts)], strict=True))
         stages["refine"] /= model.iterations
         return stages, dict(zip(predictions, times[-len(predictions) :], strict=True))
 

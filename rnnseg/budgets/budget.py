@@ -98,7 +98,7 @@ class Budget:
         """
         if not model.recurrent:
             most = 1
-        if self.kind == "iterations":
+        if self.iterations is not None:
             return int(self.iterations) if model.recurrent else 1
         cost = self.cost(model, height, width, profile)
         most = model.iterations if most is None else most
@@ -231,7 +231,7 @@ def frontier(points: Iterable[OperatingPoint], kind: str) -> list[OperatingPoint
       Points of rising cost and rising mIoU. Of several points with equal cost and equal mIoU, the
       first.
     """
-    result = []
+    result: list[OperatingPoint] = []
     for point in sorted(points, key=lambda each: (getattr(each, kind), -each.miou)):
         if not result or point.miou > result[-1].miou:
             result.append(point)

@@ -132,7 +132,8 @@ def stage_costs(model: SegmentationModel, height: int, width: int) -> StageCosts
 
 def _early_costs(model: SegmentationModel, height: int, width: int) -> tuple[EarlyCosts, ...]:
     """Counts the stages of the encoder before the last, each together with those before it."""
-    found, encode, prepare, inputs, given = [], 0, 0, _image_spec(height, width), []
+    found, encode, prepare, inputs = [], 0, 0, _image_spec(height, width)
+    given: list[Any] = []
     for number, iterations in enumerate(model.first_iterations[1:]):
         stage = _trace(functools.partial(model.encode_stage, number), inputs)
         encode += _count(stage)
@@ -231,7 +232,9 @@ def peak_memory(traced: tf.types.experimental.ConcreteFunction) -> int:
     Returns:
       Bytes, with inputs and outputs, without weights.
     """
-    owner, size, uses = {}, {}, collections.Counter()
+    owner: dict[str, str] = {}
+    size: dict[str, int] = {}
+    uses: collections.Counter[str] = collections.Counter()
     operations = _needed(traced.graph)
     captured = {tensor.name for tensor in traced.graph.internal_captures}
     for operation in operations:

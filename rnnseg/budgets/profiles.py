@@ -43,7 +43,7 @@ class Machine:
         )
         names = tuple(each.get("device_name", "GPU") for each in details)
         affinity = getattr(os, "sched_getaffinity", None)
-        cores = len(affinity(0)) if affinity else os.cpu_count()
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
         return cls(_processor_name(), cores, names)
 
     def __str__(self) -> str:
@@ -126,7 +126,7 @@ class Profile:
             return self._interpolated(sides, whole)
         reads = [each.stages.get("read", 0.0) for each in self.sizes]
         rest = [time - read for time, read in zip(whole, reads, strict=True)]
-        smaller = tuple(grid.scaled_size(side, scale) for side in sides)
+        smaller = grid.scaled_size(height, scale), grid.scaled_size(width, scale)
         return self._interpolated(smaller, rest) + self._interpolated(sides, reads)
 
     def _interpolated(self, sides: tuple[int, int], times: Sequence[float]) -> float:

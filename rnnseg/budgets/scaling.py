@@ -29,7 +29,8 @@ def scale_images(images: np.ndarray | tf.Tensor, scale: float) -> tf.Tensor:
     images = tf.cast(images, tf.float32)
     if scale == 1:
         return images
-    return geometry.resize_aligned(images, scaled_size(*images.shape[1:3], scale))
+    _, height, width, _ = images.shape
+    return geometry.resize_aligned(images, scaled_size(height, width, scale))
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:

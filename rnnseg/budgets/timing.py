@@ -27,7 +27,7 @@ def take_turns(
     Returns:
       The median seconds of each function.
     """
-    times = [[] for _ in functions]
+    times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats + 1):
         for function, own in zip(functions, times, strict=True):
             start = time.perf_counter()
@@ -92,11 +92,11 @@ def fit(times: Mapping[int, float], first_iterations: Sequence[int] = (0,)) -> L
     ]
     # A feed-forward model has one point; a very short iteration may drown in noise.
     each = max(0.0, statistics.median(slopes)) if slopes else 0.0
-    fixed = [[] for _ in first_iterations]
+    fixed: list[list[float]] = [[] for _ in first_iterations]
     for number, whole in times.items():
         fixed[stages[number]].append(whole - number * each)
     measured = [statistics.median(own) if own else None for own in fixed]
-    starts = []
+    starts: list[float] = []
     for index in range(len(measured)):
         known = [each for each in measured[index:] if each is not None]
         start = known[0] if known else starts[-1]

@@ -170,7 +170,7 @@ def read_tally(path: str) -> Tally:
 
 def check_names(images: Sequence[str]) -> None:
     """Raises a UserError if two images would write the same file."""
-    owners = {}
+    owners: dict[str, str] = {}
     for image in images:
         name = stem(image)
         if name in owners:

@@ -48,7 +48,7 @@ class SumOfTallies(beam.CombineFn):
             sum(each.images for each in parts),
             sum(each.scored for each in parts),
             tuple(fault for each in parts for fault in each.faults),
-            tuple(map(tuple, sum(matrices).tolist())) if matrices else None,
+            tuple(map(tuple, np.sum(matrices, axis=0).tolist())) if matrices else None,
         )
 
     def extract_output(self, accumulator: Tally) -> Tally:
@@ -196,8 +196,8 @@ def _summarize(tally: Tally, out: str, names: Sequence[str], shards: int) -> Non
 def _digest(model: SegmentationModel | FileModel) -> str:
     """Returns the checksum of a LiteRT file, or of the structure and the weights of a model."""
     if isinstance(model, FileModel):
-        return hashlib.sha256(pathlib.Path(model.loaded_from).read_bytes()).hexdigest()
+        return hashlib.sha256(pathlib.Path(str(model.loaded_from)).read_bytes()).hexdigest()
     digest = hashlib.sha256(repr(model.get_config()).encode())
     for weights in model.get_weights():
-        digest.update(np.ascontiguousarray(weights))
+        digest.update(weights.tobytes())
     return digest.hexdigest()

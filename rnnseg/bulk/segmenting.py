@@ -53,7 +53,7 @@ class ShardHandler(ModelHandler[Shard, PredictionResult, SharedPredictor]):
         return SharedPredictor(open_predictor(job.model, job.tile, job.max_size))
 
     def run_inference(
-        self, batch: Sequence[Shard], model: Predictor, inference_args: Any = None
+        self, batch: Sequence[Shard], model: SharedPredictor, inference_args: Any = None
     ) -> Iterator[PredictionResult]:
         """Segments shards.
 
@@ -73,6 +73,7 @@ class ShardHandler(ModelHandler[Shard, PredictionResult, SharedPredictor]):
         classes = model.predictor.model.num_classes
         if self._job.labels is not None:
             found.confusion = np.zeros((classes, classes), np.int64)
+        labels = self._job.labels
         for path in shard.images:
             try:
                 class_map = self._class_map(path, model)
@@ -81,10 +82,10 @@ class ShardHandler(ModelHandler[Shard, PredictionResult, SharedPredictor]):
                 continue
             encoded = _encode(class_map, model.predictor.model.colors)
             found.maps.append((path, class_map.shape, encoded))
-            if found.confusion is None:
+            if found.confusion is None or labels is None:
                 continue
             try:
-                label_path = storage.join(self._job.labels, f"{stem(path)}.png")
+                label_path = storage.join(labels, f"{stem(path)}.png")
                 label = read_label(label_path, class_map.shape)
                 try:
                     found.confusion += metrics.confusion_matrix(label, class_map, classes)
@@ -137,7 +138,8 @@ def write_shard(result: PredictionResult, job: Job) -> Tally:
     Returns:
       What was found.
     """
-    shard, found = result.example, result.inference
+    shard: Any = result.example
+    found: Any = result.inference
     if job.form == "png":
         for path, _, encoded in found.maps:
             storage.write(storage.join(job.out, f"{stem(path)}_classes.png"), encoded)

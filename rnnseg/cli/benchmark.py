@@ -1,5 +1,8 @@
 """`rnnseg benchmark`: measures the latency of a model on this machine."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from rnnseg.cli.base import Command
@@ -25,7 +28,9 @@ from rnnseg.cli.parameters import Sizes
     help="Number of times that everything is measured.",
 )
 @click.option("--save", is_flag=True, help="Save the times beside the model, for time budgets.")
-def benchmark(model, sizes, repeats, save):
+def benchmark(
+    model: str | None, sizes: Sequence[tuple[int, int]], repeats: int, save: bool
+) -> None:
     r"""Measure the latency of predictions on this machine.
 
     Memory is counted, not measured: the most that the tensors of a stage, or of a whole prediction,
@@ -43,7 +48,7 @@ def benchmark(model, sizes, repeats, save):
 
     model = model or default_model()
     path = profiles.profile_path(model)
-    segmenter = open_model(model)
+    segmenter: Any = open_model(model)
     if save:
         files.check_writable(path)
     if is_litert(model):

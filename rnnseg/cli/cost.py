@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -61,7 +63,17 @@ _COUNTED = {
     flag_value="-",
     help="Write all numbers to this file; without a file name, print them.",
 )
-def cost(model, size, classes, iterations, scales, flip, as_published, json_file, **options):
+def cost(
+    model: str,
+    size: tuple[int, int],
+    classes: int,
+    iterations: Sequence[int] | None,
+    scales: Sequence[float] | None,
+    flip: bool,
+    as_published: bool,
+    json_file: str | None,
+    **options: Any,
+) -> None:
     r"""Count multiply-adds, parameters and memory of a prediction, by stage.
 
     Memory is the most that the tensors of a stage take at the same time, for one image in the
@@ -88,7 +100,8 @@ def cost(model, size, classes, iterations, scales, flip, as_published, json_file
     if as_published:
         _check_published(built)
     several = scales is not None or flip
-    costs = multi_scale_costs(built, *size, scales or (1.0,), flip)
+    height, width = size
+    costs = multi_scale_costs(built, height, width, scales or (1.0,), flip)
     costs = costs.as_published() if as_published else costs
     # Merged stages and several images have no parameters and memory of their own.
     stages = None if several or as_published else budgets.stages(built, *size)

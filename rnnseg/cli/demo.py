@@ -19,7 +19,7 @@ from rnnseg.cli.base import Command
     show_default=True,
     help="Folder to write to; an earlier demo in it is replaced.",
 )
-def demo(trains, out):
+def demo(trains: bool, out: str) -> None:
     r"""Segment three photographs and a short clip with the default preset.
 
     For every photograph it writes a strip over several operating points, numbers of iterations at

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shlex
+from typing import Any
 
 import click
 
@@ -110,7 +111,7 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
 
     source = open_source(data)
     source.require_split(split)
-    segmenter = open_model(model)
+    segmenter: Any = open_model(model)
     if output_stride:
         segmenter = segmenter.at_output_stride(output_stride)
     iterations = iterations or (range(1, 13) if segmenter.recurrent else (1,))
@@ -151,10 +152,10 @@ def evaluate(model, data, split, iterations, output_stride, image_scales, scales
     own_name = pathlib.Path(model).resolve().name
     report.save_curve(curve, own_name, results, segmenter.iterations)
     click.echo(f"wrote {curve}")
-    folder = report_page.save_page(
+    figures = report_page.save_page(
         page, own_name, results, list(evaluators.values()), source, history
     )
-    click.echo(f"wrote {page}, and its images to {folder}")
+    click.echo(f"wrote {page}, and its images to {figures}")
     if tensorboard:
         written = " and ".join(map(str, folders.values()))
         click.echo(f"wrote {written} for: tensorboard --logdir {shlex.quote(tensorboard)}")

@@ -1,5 +1,7 @@
 """`rnnseg inspect`: checks a data set."""
 
+from collections.abc import Sequence
+
 import click
 
 from rnnseg.cli.base import Command
@@ -17,7 +19,7 @@ from rnnseg.cli.base import Command
     show_default=True,
     help="Image of overlays to write.",
 )
-def inspect(data, splits, sheet):
+def inspect(data: str, splits: Sequence[str], sheet: str) -> None:
     r"""Check a data set before training: sizes, labels, and mistakes in them.
 
     \b

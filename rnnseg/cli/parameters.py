@@ -75,7 +75,7 @@ class IterationNumbers(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
         """Returns the numbers that a text lists."""
-        numbers = []
+        numbers: list[int] = []
         for part in str(value).split(","):
             match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part.strip())
             if not match:

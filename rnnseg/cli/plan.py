@@ -1,5 +1,7 @@
 """`rnnseg plan`: chooses a model and a number of iterations for a budget."""
 
+from collections.abc import Sequence
+
 import click
 
 from rnnseg.cli.base import Command
@@ -11,7 +13,9 @@ from rnnseg.errors import UserError
 @click.argument("models", metavar="MODEL_OR_TFLITE...", nargs=-1, required=True)
 @click.option("--split", default="val", show_default=True, help="Split of the scores.")
 @budget_options
-def plan(models, split, gmacs, milliseconds):
+def plan(
+    models: Sequence[str], split: str, gmacs: float | None, milliseconds: float | None
+) -> None:
     r"""Choose the best of several models, and its number of iterations, for a budget.
 
     Reads the scores that `rnnseg evaluate` wrote beside the models, or any of its files of scores

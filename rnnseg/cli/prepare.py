@@ -25,7 +25,7 @@ class _Prepare(Group):
 
 
 @click.group(cls=_Prepare)
-def prepare():
+def prepare() -> None:
     r"""Build a data set from labelled images.
 
     \b

@@ -7,7 +7,7 @@ from rnnseg.cli.base import Command
 
 @click.command(cls=Command)
 @click.argument("name", required=False, metavar="[PRESET]")
-def presets(name):
+def presets(name: str | None) -> None:
     r"""List the pretrained models that come with the package.
 
     Their names, folders of presets, and hf://USER/REPO stand wherever a command takes a model. With

@@ -120,6 +120,7 @@ def segment(arguments, iterations, gmacs, milliseconds, every_iteration, stop_wh
     from rnnseg.inference.predictor import Predictor
 
     files = find_images(images)
+    predictor: Predictor
     if is_litert(model):
         from rnnseg.inference.file_predictor import FilePredictor
 
@@ -174,7 +175,7 @@ def _segment_on_beam(
         click.echo(f"{done_before} of {summary.shards} shards were done before")
     if summary.damaged:
         click.echo(f"{summary.damaged} images or labels cannot be used: {join(out, FAULTS)}")
-    if summary.miou is not None:
+    if summary.miou is not None and summary.pixel_accuracy is not None:
         click.echo(
             f"{summary.scored} images scored: {100 * summary.miou:.2f} % mIoU, "
             f"{100 * summary.pixel_accuracy:.2f} % of the pixels; classes in {join(out, SUMMARY)}"

@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import warnings
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ from rnnseg.training import runs
 @click.option("--recipe", help="Settings for a data set: camvid, voc, or a Python file.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out, with its options.")
 @options_of(configuration.TrainingConfig)
-def train(out, recipe, resume, **options):
+def train(out: str, recipe: str | None, resume: bool, **options: Any) -> None:
     r"""Train a model.
 
     \b

@@ -120,8 +120,8 @@ def _split(arguments: Sequence[str]) -> tuple[str, str, str]:
     """Returns the model, the input and the output that a command line names."""
     if not 2 <= len(arguments) <= 3 or (len(arguments) == 2 and names_model(arguments[0])):
         raise UserError(f"expected [MODEL] INPUT OUTPUT, got {' '.join(arguments)}")
-    model = arguments[0] if len(arguments) == 3 else default_model()
-    return model, *arguments[-2:]
+    *model, source, out = arguments
+    return model[0] if model else default_model(), source, out
 
 
 def _open_model(path: str, tile: int | None, max_size: int | None):
@@ -136,7 +136,7 @@ def _open_model(path: str, tile: int | None, max_size: int | None):
                 )
         from rnnseg.runtime.segmenter import Segmenter
 
-        return Segmenter(path, threads=os.cpu_count())
+        return Segmenter(path, threads=os.cpu_count() or 1)
     from rnnseg.models.loading import load_model
     from rnnseg.video.engines import KerasEngine
 

@@ -52,7 +52,7 @@ class SpeedAccuracy(keras.callbacks.Callback):
         check_positive("every", every)
         self._data, self._iterations, self._every = validation_data, iterations, every
         self._folder = os.path.join(log_dir, EVALUATIONS)
-        self._record = None
+        self._record: Recorder | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Opens the data, so that problems with them show before the first epoch."""
@@ -64,10 +64,11 @@ class SpeedAccuracy(keras.callbacks.Callback):
             numbers = range(1, most + 1)
         self._record = Recorder(Evaluator(self.model, numbers), source, split, self._folder)
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Evaluates after every `every`-th epoch and after the last one."""
         if (epoch + 1) % self._every and epoch + 1 != self.params["epochs"]:
             return
+        assert self._record is not None  # training has begun
         evaluation = self._record(epoch, progress=False)
         trained = self.model.iterations
         at = evaluation.iterations.index(trained) if trained in evaluation.iterations else -1

@@ -56,7 +56,7 @@ def read_comparisons(
           milliseconds of several machines.
     """
     blobs = _latest(provider.read_blob_sequences, context, experiment)
-    comparisons = {}
+    comparisons: dict[tuple, dict[str, Any]] = {}
     read = _latest(provider.read_tensors, context, experiment)
     for name in sorted(read):
         if tags.EVALUATION not in read[name]:

@@ -27,6 +27,7 @@ from rnnseg.dashboard.images import Strip
 from rnnseg.evaluation.evaluator import Evaluation
 from rnnseg.files import atomic_path
 from rnnseg.models.base import SegmentationModel
+from rnnseg.runtime.file_model import FileModel
 from rnnseg.temporaries import remove_left_behind
 
 _CURVE, _POINT, _CLASSES = "speed_accuracy/", "operating_point/", "class_iou_percent/"
@@ -62,7 +63,7 @@ def run_folder(logdir: str | os.PathLike, model: str | os.PathLike, name: str) -
 def write_evaluation(
     folder: str | os.PathLike,
     evaluation: Evaluation,
-    model: SegmentationModel,
+    model: SegmentationModel | FileModel,
     strips: Sequence[Strip] = (),
     step: int = 0,
 ) -> None:

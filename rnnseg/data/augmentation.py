@@ -7,7 +7,7 @@ draw from a state of their own, which differs from run to run in a parallel map.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -46,7 +46,7 @@ class Distortion:
 
 
 # The colours are those of SSD (Liu et al., 2016), which mmsegmentation takes for all data sets.
-_COLORS = {
+_COLORS: dict[str, Any] = {
     "brightness": 32 / 255,
     "contrast": (0.5, 1.5),
     "saturation": (0.5, 1.5),

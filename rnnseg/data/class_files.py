@@ -109,10 +109,11 @@ def _split_indices(
     """Separates the indices of lines `INDEX name` or `name INDEX`, if all lines have one."""
     for form in (_INDEX_FIRST, _INDEX_LAST):
         matches = [form.fullmatch(line) for _, line in lines]
-        if not lines or not all(matches):
+        found = [match for match in matches if match]
+        if not found or len(found) < len(matches):
             continue
-        indices = [int(match["index"]) for match in matches]
-        rests = [match["rest"].rstrip() for match in matches]
+        indices: list[int | None] = [int(match["index"]) for match in found]
+        rests = [match["rest"].rstrip() for match in found]
         # Otherwise the numbers are parts of names, as in lane 1, lane 2.
         if form is _INDEX_FIRST or (len(set(rests)) == len(rests) == len(set(indices))):
             return indices, [(where, rest) for (where, _), rest in zip(lines, rests, strict=True)]
@@ -246,12 +247,12 @@ def rows_of_json(content: Any, where: str) -> list[Mapping[str, Any]]:
     )
 
 
-def _coco_rows(categories: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _coco_rows(categories: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     rows = [{"name": each.get("name"), "index": each.get("id")} for each in categories]
     return _with_background(rows)
 
 
-def _supervisely_rows(classes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _supervisely_rows(classes: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     if not all("title" in each for each in classes):
         return list(classes)
     rows = [
@@ -271,7 +272,7 @@ def _with_background(rows: list[dict[str, Any]], color: bool = False) -> list[di
     return [{"name": BACKGROUND[0], "index": free, **black}, *rows]
 
 
-def _without_database_ids(rows: list[Any]) -> list[Any]:
+def _without_database_ids(rows: Sequence[Any]) -> list[Any]:
     """Drops the ids of CVAT's labels, which number them in its database."""
     return [
         {key: value for key, value in row.items() if key != "id"}

@@ -84,7 +84,7 @@ class Row(NamedTuple):
 
     where: str
     name: str
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]  # a tuple has a method of that name
     color: Color | None = None
 
 
@@ -130,7 +130,10 @@ def table_from_rows(
 
 def make_table(rows: Iterable[Row], where: str) -> ClassTable:
     """Makes a table from parsed rows, as `table_from_rows` does."""
-    names, colors, values, color_values = [], [], {}, {}
+    names: list[str] = []
+    colors: list[Color | None] = []
+    values: dict[int, int] = {}
+    color_values: dict[Color, int] = {}
     number = 0
     for row in rows:
         if row.name == _LABELME_IGNORE:
@@ -151,7 +154,11 @@ def make_table(rows: Iterable[Row], where: str) -> ClassTable:
             colors.append(row.color)
         index = number if row.index is None else row.index
         number += 1
-        for kind, key, labels in (("index", index, values), ("colour", row.color, color_values)):
+        kinds: tuple[tuple[str, Any, dict[Any, int]], ...] = (
+            ("index", index, values),
+            ("colour", row.color, color_values),
+        )
+        for kind, key, labels in kinds:
             if key is None:
                 continue
             other = labels.setdefault(key, label)
@@ -173,7 +180,8 @@ def make_table(rows: Iterable[Row], where: str) -> ClassTable:
             f"{where}: the class {names[colors.index(None)]!r} has no colour, expected one for "
             "every class or for none"
         )
-    return ClassTable(tuple(names), tuple(colors), values, color_values)
+    known = tuple(color for color in colors if color is not None)
+    return ClassTable(tuple(names), known, values, color_values)
 
 
 def _plain_keys(row: Mapping[str, Any], where: str) -> dict[str, Any]:

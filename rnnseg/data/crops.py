@@ -87,8 +87,8 @@ def choose_crop(
         last = tf.where(is_labelled, tf.minimum(pixel, last), last)
     corner = first + tf.floor(place * (last - first + 1.0))
     offset = tf.floor(place[::-1] * (crop - shown + 1.0))
-    whole = (tf.cast(each, tf.int32) for each in (corner, window, shown, offset))
-    return Crop(*whole, mirrored=flip[0] < 0.5)
+    whole = [tf.cast(each, tf.int32) for each in (corner, window, shown, offset)]
+    return Crop._make([*whole, flip[0] < 0.5])
 
 
 def _drawn_pixel(label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

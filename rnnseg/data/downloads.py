@@ -65,7 +65,7 @@ def _downloaded(builder: Any) -> set[str]:
     levels = builder.info.full_name.count("/")
     # Not by a path of TFDS, which looks into no folders of folders.
     folder = pathlib.Path(builder.data_dir).parents[levels]
-    found = set()
+    found: set[str] = set()
     for path in folder.glob("downloads/**/*.INFO"):
         try:
             found.update(schemas.read_json(path, _Info, "remove it").urls or ())
@@ -76,7 +76,7 @@ def _downloaded(builder: Any) -> set[str]:
 
 def _hosts(addresses: Collection[str]) -> dict[str, str]:
     """Returns the first address of each host, of a few hosts."""
-    hosts = {}
+    hosts: dict[str, str] = {}
     for each in addresses:
         hosts.setdefault(urllib.parse.urlsplit(each).netloc, each)
     return dict(list(hosts.items())[:_MOST_HOSTS])

@@ -49,7 +49,7 @@ def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:
     Raises:
       UserError: an argument names no image.
     """
-    found = {}
+    found: dict[pathlib.Path, None] = {}
     for argument in arguments:
         path = pathlib.Path(argument)
         if path.is_file():
@@ -150,8 +150,8 @@ def open_image(data: bytes, where: str) -> tuple[Image.Image, int]:
             image.load()
     except Image.DecompressionBombError as error:
         raise UserError(
-            f"{where}: the image is too large, expected at most {2 * Image.MAX_IMAGE_PIXELS} "
-            "pixels; cut it into tiles"
+            f"{where}: the image is too large, expected at most "
+            f"{2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut it into tiles"
         ) from error
     except MemoryError:
         raise
@@ -255,7 +255,8 @@ def _lower_bytes(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in open_image, which has decoded the file before
         image = Image.open(io.BytesIO(split_metadata(data)[0]))
-        image.tile = [(*each[:3], "RGB;16L") for each in image.tile]
+        tiles: Any = [(*each[:3], "RGB;16L") for each in image.tile]
+        image.tile = tiles
         image.load()
     return image
 

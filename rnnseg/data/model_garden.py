@@ -146,7 +146,7 @@ def find_shards(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     Raises:
       UserError: files of a split are missing, or their names give different counts.
     """
-    found = collections.defaultdict(dict)
+    found: dict[str, dict[tuple[int, int], pathlib.Path]] = collections.defaultdict(dict)
     for path in sorted(folder.iterdir()):
         match = _find_shard(path)
         if match:
@@ -198,11 +198,11 @@ def count_records(path: pathlib.Path) -> int:
     return count
 
 
-def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, int]:
+def _count_all(shards: Mapping[str, list[pathlib.Path]]) -> dict[str, list[int]]:
     total = sum(len(files) for files in shards.values())
     # The bar shows only if counting takes longer than a second.
     with tqdm(total=total, desc="count", unit="file", delay=1, leave=False, disable=None) as bar:
-        counts = {}
+        counts: dict[str, list[int]] = {}
         for split, files in shards.items():
             counts[split] = []
             for file in files:

@@ -202,7 +202,7 @@ def decode_augmented(
         image = changes.change_look(image, draws, augmentation.distortion)
     # Padded by concatenation with constants. `tf.pad` takes a single value for all channels, so it
     # needs two more passes, to subtract and add the mean colour, and is seven times slower.
-    mean = np.broadcast_to(np.uint8(MEAN_COLOR), (*augmentation.crop, 3))
+    mean = np.broadcast_to(np.asarray(MEAN_COLOR, np.uint8), (*augmentation.crop, 3))
     ignore = np.full(augmentation.crop, IGNORE_LABEL, np.uint8)
     image, label = _paste(image, mean, crop), _paste(label, ignore, crop)
     if augmentation.distortion is not None and augmentation.distortion.degrees:

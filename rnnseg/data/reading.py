@@ -6,6 +6,7 @@ neither the file nor the record.
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -39,9 +40,7 @@ def read_images(
     return read_arrays(evaluation_images(source, split, instances, share), source, split)
 
 
-def read_arrays(
-    examples: tf.data.Dataset, source: Source, split: str
-) -> Iterator[tuple[np.ndarray, ...]]:
+def read_arrays(examples: tf.data.Dataset, source: Source, split: str) -> Iterator[tuple[Any, ...]]:
     """Yields examples of a split as arrays.
 
     Args:

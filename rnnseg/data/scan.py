@@ -138,7 +138,7 @@ def _scan_shard(scan: SplitScan, source: Source, shard: Shard, smallest_side: in
         found = shard.read().map(look_or_fault, num_parallel_calls=tf.data.AUTOTUNE)
         for name, *values in found.as_numpy_iterator():
             where = _place(shard, number, name.decode(errors="replace"))
-            _add(scan, source, where, *values, smallest_side)
+            _add(scan, source, smallest_side, where, *values)
             number += 1
             bar.update()
     except READING_ERRORS as error:
@@ -178,7 +178,7 @@ def _try(look, example):
         return nothing, nothing, np.zeros(256, np.int64), _reason(error).encode()
 
 
-def _add(scan, source, name, image_size, label_size, counts, error, smallest_side):
+def _add(scan, source, smallest_side, name, image_size, label_size, counts, error):
     if error:
         scan.faults.append(f"{name} cannot be decoded ({error.decode()})")
         scan.is_damaged = True

@@ -126,7 +126,7 @@ def source(train: int = 2000, val: int = 100, seed: int = 0, size: int = 96) -> 
 
     @functools.cache
     def draw(split):
-        columns = {"image": [], "label": [], "name": []}
+        columns: dict[str, list] = {"image": [], "label": [], "name": []}
         # The bar shows only if drawing takes longer than a second.
         for index in tqdm(
             range(sizes[split]), f"drawing {split}", unit="image", delay=1, disable=None
@@ -159,7 +159,7 @@ def _compose(rng: np.random.Generator) -> _Scene:
     """Draws the random contents of a scene and their motion."""
     background = _draw_texture(rng, [])
     textures = [background]
-    shapes = []
+    shapes: list[_Shape] = []
     for _ in range(rng.integers(2, 4)):
         texture = _draw_texture(rng, textures)
         textures.append(texture)
@@ -193,14 +193,14 @@ def _draw_center(rng: np.random.Generator, radius: float, shapes: list[_Shape]) 
 
 def _draw_texture(rng: np.random.Generator, others: list[_Texture]) -> _Texture:
     """Draws a random texture whose colours differ from those of the other textures."""
-    candidates = []
+    drawn = []
     for _ in range(10):
         hue, saturation, value = rng.uniform((0, 0.2, 0.25), (1, 0.9, 1))
         color = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
         # The second colour is the first one made lighter or darker, whichever leaves more room.
         end = 0.0 if color.mean() > 128 else 255.0
-        candidates.append([color, color + rng.uniform(0.3, 0.5) * (end - color)])
-    candidates = np.array(candidates)
+        drawn.append([color, color + rng.uniform(0.3, 0.5) * (end - color)])
+    candidates = np.array(drawn)
     if others:
         used = np.concatenate([texture.colors for texture in others])
         apart = np.linalg.norm(candidates[:, :, None] - used, axis=-1).min(axis=(1, 2))

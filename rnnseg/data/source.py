@@ -2,8 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rnnseg.errors import UserError
+
+if TYPE_CHECKING:  # this module does not import TensorFlow
+    import tensorflow as tf
 
 IGNORE_LABEL = 255
 """The label, in every data set, of pixels that neither the loss nor the scores count."""
@@ -23,7 +27,7 @@ class Shard:
     path: str
     first: int
     count: int
-    read: Callable[[], "tf.data.Dataset"]  # noqa: F821 - this module does not import TensorFlow
+    read: Callable[[], "tf.data.Dataset"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Source:
     class_names: tuple[str, ...]
     class_colors: tuple[tuple[int, int, int], ...]
     split_sizes: Mapping[str, int]
-    read: Callable[[str], "tf.data.Dataset"]  # noqa: F821 - this module does not import TensorFlow
+    read: Callable[[str], "tf.data.Dataset"]
     has_instances: bool = False
     shards: Callable[[str], Sequence[Shard]] | None = None
 

@@ -68,22 +68,22 @@ def _run(out: pathlib.Path, config: TrainingConfig) -> None:
     predictor = Predictor.load(folder)
     model = predictor.model
     source = open_source(config.data)
-    result = Evaluator(model, range(1, 2 * config.iterations + 1))(source, config.val_split)
+    result = Evaluator(model, range(1, 2 * model.iterations + 1))(source, config.val_split)
     print("\n" + report.table(result) + "\n")
     report.save_json(out / "scores.json", result.to_json())
-    report.save_curve(out / "curve.png", "demo", result, config.iterations)
+    report.save_curve(out / "curve.png", "demo", result, model.iterations)
     images = read_images(source, config.val_split)
     image, label, _ = next(itertools.islice(images, _IMAGE, None))
     with atomic_path(out / "image.png") as path:
         Image.fromarray(image).save(path)
-    maps = list(predictor.every_iteration(image, config.iterations))
+    maps = list(predictor.every_iteration(image, model.iterations))
     visualize.save_strip(
         out / "iterations.png",
         image,
         maps,
         source.class_colors,
         source.class_names,
-        iteration_titles(predictor, image.shape[:2], config.iterations),
+        iteration_titles(predictor, image.shape[:2], model.iterations),
         truth=label,
     )
     print(

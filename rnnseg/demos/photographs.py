@@ -114,8 +114,8 @@ def _photograph(
       What was found at the last one, and the points with their costs for this photograph.
     """
     model, image = predictor.model, read_image(file)
-    size = image.shape[:2]
-    maps = [None] * len(points)
+    height, width, _ = image.shape
+    maps = [np.empty(0)] * len(points)
 
     def segment(index: int) -> None:
         scale, iterations = points[index].scale, points[index].iterations
@@ -126,7 +126,7 @@ def _photograph(
     measured = [
         dataclasses.replace(
             point,
-            gmacs=predictor.costs(*size, point.scale).total(point.iterations) / 1e9,
+            gmacs=predictor.costs(height, width, point.scale).total(point.iterations) / 1e9,
             milliseconds=1000 * time,
         )
         for point, time in zip(points, seconds, strict=True)

@@ -146,10 +146,11 @@ class Instances:
         """
         predicted = prediction.ravel()[self._places]
         own = self.classes[self._numbers]
-        return tuple(
-            np.bincount(self._numbers[hits], minlength=len(self.classes))
-            for hits in (predicted == own, _CATEGORY_OF[predicted] == _CATEGORY_OF[own])
+        right = predicted == own, _CATEGORY_OF[predicted] == _CATEGORY_OF[own]
+        classes, categories = (
+            np.bincount(self._numbers[hits], minlength=len(self.classes)) for hits in right
         )
+        return classes, categories
 
 
 class InstanceSums:

@@ -171,8 +171,11 @@ class Evaluator:
                 f"iterations {list(iterations)}: {model.name} is feed-forward and has one iteration"
             )
         self.scales, self.flip = tuple(scales), flip
-        unroller = FileUnroller if isinstance(model, FileModel) else Unroller
-        self.unroll = unroller(model, scales, flip)
+        self.unroll: FileUnroller | Unroller
+        if isinstance(model, FileModel):
+            self.unroll = FileUnroller(model, scales, flip)
+        else:
+            self.unroll = Unroller(model, scales, flip)
 
     def __call__(
         self, source: Source, split: str, progress: bool = True, share: Share = WHOLE
@@ -257,11 +260,11 @@ class Evaluator:
         numbers = {self.iterations[quarter * last // 4] for quarter in range(5)}
         # At least one number for each stage of the encoder.
         stages = {self.model.stages_for(number): number for number in reversed(self.iterations)}
-        numbers = sorted(numbers.union(stages.values()))
-        predictions = [functools.partial(self.unroll.predict, image, number) for number in numbers]
+        timed = sorted(numbers.union(stages.values()))
+        predictions = [functools.partial(self.unroll.predict, image, number) for number in timed]
         # Fewer rounds for a small split, so that timing takes no longer than the pass itself.
         repeats = min(_ROUNDS, max(1, images // 10))
-        seconds = dict(zip(numbers, timing.take_turns(predictions, repeats), strict=True))
+        seconds = dict(zip(timed, timing.take_turns(predictions, repeats), strict=True))
         latency = timing.fit(seconds, self.model.first_iterations)
         return tuple(1000 * latency(number) for number in self.iterations)
 
@@ -307,7 +310,9 @@ class _Tally:
         sizes = np.zeros((images, 2))
         sizes[own] = np.reshape(self._sizes, (-1, 2))
         sizes = share.total(sizes).astype(int)
-        self.sizes = collections.Counter(map(tuple, sizes.tolist()))
+        self.sizes = collections.Counter(
+            (int(height), int(width)) for height, width in sizes.tolist()
+        )
         miou = np.zeros((len(self.confusion), images))
         miou[:, own] = np.reshape(self._image_miou, (-1, len(miou))).T
         self.image_miou = share.total(miou).astype(np.float32)

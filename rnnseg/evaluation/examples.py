@@ -55,7 +55,7 @@ def read_examples(source: Source, split: str, numbers: Collection[int]) -> dict[
     Returns:
       The images by number.
     """
-    found = {}
+    found: dict[int, Example] = {}
     for number, encoded in enumerate(source.read(split)):
         if len(found) == len(set(numbers)):
             break

@@ -132,7 +132,7 @@ def save_class_iou(
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     for place, each in zip(places, order, strict=True):
         text = "does not occur" if percent[each] != percent[each] else f"{percent[each]:.1f}"
-        axes.text(ends[each] + 1, place, text, va="center", fontsize=8)
+        axes.text(ends[each] + 1, float(place), text, va="center", fontsize=8)
     axes.set_yticks(places, [class_names[each] for each in order], fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 108)

@@ -100,9 +100,9 @@ def _class_lines(results: Sequence[Evaluation]) -> list[str]:
         values = 100 * np.stack([result.class_iou[index] for result, index in pairs])
         title = "IoU % at scale: iterations"
     width = max(len(title) - 14, 5, *map(len, first.class_names)) + 14
-    columns = [(f"{title:{width}s}", "s"), *((column, ".2f") for column in columns)]
+    formats = [(f"{title:{width}s}", "s"), *((column, ".2f") for column in columns)]
     rows = [(f"  {name}", *values[:, each]) for each, name in enumerate(first.class_names)]
-    return _table(columns, rows)
+    return _table(formats, rows)
 
 
 def _cityscapes_lines(results: Sequence[Evaluation]) -> list[str]:
@@ -112,7 +112,7 @@ def _cityscapes_lines(results: Sequence[Evaluation]) -> list[str]:
     columns = [("iterations", "d"), *2 * [("     IoU", ".2f"), ("    iIoU", ".2f")]]
     rows = []
     for result in results:
-        pairs = zip(result.iterations, result.cityscapes, strict=True)
+        pairs = zip(result.iterations, result.cityscapes or (), strict=True)
         own = [(number, *(100 * value for value in each.means.values())) for number, each in pairs]
         rows += _with_scale(result, own)
     title = "Cityscapes, %            classes          categories"
@@ -130,7 +130,7 @@ def cost_table(
       iterations: the numbers of iterations.
     """
     columns = [("stage  ", "s"), ("multiply-adds G", ".3f")]
-    rows = [(name, getattr(costs, name) / 1e9) for name in _STAGES]
+    rows: list[tuple] = [(name, getattr(costs, name) / 1e9) for name in _STAGES]
     if stages:
         columns += [("parameters M", ".3f"), ("memory MB", ".1f")]
         rows = [(*row, *_millions(stages[row[0]])) for row in rows]
@@ -148,7 +148,8 @@ def _early_lines(costs: StageCosts) -> list[str]:
     if not costs.early:
         return []
     columns = [("iterations", "s"), ("encode G", ".3f"), ("prepare G", ".3f"), ("% of both", ".1f")]
-    parts = [(each.encode, each.prepare) for each in (*costs.early, costs)]
+    parts = [(each.encode, each.prepare) for each in costs.early]
+    parts.append((costs.encode, costs.prepare))
     names = [f"up to {each.iterations}" for each in costs.early]
     names.append(f"from {costs.early[-1].iterations + 1}")
     whole = costs.encode + costs.prepare
@@ -245,7 +246,7 @@ def file_profile_table(profile: Profile, costs: FileCosts) -> str:
             ("milliseconds", ".2f"),
             ("multiply-adds G", ".3f"),
         ]
-        rows = [(name, time, None) for name, time in size.stages.items()]
+        rows: list[tuple] = [(name, time, None) for name, time in size.stages.items()]
         rows += [
             (f"n = {number}", time, *_giga([costs.total(number)]))
             for number, time in size.predictions.items()

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -224,7 +225,8 @@ def _choose_images(model, run, data, split, images, size, limit, calibrate):
 
 
 def _model_info(model, size, split) -> ModelInfo:
-    costs = early_costs = None
+    costs: Any = None
+    early_costs: dict[int, Any] | None = None
     if size:
         costs = dataclasses.asdict(stage_costs(model, *size))
         early_costs = {
@@ -253,8 +255,8 @@ def _model_info(model, size, split) -> ModelInfo:
         },
         multiply_adds=costs,
         early_multiply_adds=early_costs,
-        miou=found and found.miou,
-        scored_on=found and f"{found.data}, {found.split}",
+        miou=None if found is None else found.miou,
+        scored_on=None if found is None else f"{found.data}, {found.split}",
     )
 
 

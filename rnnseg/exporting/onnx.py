@@ -152,7 +152,9 @@ def _convert(model, function, opset: int | None = None):
         out = pathlib.Path(folder, "out.onnx")
         saved_model.write({"whole": function}, folder)
         try:
-            processes.run("convert_onnx", folder, "whole", out, _OPSET if opset is None else opset)
+            processes.run(
+                "convert_onnx", folder, "whole", out, str(_OPSET if opset is None else opset)
+            )
         except processes.ProcessError as error:
             raise UserError(f"{model.name} cannot be converted to ONNX: {error}") from error
         proto = onnx.load(out)

@@ -93,7 +93,9 @@ class FileParity:
             )
         scored = [each for each in self.agreements if each.iterations == _MIOU_ITERATIONS]
         for each in scored or self.agreements[-1:]:
-            if each.miou is not None and each.miou < each.model_miou - _MIOU_LOSS:
+            if each.miou is None or each.model_miou is None:
+                continue
+            if each.miou < each.model_miou - _MIOU_LOSS:
                 lines.append(
                     f"mIoU {100 * each.miou:.2f} % at n = {each.iterations}, expected "
                     f"{100 * (each.model_miou - _MIOU_LOSS):.2f} %"
@@ -130,7 +132,7 @@ class _Tally:
 
     def __init__(self, num_classes: int):
         self._equal = self._pixels = 0
-        self._difference = None
+        self._difference: float | None = None
         self._confusion = {
             name: np.zeros((num_classes, num_classes), np.int64) for name in ("model", "file")
         }

@@ -59,7 +59,7 @@ def of_file(path: str | os.PathLike) -> _Predict:
         return _of_onnx(path)
     info = ModelInfo.load(path)
     if info.kind == "anytime":
-        return of_stages(LiteRTStages(path, info, os.cpu_count()))
+        return of_stages(LiteRTStages(path, info, os.cpu_count() or 1))
     segment = Interpreter(str(path), num_threads=os.cpu_count()).get_signature_runner("segment")
 
     def predict(image) -> Iterator[tuple[int, parity.Prediction]]:
@@ -128,14 +128,15 @@ def of_saved_model(
       rnnseg.exporting.processes.ProcessError: the SavedModel cannot be served.
     """
     asked = numbers(info.recurrent)
-    with tempfile.TemporaryDirectory() as exchange:
-        exchange = pathlib.Path(exchange)
+    with tempfile.TemporaryDirectory() as name:
+        exchange = pathlib.Path(name)
         (exchange / "initial_state.json").write_text(json.dumps(info.initial_values))
         for index, image in enumerate(images):
             np.save(exchange / f"{index:06d}.npy", image.image[np.newaxis])
         lists = (",".join(map(str, each)) for each in (asked, info.early_iterations))
         processes.run("serve", folder, exchange, *lists)
-        whole, steps = [], []
+        whole: list[parity.Predictions] = []
+        steps: list[parity.Predictions] = []
         for path in sorted(exchange.glob("*.npz")):
             with np.load(path) as results:
                 whole.append({n: parity.Prediction(results[f"segment_{n}"], None) for n in asked})

@@ -34,8 +34,8 @@ def quantize(
     Raises:
       UserError: the quantizer cannot quantize the model.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = pathlib.Path(name_of_folder)
         for name, file in files.items():
             (folder / name).write_bytes(file)
         if kind == "int8":

@@ -41,7 +41,7 @@ def stage_functions(
       tensors: `image` is uint8, class maps and sizes are int32, all others are float32.
     """
     height, width = size or (None, None)
-    sides = model.canvas_size(height, width) if size else (None, None)
+    sides = model.canvas_size(*size) if size else (None, None)
 
     def on_canvas(name, channels):
         return tf.TensorSpec((batch, *sides, channels), tf.float32, name)

@@ -134,8 +134,9 @@ def segment_files(
         except UserError as error:
             failures[file.name] = str(error)
             continue
+        height, width = image.shape[:2]
         # Images in tiles go through other graphs than whole ones.
-        kind = (setting, predictor.stays_whole(budget, *image.shape[:2], setting.scale))
+        kind = (setting, predictor.stays_whole(budget, height, width, setting.scale))
         if kind not in prepared:
             prepared.add(kind)
             if every_iteration:
@@ -226,7 +227,8 @@ def _plan(
     files: Sequence[pathlib.Path], out: pathlib.Path, every_iteration: bool, overwrite: bool
 ) -> dict[pathlib.Path, _Outputs]:
     """Returns the outputs of every file, after a check that they can be written."""
-    planned, owners = {}, {}
+    planned: dict[pathlib.Path, _Outputs] = {}
+    owners: dict[str, pathlib.Path] = {}
     inputs = {file.resolve() for file in files}
     for file in files:
         if file.stem in owners:

@@ -80,7 +80,10 @@ class LargeImages:
         longest = max(height, width)
         if self._max_size is None or longest <= self._max_size:
             return height, width
-        size = tuple(max(1, round(each * self._max_size / longest)) for each in (height, width))
+        size = (
+            max(1, round(height * self._max_size / longest)),
+            max(1, round(width * self._max_size / longest)),
+        )
         if min(size) < self._model.output_stride:
             raise UserError(
                 f"max_size={self._max_size}: an image of {height}x{width} pixels becomes "

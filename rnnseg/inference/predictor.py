@@ -132,13 +132,14 @@ class Predictor:
         if len(shape) not in (3, 4) or shape[-1] != 3 or not shape[0]:
             maps = self.model.predict_classes(images, budget, canvas, stop_when_settled)
             return maps.astype(dtype, copy=False)
-        size, single = shape[-3:-1], len(shape) == 3
+        height, width = shape[-3:-1]
+        single = len(shape) == 3
         scales = None if canvas is None else (1.0,)
-        iterations, scale = self._setting(budget, *size, scales)
+        iterations, scale = self._setting(budget, height, width, scales)
         if stop_when_settled:
             self.model.check_can_stop()
         large = self._large(budget)
-        if large.is_plain(*size, scale):
+        if large.is_plain(height, width, scale):
             if scale == 1:
                 budget = Budget(iterations=iterations)
                 maps = self.model.predict_classes(images, budget, canvas, stop_when_settled)
@@ -147,14 +148,15 @@ class Predictor:
             maps = predict_scaled(self.model, batch, scale, iterations, stop_when_settled)
         else:
             batch = np.asarray(images)[np.newaxis] if single else np.asarray(images)
-            given = [None] * len(batch)
+            given: Iterable = [None] * len(batch)
             if canvas is not None:
                 given = [canvas] if single else canvas
-            maps = [
+            parts = [
                 large.class_map(image, iterations, scale, start, stop_when_settled)
                 for image, start in zip(batch, given, strict=True)
             ]
-        return (maps[0] if single else np.stack(maps)).astype(dtype, copy=False)
+            maps = parts[0][np.newaxis] if single else np.stack(parts)
+        return (maps[0] if single else maps).astype(dtype, copy=False)
 
     def stays_whole(
         self, budget: Budget | None, height: int, width: int, scale: float = 1.0
@@ -252,7 +254,7 @@ class Predictor:
                 setting, score = self._best_at(scale, budget, cost)
                 found[setting] = score, -cost(setting.iterations)
         if found:
-            return max(found, key=found.get)
+            return max(found, key=lambda setting: found[setting])
         scale = min(costs, key=lambda each: costs[each](1))
         target = f"an image of {height}x{width}" + ("" if scale == 1 else f", scaled by {scale:g},")
         raise too_small(budget, costs[scale](1), target)
@@ -292,7 +294,8 @@ class Predictor:
         most = most_iterations(self.model.iterations, miou) if self.model.recurrent else 1
         most = iterations_within(budget, cost, most, "")
         measured = sorted(miou.items()) or [(1, 0.0)]
-        scores = np.interp(range(1, most + 1), *zip(*measured, strict=True))
+        numbers, values = zip(*measured, strict=True)
+        scores = np.interp(np.arange(1, most + 1), numbers, values)
         best = most - int(np.argmax(scores[::-1]))
         return Setting(best, scale), float(scores[best - 1])
 

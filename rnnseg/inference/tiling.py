@@ -120,14 +120,14 @@ def tiles_of(
     finer = output_stride // canvas_stride
     found = []
     for spans in itertools.product(rows, columns):
-        pixels = tuple(
+        down, across = (
             # The last one ends where the image ends, before its padding.
             slice(output_stride * span.first, min(output_stride * span.last + 1, side))
             for span, side in zip(spans, size, strict=True)
         )
-        canvas = tuple(slice(finer * span.first, finer * span.last + 1) for span in spans)
+        canvas = [slice(finer * span.first, finer * span.last + 1) for span in spans]
         weights = np.multiply.outer(spans[0].weights, spans[1].weights)[..., np.newaxis]
-        found.append(Tile(pixels, canvas, weights))
+        found.append(Tile((down, across), (canvas[0], canvas[1]), weights))
     return found
 
 
@@ -150,7 +150,7 @@ def blend(tiles: Sequence[Tile], compute: Callable[[Tile], np.ndarray]) -> Itera
     firsts = [each[0].canvas[0].start for each in of_rows]
     begun = None  # rows that the tiles above have added to
     for first, row, done in zip(firsts, of_rows, [*firsts[1:], None], strict=True):
-        band = None
+        band: np.ndarray | None = None
         for tile in row:
             part = compute(tile)
             if band is None:
@@ -158,6 +158,7 @@ def blend(tiles: Sequence[Tile], compute: Callable[[Tile], np.ndarray]) -> Itera
                 if begun is not None:
                     band[..., : begun.shape[-3], :, :] = begun
             band[..., tile.canvas[1], :] += tile.weights * part
+        assert band is not None  # a row has tiles
         end = None if done is None else done - first
         yield band[..., :end, :, :]
         begun = None if end is None else band[..., end:, :, :].copy()

@@ -180,7 +180,8 @@ def _refine(
         return outlook, tf.tensor_scatter_nd_update(spent, place, tf.fill(tf.shape(index), done))
 
     def body(done, index, rows, change, outlook, spent):
-        outlook, spent = record(done, index, *rows[1:], outlook, spent)
+        own_canvas, own_state = rows[1:]
+        outlook, spent = record(done, index, own_canvas, own_state, outlook, spent)
         margin = tf.gather(items.split(_margins(tf.reshape(outlook, grid))), index)
         going = items.going(tf.cast(iterations - done, tf.float32) * change, margin)
         index, rows = tf.cond(
@@ -219,7 +220,8 @@ def _refine(
         ),
         parallel_iterations=1,
     )
-    outlook, spent = record(done, index, *rows[1:], outlook, spent)
+    last_canvas, last_state = rows[1:]
+    outlook, spent = record(done, index, last_canvas, last_state, outlook, spent)
     outlook = tf.reshape(outlook, grid)
     return tf.ensure_shape(outlook, canvas.shape), spent
 

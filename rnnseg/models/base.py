@@ -8,7 +8,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -27,6 +27,8 @@ from rnnseg.models.stages import CompiledStages
 from rnnseg.models.transfer import Transfer, transfer_weights
 from rnnseg.palette import default_colors
 from rnnseg.stages import Stages
+
+_Model = TypeVar("_Model", bound="SegmentationModel")
 
 
 class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tensor]):
@@ -55,7 +57,9 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
 
     recurrent = False
     iterations = 1
-    stack: keras.Layer | None = None
+    # Any: what they have depends on the kind of model.
+    options: Any
+    stack: Any = None
     loaded_from: str | None = None
     transfer: Transfer | None = None
     options_type: type[ModelOptions] = ModelOptions
@@ -268,12 +272,15 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
     @property
     def names(self) -> tuple[str, ...]:
         """One name per class: `class_names`, or "class 0", "class 1" and so on."""
-        return self.class_names or tuple(f"class {index}" for index in range(self.num_classes))
+        return tuple(self.class_names or ()) or tuple(
+            f"class {index}" for index in range(self.num_classes)
+        )
 
     @property
     def colors(self) -> tuple[tuple[int, int, int], ...]:
         """One (red, green, blue) of 0-255 per class: `class_colors`, or default ones."""
-        return self.class_colors or default_colors(self.num_classes)
+        given = self.class_colors or default_colors(self.num_classes)
+        return tuple((red, green, blue) for red, green, blue in given)
 
     def predict_classes(
         self,
@@ -428,13 +435,13 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
 
     @classmethod
     def from_model(
-        cls,
+        cls: type[_Model],
         old: "SegmentationModel",
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
         **options: Any,
-    ) -> "SegmentationModel":
+    ) -> _Model:
         """Builds a model that starts from the weights of another one, for further training.
 
         It has the options of the old model, as far as `options` give no others. Weights are taken

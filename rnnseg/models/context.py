@@ -66,7 +66,8 @@ class Context(InspectedLayer):
     def compute_output_shape(self, features_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         """Returns the shape of the result: every branch adds its width."""
         more = (len(self.branches) + 1) * self.channels
-        return (*features_shape[:-1], features_shape[-1] + more)
+        channels = features_shape[-1]
+        return (*features_shape[:-1], None if channels is None else channels + more)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Concatenates the features and their context.

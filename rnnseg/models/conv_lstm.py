@@ -120,7 +120,7 @@ class ConvLSTM2DCell(InspectedLayer):
             name="gates",
         )
 
-    def build(self, input_shape: Sequence[int | None]) -> None:
+    def build(self, input_shape: Sequence[Any]) -> None:
         """Creates the kernel for inputs of shape `(batch, h, w, channels)`."""
         self.convolution.build((*input_shape[:-1], input_shape[-1] + self.filters))
         self.built = True
@@ -157,7 +157,7 @@ class ConvLSTM2DCell(InspectedLayer):
           The output, `(batch, h, w, filters)`, and the new state.
         """
         if inputs is None:
-            grid, gates = weights.offsets[0], weights.offsets
+            grid, gates = weights.offsets[0], list(weights.offsets)
         else:
             grid = inputs
             gates = self._products(inputs, None if state is None else state.h, weights)
@@ -173,7 +173,7 @@ class ConvLSTM2DCell(InspectedLayer):
 
     def _products(self, inputs, h, weights: GateWeights) -> list[tf.Tensor]:
         """Computes `W * [x, h] + b`, or `W * x + b` if `h` is None."""
-        seen, kernels = tf.cast(inputs, self.compute_dtype), weights.kernels
+        seen, kernels = tf.cast(inputs, self.compute_dtype), list(weights.kernels)
         if h is None:
             kernels = [kernel[..., : seen.shape[-1], :] for kernel in kernels]
         else:
@@ -285,12 +285,12 @@ class ConvLSTMStack(InspectedLayer):
             )
         self.initial_values = {}
         if self.learned_start:
-            channels = {"canvas": self.num_classes}
+            sizes = {"canvas": self.num_classes}
             for layer, width in enumerate(self.widths):
-                channels |= {f"h_{layer}": width, f"c_{layer}": width}
+                sizes |= {f"h_{layer}": width, f"c_{layer}": width}
             self.initial_values = {
                 name: self.add_weight(shape=(width,), initializer="zeros", name=f"initial_{name}")
-                for name, width in channels.items()
+                for name, width in sizes.items()
             }
         self.built = True
 

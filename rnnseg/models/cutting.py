@@ -6,6 +6,7 @@ The parts share the layers and the weights of the network.
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -92,7 +93,7 @@ def parts(network: keras.Model, ends: Sequence[Sequence[str]], deepest: str) -> 
     return result
 
 
-def _nodes(network: keras.Model) -> Mapping[str, object]:
+def _nodes(network: keras.Model) -> Mapping[str, Any]:
     """Returns the nodes of a network by the names of their operations.
 
     A layer's own `output` fails as soon as the layer is part of another network, too.

@@ -39,7 +39,7 @@ class _Network:
 
     constructor: str
     mean: tuple[float, float, float]
-    blocks: tuple[str, str, str]
+    blocks: tuple[str, ...]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     bgr: bool = False
     layer: str | None = None
@@ -52,7 +52,7 @@ _GREY = (127.5, 127.5, 127.5)
 _RAW = {"include_preprocessing": False}  # the Encoder normalises, before it pads
 _RESNET = ("conv2_block", "conv3_block", "conv4_block")
 _EFFICIENTNET = ("block2", "block3", "block5")
-_IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+_IMAGENET: dict[str, Any] = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
 _NETWORKS = {
     **{
@@ -147,8 +147,9 @@ def build_encoder(
                 "images for it; give the encoder itself, such as encoder=old.encoder"
             )
         network = encoder if layer is None else cutting.up_to(encoder, layer)
-        skips = dict(skip_layers=skip_layers or (), early_stages=early_stages)
-        return Encoder(network, output_stride, **skips, dtype=dtype, name="encoder")
+        return Encoder(
+            network, output_stride, skip_layers or (), early_stages, dtype=dtype, name="encoder"
+        )
     if encoder == "small_cnn":
         network = _small_cnn(output_stride, kernel_regularizer, dtype)
         if weights is not None:
@@ -168,8 +169,9 @@ def build_encoder(
     is_file = weights not in (None, "imagenet")
     network = _construct(encoder, family, options, None if is_file else weights)
     does_not_fit = _load_or_error(network, weights, encoder) if is_file else None
-    if layer or family.layer:
-        network = cutting.up_to(network, layer or family.layer)
+    end = layer or family.layer
+    if end:
+        network = cutting.up_to(network, end)
     network = _make_atrous(network, output_stride, kernel_regularizer, dtype)
     # It may be the file of an encoder's network, which ends at the layer of the features.
     if does_not_fit is not None and _load_or_error(network, weights, encoder) is not None:
@@ -310,7 +312,8 @@ def _make_atrous(network: keras.Model, output_stride, kernel_regularizer, dtype)
 
 def _strides(network: keras.Model) -> dict[str, int]:
     """Returns the stride of every operation's input in the original network, in input pixels."""
-    before, after = {}, {}
+    before: dict[str, int] = {}
+    after: dict[str, int] = {}
     for layer in network.operations:  # in topological order
         before[layer.name] = max((after[source.name] for source in _sources(layer)), default=1)
         own = getattr(layer, "strides", 1)

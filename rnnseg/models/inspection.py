@@ -60,12 +60,12 @@ class InspectedModel(keras.Model):
         """Returns `inputs` and `outputs`, and `predictor`, which is deprecated."""
         if name in ("inputs", "outputs"):
             images = keras.Input(self.input_shape[1:], name="images")
-            vars(self).update(inputs=[images], outputs=[self(images)])
+            self.__dict__.update(inputs=[images], outputs=[self(images)])
         elif name == "predictor":
             warnings.warn("make rnnseg.Predictor(model)", DeprecationWarning, stacklevel=2)
             # By name: models import nothing that predicts with them.
             predictor = importlib.import_module("rnnseg.inference.predictor").Predictor(self)
-            vars(self)[name] = predictor  # with its latencies, for the next time
+            self.__dict__[name] = predictor  # with its latencies, for the next time
         else:
             raise _unknown(self, name)
         return vars(self)[name]

@@ -289,6 +289,7 @@ class RecurrentOptions(IterationOptions, DepthOptions):
                 f"expected at most {_MOST_PARAMETERS / 1e6:.0f} million: choose narrower or fewer "
                 "layers"
             )
+        assert self.iterations is not None  # by IterationOptions
         if sum(early) >= self.iterations:
             raise UserError(
                 f"early_iterations={list(early)}: expected fewer than the {self.iterations} "
@@ -308,6 +309,7 @@ class RecurrentOptions(IterationOptions, DepthOptions):
         if self.skip_layers is None:
             finer = depths["canvas_stride"] < self.output_stride
             several = isinstance(self.encoder, str) and finer
+        assert self.iterations is not None  # by IterationOptions
         early = self.early_iterations
         if early is None:
             early = (2,) if several and self.iterations > 2 else ()

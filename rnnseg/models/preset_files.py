@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import keras
@@ -36,19 +36,21 @@ from rnnseg.pretrained.preset import (
 from rnnseg.runtime.model_info import ModelInfo
 from rnnseg.score_files import EvaluationContent, present_names
 
+_Model = TypeVar("_Model", bound="PresetModel")
+
 
 class PresetModel:
     """The doors of a model to pretrained ones, with the names that they have in KerasHub."""
 
     @classmethod
     def from_preset(
-        cls,
+        cls: type[_Model],
         preset: str | os.PathLike,
         num_classes: int | None = None,
         class_names: Sequence[str] | None = None,
         class_colors: Sequence[Sequence[int]] | None = None,
         **options: Any,
-    ) -> "PresetModel":
+    ) -> _Model:
         """Builds a pretrained model, or one that starts from its weights for further training.
 
         Without further arguments it is the model as it was trained. With them it is made by

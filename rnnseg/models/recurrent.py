@@ -63,17 +63,18 @@ class RecurrentSegmenter(SupervisedSegmenter):
         )
         depths = self.encoder.depths
         skip_layers = tuple(each.name for each in depths[:-1])
-        self.options = options = dataclasses.replace(self.options, skip_layers=skip_layers)
+        chosen = dataclasses.replace(self.options, skip_layers=skip_layers)
+        self.options = chosen
         check_strides(depths, self.canvas_stride)
-        self.iterations = options.iterations
-        self.iteration_weights = options.iteration_weights
-        self.early_iterations = options.early_iterations
+        self.iterations = chosen.iterations
+        self.iteration_weights = chosen.iteration_weights
+        self.early_iterations = chosen.early_iterations
         self.context = None
-        features_shape = (None, None, None, self.encoder.channels)
-        if options.context_channels:
+        features_shape: tuple = (None, None, None, self.encoder.channels)
+        if chosen.context_channels:
             self.context = Context(
-                options.context_channels,
-                options.output_stride,
+                chosen.context_channels,
+                chosen.output_stride,
                 self._kernel_regularizer,
                 dtype=self.dtype_policy,
                 name="context",
@@ -85,11 +86,11 @@ class RecurrentSegmenter(SupervisedSegmenter):
             depths,
             self.canvas_stride,
             num_classes,
-            options.hidden_channels,
-            options.kernel_size,
-            options.dilation_rate,
-            options.learned_start,
-            options.increment_scale,
+            chosen.hidden_channels,
+            chosen.kernel_size,
+            chosen.dilation_rate,
+            chosen.learned_start,
+            chosen.increment_scale,
             self._kernel_regularizer,
             dtype=self.dtype_policy,
             name="stack",
@@ -146,6 +147,7 @@ class RecurrentSegmenter(SupervisedSegmenter):
     def _prepared(self, images, stages: int, training=False) -> list[tf.Tensor]:
         """Returns what `prepare` gives after each of the first `stages` of the encoder."""
         names = self.encoder.stages
+        found: list[Features]
         if stages == len(names):
             features = self.encode(images, training=training)
             found = [{name: features[name] for name in each} for each in names]
@@ -153,7 +155,7 @@ class RecurrentSegmenter(SupervisedSegmenter):
             found = [self.encode_stage(0, images)]
             for number in range(1, stages):
                 found.append(self.encode_stage(number, found[-1]))
-        prepared = []
+        prepared: list[tf.Tensor] = []
         for features in found:
             prepared.append(self.prepare(features, prepared[-1] if prepared else None))
         return prepared
@@ -271,7 +273,7 @@ class RecurrentSegmenter(SupervisedSegmenter):
         iterations = tf.cast(iterations, tf.int32)
         canvas, state = self._starting_point(prepared[0], canvas, state)
         shape = prepared[0].shape[:3].concatenate([self.num_classes])
-        kept = tf.TensorArray(tf.float32, iterations, element_shape=shape) if keep else ()
+        kept: Any = tf.TensorArray(tf.float32, iterations, element_shape=shape) if keep else ()
         variables = (tf.constant(0), canvas, state, kept)
         for stage, seen in enumerate(prepared):
             weights = self.stack.gate_weights(seen)
@@ -379,7 +381,7 @@ class RecurrentSegmenter(SupervisedSegmenter):
 
         def run(*inputs):
             rows, more = inputs[: len(prepared)], inputs[len(prepared) :]
-            return self._canvases(rows, iterations, *(more or [None]), kept)
+            return self._canvases(rows, iterations, more[0] if more else None, kept)
 
         canvases = recomputation.recomputed(run, iterations, *inputs)
         canvases = tf.reshape(canvases, [-1, *grid, self.num_classes])

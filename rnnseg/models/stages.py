@@ -180,6 +180,7 @@ class CompiledStages(Stages[tf.Tensor]):
     def trace_counts(self) -> dict[str, int]:
         """Returns the number of traces of each graph, by name."""
         counts: dict[str, int] = {}
+        function: Any  # a graph of TensorFlow
         for (name, *_), function in self._functions.items():
             traces = function.experimental_get_tracing_count()
             counts[name] = counts.get(name, 0) + traces

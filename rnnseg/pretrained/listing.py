@@ -57,14 +57,15 @@ def text() -> str:
             f"  {len(info.classes)} classes: {', '.join(info.classes)}",
             f"  {info.parameters / 1e6:.2f} million parameters; {sizes}; {info.license}",
         ]
-        if info.best is not None:
+        if info.image_size is not None and info.scores:
             height, width = info.image_size
             lines += [
                 f"  mIoU by multiply-adds of a {height}x{width} image:",
                 "    G       mIoU %  iterations  image scale",
             ]
             lines += [
-                f"    {row.multiply_adds / 1e9:<7.3f} {100 * row.miou:<7.1f} {row.iterations:<11} "
+                f"    {(row.multiply_adds or 0) / 1e9:<7.3f} {100 * row.miou:<7.1f} "
+                f"{row.iterations:<11} "
                 f"{row.scale or 1:g}"
                 for row in info.scores
             ]
@@ -90,7 +91,7 @@ def _describe(preset: Preset) -> PresetInfo:
 
 def _frontier(rows: tuple[ScoreRow, ...]) -> tuple[ScoreRow, ...]:
     """Returns the rows of known cost that are better than all cheaper ones, by rising cost."""
-    found = []
+    found: list[ScoreRow] = []
     for row in sorted(rows, key=lambda row: (row.multiply_adds or 0, -row.miou)):
         if row.multiply_adds is not None and (not found or row.miou > found[-1].miou):
             found.append(row)

@@ -9,7 +9,8 @@ Commands that score, time and segment with a model take such a file in its place
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,14 +40,16 @@ class FileCosts:
         None if they are not known: in a file for any size, and in one of an earlier version for so
         few iterations that a part of the encoder is enough.
         """
-        costs = seen = self.info.multiply_adds
+        costs = self.info.multiply_adds
         if costs is None:
             return None
+        seen: Mapping[Any, int] = costs
         if iterations <= sum(self.info.early_iterations):
             early = sorted((self.info.early_multiply_adds or {}).items())
-            seen = next((counts for most, counts in early if iterations <= most), None)
-            if seen is None:
+            known = next((counts for most, counts in early if iterations <= most), None)
+            if known is None:
                 return None
+            seen = known
         return seen["encode"] + seen["prepare"] + iterations * costs["refine"] + costs["read"]
 
 

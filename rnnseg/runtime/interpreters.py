@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,13 +47,13 @@ class LiteRTStages(Stages[np.ndarray]):
         for stage, (inputs, outputs) in zip(stages[1:], passed, strict=True):
             signatures.check(stage, dict.fromkeys(inputs, (1, None, None, None)), outputs)
         self._encode = [signatures[stage] for stage in stages]
-        self._refine = None
+        self._refine: Any = None
         if info.recurrent:
-            tensors = {
+            tensors: dict[str, tuple[int | None, ...]] = {
                 name: (1, None, None, len(values)) for name, values in info.initial_values.items()
             }
-            inputs = {"prepared": (1, None, None, None)} | tensors
-            signatures.check("refine", inputs, tensors)
+            grids: dict[str, tuple[int | None, ...]] = {"prepared": (1, None, None, None)}
+            signatures.check("refine", grids | tensors, tensors)
             self._refine = signatures["refine"]
         self.recurrent = info.recurrent
         self.iterations = info.iterations
@@ -64,7 +65,7 @@ class LiteRTStages(Stages[np.ndarray]):
         self.class_colors = info.colors
         self._info = info
         self._signatures = signatures
-        self._read = None
+        self._read: Any = None
         self._initial: dict[str, np.ndarray] = {}
 
     def encode(self, images: np.ndarray) -> Features:
@@ -76,8 +77,8 @@ class LiteRTStages(Stages[np.ndarray]):
         Returns:
           The outputs of the last stage, which are for `prepare`.
         """
-        features = images
-        for number in range(len(self._encode)):
+        features = self.encode_stage(0, images)
+        for number in range(1, len(self._encode)):
             features = self.encode_stage(number, features)
         return features
 
@@ -89,7 +90,8 @@ class LiteRTStages(Stages[np.ndarray]):
           inputs: images, RGB, uint8 `(1, H, W, 3)`, for stage 0, otherwise the result of the stage
             before.
         """
-        return self._encode[number](**(inputs if number else {"image": inputs}))
+        given: Any = inputs if number else {"image": inputs}
+        return self._encode[number](**given)
 
     def prepare(self, features: Features, prepared: np.ndarray | None = None) -> np.ndarray:
         """Returns what the encoder has prepared.
@@ -158,7 +160,7 @@ class LiteRTStages(Stages[np.ndarray]):
         grid.check_covered(size, canvas.shape[1:3], self.canvas_stride)
         if self._read is None:
             self._read = self._signatures["read"]
-        sizes = {} if self._info.size else {"size": np.int32(size)}
+        sizes = {} if self._info.size else {"size": np.asarray(size, np.int32)}
         return self._read(canvas=canvas, **sizes)["classes"][:, : size[0], : size[1]]
 
     def unroll(

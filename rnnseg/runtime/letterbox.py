@@ -100,10 +100,10 @@ def scale_and_pad(
         return image, sides
     content = content_size(sides, size)
     full = np.empty((size[0], 3 * size[1]), np.uint8)
-    full[:] = np.tile(np.uint8(padding), size[1])
-    full = full.reshape(*size, 3)
-    full[: content[0], : content[1]] = image if content == sides else _shrink(image, content)
-    return full, content
+    full[:] = np.tile(np.asarray(padding, np.uint8), size[1])
+    padded = full.reshape(*size, 3)
+    padded[: content[0], : content[1]] = image if content == sides else _shrink(image, content)
+    return padded, content
 
 
 def content_size(sides: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
@@ -116,7 +116,7 @@ def content_size(sides: tuple[int, int], size: tuple[int, int]) -> tuple[int, in
     # A side of one pixel is never too long.
     ratios = [(most - 1) / (side - 1) for most, side in zip(size, sides, strict=True) if side > 1]
     scale = min([1, *ratios])
-    return tuple(grid.scaled_size(side, scale) for side in sides)
+    return grid.scaled_size(sides[0], scale), grid.scaled_size(sides[1], scale)
 
 
 def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -85,7 +85,7 @@ class ModelInfo:
     iterations: schemas.Iterations
     state: Mapping[str, schemas.Channels]
     initial_state: Mapping[str, tuple[float, ...]]
-    multiply_adds: Mapping[Literal[_STAGES], schemas.Total] | None
+    multiply_adds: Mapping[Literal["encode", "prepare", "refine", "read"], schemas.Total] | None
     early_multiply_adds: (
         Mapping[schemas.Iterations, Mapping[Literal["encode", "prepare"], schemas.Total]] | None
     ) = None

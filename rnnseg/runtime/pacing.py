@@ -62,8 +62,8 @@ class LatencyEstimator:
             if stage not in self._seconds:
                 self._seconds[stage] = new, new / 2
                 return
-            new = min(new, _LARGEST_STEP * self.upper_bound(stage, 1))
             mean, deviation = self._seconds[stage]
+            new = min(new, _LARGEST_STEP * max(0.0, mean + _DEVIATIONS * deviation))
             deviation += _DEVIATION_GAIN * (abs(new - mean) - deviation)
             self._seconds[stage] = mean + _MEAN_GAIN * (new - mean), deviation
 
@@ -75,7 +75,7 @@ class LatencyEstimator:
         """Returns the seconds that a call hardly ever exceeds; None before the first call."""
         return self._bound(stage, amount, _DEVIATIONS)
 
-    def _bound(self, stage: str, amount: int, deviations: float) -> float | None:
+    def _bound(self, stage: str, amount: float, deviations: float) -> float | None:
         known = self._seconds.get(stage) or self._assumed.get(stage)
         if known is None:
             return None

@@ -14,7 +14,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -195,7 +196,7 @@ class Segmenter:
         first, later = self._checked(first_iterations), self._checked(iterations)
         call, video = _Call(letterbox(image, self.info), start), self._video
         if video.size == call.image.size and self.info.recurrent:
-            initial = np.float32(self.info.initial_state.get("canvas", 0))
+            initial = np.asarray(self.info.initial_state.get("canvas", 0), np.float32)
             result = self._last(call, later, initial + np.float32(keep) * (video.canvas - initial))
         else:
             result = self._last(call, first)
@@ -231,7 +232,7 @@ class Segmenter:
                     break
         return self._result(call, canvas, before)
 
-    def _canvases(self, call: "_Call", most: int, seed: np.ndarray | None = None) -> Iterator:
+    def _canvases(self, call: "_Call", most: int, seed: np.ndarray | None = None) -> Generator:
         """Runs the stages before reading.
 
         Args:
@@ -286,7 +287,7 @@ class Segmenter:
     def _ahead(self, call: "_Call") -> float:
         """Returns the seconds that another iteration and reading will hardly exceed."""
         encode, refine, read = (
-            stage and self._latency.upper_bound(stage, call.amount(stage))
+            self._latency.upper_bound(stage, call.amount(stage)) if stage else None
             for stage in (call.next_encode, "refine", "read")
         )
         # Before the first reading: it takes less time than encoding.
@@ -300,9 +301,10 @@ class Segmenter:
         stages = ("encode", "refine", "read") if self.info.recurrent else ("encode", "read")
         # Further stages of the encoder are not needed.
         bounds = [self._latency.lower_bound(stage, call.amount(stage)) for stage in stages]
-        if None in bounds:
+        known = [bound for bound in bounds if bound is not None]
+        if len(known) < len(bounds):
             return None
-        return 1000 * (time.perf_counter() - call.start + sum(bounds))
+        return 1000 * (time.perf_counter() - call.start + sum(known))
 
 
 def _warn_of_deadline(deadline_ms: float, latency: str) -> None:
@@ -353,5 +355,5 @@ class _Video(threading.local):
       canvas: the canvas of the last frame, float32 `(h, w, classes)`.
     """
 
-    size = None
-    canvas = None
+    size: tuple[int, int] | None = None
+    canvas: Any = None

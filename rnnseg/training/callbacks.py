@@ -45,7 +45,7 @@ class RunFiles(keras.callbacks.Callback):
         super().__init__()
         self._run, self._source, self._config = run, source, config
         self._rows, self._share = rows, share
-        self._validate = None
+        self._validate: Validation | None = None
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Prepares the validation."""
@@ -57,8 +57,9 @@ class RunFiles(keras.callbacks.Callback):
             self._share,
         )
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Validates and writes; stops the training if no validation was better for long."""
+        assert logs is not None  # `fit` gives them
         if not math.isfinite(logs["loss"]):
             raise UserError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1}: try a lower --learning-rate "
@@ -67,13 +68,14 @@ class RunFiles(keras.callbacks.Callback):
         # The last step may have spoilt them without a trace in the loss.
         check_weights(self.model, f"epoch {epoch + 1}")
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row = {"epoch": epoch + 1, "step": steps_done(self.model)}
+        row: dict[str, Any] = {"epoch": epoch + 1, "step": steps_done(self.model)}
         row |= {name: logs[name] for name in ("loss", "learning_rate")} | dict.fromkeys(SCORES, "")
         before = best_validation(self._rows)
         self._rows.append(row)
         with averaged_weights(self.model):
             last = epoch + 1 == self._config.epochs
             if last or (epoch + 1) % self._config.validate_every == 0:
+                assert self._validate is not None  # training has begun
                 scores = self._validate(epoch)
                 logs |= scores
                 row |= scores

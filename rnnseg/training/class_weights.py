@@ -22,7 +22,7 @@ _FORM = 'expected weights by class name, such as {"pole": 4} or lines such as po
 _SEPARATED = re.compile(r"(?P<name>.*?)[\s,;]+(?P<weight>[^\s,;]+)")
 
 
-def balanced_weights(pixels: Sequence[int]) -> tuple[float, ...]:
+def balanced_weights(pixels: Sequence[int] | np.ndarray) -> tuple[float, ...]:
     """Returns weights that grow as a class gets rare: `ln(1.02 + share of the pixels) ** -0.5`.
 
     That is the square root of ENet's weights (Paszke et al., 2016), so that a class of few pixels
@@ -35,8 +35,8 @@ def balanced_weights(pixels: Sequence[int]) -> tuple[float, ...]:
     Args:
       pixels: the number of pixels of every class.
     """
-    pixels = np.asarray(pixels, np.float64)
-    shares = pixels / max(pixels.sum(), 1)
+    counts = np.asarray(pixels, np.float64)
+    shares = counts / max(counts.sum(), 1)
     weights = np.log(1.02 + shares) ** -0.5
     mean = (shares * weights).sum() or 1.0
     return tuple(map(float, weights / mean))

@@ -198,14 +198,14 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
         None, "Random seed that makes runs repeatable.", least=0, most=2**31 - 1
     )
 
-    @property
-    def usual_iterations(self) -> int:
+    @property  # a constant of other classes
+    def usual_iterations(self) -> int:  # type: ignore[override]
         """The number of iterations of `model` unless another is asked for."""
         options = MODEL_OPTIONS[self.model]
         return getattr(options, "usual_iterations", RecurrentOptions.usual_iterations)
 
     @property
-    def usual_canvas_stride(self) -> int:
+    def usual_canvas_stride(self) -> int:  # type: ignore[override]
         """The canvas stride of `model` unless another is asked for."""
         options = MODEL_OPTIONS[self.model]
         return getattr(options, "usual_canvas_stride", RecurrentOptions.usual_canvas_stride)

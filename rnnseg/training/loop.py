@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -184,14 +185,15 @@ def _train(
     seed = common_seed(share, config.seed)
     if config.seed is not None:
         keras.utils.set_random_seed(config.seed)
-    model, rows, class_weights = None, [], None
+    rows: list[dict[str, Any]] = []
+    class_weights = None
     if has_begun:
         with strategy.scope():
             model = _load_last(run, config)
         check_classes(model, source)
         rows = run.history_until(steps_done(model))
     crops, steps = _training_crops(config, source, len(rows), seed, share)
-    is_new = model is None
+    is_new = not has_begun
     if is_new:  # a loaded model brings its loss
         class_weights = _class_weights_of_file(config, source)
         with strategy.scope():

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -79,7 +79,7 @@ def read_cluster() -> Cluster | None:
         return None
     held = schemas.check(schemas.parse_json(text, VARIABLE, _WAY_OUT), _Schema, VARIABLE, _WAY_OUT)
     # The order in which TensorFlow numbers them.
-    tasks = [
+    tasks: list[tuple[Any, int]] = [
         (job, at) for job in ("chief", "worker") for at in range(len(held.cluster.get(job, ())))
     ]
     addresses = tuple(held.cluster[job][at] for job, at in tasks)
@@ -234,7 +234,7 @@ def common_seed(share: Share, seed: int | None) -> int | None:
     """Returns a seed that is the same in all workers, drawn by the first one if there is none."""
     if seed is not None or share.count == 1:
         return seed
-    drawn = np.random.default_rng().integers(2**31)
+    drawn = int(np.random.default_rng().integers(2**31))
     return int(share.total(_slot(share, drawn))[0])
 
 

@@ -154,7 +154,7 @@ def pq_light(codes: np.ndarray) -> np.ndarray:
     return _PQ_PEAK * np.power(np.maximum(root - c1, 0) / (c2 - c3 * root), 1 / m1)
 
 
-def pq_codes(light: np.ndarray) -> np.ndarray:
+def pq_codes(light: np.ndarray | float) -> np.ndarray:
     """Returns the PQ codes of 0-1 for light in cd/m2, the inverse of `pq_light`."""
     m1, m2, c1, c2, c3 = _PQ
     power = np.power(np.maximum(light, 0) / _PQ_PEAK, m1)

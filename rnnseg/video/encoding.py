@@ -2,9 +2,11 @@
 
 import os
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import Colorspace
 
 from rnnseg.video.sources import FrameSource, open_container
@@ -41,7 +43,8 @@ class VideoFile:
         self._container = av.open(
             f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}
         )
-        self._stream = self._audio = None
+        self._stream: Any = None
+        self._audio: _Audio | None = None
         self._last = -1
         self._complete = False
 
@@ -103,11 +106,13 @@ class _Audio:
     It opens the file a second time, so that the reader of frames need not keep audio packets.
     """
 
-    def __init__(self, source: FrameSource, output):
+    def __init__(self, source: FrameSource, output: OutputContainer):
+        assert source.origin is not None  # what has audio is a file
         self._input = open_container(source.origin)
         self._output = output
         self._start = Fraction(self._input.start_time or 0, av.time_base)
-        self._copies, self._last = {}, {}
+        self._copies: dict[int, Any] = {}
+        self._last: dict[int, int] = {}
         for stream in self._input.streams.audio:
             # There is none for a codec that FFmpeg does not know.
             codec = stream.codec_context.name if stream.codec_context else "an unknown codec"

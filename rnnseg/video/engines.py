@@ -5,7 +5,7 @@ one call, knows the initial canvas, and knows how far apart canvas pixels lie on
 """
 
 import warnings
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -65,7 +65,8 @@ def open_engine(model: "SegmentationModel | Segmenter | Engine") -> Engine:
         warnings.warn(
             "start of an engine is now called initial_canvas", DeprecationWarning, stacklevel=3
         )
-        model.initial_canvas = model.start
+        engine: Any = model
+        engine.initial_canvas = engine.start
     if isinstance(model, Engine):
         return model
     from rnnseg.runtime.segmenter import Segmenter
@@ -141,7 +142,7 @@ class LiteRTEngine:
         info = segmenter.info
         self.recurrent, self.iterations, self.colors = info.recurrent, info.iterations, info.colors
         zeros = np.zeros(len(info.classes))
-        self.initial_canvas = np.float32(info.initial_state.get("canvas", zeros))
+        self.initial_canvas = np.asarray(info.initial_state.get("canvas", zeros), np.float32)
         self._segmenter = segmenter
 
     def spacing(self, frame: np.ndarray) -> tuple[float, float]:

@@ -227,7 +227,7 @@ def _decode(path, container, stream, source, seconds):
             first = when if first is None else first
             number += 1
             yield frame, when
-    if first is None:
+    if first is None or when is None:
         return
     read = when - first + 1 / source.rate
     stated, length = "", f" of {float(seconds):.1f}" if seconds else ""

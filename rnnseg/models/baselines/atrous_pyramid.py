@@ -1,5 +1,8 @@
 """Atrous spatial pyramid pooling, which the heads of DeepLabv3 and DeepLabv3+ share."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -29,10 +32,10 @@ class AtrousPyramid(InspectedLayer):
         self,
         channels: int,
         output_stride: int,
-        kernel_regularizer=None,
+        kernel_regularizer: keras.Regularizer | None = None,
         separable: bool = False,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         options = dict(kernel_regularizer=kernel_regularizer, dtype=self.dtype_policy)
         block = SeparableBlock if separable else ConvBlock
@@ -47,7 +50,7 @@ class AtrousPyramid(InspectedLayer):
         self.project = ConvBlock(channels, name="project", **options)
         self.dropout = keras.layers.Dropout(_DROPOUT, dtype=self.dtype_policy)
 
-    def build(self, features_shape):
+    def build(self, features_shape: Sequence[int | None]) -> None:
         """Creates all kernels for features of shape `(batch, h, w, channels)`."""
         for branch in (*self.branches, self.image_level):
             branch.build(features_shape)
@@ -55,7 +58,7 @@ class AtrousPyramid(InspectedLayer):
         self.dropout.build((*features_shape[:-1], self.channels))
         self.built = True
 
-    def call(self, features, training=False) -> tf.Tensor:
+    def call(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes `(batch, h, w, self.channels)` from `(batch, h, w, channels)`."""
         seen = run_branches(features, self.branches, self.image_level, training=training)
         x = self.project(tf.concat(seen, axis=-1), training=training)

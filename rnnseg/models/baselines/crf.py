@@ -1,12 +1,15 @@
 """The base class of networks whose answer a conditional random field improves, in iterations."""
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import geometry
 from rnnseg.models.baselines.feed_forward import FeedForwardSegmenter
-from rnnseg.models.encoder import MEAN_GREY
+from rnnseg.models.encoder import MEAN_GREY, Features
 from rnnseg.models.mean_field import MeanField, Widths
 
 COLORS = "colors"
@@ -37,7 +40,7 @@ class CRFSegmenter(FeedForwardSegmenter):
     trains_field: bool
     """True if the field is trained with the network; else the network is trained alone."""
 
-    def __init__(self, num_classes: int, **options):
+    def __init__(self, num_classes: int, **options: Any) -> None:
         super().__init__(num_classes, **options)
         self.iterations = self.options.iterations
         trained = self.iterations if self.trains_field else 1
@@ -60,7 +63,7 @@ class CRFSegmenter(FeedForwardSegmenter):
 
     # --- the stages ---
 
-    def encode(self, images, training: bool = False):
+    def encode(self, images: np.ndarray | tf.Tensor, training: bool = False) -> Features:
         """Computes the features of images, and their colours on the canvas.
 
         See `rnnseg.models.base.SegmentationModel.encode`.
@@ -70,11 +73,13 @@ class CRFSegmenter(FeedForwardSegmenter):
         images = geometry.pad_to_grid(images, self.output_stride, MEAN_GREY)
         return {**features, COLORS: self.field.shrink(images)}
 
-    def encode_stage(self, number, inputs):
+    def encode_stage(self, number: int, inputs: Any) -> Features:
         """Runs the encoder, which has one stage."""
         return self.encode(inputs)
 
-    def prepare(self, features, prepared=None, training: bool = False) -> tf.Tensor:
+    def prepare(
+        self, features: Features, prepared: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """Runs the head, and computes the appearance kernel.
 
         Args:
@@ -88,7 +93,13 @@ class CRFSegmenter(FeedForwardSegmenter):
         logits = super().prepare(features, training=training)
         return tf.concat([logits, self.field.kernel(features[COLORS])], -1)
 
-    def refine(self, prepared, iterations, canvas=None, state=None):
+    def refine(
+        self,
+        prepared: tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: tf.Tensor | None = None,
+        state: Any = None,
+    ) -> tuple[tf.Tensor, Any]:
         """Runs iterations on a canvas.
 
         Args:
@@ -107,13 +118,22 @@ class CRFSegmenter(FeedForwardSegmenter):
         """The number of channels of what `prepare` returns."""
         return self.num_classes + self.options.crf_window**2
 
-    def iterate(self, prepared, canvas=None, state=None):
+    def iterate(
+        self, prepared: tf.Tensor, canvas: tf.Tensor | None = None, state: Any = None
+    ) -> tuple[tf.Tensor, Any]:
         """Runs one iteration; see `rnnseg.models.base.SegmentationModel.iterate`."""
         unary, kernel = self._parts(prepared)
         canvas = tf.zeros_like(unary) if canvas is None else canvas
         return self.field(canvas, unary, kernel), ()
 
-    def canvas_of(self, images, iterations=None, canvas=None, stop_when_settled=False, stages=None):
+    def canvas_of(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor | None = None,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
+        stages: int | None = None,
+    ) -> tf.Tensor:
         """Encodes, prepares and refines; see `rnnseg.models.base.SegmentationModel.canvas_of`."""
         if stop_when_settled:
             self.check_can_stop()
@@ -126,11 +146,22 @@ class CRFSegmenter(FeedForwardSegmenter):
             "settles by itself; leave it out"
         )
 
-    def unroll(self, images, iterations=None, canvas=None) -> tf.Tensor:
+    def unroll(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | None = None,
+        canvas: np.ndarray | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Computes the canvas of every iteration, `(iterations, batch, h, w, classes)`."""
         return self._iterate(self.prepare(self.encode(images)), iterations, canvas, keep=True)[1]
 
-    def call(self, images, iterations=None, canvas=None, training=False) -> tf.Tensor:
+    def call(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor | None = None,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Segments images of one size.
 
         Args:

@@ -1,5 +1,7 @@
 """CRF-RNN: a conditional random field on the scores of an FCN, trained with it."""
 
+from typing import Any
+
 import keras
 
 from rnnseg.models.baselines.crf import CRFSegmenter
@@ -40,5 +42,5 @@ class CRFRNN(CRFSegmenter, FCN):
     smoothness_weight = 3
     trains_field = True
 
-    def __init__(self, num_classes: int, *, name: str = "crf_rnn", **options):
+    def __init__(self, num_classes: int, *, name: str = "crf_rnn", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)

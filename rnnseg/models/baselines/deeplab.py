@@ -1,5 +1,7 @@
 """DeepLab, version 2: scores of an atrous pyramid, and a conditional random field on them."""
 
+from typing import Any
+
 import keras
 
 from rnnseg.models import geometry
@@ -42,7 +44,7 @@ class DeepLab(CRFSegmenter):
     smoothness_weight = 3
     trains_field = False
 
-    def __init__(self, num_classes: int, *, name: str = "deeplab", **options):
+    def __init__(self, num_classes: int, *, name: str = "deeplab", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     def _depths(self):

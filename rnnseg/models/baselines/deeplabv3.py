@@ -1,5 +1,7 @@
 """DeepLabv3: atrous spatial pyramid pooling."""
 
+from typing import Any
+
 import keras
 
 from rnnseg.models.baselines.atrous_pyramid import AtrousPyramid
@@ -24,7 +26,7 @@ class DeepLabV3(FeedForwardSegmenter):
 
     options_type = DeepLabV3Options
 
-    def __init__(self, num_classes: int, *, name: str = "deeplabv3", **options):
+    def __init__(self, num_classes: int, *, name: str = "deeplabv3", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):

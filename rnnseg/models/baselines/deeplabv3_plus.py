@@ -1,5 +1,7 @@
 """DeepLabv3+: atrous spatial pyramid pooling, and a decoder that sees shallow features."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -35,14 +37,16 @@ class DeepLabV3Plus(LowLevelSegmenter):
     options_type = DeepLabV3PlusOptions
     low_level_stride = 4
 
-    def __init__(self, num_classes: int, *, name: str = "deeplabv3_plus", **options):
+    def __init__(self, num_classes: int, *, name: str = "deeplabv3_plus", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
+        low, deepest = self._low_and_deepest()
         return _Head(
             self.num_classes,
             self.head_channels,
-            *(depth.stride for depth in self._low_and_deepest()),
+            low.stride,
+            deepest.stride,
             self._kernel_regularizer,
             dtype=self.dtype_policy,
             name="head",

@@ -1,6 +1,10 @@
 """FCN: scores of several depths, summed on the way up."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from rnnseg.models import geometry
 from rnnseg.models.baselines.feed_forward import SkipSegmenter
@@ -35,7 +39,7 @@ class FCN(SkipSegmenter):
 
     options_type = FCNOptions
 
-    def __init__(self, num_classes: int, *, name: str = "fcn", **options):
+    def __init__(self, num_classes: int, *, name: str = "fcn", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
@@ -59,7 +63,14 @@ class ScoreSum(InspectedLayer):
       kernel_regularizer: the Keras regularizer of the kernels.
     """
 
-    def __init__(self, num_classes, strides, canvas_stride, kernel_regularizer=None, **kwargs):
+    def __init__(
+        self,
+        num_classes: int,
+        strides: Sequence[int],
+        canvas_stride: int,
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self._strides = [canvas_stride, *strides]
         *skips, _ = range(len(strides))
@@ -75,13 +86,13 @@ class ScoreSum(InspectedLayer):
             for number in range(len(strides))
         ]
 
-    def build(self, shapes):
+    def build(self, shapes: Sequence[Sequence[int | None]]) -> None:
         """Creates the kernels for features of shapes `(batch, h, w, channels)`."""
         for layer, shape in zip(self.scores, shapes, strict=True):
             layer.build(shape)
         self.built = True
 
-    def call(self, features, training=False):
+    def call(self, features: Sequence[tf.Tensor], training: bool = False) -> tf.Tensor:
         """Computes `(batch, h, w, classes)` at the canvas stride.
 
         Args:

@@ -1,13 +1,16 @@
 """The base classes of feed-forward models, and the layers that their heads are made of."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
-from rnnseg.models.encoder import DEEPEST, Depth, check_strides
+from rnnseg.models.encoder import DEEPEST, Depth, Features, check_strides
 from rnnseg.models.inspection import InspectedLayer
 from rnnseg.models.options import FeedForwardOptions
 
@@ -23,7 +26,7 @@ class FeedForwardSegmenter(SegmentationModel):
       **options: as `rnnseg.models.base.SegmentationModel`, and fields of `options_type`.
     """
 
-    def __init__(self, num_classes: int, **options):
+    def __init__(self, num_classes: int, **options: Any) -> None:
         super().__init__(num_classes, **options)
         if isinstance(self.options, FeedForwardOptions):
             self.head_channels = self.options.head_channels or self.options.published_channels
@@ -44,7 +47,9 @@ class FeedForwardSegmenter(SegmentationModel):
         """Computes the logits at the canvas stride."""
         return self.head(features[DEEPEST], training=training)
 
-    def prepare(self, features, prepared=None, training: bool = False) -> tf.Tensor:
+    def prepare(
+        self, features: Features, prepared: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """Runs the head.
 
         Args:
@@ -57,7 +62,13 @@ class FeedForwardSegmenter(SegmentationModel):
         """
         return tf.cast(self._run_head(features, training), tf.float32)
 
-    def refine(self, prepared, iterations, canvas=None, state=None):
+    def refine(
+        self,
+        prepared: tf.Tensor,
+        iterations: int | tf.Tensor,
+        canvas: tf.Tensor | None = None,
+        state: Any = None,
+    ) -> tuple[tf.Tensor, Any]:
         """Returns the canvas that `prepare` computed.
 
         Args:
@@ -77,11 +88,19 @@ class FeedForwardSegmenter(SegmentationModel):
             raise UserError(f"canvas: {self.name} is feed-forward and starts from the features")
         return prepared, ()
 
-    def iterate(self, prepared, canvas=None, state=None):
+    def iterate(
+        self, prepared: tf.Tensor, canvas: tf.Tensor | None = None, state: Any = None
+    ) -> tuple[tf.Tensor, Any]:
         """Hands the canvas on; see `rnnseg.models.base.SegmentationModel.iterate`."""
         return prepared, ()
 
-    def call(self, images, iterations=1, canvas=None, training=False) -> tf.Tensor:
+    def call(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor = 1,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Segments images of one size.
 
         Args:
@@ -96,11 +115,23 @@ class FeedForwardSegmenter(SegmentationModel):
         prepared = self.prepare(self.encode(images, training=training), training=training)
         return self.sized_logits(self.refine(prepared, iterations, canvas)[0], images)
 
-    def canvas_of(self, images, iterations=1, canvas=None, stop_when_settled=False, stages=None):
+    def canvas_of(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor = 1,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        stop_when_settled: bool = False,
+        stages: int | None = None,
+    ) -> tf.Tensor:
         """Encodes and runs the head; see `rnnseg.models.base.SegmentationModel.canvas_of`."""
         return self.refine(self.prepare(self.encode(images)), iterations, canvas)[0]
 
-    def unroll(self, images, iterations=1, canvas=None) -> tf.Tensor:
+    def unroll(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int = 1,
+        canvas: np.ndarray | tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Computes the canvas of the single iteration, `(1, batch, h, w, classes)`."""
         prepared = self.prepare(self.encode(images))
         return self.refine(prepared, iterations, canvas)[0][tf.newaxis]
@@ -123,7 +154,7 @@ class LowLevelSegmenter(FeedForwardSegmenter):
     low_level_stride: int
     """The stride of the shallow features that was published, in input pixels."""
 
-    def __init__(self, num_classes: int, **options):
+    def __init__(self, num_classes: int, **options: Any) -> None:
         super().__init__(num_classes, **options)
         low, _ = self._low_and_deepest()
         self.canvas_stride = low.stride
@@ -175,7 +206,7 @@ class SkipSegmenter(FeedForwardSegmenter):
     skip_strides: tuple[int, ...] = (4, 8, 16)
     """The strides whose last layers are the usual skip layers, as far as the canvas has them."""
 
-    def __init__(self, num_classes: int, **options):
+    def __init__(self, num_classes: int, **options: Any) -> None:
         super().__init__(num_classes, **options)
         names = tuple(depth.name for depth in self.encoder.depths[:-1])
         self.options = dataclasses.replace(self.options, skip_layers=names)
@@ -216,9 +247,9 @@ class ConvBlock(InspectedLayer):
         kernel_size: int = 1,
         dilation_rate: int = 1,
         batch_norm: bool = True,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.convolution = keras.layers.Conv2D(
             filters,
@@ -235,14 +266,14 @@ class ConvBlock(InspectedLayer):
         if batch_norm:
             self.batch_norm = _batch_norm(self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for inputs of shape `(batch, h, w, channels)`."""
         self.convolution.build(input_shape)
         if self.batch_norm is not None:
             self.batch_norm.build((*input_shape[:-1], self.convolution.filters))
         self.built = True
 
-    def call(self, inputs, training=False) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes `(batch, h, w, filters)` from `(batch, h, w, channels)`."""
         outputs = self.convolution(inputs)
         if self.batch_norm is not None:
@@ -269,9 +300,9 @@ class SeparableBlock(InspectedLayer):
         filters: int,
         kernel_size: int = 3,
         dilation_rate: int = 1,
-        kernel_regularizer=None,
-        **kwargs,
-    ):
+        kernel_regularizer: keras.Regularizer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.depthwise = keras.layers.DepthwiseConv2D(
             kernel_size,
@@ -291,13 +322,13 @@ class SeparableBlock(InspectedLayer):
             name="pointwise",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the weights for inputs of shape `(batch, h, w, channels)`."""
         for layer in (self.depthwise, self.batch_norm, self.pointwise):
             layer.build(input_shape)
         self.built = True
 
-    def call(self, inputs, training=False) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Computes `(batch, h, w, filters)` from `(batch, h, w, channels)`."""
         x = tf.nn.relu(self.batch_norm(self.depthwise(inputs), training=training))
         return self.pointwise(x, training=training)

@@ -1,5 +1,7 @@
 """LR-ASPP: an image-level gate on the deepest features, and classes from shallow ones, too."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -29,7 +31,7 @@ class LRASPP(LowLevelSegmenter):
     options_type = LRASPPOptions
     low_level_stride = 8
 
-    def __init__(self, num_classes: int, *, name: str = "lr_aspp", **options):
+    def __init__(self, num_classes: int, *, name: str = "lr_aspp", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):

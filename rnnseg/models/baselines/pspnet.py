@@ -1,5 +1,7 @@
 """PSPNet: pooling over a pyramid of regions."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -28,7 +30,7 @@ class PSPNet(FeedForwardSegmenter):
 
     options_type = PSPNetOptions
 
-    def __init__(self, num_classes: int, *, name: str = "pspnet", **options):
+    def __init__(self, num_classes: int, *, name: str = "pspnet", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     def _build_head(self):
@@ -81,7 +83,7 @@ class _PoolingPyramid(InspectedLayer):
         return self.classify(self.dropout(x, training=training))
 
 
-def pool_regions(features, bins: int) -> tf.Tensor:
+def pool_regions(features: tf.Tensor, bins: int) -> tf.Tensor:
     """Averages the features over `bins` x `bins` regions that cover them evenly.
 
     Region `i` of a side of `n` starts at `floor(i n / bins)` and ends before `ceil((i + 1) n /

@@ -1,6 +1,9 @@
 """SDN: stacked units that go down to coarse features and up again."""
 
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
 from rnnseg.errors import UserError
@@ -48,7 +51,7 @@ class SDN(SupervisedSegmenter, SkipSegmenter):
 
     options_type = SDNOptions
 
-    def __init__(self, num_classes: int, *, name: str = "sdn", **options):
+    def __init__(self, num_classes: int, *, name: str = "sdn", **options: Any) -> None:
         super().__init__(num_classes, name=name, **options)
 
     @property
@@ -74,7 +77,13 @@ class SDN(SupervisedSegmenter, SkipSegmenter):
             name="head",
         )
 
-    def call(self, images, iterations=1, canvas=None, training=False):
+    def call(
+        self,
+        images: np.ndarray | tf.Tensor,
+        iterations: int | tf.Tensor = 1,
+        canvas: np.ndarray | tf.Tensor | None = None,
+        training: bool = False,
+    ) -> Any:
         """Segments images of one size; see `FeedForwardSegmenter.call`."""
         if not self._in_loss.active:
             return super().call(images, iterations, canvas, training)
