@@ -66,7 +66,7 @@ class MeanField(InspectedLayer):
       widths: the widths of the kernels at first.
       appearance_weight: the weight of the appearance kernel at first.
       smoothness_weight: the weight of the smoothness kernel at first.
-      trainable: True to train the weights, the compatibility and the widths.
+      **kwargs: as in Keras; with `trainable=True` weights, compatibility and widths are trained.
     """
 
     def __init__(
