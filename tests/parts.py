@@ -56,7 +56,11 @@ PARTS = {
         "tests/models/test_encoders.py",
     ),
     "tests/fuzz": ("data_prep", "rnnseg", "tests/dashboard/logdirs.py", "tests/video/clips.py"),
+    # Whole exports, of all kinds.
+    "tests/exporting/test_export.py": ("rnnseg", "tests/exporting"),
     "tests/exporting/test_onnx.py": ("rnnseg", "tests/exporting"),
+    "tests/inference/test_large_images.py": ("rnnseg",),
+    "tests/cli/test_large_images.py": ("rnnseg", "tests/video/clips.py"),
     "tests/web": (
         "rnnseg/exporting",
         "rnnseg/pretrained",
@@ -64,9 +68,15 @@ PARTS = {
         "tests/dashboard/chromium.py",
         "web",
     ),
-    "tests/models/baselines/test_crf.py": ("rnnseg/budgets", "rnnseg/models"),
     "tests/models/baselines/test_heads.py": ("rnnseg/budgets", "rnnseg/models"),
-    "tests/models/baselines/test_sdn.py": ("rnnseg/budgets", "rnnseg/models"),
+    **{
+        f"tests/models/baselines/{name}.py": (
+            "rnnseg/budgets",
+            "rnnseg/models",
+            "tests/models/baselines/test_heads.py",
+        )
+        for name in ("test_crf", "test_sdn")
+    },
     # Fresh processes, and all kinds of models through the commands.
     "tests/models/test_inspection.py": ("rnnseg/models",),
     "tests/models/test_registration.py": ("rnnseg",),
