@@ -115,16 +115,6 @@ def _load_preset(folder, out):
     load_model(folder)
 
 
-def _event_files(folder, out):
-    """Reads evaluations as the dashboard does, which leaves out those that are damaged."""
-    from rnnseg.dashboard.reading import read_comparisons
-    from rnnseg.errors import UserError
-    from tests.dashboard.logdirs import open_provider
-
-    if not read_comparisons(open_provider(folder), None, "", ()):
-        raise UserError("no evaluation can be read")
-
-
 def _teacher(folder, out):
     import numpy as np
 
@@ -151,7 +141,6 @@ READERS = {
     "builds": Reader("built", ("**/*.*",), _inspect, 100),
     "builds in training": Reader("built", ("**/*.*",), _images_of, 100),
     "models": Reader("model", ("model.keras",), _load, 100),
-    "event files": Reader("events", ("**/*.tfrecord",), _event_files),
     "teachers": Reader("teacher", ("*.tflite",), _teacher, 300),
     "presets": Reader("preset", ("*",), _load_preset, 100),
 }
