@@ -183,7 +183,7 @@ def evaluate_all(
     """
     from rnnseg.evaluation.evaluator import Evaluator
     from rnnseg.models.loading import load_model
-    from rnnseg.models.registry import MODELS
+    from rnnseg.models.registry import kind_of
 
     source = open_split(data, split)
     require_classes(source.name, source.class_names, class_names)
@@ -191,9 +191,8 @@ def evaluate_all(
     for name, model in zip(run_names(models), map(load_model, models), strict=True):
         numbers = iterations if model.recurrent else (1,)
         print(name, flush=True)
-        kind = next(kind for kind, each in MODELS.items() if type(model) is each)
         result = Evaluator(model, numbers, scales, flip)(source, split)
-        results[name] = Evaluated(kind, result)
+        results[name] = Evaluated(kind_of(model), result)
     return results
 
 

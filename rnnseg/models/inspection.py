@@ -23,7 +23,10 @@ class InspectedLayer(keras.layers.Layer):
 
     def compute_output_shape(self, *shapes: Any, **named: Any) -> Any:
         """Returns the shapes of the outputs for those of the inputs, in the order of `call`."""
-        inputs = [keras.KerasTensor(shape) for shape in (*shapes, *named.values())]
+        inputs = [
+            keras.tree.map_shape_structure(keras.KerasTensor, each)
+            for each in (*shapes, *named.values())
+        ]
         outputs = self.compute_output_spec(*inputs)
         return keras.tree.map_structure(lambda each: each.shape, outputs)
 

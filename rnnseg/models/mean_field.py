@@ -87,7 +87,12 @@ class MeanField(InspectedLayer):
         self.window = window
         self._initial = widths, appearance_weight, smoothness_weight
 
-    def build(self, canvas_shape: Sequence[int | None] | None = None) -> None:
+    def build(
+        self,
+        canvas_shape: Sequence[int | None],
+        unary_shape: Sequence[int | None],
+        kernel_shape: Sequence[int | None],
+    ) -> None:
         """Creates the weights."""
         widths, appearance, smoothness = self._initial
         per_class = (self.num_classes,)

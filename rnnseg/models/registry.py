@@ -22,3 +22,8 @@ MODELS: dict[str, type[SegmentationModel]] = {
     "pspnet": PSPNet,
     "sdn": SDN,
 }
+
+
+def kind_of(model: SegmentationModel) -> str:
+    """Returns the name of a model's class in `MODELS`."""
+    return next(name for name, kind in MODELS.items() if type(model) is kind)

@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import MaxLen, MinLen
 
@@ -25,7 +25,8 @@ _LABELS = "labels.txt"
 # zipfile unpacks these by as many bytes as are asked for, and others at once, of any size.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
-_STAGES = ("encode", "prepare", "refine", "read")
+_EarlyStage = Literal["encode", "prepare"]
+_Stage = Literal[_EarlyStage, "refine", "read"]
 _WAY_OUT = "export the model again"
 
 # The key of `initial_state` up to 0.1.0. Files have it once more, for apps that were written then.
@@ -85,9 +86,9 @@ class ModelInfo:
     iterations: schemas.Iterations
     state: Mapping[str, schemas.Channels]
     initial_state: Mapping[str, tuple[float, ...]]
-    multiply_adds: Mapping[Literal["encode", "prepare", "refine", "read"], schemas.Total] | None
+    multiply_adds: Mapping[_Stage, schemas.Total] | None
     early_multiply_adds: (
-        Mapping[schemas.Iterations, Mapping[Literal["encode", "prepare"], schemas.Total]] | None
+        Mapping[schemas.Iterations, Mapping[_EarlyStage, schemas.Total]] | None
     ) = None
     miou: Mapping[schemas.Iterations, schemas.Fraction] | None = None
     scored_on: str | None = None
@@ -204,15 +205,14 @@ def _check_lengths(info: ModelInfo, where: str) -> None:
         raise UserError(
             f"{where}: initial_state has the key {unknown[0]!r}, expected {state}; {_WAY_OUT}"
         )
-    missing = [name for name in _STAGES if name not in (info.multiply_adds or _STAGES)]
-    if missing:
-        raise UserError(f"{where}: multiply_adds.{missing[0]} is missing; {_WAY_OUT}")
-    for number, counts in (info.early_multiply_adds or {}).items():
-        missing = [name for name in ("encode", "prepare") if name not in counts]
-        if missing:
-            raise UserError(
-                f"{where}: early_multiply_adds.{number}.{missing[0]} is missing; {_WAY_OUT}"
-            )
+    early = info.early_multiply_adds or {}
+    for key, counts, stages in (
+        ("multiply_adds", info.multiply_adds, get_args(_Stage)),
+        *((f"early_multiply_adds.{each}", early[each], get_args(_EarlyStage)) for each in early),
+    ):
+        for stage in stages:
+            if counts is not None and stage not in counts:
+                raise UserError(f"{where}: {key}.{stage} is missing; {_WAY_OUT}")
     if info.canvas_stride > info.output_stride:
         raise UserError(
             f"{where}: canvas_stride is {info.canvas_stride}, expected at most output_stride, "

@@ -62,25 +62,28 @@ class LatencyEstimator:
             if stage not in self._seconds:
                 self._seconds[stage] = new, new / 2
                 return
-            mean, deviation = self._seconds[stage]
-            new = min(new, _LARGEST_STEP * max(0.0, mean + _DEVIATIONS * deviation))
+            mean, deviation = known = self._seconds[stage]
+            new = min(new, _LARGEST_STEP * _bound(known, _DEVIATIONS))
             deviation += _DEVIATION_GAIN * (abs(new - mean) - deviation)
             self._seconds[stage] = mean + _MEAN_GAIN * (new - mean), deviation
 
     def lower_bound(self, stage: str, amount: float) -> float | None:
         """Returns the seconds that a call seldom falls below; None before the first call."""
-        return self._bound(stage, amount, -1)
+        known = self._known(stage)
+        return _bound(known, -1) * amount if known else None
 
     def upper_bound(self, stage: str, amount: float) -> float | None:
         """Returns the seconds that a call hardly ever exceeds; None before the first call."""
-        return self._bound(stage, amount, _DEVIATIONS)
+        known = self._known(stage)
+        return _bound(known, _DEVIATIONS) * amount if known else None
 
-    def _bound(self, stage: str, amount: float, deviations: float) -> float | None:
-        known = self._seconds.get(stage) or self._assumed.get(stage)
-        if known is None:
-            return None
-        mean, deviation = known
-        return max(0.0, mean + deviations * deviation) * amount
+    def _known(self, stage: str) -> tuple[float, float] | None:
+        return self._seconds.get(stage) or self._assumed.get(stage)
+
+
+def _bound(known: tuple[float, float], deviations: float) -> float:
+    mean, deviation = known
+    return max(0.0, mean + deviations * deviation)
 
 
 def most_iterations(trained: int, miou: Mapping[int, float] | None) -> int:

@@ -8,7 +8,7 @@ from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
 from rnnseg.models.options import MODEL_OPTIONS
-from rnnseg.models.registry import MODELS
+from rnnseg.models.registry import kind_of
 from rnnseg.models.transfer import Transfer, transfer_weights
 from rnnseg.options import declaration
 
@@ -31,7 +31,7 @@ def options_of(path: str | os.PathLike) -> dict[str, Any]:
             f"{path}: its encoder is a custom model, which a run cannot name; in Python, give it "
             "to the constructor, or take from_model"
         )
-    name = next(name for name, kind in MODELS.items() if isinstance(model, kind))
+    name = kind_of(model)
     fields = dataclasses.fields(MODEL_OPTIONS[name])
     form = [
         field.name for field in fields if field.name == "l2" or not declaration(field).training_only

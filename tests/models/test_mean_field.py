@@ -18,12 +18,17 @@ SIZE, CLASSES = 12, 4
 
 def make_field(window, canvas_stride=1, widths=(8.0, 20.0, 2.0), random=True):
     field = MeanField(CLASSES, canvas_stride, window, Widths(*widths), 4.0, 3.0)
-    field.build()
+    build(field)
     if random:  # equal weights would hide mistakes
         rng = np.random.default_rng(3)
         for weight in (field.appearance_weight, field.smoothness_weight, field.compatibility):
             weight.assign(rng.normal(size=weight.shape) + weight.numpy())
     return field
+
+
+def build(field):
+    canvas = (None, None, None, CLASSES)
+    field.build(canvas, canvas, (None, None, None, field.window**2))
 
 
 def softmax(logits):
@@ -62,7 +67,7 @@ def test_dense_inference_is_that_of_the_library():
     field = MeanField(
         CLASSES, 1, 2 * SIZE - 1, Widths(*LIBRARY["widths"]), *map(float, LIBRARY["weights"])
     )
-    field.build()
+    build(field)
     kernel, unary = field.kernel(batch(LIBRARY["image"])), batch(LIBRARY["unary"])
     found, canvas = {}, unary
     for step in range(1, 6):

@@ -24,6 +24,13 @@ def test_a_model_gives_its_form_and_its_penalty_and_not_its_training(tmp_path):
     assert [each.shape for each in again.weights] == [each.shape for each in model.weights]
 
 
+def test_a_subclass_of_another_model_keeps_its_own_name(tmp_path):
+    model = MODELS["crf_rnn"](4, encoder="mobilenet_v2_0.35", encoder_weights=None, crf_window=5)
+    model.save(tmp_path / "old.keras")
+    values = options_of(tmp_path / "old.keras")
+    assert values["model"] == "crf_rnn" and values["crf_window"] == 5
+
+
 def test_weights_are_copied_from_a_file(tmp_path):
     old = make_model()
     old.save(tmp_path / "old.keras")

@@ -57,7 +57,8 @@ class CRFSegmenter(FeedForwardSegmenter):
             trainable=self.trains_field,
             name="field",
         )
-        self.field.build()
+        canvas = (None, None, None, num_classes)
+        self.field.build(canvas, canvas, (*canvas[:3], self.options.crf_window**2))
         # XLA has no gradient of a loop whose number of iterations is a tensor.
         self.supports_jit = False
 
