@@ -31,21 +31,26 @@ const actions = {
     opened.reset();
     segmenter?.close();
     segmenter = opened;
-    const bounds = [1, opened.most].map((number) =>
-      opened.upperBound(number, image.height * image.width));
     postMessage({kind: 'opened', name, info: opened.info, bytes: bytes.length, most: opened.most,
-      bounds, resources: performance.getEntriesByType('resource').map((entry) => entry.name)});
+      bounds: bounds(image),
+      resources: performance.getEntriesByType('resource').map((entry) => entry.name)});
   },
 
   async segment({id, image, budget, isFrame}) {
     await segmenter.segment(image, budget, (result) =>
       postMessage({kind: 'result', id, ...result}, [result.classes.buffer]), isFrame);
+    postMessage({kind: 'paced', bounds: bounds(image)});
   },
 
   async reset() {
     segmenter?.reset();
   },
 };
+
+/** Returns the milliseconds that one iteration and all will hardly exceed. */
+function bounds({height, width}) {
+  return [1, segmenter.most].map((number) => segmenter.upperBound(number, height * width));
+}
 
 /** Makes an image that has to be scaled down, and has borders between classes. */
 function noise(height, width) {

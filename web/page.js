@@ -56,6 +56,11 @@ const answers = {
     else if (state.waiting) request();
   },
 
+  /** Widens the range where the machine has become slower, and all iterations would not fit. */
+  paced({bounds: [, all]}) {
+    at.budget.max = Math.max(at.budget.max, Math.ceil(MOST * all));
+  },
+
   failed({id, message}) {
     if (id === undefined) state.opening = false;
     else state.busy = null;
