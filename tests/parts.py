@@ -55,7 +55,7 @@ PARTS = {
         "rnnseg/models",
         "tests/models/test_encoders.py",
     ),
-    "tests/fuzz": ("data_prep", "rnnseg", "tests/video/clips.py"),
+    "tests/fuzz": ("data_prep", "rnnseg", "tests/dashboard/logdirs.py", "tests/video/clips.py"),
     # Whole exports, of all kinds.
     "tests/exporting/test_export.py": ("rnnseg", "tests/exporting"),
     "tests/exporting/test_onnx.py": ("rnnseg", "tests/exporting"),

@@ -27,6 +27,8 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 _EarlyStage = Literal["encode", "prepare"]
 _Stage = Literal[_EarlyStage, "refine", "read"]
+_Counts = Mapping[_Stage, schemas.Total]
+_EarlyCounts = Mapping[_EarlyStage, schemas.Total]
 _WAY_OUT = "export the model again"
 
 # The key of `initial_state` up to 0.1.0. Files have it once more, for apps that were written then.
@@ -86,10 +88,8 @@ class ModelInfo:
     iterations: schemas.Iterations
     state: Mapping[str, schemas.Channels]
     initial_state: Mapping[str, tuple[float, ...]]
-    multiply_adds: Mapping[_Stage, schemas.Total] | None
-    early_multiply_adds: (
-        Mapping[schemas.Iterations, Mapping[_EarlyStage, schemas.Total]] | None
-    ) = None
+    multiply_adds: _Counts | None
+    early_multiply_adds: Mapping[schemas.Iterations, _EarlyCounts] | None = None
     miou: Mapping[schemas.Iterations, schemas.Fraction] | None = None
     scored_on: str | None = None
     sha256: str | None = dataclasses.field(default=None, compare=False)
@@ -206,11 +206,11 @@ def _check_lengths(info: ModelInfo, where: str) -> None:
             f"{where}: initial_state has the key {unknown[0]!r}, expected {state}; {_WAY_OUT}"
         )
     early = info.early_multiply_adds or {}
-    for key, counts, stages in (
+    for key, counts, needed in (
         ("multiply_adds", info.multiply_adds, get_args(_Stage)),
         *((f"early_multiply_adds.{each}", early[each], get_args(_EarlyStage)) for each in early),
     ):
-        for stage in stages:
+        for stage in needed:
             if counts is not None and stage not in counts:
                 raise UserError(f"{where}: {key}.{stage} is missing; {_WAY_OUT}")
     if info.canvas_stride > info.output_stride:

@@ -177,7 +177,8 @@ def _models(folder) -> None:
         (folder / kind).mkdir()
         model.save(folder / kind / "model.keras")
     scored = folder / "scored"
-    _run("evaluate", scored / "model.keras", "--data", folder / "built", "--iterations", "1-2")
+    _run("evaluate", scored / "model.keras", "--data", folder / "built", "--iterations", "1-2",
+         "--tensorboard", folder / "events")  # fmt: skip
     _run("benchmark", scored / "model.keras", "--size", "40x48", "--repeats", 1, "--save")
     model.save_to_preset(folder / "preset", description="a test", data="halves")
     write_anytime(model, _SIZE, folder / "segment", classes=NAMES, colors=COLORS)
@@ -185,7 +186,10 @@ def _models(folder) -> None:
 
 
 def _others(folder) -> None:
-    """Writes a LiteRT file as others make them."""
+    """Writes a LiteRT file as others make them, and gives an event file the ending of records."""
+    # One file is that of the run, which is larger than that of the layout.
+    events = max((folder / "events").rglob("*tfevents*"), key=lambda path: path.stat().st_size)
+    events.rename(events.with_name("events.out.tfevents.1.tfrecord"))
     (folder / "teacher").mkdir()
 
     def scores(images):

@@ -115,6 +115,22 @@ def _load_preset(folder, out):
     load_model(folder)
 
 
+def _event_files(folder, out):
+    """Reads evaluations as the dashboard does, which leaves out those that are damaged."""
+    from google.protobuf.message import DecodeError
+
+    from rnnseg.dashboard.reading import read_comparisons
+    from rnnseg.errors import UserError
+    from tests.dashboard.logdirs import CONTEXT, open_provider
+
+    try:
+        provider = open_provider(folder)
+    except DecodeError as error:  # by TensorBoard, before the dashboard sees the file
+        raise UserError(f"TensorBoard cannot read it: {error}") from error
+    if not read_comparisons(provider, CONTEXT, "", ()):
+        raise UserError("no evaluation can be read")
+
+
 def _teacher(folder, out):
     import numpy as np
 
@@ -141,6 +157,7 @@ READERS = {
     "builds": Reader("built", ("**/*.*",), _inspect, 100),
     "builds in training": Reader("built", ("**/*.*",), _images_of, 100),
     "models": Reader("model", ("model.keras",), _load, 100),
+    "event files": Reader("events", ("**/*.tfrecord",), _event_files),
     "teachers": Reader("teacher", ("*.tflite",), _teacher, 300),
     "presets": Reader("preset", ("*",), _load_preset, 100),
 }
