@@ -54,14 +54,6 @@ from .runs import recipe_options
 from .tables import ResultFiles
 
 AS_PUBLISHED = "recurrence as published"
-# The model's own choices, in place of those that a recipe makes for the recurrence.
-_OWN_CHOICES = {
-    "canvas_stride": None,
-    "skip_layers": None,
-    "early_iterations": None,
-    "iterations": None,
-    "iteration_weights": None,
-}
 # The options that each system adds to those of the recipe.
 SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "recurrence": {},
@@ -78,10 +70,10 @@ SYSTEMS: Mapping[str, Mapping[str, object]] = {
     "DeepLabv3+ 96": {"model": "deeplabv3_plus", "head_channels": 96},
     "LR-ASPP 128": {"model": "lr_aspp", "head_channels": 128},
     "PSPNet 512": {"model": "pspnet", "head_channels": 512},
-    "FCN-8s": {**_OWN_CHOICES, "model": "fcn"},
-    "CRF-RNN": {**_OWN_CHOICES, "model": "crf_rnn"},
-    "DeepLab": {**_OWN_CHOICES, "model": "deeplab"},
-    "SDN 48": {**_OWN_CHOICES, "model": "sdn", "head_channels": 48},
+    "FCN-8s": {"model": "fcn"},
+    "CRF-RNN": {"model": "crf_rnn"},
+    "DeepLab": {"model": "deeplab"},
+    "SDN 48": {"model": "sdn", "head_channels": 48},
 }
 ITERATIONS = tuple(range(1, 13))
 
@@ -153,7 +145,8 @@ def system_config(system: str, values: Mapping[str, object]) -> configuration.Tr
     if system == AS_PUBLISHED:
         default = configuration.TrainingConfig.output_stride
         changes |= paper_form(values.get("output_stride", default))
-    return configuration.TrainingConfig(**(values | changes))
+    own = configuration.settings_for(values, changes.get("model"))
+    return configuration.TrainingConfig(**(own | changes))
 
 
 def folder_name(system: str) -> str:

@@ -23,7 +23,7 @@ import click
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import Numbers
 from rnnseg.files import check_writable
-from rnnseg.training.config import TrainingConfig
+from rnnseg.training.config import TrainingConfig, settings_for
 
 from . import options
 from .comparison import SYSTEMS
@@ -209,12 +209,14 @@ def short_config(variant: str, values: Mapping[str, object]) -> TrainingConfig:
       variant: a name of `VARIANTS`.
       values: the options of the recipe, with data, seed and epochs.
     """
-    config = TrainingConfig(**(values | _BASE | dict(VARIANTS[variant])))
-    changes = dict(
+    changes = VARIANTS[variant]
+    options = settings_for(values | _BASE, changes.get("model")) | changes
+    config = TrainingConfig(**options)
+    half = dict(
         crop=tuple(max(1, round(SCALE * side)) for side in config.crop),
         scale=tuple(SCALE * each for each in config.scale),
     )
-    return TrainingConfig(**(values | _BASE | dict(VARIANTS[variant]) | changes))
+    return TrainingConfig(**(options | half))
 
 
 def folder_name(variant: str) -> str:

@@ -18,7 +18,11 @@ from rnnseg.training import runs
     cls=Command, renamed={"--hidden": "--hidden-channels", "--sample-cells": "--sample-patches"}
 )
 @click.option("--out", required=True, type=click.Path(), help="Folder of the run.")
-@click.option("--recipe", help="Settings for a data set: camvid, voc, or a Python file.")
+@click.option(
+    "--recipe",
+    help="Settings for a data set: camvid, voc, or a Python file. With another --model than the "
+    "recipe's, what it says of the form of its own does not hold.",
+)
 @click.option("--resume", is_flag=True, help="Continue the run in --out, with its options.")
 @options_of(configuration.TrainingConfig)
 def train(out: str, recipe: str | None, resume: bool, **options: Any) -> None:
@@ -41,7 +45,8 @@ def train(out: str, recipe: str | None, resume: bool, **options: Any) -> None:
 
         workers.own_share()  # TensorFlow connects workers before it loads a model, or not at all
         values = start.options_of(init)
-    values |= set_by_recipe
+    model = (values | set_by_recipe | given).get("model")
+    values |= configuration.settings_for(set_by_recipe, model)
     values |= given
     if "data" not in values:
         raise UserError(

@@ -13,6 +13,7 @@ from rnnseg.models.options import (
     MODEL_OPTIONS,
     CRFOptions,
     LowLevelOptions,
+    ModelOptions,
     RecurrentOptions,
     SDNOptions,
     of_saved,
@@ -363,3 +364,22 @@ def load_recipe(recipe: str) -> dict[str, Any]:
             f"{', '.join(sorted(fields))}"
         )
     return values
+
+
+def settings_for(recipe: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """Returns the settings of a recipe as they hold for a model.
+
+    What a recipe says of the form of its own model, such as the canvas stride and the number of
+    iterations, is no advice for another model, which has its own defaults. Options that all models
+    have, and those of the training, are for all.
+
+    Args:
+      recipe: from `load_recipe`.
+      model: the model to train, as in `TrainingConfig`; None for that of the recipe.
+    """
+    own = recipe.get("model", TrainingConfig.model)
+    if model in (None, own) or own not in list(MODEL_OPTIONS):
+        return dict(recipe)
+    shared = {field.name for field in dataclasses.fields(ModelOptions)}
+    form = {field.name for field in dataclasses.fields(MODEL_OPTIONS[own])} - shared
+    return {name: value for name, value in recipe.items() if name not in form} | {"model": model}

@@ -94,4 +94,4 @@ def _training(
         text += f"{config.batch_size // gpus} of them on each of {gpus} GPUs, "
     if config.sampled_patches:
         text += f"{config.sampled_patches} patches per image, "
-    return text + f"{model.iterations} iterations"
+    return text + (f"{model.iterations} iterations" if model.recurrent else "feed-forward")

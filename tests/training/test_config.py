@@ -7,7 +7,7 @@ import pytest
 from rnnseg import UserError
 from rnnseg.models.options import PSPNetOptions, RecurrentOptions
 from rnnseg.training import recipes
-from rnnseg.training.config import TrainingConfig, load_recipe
+from rnnseg.training.config import TrainingConfig, load_recipe, settings_for
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,20 @@ def test_a_recipe_that_ends_early_is_a_mistake_in_it(tmp_path, content, message)
     path.write_text(content)
     with pytest.raises(UserError, match=f"^recipe {path}{message}"):
         load_recipe(str(path))
+
+
+def test_the_form_that_a_recipe_gives_its_own_model_is_not_that_of_another():
+    recipe = load_recipe("voc")
+    assert recipe["canvas_stride"] == 16 and recipe["iterations"] == 6
+    assert settings_for(recipe, None) == settings_for(recipe, "recurrent") == recipe
+    config = TrainingConfig(data="x", **settings_for(recipe, "crf_rnn"))
+    published = TrainingConfig(data="x", model="crf_rnn")
+    assert config.canvas_stride == published.canvas_stride == 4
+    assert config.epochs == recipe["epochs"] and config.train_encoder is False
+    # A recipe of another model; and one whose mistake is named when it is used.
+    recipe = {"model": "pspnet", "head_channels": 8, "epochs": 3}
+    assert settings_for(recipe, "lr_aspp") == {"model": "lr_aspp", "epochs": 3}
+    assert settings_for({"model": [], "epochs": 3}, "fcn") == {"model": [], "epochs": 3}
 
 
 def test_a_recipe_file_of_one_s_own(tmp_path):
