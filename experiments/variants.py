@@ -156,6 +156,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "increment_scale": 3.0,
     },
     "LR-ASPP 128, class weights": {**SYSTEMS["LR-ASPP 128"], "class_weights": "auto"},
+    "FCN-8s, class weights": {**SYSTEMS["FCN-8s"], "class_weights": "auto"},
     "LR-ASPP 128, class and boundary weights": {
         **SYSTEMS["LR-ASPP 128"],
         "class_weights": "auto",

@@ -98,7 +98,7 @@ def main(voc, images, path, weights, out):
     _link(voc_pairs(voc, "val", "SegmentationClass"), out / "val")
     run(
         "SegmentationFolder",
-        out=out / "data",
+        out=out / "voc",  # the name of the data in scores
         processes=os.cpu_count() or 1,
         beam_options=None,
         skip_bad=False,
@@ -117,7 +117,7 @@ def main(voc, images, path, weights, out):
     )
     from rnnseg.training.loop import train
 
-    data = str(out / "data")
+    data = str(out / "voc")
     train(TrainingConfig(data=data, encoder_weights=weights, **RECIPE), out / "run", resume=True)
     about = (
         f"{labelled:,} images of PASCAL VOC with their labels, and {others:,} images with the "

@@ -68,11 +68,11 @@ def test_the_student_sees_true_labels_and_those_of_the_teacher(tmp_path, argumen
     monkeypatch.setattr(voc_distilled, "make_preset", lambda *args: presets.append(args))
     printed = run(voc_distilled.main, *arguments)
     assert "labelled 2 images" in printed
-    source = open_source(str(tmp_path / "out" / "data"))
+    source = open_source(str(tmp_path / "out" / "voc"))
     assert source.class_names == PASCAL_VOC.names
     assert [source.require_split(split) for split in ("train", "val")] == [4, 1]
     ((config, out),) = configs
-    assert config.encoder_weights == "none" and config.data == str(tmp_path / "out" / "data")
+    assert config.encoder_weights == "none" and config.data == str(tmp_path / "out" / "voc")
     assert out == tmp_path / "out" / "run"
     ((run_folder, _, about, _, preset),) = presets
     assert run_folder == out and preset.name == "mobilenet_v2_voc"
