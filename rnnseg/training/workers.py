@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -91,10 +92,11 @@ def read_cluster() -> Cluster | None:
         )
     for address in addresses:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or addresses.count(address) > 1:
+        is_port = re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 1 << 16
+        if not host or not is_port or addresses.count(address) > 1:
             raise UserError(
-                f"{VARIABLE}: {address!r}: expected HOST:PORT, another one for each worker; "
-                f"{_WAY_OUT}"
+                f"{VARIABLE}: {address!r}: expected HOST:PORT, with a port of 1 to 65535, another "
+                f"one for each worker; {_WAY_OUT}"
             )
     return Cluster(tasks.index(task), addresses) if len(tasks) > 1 else None
 

@@ -32,7 +32,10 @@ def test_the_workers_of_tf_config(monkeypatch):
         ('{"task": {"type": "worker", "index": 0}}', "cluster is missing"),
         (tf_config(["a:1", "b:1"], 2), "the task is worker 2, which the cluster does not have"),
         (tf_config(["a:1", "b"], 0), "'b': expected HOST:PORT"),
-        (tf_config(["a:1", "a:1"], 0), "'a:1': expected HOST:PORT, another one for each"),
+        (tf_config(["a:1", "b:70000"], 0), "'b:70000': expected HOST:PORT, with a port of 1 to"),
+        (tf_config(["a:1", "b:0"], 0), "'b:0': expected HOST:PORT"),
+        (tf_config(["a:1", "b:２"], 0), "'b:２': expected HOST:PORT"),
+        (tf_config(["a:1", "a:1"], 0), "another one for each worker"),
         (
             '{"cluster": {"ps": ["a:1"], "worker": ["b:1"]}, "task": {"type": "worker", '
             '"index": 0}}',
