@@ -25,5 +25,9 @@ MODELS: dict[str, type[SegmentationModel]] = {
 
 
 def kind_of(model: SegmentationModel) -> str:
-    """Returns the name of a model's class in `MODELS`."""
-    return next(name for name, kind in MODELS.items() if type(model) is kind)
+    """Returns the name in `MODELS` of a model's class, or of the nearest one above it.
+
+    Some of `MODELS` derive from others, and a training on sampled patches has a class of its own.
+    """
+    names = {kind: name for name, kind in MODELS.items()}
+    return next(names[each] for each in type(model).__mro__ if each in names)

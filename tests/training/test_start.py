@@ -5,6 +5,7 @@ import pytest
 from rnnseg import UserError
 from rnnseg.models.registry import MODELS
 from rnnseg.training.config import TrainingConfig
+from rnnseg.training.sampling import SampledSegmenter
 from rnnseg.training.start import options_of, start_from
 from tests.support.models import make_model
 
@@ -29,6 +30,12 @@ def test_a_subclass_of_another_model_keeps_its_own_name(tmp_path):
     model.save(tmp_path / "old.keras")
     values = options_of(tmp_path / "old.keras")
     assert values["model"] == "crf_rnn" and values["crf_window"] == 5
+
+
+def test_a_model_trained_on_sampled_patches_is_a_recurrence(tmp_path):
+    options = make_model().get_config()
+    SampledSegmenter.from_config(options).save(tmp_path / "old.keras")
+    assert options_of(tmp_path / "old.keras")["model"] == "recurrent"
 
 
 def test_weights_are_copied_from_a_file(tmp_path):
