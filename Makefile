@@ -19,7 +19,7 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 help:
 	@echo "make demo       segment photographs and a clip with the pretrained model (DEMO_OUT=$(DEMO_OUT))"
 	@echo "make test       run the tests of the library: seven minutes on two cores"
-	@echo "make test-all   run all tests, also of the guides, experiments and demos: 40 minutes"
+	@echo "make test-all   run all tests, also of the guides, experiments and demos: 20 to 50 minutes"
 	@echo "make test-parts PARTS=...  run some of what make test leaves out, see tests/parts.py"
 	@echo "make mutations  break the code in 28 places and count what make test notices: half an hour"
 	@echo "make lint       check style, formatting and types"

@@ -211,13 +211,13 @@ def short_config(variant: str, values: Mapping[str, object]) -> TrainingConfig:
       values: the options of the recipe, with data, seed and epochs.
     """
     changes = VARIANTS[variant]
-    options = settings_for(values | _BASE, changes.get("model")) | changes
-    config = TrainingConfig(**options)
+    whole = settings_for(values | _BASE, changes.get("model")) | changes
+    config = TrainingConfig(**whole)
     half = dict(
         crop=tuple(max(1, round(SCALE * side)) for side in config.crop),
         scale=tuple(SCALE * each for each in config.scale),
     )
-    return TrainingConfig(**(options | half))
+    return TrainingConfig(**(whole | half))
 
 
 def folder_name(variant: str) -> str:

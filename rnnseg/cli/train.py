@@ -20,8 +20,8 @@ from rnnseg.training import runs
 @click.option("--out", required=True, type=click.Path(), help="Folder of the run.")
 @click.option(
     "--recipe",
-    help="Settings for a data set: camvid, voc, or a Python file. With another --model than the "
-    "recipe's, what it says of the form of its own does not hold.",
+    help="Settings for a data set: camvid, voc, or a Python file. What it says of the form of its "
+    "own model does not hold for another --model.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in --out, with its options.")
 @options_of(configuration.TrainingConfig)

@@ -378,6 +378,7 @@ def settings_for(recipe: Mapping[str, Any], model: str | None) -> dict[str, Any]
       model: the model to train, as in `TrainingConfig`; None for that of the recipe.
     """
     own = recipe.get("model", TrainingConfig.model)
+    # A recipe may name no model at all, which TrainingConfig tells; a list has no hash.
     if model in (None, own) or own not in list(MODEL_OPTIONS):
         return dict(recipe)
     shared = {field.name for field in dataclasses.fields(ModelOptions)}
