@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
+# Without scroll bars, since taking a screenshot hides them: a page would change its width in between.
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync "
-    "--window-size=1300,1400"
+    "--hide-scrollbars --window-size=1300,1400"
 ).split()
 
 
