@@ -186,17 +186,23 @@ def _length(container, stream) -> Fraction | None:
     """Returns the length that a file states, in seconds; None if it states none."""
     if stream.duration:
         return stream.duration * stream.time_base
-    if "DURATION" in stream.metadata:  # Matroska's, such as 00:00:01.200000000
-        hours, minutes, seconds = map(Fraction, stream.metadata["DURATION"].split(":"))
+    # Matroska's, such as 00:00:01.200000000
+    if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)\s*", _tag(stream, "duration")):
+        hours, minutes, seconds = map(Fraction, match.groups())
         return 3600 * hours + 60 * minutes + seconds
     # The length of the longest stream, which may be another one.
     return Fraction(container.duration, av.time_base) if container.duration else None
 
 
+def _tag(stream, name: str) -> str:
+    """Returns a text of the metadata, whose names writers put in upper or lower case; or ""."""
+    return next((text for key, text in stream.metadata.items() if key.lower() == name), "")
+
+
 def _alpha_decoder(stream) -> av.CodecContext | None:
     """Returns the decoder of a WebM stream with opacities, which FFmpeg's own one leaves out."""
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
-    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+    if _tag(stream, "alpha_mode") != "1" or name not in av.codecs_available:
         return None
     return av.CodecContext.create(name, "r")
 

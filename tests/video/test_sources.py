@@ -1,4 +1,5 @@
 import struct
+import types
 from fractions import Fraction
 
 import av
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from rnnseg import UserError
+from rnnseg.video import sources
 from rnnseg.video.sources import open_frames
 from tests.video import clips
 
@@ -156,6 +158,25 @@ def test_images_of_a_folder_that_people_have(cases):
     assert len(frames) == len([*(cases / "bad-exif").iterdir()]) and source.problems == []
     frames, source = frames_of(cases / "hidden-files")
     assert [frame.name for frame in frames] == ["b"] and source.problems == []
+
+
+def test_a_damaged_length_in_the_tags_is_no_length(tmp_path):
+    path = clips.write(tmp_path / "clip.mkv", clips.scene(3), rate=10)
+    length, damaged = b"00:00:00.300000000", b"1/0:xx:..300000000"
+    data = path.read_bytes()
+    assert length in data
+    path.write_bytes(data.replace(length, damaged))
+    frames, source = frames_of(path)
+    assert len(frames) == 3 and source.problems == []
+
+
+@pytest.mark.parametrize("tag", ["alpha_mode", "ALPHA_MODE"])
+def test_tags_in_upper_or_lower_case(tag):
+    context = types.SimpleNamespace(name="vp9")
+    stream = types.SimpleNamespace(metadata={tag: "1"}, codec_context=context)
+    assert sources._alpha_decoder(stream).name == "libvpx-vp9"
+    stream.metadata = {tag: "0"}
+    assert sources._alpha_decoder(stream) is None
 
 
 @pytest.mark.parametrize(
