@@ -9,6 +9,7 @@ Whatever is wrong is a `UserError` of one line: the file, the key, its value, wh
 the way out. pydantic is loaded when the first file is read.
 """
 
+import codecs
 import csv
 import functools
 import json
@@ -30,6 +31,12 @@ MOST_BYTES = 1 << 24
 """The most that a small file may hold; those that are written have less than a hundredth of it."""
 
 _DEEPEST = 32  # nested lists and objects
+# The byte order marks of other encodings than UTF-8, as spreadsheets on Windows write them. Those
+# of 32 bits come first, since one of them begins like one of 16.
+_ENCODINGS = {
+    **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
+}
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of characters
 _LARGEST = 1 << 63  # whole numbers beyond it are no counts of anything
 
@@ -146,7 +153,7 @@ def read_csv(path: str | os.PathLike, schema: type, way_out: str) -> list[dict[s
 
 
 def read_text(path: str | os.PathLike, way_out: str, most_bytes: int = MOST_BYTES) -> str:
-    """Reads a file of UTF-8 text, with or without a byte order mark.
+    """Reads a file of UTF-8 text, or of UTF-16 or UTF-32 with a byte order mark.
 
     Args:
       path: the file.
@@ -168,15 +175,18 @@ def read_text(path: str | os.PathLike, way_out: str, most_bytes: int = MOST_BYTE
 
 
 def decode_text(data: bytes, where: str, way_out: str) -> str:
-    """Returns the text that UTF-8 bytes stand for, without a byte order mark.
+    """Returns the text that bytes stand for, without a byte order mark.
 
     Raises:
-      UserError: they are no UTF-8, or hold a NUL character.
+      UserError: they are no UTF-8, nor what their byte order mark says, or hold a NUL character.
     """
+    encoding = next((name for mark, name in _ENCODINGS.items() if data.startswith(mark)), "utf-8")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: no UTF-8 text (byte {error.start}); {way_out}") from error
+        raise UserError(
+            f"{where}: no {encoding.upper()} text (byte {error.start}); {way_out}"
+        ) from error
     if "\0" in text:
         raise UserError(f"{where}: a NUL character, expected text; {way_out}")
     return text

@@ -25,23 +25,31 @@ from rnnseg.errors import UserError
 BACKGROUND = ("background", "_background_", "__background__", "bg")
 """The names, in lower case, of the class that annotation tools leave blank."""
 
-_GAP = r"[\s,;:=]+"
+_GAP = r"[\s,;:=|]+"
 # A colour such as #ff8000 begins no comment: at the end of a line, or at its beginning with a name.
 _LAST = r"[0-9a-fA-F]{6}\s*(?:#.*)?$"
 _COMMENT = re.compile(rf"(?:^\s*#(?!{_LAST}|[0-9a-fA-F]{{6}}{_GAP}[^\s#])|\s#(?!{_LAST})).*")
-_COLOR = r"[(\[]?\s*(?P<red>\d+)[\s,;]+(?P<green>\d+)[\s,;]+(?P<blue>\d+)\s*[)\]]?"
+_COLOR = r"[(\[]?\s*(?P<red>[0-9]+)[\s,;|]+(?P<green>[0-9]+)[\s,;|]+(?P<blue>[0-9]+)\s*[)\]]?"
 _HEX = r"(?P<hex>#[0-9a-fA-F]{6})"
-_NAME_FIRST = re.compile(rf"(?P<name>.*?){_GAP}(?:{_COLOR}|{_HEX})[\s,;]*")
+_NAME_FIRST = re.compile(rf"(?P<name>.*?){_GAP}(?:{_COLOR}|{_HEX})[\s,;|]*")
 _COLOR_FIRST = re.compile(rf"(?:{_COLOR}|{_HEX}){_GAP}(?P<name>.*)")
-_ONLY_COLOR = re.compile(rf"(?:{_COLOR}|{_HEX})[\s,;]*")
+_ONLY_COLOR = re.compile(rf"(?:{_COLOR}|{_HEX})[\s,;|]*")
+# Nor does one in another notation, such as #f80 and #ff8000ff. Words such as #bad are comments.
+_ODD_HEX = r"#(?=[0-9a-fA-F]*[0-9]|[fF]+\b)(?:[0-9a-fA-F]{3,5}|[0-9a-fA-F]{7,8})"
+_NEARLY_HEX = re.compile(rf"\s*{_ODD_HEX}{_GAP}[^\s#].*|.*[\s,;:=|]{_ODD_HEX}[\s,;|]*(?:\s#.*)?")
 # The largest number that may end a name before a colour, as in "lane 2 0 0 255". A larger one is
 # taken for red, and the last number for an opacity.
 _MOST_IN_NAME = 31
 # CVAT's labelmap.txt: label:color_rgb:parts:actions, of which all but the first may be empty.
 _CVAT = re.compile(r"(?P<name>[^:]+):\s*(?P<color>[^:]*?)\s*:[^:]*:[^:]*")
-_INDEX_FIRST = re.compile(rf"(?P<index>\d{{1,18}}){_GAP}(?P<rest>[^\s\d(\[].*)")
-_INDEX_LAST = re.compile(rf"(?P<rest>.*?[^\s\d,;:=]){_GAP}(?P<index>\d{{1,18}})")
+_INDEX_FIRST = re.compile(rf"(?P<index>[0-9]{{1,18}}){_GAP}(?P<rest>[^\s\d(\[].*)")
+_INDEX_LAST = re.compile(rf"(?P<rest>.*?[^\s\d,;:=|]){_GAP}(?P<index>[0-9]{{1,18}})")
 _NUMBER = re.compile(r"[-+.]?\d\w*(\.\d*)?")
+_DELIMITERS = ",;\t|"
+# Some spreadsheets write the delimiter into a first line of its own.
+_SEP = re.compile(rf"sep=([{_DELIMITERS}])\s*")
+# Files that would be read as text, with the marks of their format in the names.
+_OTHER_FORMATS = (".yaml", ".yml", ".xml", ".toml", ".pbtxt", ".html", ".py", ".md")
 
 
 def read_classes(path: pathlib.Path) -> ClassTable:
@@ -51,7 +59,7 @@ def read_classes(path: pathlib.Path) -> ClassTable:
       path: the file. Its ending tells the format:
 
         - `.csv`, `.tsv`: a header line, then one row per line as in `table_from_rows`, separated by
-          commas, semicolons or tabs; other columns are left out.
+          commas, semicolons, tabs or `|`; other columns are left out.
         - `.json`: a list of such rows, or of names; or a file of COCO (its `categories`), of
           Supervisely (`meta.json`), or of others with a list of `labels` or `classes`.
         - any other: a text file with one class per line, in the order of the labels: `name`,
@@ -62,11 +70,15 @@ def read_classes(path: pathlib.Path) -> ClassTable:
       The table.
 
     Raises:
-      UserError: the file cannot be read, a text file has a name twice or a line that is nearly one
-        with a colour, or an error of `table_from_rows`.
+      UserError: the file cannot be read or is of another format, a text file has a name twice or a
+        line that is nearly one with a colour, or an error of `table_from_rows`.
     """
-    text = schemas.read_text(path, "expected a list of classes")
+    text = schemas.read_text(path, "expected a list of classes in UTF-8")
     ending = path.suffix.lower()
+    if ending in _OTHER_FORMATS:
+        raise UserError(
+            f"{path}: a file {ending}, expected .txt with one class per line, .csv or .json"
+        )
     if ending == ".json":
         return table_from_rows(_json_rows(text, path), str(path))
     if ending in (".csv", ".tsv"):
@@ -78,11 +90,16 @@ def read_classes(path: pathlib.Path) -> ClassTable:
 
 
 def _read_text(text: str, path: pathlib.Path) -> ClassTable:
-    lines = [
-        (f"{path}, line {number}", stripped)
-        for number, line in enumerate(text.splitlines(), 1)
-        if (stripped := _COMMENT.sub("", line).strip())
-    ]
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{path}, line {number}"
+        if _NEARLY_HEX.fullmatch(line):
+            raise UserError(
+                f"{where}: {line.strip()!r} is nearly a line with a colour, expected a name and "
+                "#rrggbb; if it is a comment, write '# …'"
+            )
+        if stripped := _COMMENT.sub("", line).strip():
+            lines.append((where, stripped))
     header = re.split(r"[\s,;]+", lines[0][1]) if lines else []
     if len(header) > 1 and all(map(is_column, header)):
         return _read_csv(text.splitlines(), path, comments=True)
@@ -148,7 +165,7 @@ def _is_name(text: str) -> bool:
 
 def _has_numbers(text: str) -> bool:
     """Returns True if two of the first or of the last three words are numbers, or nearly so."""
-    words = [word for word in re.split(r"[\s,;:=()\[\]]+", text) if word]
+    words = [word for word in re.split(r"[\s,;:=|()\[\]{}\"']+", text) if word]
     numeric = [_NUMBER.fullmatch(word) is not None for word in words]
     return sum(numeric[:3]) > 1 or sum(numeric[-3:]) > 1
 
@@ -171,7 +188,10 @@ def _csv_rows(
     if comments:
         lines = [_COMMENT.sub("", line) for line in lines]
     header_line = next(filter(str.strip, lines), "")
-    delimiter = max(",;\t", key=header_line.count)
+    if match := _SEP.fullmatch(header_line):
+        delimiter, lines = match[1], ["" if line == header_line else line for line in lines]
+    else:
+        delimiter = max(_DELIMITERS, key=header_line.count)
     if comments and delimiter not in header_line:
         lines, delimiter = [" ".join(line.split()) for line in lines], " "
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)

@@ -31,22 +31,19 @@ _LABELME_IGNORE = "__ignore__"
 NAME_COLUMNS = ("name", "classname", "labelname", "categoryname", "class", "label", "category")
 """The accepted names of columns of names, as `plain_key` makes them."""
 
-_INDEX_COLUMNS = {
-    *("index", "idx", "id", "ids", "number", "num", "no", "nr", "code", "key"),
-    *("value", "values", "val", "pixel", "pixelvalue", "pixelvalues", "pixelid", "level"),
-    *("gray", "grey", "grayvalue", "greyvalue", "graylevel", "greylevel", "grayscale", "greyscale"),
-    *("mask", "maskvalue", "maskid", "maskindex", "segid", "semanticid", "objectid"),
-    *("classid", "classindex", "classidx", "classvalue", "classnumber", "classno", "classcode"),
-    *("labelid", "labelids", "labelindex", "labelidx", "labelvalue", "labelnumber", "labelno"),
-    *("categoryid", "categoryindex", "categoryvalue", "trainid", "trainids", "trainindex"),
-}
+# Names of columns of indices, as `plain_key` makes them, such as id, classid, pixelvalue, trainids.
+_INDEX = re.compile(
+    "(class|cls|label|lbl|category|pixel|mask|gr[ae]y|train|seg|segment|segmentation|semantic|object"
+    "|palette|raster|gt)?(id|index|idx|value|number|level|code)s?"
+    "|(class|label|category)?no|gr[ae]y(scale)?|pixel|mask|num|nr|val|key|#"
+)
 # Of these, texts are something else.
-_LOOSE_COLUMNS = {"number", "num", "no", "nr", "code", "key", "level", "pixel", "mask"}
+_LOOSE_COLUMNS = {"number", "num", "no", "nr", "code", "key", "level", "pixel", "mask", "#"}
 _CHANNEL_COLUMNS = (("r", "red"), ("g", "green"), ("b", "blue"))
 _COLOR_COLUMNS = ("color", "colour", "rgb", "hex", "colorrgb", "colourrgb", "hexcolor", "hexcolour")
 _OTHER_COLUMNS = {"a", "alpha"}
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
-_COLOR_TEXT = re.compile(r"[(\[]?\s*(\d+)[\s,;]+(\d+)[\s,;]+(\d+)\s*[)\]]?")
+_COLOR_TEXT = re.compile(r"[(\[]?\s*([0-9]+)[\s,;]+([0-9]+)[\s,;]+([0-9]+)\s*[)\]]?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +197,7 @@ def is_column(key: str) -> bool:
     key = plain_key(key)
     return (
         key in NAME_COLUMNS
-        or key in _INDEX_COLUMNS
+        or _INDEX.fullmatch(key) is not None
         or key in _COLOR_COLUMNS
         or any(key in names for names in _CHANNEL_COLUMNS)
     )
@@ -221,7 +218,7 @@ def _find_columns(
     indices = [
         key
         for key, values in filled.items()
-        if (key in _INDEX_COLUMNS and (key not in _LOOSE_COLUMNS or any(map(_is_whole, values))))
+        if (_INDEX.fullmatch(key) and (key not in _LOOSE_COLUMNS or any(map(_is_whole, values))))
         or (key in NAME_COLUMNS and key not in names)
     ]
     known = {key for channel in _CHANNEL_COLUMNS for key in channel}
@@ -299,15 +296,15 @@ def parse_color(values: Any, name: str, where: str) -> Color:
 
 def _parse_number(value: Any) -> Any:
     """Returns the number that a text of a CSV file stands for; any other value unchanged."""
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}(\.0*)?", value.strip()):
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}(\.0*)?", value.strip()):
         return int(value.strip().partition(".")[0])  # some tools write 7 as 7.0
     return str(value) if isinstance(value, bool) else value  # to Python, a bool is a number
 
 
 def _is_whole(value: Any) -> bool:
-    """Returns True for a whole number, also as the text of a CSV file."""
+    """Returns True for a whole number, also as the text of a CSV file, and for one such as 0x1f."""
     if isinstance(value, str):
-        return re.fullmatch(r"-?\d+(\.0*)?", value.strip()) is not None
+        return re.fullmatch(r"-?\d+(\.0*)?|0[xX][0-9a-fA-F]+", value.strip()) is not None
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
 
 

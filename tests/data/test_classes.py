@@ -56,6 +56,7 @@ def test_names_and_colors(tmp_path, line):
         "car:1,2,3::",
         "car:1,2,3:wheel,door:drive,stop",
         "car 1 2 3  # a comment",
+        "car|1|2|3",
         "car #010203  # a comment",
         "#010203 car",
         "#010203, car  # facade",
@@ -130,6 +131,15 @@ def test_color_of_three_equal_numbers(tmp_path):
     assert _read(tmp_path, "a 1 1 1\nb 2 2 2\n").colors == ((1, 1, 1), (2, 2, 2))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_encodings_with_a_byte_order_mark(tmp_path, encoding):
+    names = ("sky", "stra\u00dfe")
+    assert _read(tmp_path, "sky\r\nstra\u00dfe\r\n", encoding).names == names
+    table = _read(tmp_path, "Pixel Value;Class\r\n1;sky\r\n0;stra\u00dfe\r\n", encoding, ".csv")
+    assert (table.names, table.values) == (names, {1: 0, 0: 1})
+    assert _read(tmp_path, '["sky", "stra\u00dfe"]', encoding, ".json").names == names
+
+
 def test_byte_order_mark_and_windows_lines(tmp_path):
     assert _read(tmp_path, "sky\r\nroad\r\n", "utf-8-sig").names == ("sky", "road")
 
@@ -161,6 +171,11 @@ def test_a_line_that_stands_for_no_class(tmp_path):
         *(
             (f"sky\n{line}\n", f"line 2: {line!r} is nearly a line with a colour")
             for line in (
+                "road #f80",
+                "road,#ff8000ff  # orange",
+                "#fff road",
+                "road|128|64",
+                "road 128 64 \uff11",
                 "road 128 64",
                 "road 128 64 128 255",
                 "128 64 road",
@@ -180,9 +195,12 @@ def test_faults_in_text_files_are_named(tmp_path, text, message):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_classes(tmp_path / "missing.txt")
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\x00\x80")
     with pytest.raises(UserError, match="binary.csv: no UTF-8 text .byte 0.; expected a list of"):
         read_classes(tmp_path / "binary.csv")
+    (tmp_path / "data.yaml").write_text("names:\n  0: sky\n  1: road\n")
+    with pytest.raises(UserError, match="data.yaml: a file .yaml, expected .txt with one class"):
+        read_classes(tmp_path / "data.yaml")
 
 
 @pytest.mark.parametrize(
@@ -222,6 +240,8 @@ CSV = {
     "spaces": "name, r, g, b\nSky, 128, 128, 128\nRoad, 128, 64, 128\n",
     "semicolons": "\ufeffName;Red;Green;Blue\r\nSky;128;128;128\r\nRoad;128;64;128\r\n;;;\r\n",
     "tabs": "class\tr\tg\tb\nSky\t128\t128\t128\nRoad\t128\t64\t128",
+    "bars": "class|r|g|b\nSky|128|128|128\nRoad|128|64|128",
+    "spreadsheet": "sep=;\nclass;r;g;b\nSky;128;128;128\nRoad;128;64;128",
     "others": 'stuff,"Name",R,G,B,share\nyes,"Sky",128,128,128,0.25\n1,Road,128,64,128,0.5,\n',
 }
 
@@ -249,7 +269,10 @@ def test_csv_indices_that_are_not_in_order_and_names_with_delimiters(tmp_path):
 
 @pytest.mark.parametrize(
     "column",
-    ["Pixel Value", "pixel_value", "ID", "class_id", "ClassIndex", "label id", "trainId", "Value"],
+    [
+        *("Pixel Value", "pixel_value", "ID", "class_id", "ClassIndex", "label id", "trainId"),
+        *("Value", "cls_id", "segmentation id", "raster value", "palette index", "#", "Nr."),
+    ],
 )
 def test_usual_names_of_the_index(tmp_path, column):
     table = _read(tmp_path, f"{column}, Class\n2, sky\n0, road\n1.0, sea\n", ending=".csv")
@@ -263,7 +286,7 @@ def test_a_class_that_is_a_number_is_the_index(tmp_path):
     assert (table.names, table.values) == (("sky", "road"), {1: 0, 0: 1})
 
 
-@pytest.mark.parametrize("numbers", [(1, 0), (-1, 0), ("1.0", "0.0"), (3, 3)])
+@pytest.mark.parametrize("numbers", [(1, 0), (-1, 0), ("1.0", "0.0"), (3, 3), ("0x1", "0X0")])
 def test_an_unknown_column_of_numbers_is_no_row_number(tmp_path, numbers):
     text = "name,wert\n" + "".join(f"c{n},{each}\n" for n, each in enumerate(numbers))
     message = "the column 'wert' holds numbers; if they are the values in the masks, call it index"
