@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from rnnseg import schemas
 from rnnseg.data.images import encode_png, turn_upright
 from rnnseg.data.metadata import UPRIGHT
 from rnnseg.errors import UserError, shortened
@@ -27,6 +28,7 @@ LABELME, SUPERVISELY, COCO = "labelme", "Supervisely", "COCO"
 _KEYS = {LABELME: ("shapes",), SUPERVISELY: ("objects", "size"), COCO: ("images", "annotations")}
 _FARTHEST = 1 << 20  # pixels from the image
 _MOST_BYTES = 1 << 26  # of a mask, as a PNG
+_REPLACE = "replace the file"
 _OUTLINES = "expected polygons, rectangles, circles or masks; remove the shape"
 
 
@@ -54,14 +56,14 @@ def load_json(file: File) -> Any:
     """Returns what a JSON file holds.
 
     Raises:
-      UserError: the file is missing or no valid JSON.
+      UserError: the file is missing or no valid JSON, or an error of `schemas.parse_json`.
     """
     try:
-        return json.loads(file.read_bytes())
+        data = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not valid JSON ({error}); replace the file") from error
+    text = schemas.decode_text(data, str(file), _REPLACE)
+    return schemas.parse_json(text, str(file), _REPLACE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,9 +169,9 @@ def read_shapes(file: File) -> tuple[tuple[int, int] | None, list[Shape]]:
             f"{file}: neither a file of labelme nor of Supervisely, expected the key shapes, or "
             "objects and size"
         )
-    sizes = {LABELME: content, SUPERVISELY: content.get("size")}[tool]
     keys = {LABELME: ("imageWidth", "imageHeight"), SUPERVISELY: ("width", "height")}[tool]
     try:
+        sizes = content if tool == LABELME else _object(content, "size")
         stated = tuple(sizes.get(key) for key in keys)
         if tool == LABELME and stated == (None, None):
             stated = None
@@ -184,7 +186,7 @@ def read_shapes(file: File) -> tuple[tuple[int, int] | None, list[Shape]]:
 
 
 def _labelme_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
-    for number, shape in enumerate(content["shapes"], 1):
+    for number, shape in enumerate(_objects(content, "shapes"), 1):
         kind, points = shape.get("shape_type") or "polygon", _points(shape["points"])
         if kind == "polygon":
             draw = _polygon(points)
@@ -202,22 +204,40 @@ def _labelme_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
 
 
 def _supervisely_shapes(content: Mapping[str, Any]) -> Iterator[Shape]:
-    for number, shape in enumerate(content["objects"], 1):
+    for number, shape in enumerate(_objects(content, "objects"), 1):
         kind = shape["geometryType"]
         if kind == "bitmap":
-            bitmap = shape["bitmap"]
+            bitmap = _object(shape, "bitmap")
             try:
                 data = _unpacked(base64.b64decode(bitmap["data"], validate=True))
             except zlib.error as error:
                 raise ValueError(f"the bitmap of shape {number} is damaged ({error})") from error
             draw = _bitmap(data, _points([bitmap["origin"]])[0])
         elif kind in ("polygon", "rectangle"):
-            points = _points(shape["points"]["exterior"])
-            holes = [_points(hole) for hole in shape["points"].get("interior", [])]
+            outline = _object(shape, "points")
+            points = _points(outline["exterior"])
+            holes = [_points(hole) for hole in outline.get("interior") or ()]
             draw = _polygon(points, holes) if kind == "polygon" else _rectangle(points)
         else:
             raise ValueError(f"shape {number} is a {kind}, {_OUTLINES}")
         yield Shape(_name(shape["classTitle"]), draw)
+
+
+def _objects(content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    values = content[key]
+    if not isinstance(values, list) or not all(isinstance(each, Mapping) for each in values):
+        raise ValueError(f"{key} is {_short(values)}, expected a list of objects")
+    return values
+
+
+def _object(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    if not isinstance(content[key], Mapping):
+        raise ValueError(f"{key} is {_short(content[key])}, expected an object")
+    return content[key]
+
+
+def _short(value: Any) -> str:
+    return shortened(json.dumps(value), 60)
 
 
 def _name(value: Any) -> str:
@@ -227,6 +247,8 @@ def _name(value: Any) -> str:
 
 
 def _points(values: Any) -> list[tuple[float, float]]:
+    if not isinstance(values, list):
+        raise ValueError(f"points are {_short(values)}, expected a list")
     for point in values:
         if not (
             isinstance(point, Sequence)

@@ -152,11 +152,26 @@ def status_of(file: File) -> tuple[str, int, int]:
 
 def _walk(folder: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
     # Not rglob, since it does not follow links to folders, and data often lie behind such links.
+    # Each folder is kept with those above it: a link back to one of these would give every file
+    # again and again.
+    above = {os.fspath(folder): (os.path.realpath(folder),)}
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        chain = above.pop(parent)
+        inside = {name: os.path.realpath(os.path.join(parent, name)) for name in folders}
+        folders[:] = sorted(
+            name
+            for name, real in inside.items()
+            if not is_hidden(name) and not any(_holds(real, each) for each in chain)
+        )
+        above |= {os.path.join(parent, name): (*chain, inside[name]) for name in folders}
         for name in files:
             file = pathlib.Path(parent, name)
             yield file.relative_to(folder).as_posix(), file
+
+
+def _holds(folder: str, other: str) -> bool:
+    """Returns True if a folder is the other one or lies above it; both are free of links."""
+    return os.path.commonpath([folder, other]) == folder
 
 
 def _list_zip(path: pathlib.Path) -> Iterator[tuple[str, ZipMember]]:

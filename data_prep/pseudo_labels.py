@@ -1,6 +1,7 @@
 """The command `rnnseg prepare pseudo_labels`: labels images with a model, the teacher."""
 
 import json
+import os
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
@@ -166,7 +167,7 @@ def label_files(images: pathlib.Path, out: pathlib.Path) -> dict[pathlib.Path, p
         within = file.relative_to(images)
         if file.suffix.lower() not in IMAGE_ENDINGS or any(map(is_hidden, within.parts)):
             continue
-        if out.resolve() in file.resolve().parents:
+        if out.resolve() in pathlib.Path(os.path.realpath(file)).parents:
             raise UserError(f"{out} holds images to label, such as {file}: choose another --out")
         mask = out / within.with_suffix(".png")
         if mask in owners:

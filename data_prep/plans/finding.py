@@ -21,7 +21,7 @@ IMAGE_ENDINGS = (
     *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
 _MASK_ENDING, _JSON_ENDING = ".png", ".json"
-# Suffixes of masks that lie beside their images. Roboflow's is the first one.
+# Usual suffixes of masks. Roboflow's is the first one.
 _SUFFIXES = (
     "_mask",
     "_masks",
@@ -89,10 +89,17 @@ def find_pairs(
     found = _name_all(paths, images)
     candidates = [path for path in _list(masks) if not _below(path, images, masks)]
     by_name = _name_all(candidates, masks, suffix)
+    detected, hint = "", ""
+    if not suffix and by_name and not found.keys() & by_name.keys():
+        suffix = _usual_suffix(candidates, found, masks)
+        hint = f"; {_ADD_SUFFIX}"
+        if suffix:
+            by_name = _name_all(candidates, masks, suffix)
+            detected, hint = f"the masks are the files …{suffix}{_MASK_ENDING}", ""
     first = next(iter(found))
     if by_name:
-        expected = f"{masks / first}{suffix}{_MASK_ENDING} for {found[first]}"
-        return Found(MASKS, found, by_name, expected)
+        expected = f"{masks / first}{suffix}{_MASK_ENDING} for {found[first]}{hint}"
+        return Found(MASKS, found, by_name, expected, detected)
     files = {} if suffix else _list_json(masks)
     if not files:
         named = f" named …{suffix}{_MASK_ENDING}" if suffix else f" or {_JSON_ENDING} files"
@@ -128,20 +135,25 @@ def _find_beside(folder: pathlib.Path, suffix: str) -> Found:
 
 
 def _detect_suffix(masks, paths, folder: pathlib.Path) -> str:
-    """Returns the usual suffix with which most masks find their image."""
-    names = {_name(path, folder) for path in paths}
-    counts = {
-        suffix: sum(_name(path, folder).removesuffix(suffix) in names for path in masks)
-        for suffix in _SUFFIXES
-        if any(_name(path, folder).endswith(suffix) for path in masks)
-    }
-    best = max(counts, key=counts.get, default=None)
-    if best is None or not counts[best]:
+    """Returns the usual suffix with which most masks find their image beside them."""
+    suffix = _usual_suffix(masks, {_name(path, folder) for path in paths}, folder)
+    if not suffix:
         raise UserError(
             f"{folder}: the folder of the images has no masks, expected 1.png or 1_mask.png or "
             f"labelme's 1.json beside 1.jpg; {_ADD_SUFFIX}"
         )
-    return best
+    return suffix
+
+
+def _usual_suffix(masks, images: Collection[str], folder: pathlib.Path) -> str:
+    """Returns the usual suffix with which most masks find their image; empty if none does."""
+    counts = {
+        suffix: sum(_name(path, folder).removesuffix(suffix) in images for path in masks)
+        for suffix in _SUFFIXES
+        if any(_name(path, folder).endswith(suffix) for path in masks)
+    }
+    best = max(counts, key=lambda suffix: counts[suffix], default="")
+    return best if counts.get(best) else ""
 
 
 def _with_json(

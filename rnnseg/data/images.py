@@ -31,9 +31,13 @@ _TURNS = {
 _BAND = 2**20
 
 
+# By macOS, Windows and network drives.
+_LEFT_BEHIND = ("__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "@eadir", "#recycle")
+
+
 def is_hidden(name: str) -> bool:
     """Returns True for names that file managers leave behind, such as `._x.jpg`, `__MACOSX`."""
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
 def find_images(arguments: Iterable[str]) -> list[pathlib.Path]:

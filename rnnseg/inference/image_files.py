@@ -229,7 +229,7 @@ def _plan(
     """Returns the outputs of every file, after a check that they can be written."""
     planned: dict[pathlib.Path, _Outputs] = {}
     owners: dict[str, pathlib.Path] = {}
-    inputs = {file.resolve() for file in files}
+    inputs = set(map(os.path.realpath, files))  # unlike resolve, no error for a link to itself
     for file in files:
         if file.stem in owners:
             raise UserError(
@@ -238,14 +238,15 @@ def _plan(
             )
         owners[file.stem] = file
         strip = out / f"{file.stem}_iterations.png"
+        is_stale = overwrite and not every_iteration and os.path.realpath(strip) not in inputs
         planned[file] = _Outputs(
             out / f"{file.stem}_classes.png",
             out / f"{file.stem}_overlay.png",
             strip if every_iteration else None,
-            strip if overwrite and not every_iteration and strip.resolve() not in inputs else None,
+            strip if is_stale else None,
         )
     for path in (path for outputs in planned.values() for path in outputs.all):
-        if path.resolve() in inputs:
+        if os.path.realpath(path) in inputs:
             raise UserError(f"{path} is one of the images: choose another --out")
     there = [path for outputs in planned.values() for path in outputs.all if path.exists()]
     if there and not overwrite:

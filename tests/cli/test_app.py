@@ -179,7 +179,7 @@ def test_segment_refuses(tmp_path, model_file):
     assert printed.count("others") == 1
     assert "broken.png" in printed
     assert len(list((tmp_path / "new").iterdir())) == 4
-    (written / "worse.png").write_text("nor this")
+    (written / "worse.png").symlink_to("worse.png")  # a link to itself
     printed = run("segment", model_file, written, "--out", tmp_path / "newer", status=2)
     assert "2 of 4 images were not segmented" in printed and printed.count("cannot be read") == 1
     assert printed.strip().endswith("not segmented either: worse.png")

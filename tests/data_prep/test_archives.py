@@ -72,6 +72,21 @@ def test_links_and_hidden_files_of_folders(tmp_path):
     assert sorted(list_files(path)) == sorted([*CONTENTS, "linked/y"])
 
 
+def test_links_back_to_a_folder_above_are_not_followed(tmp_path):
+    path = _save(tmp_path, "folder")
+    (path / "kit" / "self").symlink_to(".")
+    (path / "kit" / "lists" / "up").symlink_to(tmp_path)
+    (path / "kit" / "loop").symlink_to("loop")
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"in_{name}").write_bytes(b"")
+        (tmp_path / name / "other").symlink_to(tmp_path / other)
+    (path / "linked").symlink_to(tmp_path / "a")
+    files = ["linked/in_a", "linked/other/in_b"]
+    # A link to itself is no folder: an unreadable file.
+    assert sorted(list_files(path)) == sorted([*CONTENTS, "kit/loop", *files])
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "folder"])
 @pytest.mark.parametrize("kept", [0.2, 0.35])
 def test_truncated_archives(tmp_path, kind, kept):

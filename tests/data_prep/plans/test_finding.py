@@ -12,7 +12,7 @@ from rnnseg.errors import UserError
 
 CASES = {
     "roboflow_same_folder": ("_classes.csv", "i", ""),
-    "pixel_value_out_of_order": ("_classes.csv", "m", "_mask"),
+    "pixel_value_out_of_order": ("_classes.csv", "m", ""),
     "cvat_labelmap": ("classes.txt", "m", ""),
     "unicode_nfd_nfc": ("classes.txt", "m", ""),
 }
@@ -39,6 +39,26 @@ def test_masks_with_a_suffix_beside_the_images(tmp_path, suffix):
     expected = {"a": ("a.jpg", f"a{suffix}.png"), "b": ("b.PNG", f"b{suffix}.png")}
     assert _found(tmp_path) == expected == _found(tmp_path, suffix)
     assert f"…{suffix}.png beside the images" in find_pairs(tmp_path, tmp_path).detected
+
+
+@pytest.mark.parametrize("suffix", ["_mask", "_label", "_L"])
+def test_masks_with_a_usual_suffix_in_a_folder_of_their_own(tmp_path, suffix):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    _touch(images, "a.jpg", "sub/b.jpg")
+    _touch(masks, f"a{suffix}.png", f"sub/b{suffix}.png", "other.png")
+    found = find_pairs(images, masks)
+    assert found.labels == {
+        "a": masks / f"a{suffix}.png",
+        "sub/b": masks / "sub" / f"b{suffix}.png",
+    }
+    assert f"…{suffix}.png" in found.detected
+    _touch(masks, "a.png")  # now the names without a suffix count
+    assert set(find_pairs(images, masks).labels) == {"a", f"a{suffix}", f"sub/b{suffix}", "other"}
+    (masks / f"a{suffix}.png").rename(masks / "a-x.png")
+    (masks / "a.png").unlink()
+    (masks / "sub" / f"b{suffix}.png").unlink()
+    found = find_pairs(images, masks)
+    assert set(found.labels) == {"a-x", "other"} and "add --mask-suffix" in found.expected
 
 
 def test_masks_of_the_same_name_beside_the_images(tmp_path):
