@@ -60,6 +60,12 @@ def test_every_stage_of_the_encoder_is_timed():
     assert list(profile.sizes[0].stages) == ["encode", "prepare", "refine", "read"]
 
 
+def test_images_that_do_not_fit_into_the_memory_are_refused_before_the_work(monkeypatch):
+    monkeypatch.setattr(benchmarking, "_predictions", None)  # would be called
+    with pytest.raises(UserError, match="32768x32768 pixels: .* GB for the tensors.*expected at m"):
+        benchmarking.measure(make_model(), "here", [(64, 64), (32768, 32768)])
+
+
 def test_too_small_images_are_refused_before_the_work():
     with pytest.raises(UserError, match="an image of 7x40 pixels is smaller"):
         benchmarking.measure(make_model(), "run", [(48, 40), (7, 40)])
