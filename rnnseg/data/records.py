@@ -13,12 +13,14 @@ from rnnseg.data.classes import ClassTable
 from rnnseg.data.selection import Selection
 from rnnseg.data.source import Source
 from rnnseg.data.tables import CITYSCAPES
-from rnnseg.errors import UserError
+from rnnseg.errors import UserError, first_line, shortened
 
 # A build lies in OUT/name/version, or OUT/name/config/version.
 _LEVELS = 3
 # The features to train on. Records may hold others beside them.
 _IMAGE_KEY, _LABEL_KEY = "image", "label"
+_FILES = ("dataset_info.json", "features.json", "metadata.json")
+_WAY_OUT = "build the data set again"
 # The feature that the builder of Cityscapes adds for the official scores.
 _INSTANCES_KEY = "instance_ids"
 
@@ -105,12 +107,16 @@ def load_build(folder: pathlib.Path) -> Any:
     from rnnseg.data.tfds_source import import_tfds
 
     tfds = import_tfds(str(folder))
+    for path in (folder / name for name in _FILES):
+        if path.exists():  # or else TFDS tells; it would not name one that is damaged
+            schemas.read_json(path, Mapping[str, Any], _WAY_OUT)
     try:
         builder = tfds.builder_from_directory(folder)
         metadata = builder.info.metadata or {}
         named = "class_names" in metadata and "class_colors" in metadata
     except Exception as error:  # TFDS has no common class for errors of damaged files
-        raise UserError(f"{folder}: damaged ({error}); remove it and build it again") from error
+        reason = shortened(first_line(error), 200)
+        raise UserError(f"{folder}: damaged ({reason}); remove it and build it again") from error
     if not named:
         raise UserError(
             f"{folder}: no class names in its metadata; expected a data set built by rnnseg prepare"
@@ -125,12 +131,12 @@ def _check_metadata(builder) -> _Metadata:
     Raises:
       UserError: it is damaged.
     """
-    where, way_out = f"{builder.data_dir}/metadata.json", "build the data set again"
-    held = schemas.check(dict(builder.info.metadata), _Metadata, where, way_out)
+    where = f"{builder.data_dir}/metadata.json"
+    held = schemas.check(dict(builder.info.metadata), _Metadata, where, _WAY_OUT)
     if len(held.class_colors) != len(held.class_names):
         raise UserError(
             f"{where}: {len(held.class_colors)} class_colors for {len(held.class_names)} "
-            f"class_names, expected one per class; {way_out}"
+            f"class_names, expected one per class; {_WAY_OUT}"
         )
     return held
 

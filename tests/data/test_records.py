@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import sys
 
@@ -118,9 +119,24 @@ def test_no_class_names(copied):
 def test_damaged_files(copied, file):
     path = copied / "segmentation_folder" / "1.0.0" / file
     path.write_text(path.read_text()[:20])
-    with pytest.raises(UserError, match="damaged .*; remove it and build it again") as error:
+    with pytest.raises(UserError, match=f"{file}: not valid JSON .*; build the data set again"):
         open_records(copied)
-    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("features.json", {"x" * 5000: 1}, "damaged .*; remove it and build it again"),
+        ("dataset_info.json", {"splits": [{"x": {}}]}, "damaged .*; remove it and build it again"),
+        ("metadata.json", [], "metadata.json: the content is .*, expected an object"),
+        ("features.json", {"a": math.nan}, "features.json: a is nan, expected a finite number"),
+    ],
+)
+def test_files_that_hold_something_else(copied, file, content, message):
+    (copied / "segmentation_folder" / "1.0.0" / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message) as error:
+        open_records(copied)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
 def test_a_data_set_without_its_name(copied):
