@@ -1,10 +1,10 @@
 """Training: runs that can be repeated, and resumed after any interruption.
 
 `config` declares every option of a run, and `recipes` holds the settings for known data sets.
-`loop` trains on one device or several (`replicas`), of one machine or of several (`workers`), with
-the loss of `losses` and the optimizer of `optimizers`, on whole images or on sampled patches
-(`sampling`), and keeps the run in a folder (`runs`, `callbacks`). After an epoch it validates
-(`validation`), with a moving average of the weights if there is one (`averaging`).
+`loop` trains on one device or several (`replicas`), of one machine or of several (`workers`, which
+meet in `waiting`), with the loss of `losses` and the optimizer of `optimizers`, on whole images or
+on sampled patches (`sampling`), and keeps the run in a folder (`runs`, `callbacks`). After an epoch
+it validates (`validation`), with a moving average of the weights if there is one (`averaging`).
 """
 
 from typing import TYPE_CHECKING

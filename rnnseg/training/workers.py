@@ -23,6 +23,7 @@ import tensorflow as tf
 from rnnseg import schemas
 from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.errors import UserError, first_line
+from rnnseg.training.waiting import own_signals, wait_for_others
 
 VARIABLE = "TF_CONFIG"
 _WAY_OUT = (
@@ -108,7 +109,8 @@ def connect(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
       cluster: the workers.
 
     Raises:
-      UserError: TensorFlow has been in use before, and can no longer be connected.
+      UserError: TensorFlow has been in use before, and can no longer be connected; or another
+        process listens at the own port.
     """
     return _connected(cluster)
 
@@ -120,15 +122,17 @@ def _connected(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
         f"{cluster.name(cluster.index)} of {len(cluster.addresses)} waits for all others",
         flush=True,
     )
+    wait_for_others(cluster.addresses, cluster.index)
     # The default sends gradients of GPUs by way of the host.
     way = tf.distribute.experimental.CommunicationImplementation
     chosen = way.NCCL if tf.config.list_physical_devices("GPU") else way.RING
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(
-            communication_options=tf.distribute.experimental.CommunicationOptions(
-                implementation=chosen
+        with own_signals():
+            return tf.distribute.MultiWorkerMirroredStrategy(
+                communication_options=tf.distribute.experimental.CommunicationOptions(
+                    implementation=chosen
+                )
             )
-        )
     except RuntimeError as error:
         raise UserError(
             f"{VARIABLE} is set, but the workers cannot be connected ({first_line(error)}): in a "
