@@ -209,13 +209,16 @@ class Evaluator:
         for image, label, name, *instance_ids in bar:
             try:
                 if image.shape[:2] != label.shape:
+                    sizes = ["x".join(map(str, each.shape[:2])) for each in (image, label)]
                     raise UserError(
-                        f"an image of {image.shape[:2]} pixels, but a label of {label.shape}"
+                        f"an image of {sizes[0]} pixels and a label of {sizes[1]}, expected the "
+                        "same size"
                     )
                 self.unroll.check_size(*label.shape)
                 tally.add(self.unroll(image, self.iterations), label, *instance_ids)
             except UserError as error:
-                raise UserError(f"{name.decode()}: {error}") from error
+                where = f"{source.name}, split {split!r}: {name.decode()}"
+                raise UserError(f"{where}: {error}") from error
         tally.combine(share, images)
         image_size = tally.sizes.most_common(1)[0][0]
         costs = self.unroll.costs(*image_size)

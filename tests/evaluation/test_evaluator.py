@@ -279,7 +279,9 @@ def test_other_classes_are_refused():
 def test_an_image_below_one_output_stride_is_named():
     image, label = halves(1)[0]
     source = make_source({"val": [(image, label), (image[:7], label[:7])]})
-    with pytest.raises(UserError, match="^val_1: an image of 7x48 pixels is smaller than one"):
+    with pytest.raises(
+        UserError, match="^.*, split 'val': val_1: an image of 7x48 pixels is smaller than one"
+    ):
         Evaluator(make_model(num_classes=3), (1,))(source, "val", progress=False)
 
 
@@ -297,7 +299,7 @@ def test_a_scaled_image_below_one_output_stride_is_named():
 def test_a_wrong_label_names_its_image():
     image, label = halves(1)[0]
     label[0, 0] = 9
-    with pytest.raises(UserError, match="val_0: label 9 found; expected 0-2"):
+    with pytest.raises(UserError, match="split 'val': val_0: label 9 found; expected 0-2"):
         Evaluator(make_model(num_classes=3), (1,))(
             make_source({"val": [(image, label)]}), "val", progress=False
         )
