@@ -1,5 +1,7 @@
 """The options of Apache Beam, and the errors of its workers."""
 
+import contextlib
+import io
 import logging
 import re
 import shlex
@@ -25,7 +27,7 @@ def read_options(text: str) -> tuple[Any, Any]:
       The runner and the `PipelineOptions`.
 
     Raises:
-      UserError: Apache Beam is not installed, or knows no such runner.
+      UserError: Apache Beam is not installed, or knows no such runner, option or value.
     """
     try:
         from apache_beam.options.pipeline_options import (
@@ -46,7 +48,27 @@ def read_options(text: str) -> tuple[Any, Any]:
     worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "ERROR"
     # Beam also logs the traceback of every worker for each exception that it raises.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    _check(text, options)
     return runner, options
+
+
+def _check(text: str, options: Any) -> None:
+    """Refuses wrong values and, without another runner, options that nobody would look at."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            known = options.get_all_options()
+            given = options.get_all_options(retain_unknown_options=True)
+    except SystemExit as error:  # argparse ends the process
+        fault = printed.getvalue().strip().rpartition("error: ")[2]
+        raise UserError(f"--beam {text}: {fault}") from error
+    unknown = sorted(given.keys() - known.keys())
+    # Other runners have options of their own.
+    if unknown and known["runner"] in (None, "DirectRunner"):
+        raise UserError(
+            f"--beam {text}: Apache Beam's DirectRunner has no option --{unknown[0]}; expected one "
+            "such as --direct_num_workers"
+        )
 
 
 def user_error_of(error: BaseException) -> UserError | None:
