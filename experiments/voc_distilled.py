@@ -6,15 +6,17 @@ r"""Trains on PASCAL VOC and on images without labels, which another model label
 
 The student sees true labels where there are any, those of `SegmentationClassAug`, and the labels of
 the teacher on the images of `--images` (`rnnseg prepare pseudo_labels`: where several views of an
-image agree). Classes are weighted, so that rare ones are learned. `RECIPE` has the options of the
-training; its encoder is one that was trained to segment, and stays as it is.
+image agree). Classes are weighted, so that rare ones are learned, and in the last epochs they are
+not, so that rare ones are not found where they are not. `RECIPE` has the options of the training,
+and `LAST` those of the last epochs that differ; the encoder is one that was trained to segment, and
+stays as it is.
 
-In `--out` are the teacher's labels, the records (`data`), the run (`run`), the files for devices
-(`exported`) and the preset (`mobilenet_v2_voc`), with scores at several scales of the images. What
-is finished is not done again, and an interrupted training goes on. Then
+In `--out` are the teacher's labels, the records (`voc`), the runs (`weighted` and then `run`), the
+files for devices (`exported`) and the preset (`mobilenet_v2_voc`), with scores at several scales of
+the images. What is finished is not done again, and an interrupted training goes on. Then
 
     python -m experiments.device_benchmark runs/voc_distilled/exported/anytime_int8.tflite \
-        --peer deeplabv3_mnv2_pascal_quant.tflite --data runs/voc_distilled/data
+        --peer deeplabv3_mnv2_pascal_quant.tflite --data runs/voc_distilled/voc
 
 compares the student with its teacher.
 """
@@ -62,6 +64,9 @@ RECIPE = dict(
     validate_every=7,
     seed=1,
 )
+
+LAST = dict(class_weights=None, epochs=2, learning_rate=1e-3, validate_every=1)
+"""The options of the last epochs that differ."""
 
 SCALES = (0.75, 1.0, 1.25)
 """The scales at which the teacher looks at every image."""
@@ -118,7 +123,9 @@ def main(voc, images, path, weights, out):
     from rnnseg.training.loop import train
 
     data = str(out / "voc")
-    train(TrainingConfig(data=data, encoder_weights=weights, **RECIPE), out / "run", resume=True)
+    weighted, options = out / "weighted", RECIPE | {"data": data}
+    train(TrainingConfig(encoder_weights=weights, **options), weighted, resume=True)
+    train(TrainingConfig(init=str(weighted), **options | LAST), out / "run", resume=True)
     about = (
         f"{labelled:,} images of PASCAL VOC with their labels, and {others:,} images with the "
         f"labels of {path.name}, where its views of an image agreed. The encoder started from the "

@@ -71,8 +71,10 @@ def test_the_student_sees_true_labels_and_those_of_the_teacher(tmp_path, argumen
     source = open_source(str(tmp_path / "out" / "voc"))
     assert source.class_names == PASCAL_VOC.names
     assert [source.require_split(split) for split in ("train", "val")] == [4, 1]
-    ((config, out),) = configs
-    assert config.encoder_weights == "none" and config.data == str(tmp_path / "out" / "voc")
+    (weighted, first), (config, out) = configs
+    assert weighted.encoder_weights == "none" and weighted.class_weights == "auto"
+    assert config.init == str(first) and config.class_weights is None
+    assert config.data == weighted.data == str(tmp_path / "out" / "voc")
     assert out == tmp_path / "out" / "run"
     ((run_folder, _, about, _, preset),) = presets
     assert run_folder == out and preset.name == "mobilenet_v2_voc"
