@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-# Without scroll bars, since taking a screenshot hides them: a page would change its width in between.
+# Without scroll bars, which taking a screenshot hides: a page would change its width in between.
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync "
