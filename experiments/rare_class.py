@@ -14,6 +14,7 @@ Records and trainings are kept, so that a second call only does what is missing.
 import collections
 import dataclasses
 import itertools
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -195,9 +196,13 @@ def table(rows: list[Row]) -> str:
       rows: one per training.
     """
     titles = ["loss", "mIoU %", f"IoU of {CLASS} %", "recall %", "precision %"]
+    scores = [dataclasses.astuple(row)[1:] for row in rows]
     return markdown_table(
         titles,
-        [[row.choice, *(f"{value:.1f}" for value in dataclasses.astuple(row)[1:])] for row in rows],
+        [
+            [row.choice, *("–" if math.isnan(value) else f"{value:.1f}" for value in values)]
+            for row, values in zip(rows, scores, strict=True)
+        ],
     )
 
 

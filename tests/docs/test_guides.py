@@ -70,7 +70,7 @@ NOT_RUN = {
     r"rnnseg video MODEL": "stands for all of them",
     r"rnnseg export (?!.*(float16,int8|--images|--size any))": "as the README's",
     r"python -m experiments\.(paper_scale|video|device_benchmark)": "tests of their own",
-    r"python -m experiments\.voc_distilled": "a test of its own",
+    r"python -m experiments\.(rare_class|voc_distilled)": "tests of their own",
 }
 # What makes a command small, added at its end, where it counts more than what was there. A run that
 # goes on (`train --out … --resume`) has its options from `config.json`.

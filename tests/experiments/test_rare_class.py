@@ -47,5 +47,10 @@ def test_losses_are_compared_on_images_of_which_few_show_the_class(tmp_path):
     assert float(row["precision"]) == pytest.approx(precision, abs=0.2, nan_ok=True)
 
 
+def test_a_class_that_is_nowhere_found_has_no_precision():
+    rows = [rare_class.Row("dice", 50.0, 0.0, 0.0, float("nan"))]
+    assert rare_class.table(rows).splitlines()[-1] == "| dice | 50.0 | 0.0 | 0.0 | – |"
+
+
 def test_unknown_losses_are_named(tmp_path):
     assert "hinge" in fail(rare_class.main, "--out", tmp_path, "--choices", "hinge")
