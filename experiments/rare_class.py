@@ -15,7 +15,6 @@ import collections
 import dataclasses
 import itertools
 import math
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -24,12 +23,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data_prep import run as building
 from rnnseg.cli.base import Command
 from rnnseg.data import shapes
 from rnnseg.files import atomic_path, check_writable
 
 from . import options
+from .folder_records import build_records
 from .tables import markdown_table, save_csv
 
 IMAGES, RARE, VALIDATED = 1000, 20, 100
@@ -112,25 +111,7 @@ def make_records(out: pathlib.Path) -> pathlib.Path:
         temporary.write_text("\n".join(shapes.CLASS_NAMES) + "\n")
     with atomic_path(out / "weights.json") as temporary:
         temporary.write_text(f'{{"{CLASS}": {_WEIGHT:g}}}\n')
-    building.run(
-        "SegmentationFolder",
-        out=out / "data",
-        processes=os.cpu_count() or 1,
-        beam_options=None,
-        skip_bad=False,
-        folders=dict(
-            images=out / "train" / "images",
-            masks=out / "train" / "masks",
-            val_images=out / "val" / "images",
-            val_masks=out / "val" / "masks",
-            split=(),
-            classes=out / "classes.txt",
-            ignore=(),
-            remap=(),
-            mask_suffix="",
-            mask_encoding="index",
-        ),
-    )
+    build_records(out, out / "data", out / "classes.txt")
     return out / "data"
 
 

@@ -21,7 +21,6 @@ the images. What is finished is not done again, and an interrupted training goes
 compares the student with its teacher.
 """
 
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -29,13 +28,15 @@ from typing import TYPE_CHECKING
 import click
 
 from data_prep.pseudo_labels import label_files, label_images
-from data_prep.run import PATH, run
+from data_prep.run import PATH
 from data_prep.teachers import Teacher
 from rnnseg.cli.base import Command
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
 from rnnseg.pretrained.names import DEFAULT
 from rnnseg.training.config import TrainingConfig
+
+from .folder_records import build_records
 
 if TYPE_CHECKING:
     from rnnseg.evaluation.evaluator import Evaluation
@@ -101,25 +102,7 @@ def main(voc, images, path, weights, out):
     labelled = _link(voc_pairs(voc, "train_aug", "SegmentationClassAug"), out / "train")
     others = _link(pseudo_pairs(images, labels), out / "train")
     _link(voc_pairs(voc, "val", "SegmentationClass"), out / "val")
-    run(
-        "SegmentationFolder",
-        out=out / "voc",  # the name of the data in scores
-        processes=os.cpu_count() or 1,
-        beam_options=None,
-        skip_bad=False,
-        folders=dict(
-            images=out / "train" / "images",
-            masks=out / "train" / "masks",
-            val_images=out / "val" / "images",
-            val_masks=out / "val" / "masks",
-            split=(),
-            classes=labels / "classes.txt",
-            ignore=("255",),
-            remap=(),
-            mask_suffix="",
-            mask_encoding="index",
-        ),
-    )
+    build_records(out, out / "voc", labels / "classes.txt", ignore=("255",))
     from rnnseg.training.loop import train
 
     data = str(out / "voc")
