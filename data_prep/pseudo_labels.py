@@ -20,12 +20,13 @@ from rnnseg.data.images import IMAGE_ENDINGS, is_hidden, read_image
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path
+from rnnseg.inference.teachers import Teacher
 from rnnseg.locks import hold_folder
 from rnnseg.palette import default_colors
 from rnnseg.visualize import class_map_image
 
 from .run import PATH
-from .teachers import Teacher, agreed, view_sizes
+from .views import agreed, view_sizes
 
 CLASSES, SETTINGS = "classes.txt", "pseudo_labels.json"
 """The files beside the labels: the table of classes, and what the labels were made with."""

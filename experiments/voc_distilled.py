@@ -29,10 +29,10 @@ import click
 
 from data_prep.pseudo_labels import label_files, label_images
 from data_prep.run import PATH
-from data_prep.teachers import Teacher
 from rnnseg.cli.base import Command
 from rnnseg.data.tables import PASCAL_VOC
 from rnnseg.errors import UserError
+from rnnseg.inference.teachers import Teacher
 from rnnseg.pretrained.names import DEFAULT
 from rnnseg.training.config import TrainingConfig
 

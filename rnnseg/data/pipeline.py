@@ -94,6 +94,34 @@ def training_batches(
     return batches, steps
 
 
+def training_views(
+    source: Source, split: str, augmentation: Augmentation, views: int, seed: int | None = None
+) -> tf.data.Dataset:
+    """Reads every image of a split several times, each time changed at random.
+
+    Args:
+      source: the data set.
+      split: the split to read.
+      augmentation: the random changes. Images that are smaller than the crop are not padded.
+      views: the number of views of every image.
+      seed: fixes the changes, which otherwise differ in every run.
+
+    Returns:
+      A data set of `(image, label)`, uint8, `(h, w, 3)` and `(h, w)`, at most of the size of the
+      crop: the first view of all images, in a fixed order, then the second, and so on.
+    """
+    base_seed = int(np.random.default_rng(seed).integers(1, 2**31 - 1))
+    seeds = tf.data.Dataset.random(seed=base_seed).batch(2)
+    return (
+        tf.data.Dataset.zip(source.read(split).repeat(views), seeds)
+        .map(
+            lambda example, pair: decode_augmented(example, augmentation, pair, padded=False),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
 def with_boundary_weights(batches: tf.data.Dataset, weight: float) -> tf.data.Dataset:
     """Adds weights of pixels to training batches: pixels near another class count more, or less.
 
@@ -169,7 +197,10 @@ def decode(example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def decode_augmented(
-    example: Mapping[str, tf.Tensor], augmentation: Augmentation, seed: tf.Tensor
+    example: Mapping[str, tf.Tensor],
+    augmentation: Augmentation,
+    seed: tf.Tensor,
+    padded: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Scales, mirrors, distorts and crops one encoded image, and pads it if it is too small.
 
@@ -180,10 +211,12 @@ def decode_augmented(
       example: the encoded `image` and `label` of a source, of the same size.
       augmentation: the range of the random changes.
       seed: two integers that determine all random choices.
+      padded: False to leave the padding out.
 
     Returns:
       The image, uint8 `(crop h, crop w, 3)`, and the label, uint8 `(crop h, crop w)`. The padding
-      has the mean colour and `IGNORE_LABEL`, and is divided among the sides at random.
+      has the mean colour and `IGNORE_LABEL`, and is divided among the sides at random. Without it,
+      both may be smaller than the crop.
     """
     label = _decode_label(example["label"])
     size = tf.shape(label)
@@ -200,14 +233,20 @@ def decode_augmented(
     if augmentation.distortion is not None:
         draws = changes.draw(augmentation.distortion, seed)
         image = changes.change_look(image, draws, augmentation.distortion)
+    if padded:
+        image, label = _padded(image, label, augmentation, crop)
+    if augmentation.distortion is not None and augmentation.distortion.degrees:
+        image, label = changes.rotate(image, label, draws.degrees)
+    return image, label
+
+
+def _padded(image, label, augmentation, crop):
+    """Pads an image and its label to the size of the crop."""
     # Padded by concatenation with constants. `tf.pad` takes a single value for all channels, so it
     # needs two more passes, to subtract and add the mean colour, and is seven times slower.
     mean = np.broadcast_to(np.asarray(MEAN_COLOR, np.uint8), (*augmentation.crop, 3))
     ignore = np.full(augmentation.crop, IGNORE_LABEL, np.uint8)
-    image, label = _paste(image, mean, crop), _paste(label, ignore, crop)
-    if augmentation.distortion is not None and augmentation.distortion.degrees:
-        image, label = changes.rotate(image, label, draws.degrees)
-    return image, label
+    return _paste(image, mean, crop), _paste(label, ignore, crop)
 
 
 def _decode_label(encoded):

@@ -8,23 +8,22 @@ import tensorflow as tf
 
 from rnnseg.models.inspection import InspectedLayer
 
-_RATES = (6, 12)
-
 
 class Context(InspectedLayer):
     """Adds the surroundings of every pixel, near, far and the whole image, to its features.
 
     With kernels of 1 the recurrence sees only the features of a pixel, whose receptive field is the
     encoder's. The branches are those of atrous spatial pyramid pooling (Chen et al., 2017,
-    DeepLabv3): 3x3 convolutions with rates 6 and 12 at output stride 16 (doubled at 8, halved at
-    32), and the mean of all features. They are narrow and are concatenated with the features
-    instead of replacing them. They have no batch norm, whose statistics over small batches make the
-    curve fall. All of it is computed once per image; canvas pixels stay independent in the
-    iterations.
+    DeepLabv3): a 3x3 convolution for every rate, and the mean of all features. They are narrow and
+    are concatenated with the features instead of replacing them. They have no batch norm, whose
+    statistics over small batches make the curve fall. All of it is computed once per image; canvas
+    pixels stay independent in the iterations.
 
     Args:
       channels: the width of every branch.
       output_stride: input pixels per feature pixel: 8, 16 or 32.
+      rates: the rates of the 3x3 convolutions at output stride 16 (doubled at 8, halved at 32);
+        none: the mean of all features alone.
       kernel_regularizer: the Keras regularizer of the kernels.
     """
 
@@ -32,6 +31,7 @@ class Context(InspectedLayer):
         self,
         channels: int,
         output_stride: int,
+        rates: Sequence[int] = (6, 12),
         kernel_regularizer: keras.Regularizer | None = None,
         **kwargs: Any,
     ) -> None:
@@ -53,7 +53,7 @@ class Context(InspectedLayer):
         self.channels = channels
         self.branches = [
             convolution(f"branch_{number}", 3, rate)
-            for number, rate in enumerate(atrous_rates(_RATES, output_stride), start=1)
+            for number, rate in enumerate(atrous_rates(rates, output_stride), start=1)
         ]
         self.image_level = convolution("image_level")
 
@@ -69,16 +69,18 @@ class Context(InspectedLayer):
         channels = features_shape[-1]
         return (*features_shape[:-1], None if channels is None else channels + more)
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
+    def call(self, features: tf.Tensor, mean: tf.Tensor | None = None) -> tf.Tensor:
         """Concatenates the features and their context.
 
         Args:
           features: `(batch, h, w, channels)`.
+          mean: the mean of the features of the whole image, `(batch, 1, 1, channels)`, if
+            `features` are those of a part of it; None: of `features`.
 
         Returns:
-          `(batch, h, w, channels + 3 * self.channels)`.
+          `(batch, h, w, channels + (rates + 1) * self.channels)`.
         """
-        seen = run_branches(features, self.branches, self.image_level)
+        seen = run_branches(features, self.branches, self.image_level, mean)
         return tf.concat([tf.cast(features, seen[0].dtype), *seen], axis=-1)
 
 
@@ -93,7 +95,11 @@ def atrous_rates(rates: Sequence[int], output_stride: int) -> list[int]:
 
 
 def run_branches(
-    features: tf.Tensor, branches: Sequence[Callable], image_level: Callable, **options: Any
+    features: tf.Tensor,
+    branches: Sequence[Callable],
+    image_level: Callable,
+    mean: tf.Tensor | None = None,
+    **options: Any,
 ) -> list[tf.Tensor]:
     """Runs the branches of atrous spatial pyramid pooling (Chen et al., 2017, DeepLabv3).
 
@@ -101,12 +107,16 @@ def run_branches(
       features: `(batch, h, w, channels)`.
       branches: layers that see every pixel and its surroundings.
       image_level: a layer that sees the mean of all features.
+      mean: the mean of all features, `(batch, 1, 1, channels)`; None: of `features`.
       **options: arguments of all layers, such as `training`.
 
     Returns:
       The results of the branches and that of the image level at every pixel, each `(batch, h, w,
       channels of the layer)`.
     """
-    whole = image_level(tf.reduce_mean(features, [1, 2], keepdims=True), **options)
+    if mean is None:
+        mean = tf.reduce_mean(features, [1, 2], keepdims=True)
+    whole = image_level(mean, **options)
     near = [branch(features, **options) for branch in branches]
-    return [*near, tf.broadcast_to(whole, tf.shape(near[0]))]
+    everywhere = tf.concat([tf.shape(features)[:-1], [whole.shape[-1]]], 0)
+    return [*near, tf.broadcast_to(whole, everywhere)]

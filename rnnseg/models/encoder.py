@@ -14,6 +14,9 @@ from rnnseg.models.inspection import InspectedLayer
 DEEPEST = "deepest"
 """The name of the deepest features among those of `Encoder`."""
 
+MEAN = "mean"
+"""The name of the mean of the deepest features of a whole image, beside the features of a part."""
+
 MEAN_GREY = 127.5
 """The value of every channel in the padding of images whose encoder names no mean colour."""
 

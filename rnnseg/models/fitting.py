@@ -122,7 +122,7 @@ class FittedModel(keras.Model):
 
     def _look_at(self, data) -> None:
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        self.look_at_range(getattr(images, "images", images))
+        self.look_at_range(images)
 
     def look_at_range(self, images: tf.Tensor) -> None:
         """Warns once of images that were divided by 255 or normalized before.

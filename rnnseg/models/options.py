@@ -196,6 +196,8 @@ class RecurrentOptions(IterationOptions, DepthOptions):
       context_channels: the width of each branch of `rnnseg.models.context.Context`, which adds the
         surroundings of a pixel (near, far and the whole image) to its features; 0, as in the paper:
         no context.
+      context_rates: the rates of the 3x3 convolutions among these branches, at output stride 16;
+        empty: the branch of the whole image alone.
       iteration_weights: the weight of the loss at each iteration in training, one number per
         iteration. None: with skip layers, 0.15 at the end of every early stage (or, if there is
         none, after a sixth of the iterations), 0.2 after a third, 0.3 after two thirds and 0.35 at
@@ -242,6 +244,14 @@ class RecurrentOptions(IterationOptions, DepthOptions):
     # As the paper: a trained encoder sees the surroundings of a pixel itself.
     context_channels: int = option(
         0, "Width of the context branches; 0: no context.", least=0, most=_WIDEST
+    )
+    context_rates: tuple[int, ...] = option(
+        (6, 12),
+        "Atrous rates of the context branches; none: that of the whole image alone.",
+        least=1,
+        most=1024,
+        form="N,N,...",
+        may_be_empty=True,
     )
     # With a loss at several iterations, answers are good before the last one.
     iteration_weights: tuple[float, ...] | None = option(

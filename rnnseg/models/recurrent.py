@@ -12,7 +12,7 @@ from rnnseg.checks import check_positive
 from rnnseg.errors import UserError
 from rnnseg.models import adaptive, conv_lstm, recomputation
 from rnnseg.models.context import Context
-from rnnseg.models.encoder import DEEPEST, Features, check_strides
+from rnnseg.models.encoder import DEEPEST, MEAN, Features, check_strides
 from rnnseg.models.options import RecurrentOptions, of_saved
 from rnnseg.models.supervision import SupervisedSegmenter
 
@@ -75,6 +75,7 @@ class RecurrentSegmenter(SupervisedSegmenter):
             self.context = Context(
                 chosen.context_channels,
                 chosen.output_stride,
+                chosen.context_rates,
                 self._kernel_regularizer,
                 dtype=self.dtype_policy,
                 name="context",
@@ -117,14 +118,16 @@ class RecurrentSegmenter(SupervisedSegmenter):
         """Computes the share of the first layer's gates that depends on the features alone.
 
         Args:
-          features: from `encode` or `encode_stage`.
+          features: from `encode` or `encode_stage`. If they are those of a part of an image, the
+            mean of the deepest ones of the whole image may be among them, as `MEAN`.
           prepared: the share of the stages before; None for the first one.
 
         Returns:
           `(batch, h, w, 4 * hidden_channels[0])`.
         """
         if self.context is not None and DEEPEST in features:
-            features = {**features, DEEPEST: self.context(features[DEEPEST])}
+            seen = self.context(features[DEEPEST], features.get(MEAN))
+            features = {**features, DEEPEST: seen}
         return self.stack.prepare(features, prepared)
 
     def canvas_of(
@@ -155,6 +158,10 @@ class RecurrentSegmenter(SupervisedSegmenter):
             found = [self.encode_stage(0, images)]
             for number in range(1, stages):
                 found.append(self.encode_stage(number, found[-1]))
+        return self._prepared_of(found)
+
+    def _prepared_of(self, found: Sequence[Features]) -> list[tf.Tensor]:
+        """Returns what `prepare` gives after each stage, from the features of the stages."""
         prepared: list[tf.Tensor] = []
         for features in found:
             prepared.append(self.prepare(features, prepared[-1] if prepared else None))

@@ -3,7 +3,9 @@
 import os
 import pathlib
 
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from rnnseg.errors import UserError, first_line
@@ -23,6 +25,8 @@ class ForeignFile:
       path: the file.
       threads: the number of threads that the operators may use; None for all processors.
       input_range: the values that a file for floats expects for 0 and for 255.
+      with_scores: True to get scores from a file for class maps, too: if it ends in an argmax, what
+        that is taken of; and to get the values that quantized scores stand for.
 
     Attributes:
       size: the `(height, width)` of the image, in pixels.
@@ -37,12 +41,16 @@ class ForeignFile:
         path: str | os.PathLike,
         threads: int | None = None,
         input_range: tuple[float, float] = (-1.0, 1.0),
+        with_scores: bool = False,
     ):
+        self._with_scores = with_scores
         try:
             data = pathlib.Path(path).read_bytes()
             # LiteRT follows wrong numbers out of its memory.
             fault = find_fault(data)
             if fault is None:
+                if with_scores:
+                    data = _without_argmax(data)
                 self._interpreter = Interpreter(
                     model_content=data, num_threads=threads or os.cpu_count() or 1
                 )
@@ -83,7 +91,34 @@ class ForeignFile:
             image = (image.astype(np.int16) - 128).astype(np.int8)
         self._interpreter.set_tensor(self._input["index"], image[np.newaxis])
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])[0]
+        output = self._interpreter.get_tensor(self._output["index"])[0]
+        scale, zero = self._output["quantization"]
+        if self._with_scores and scale:
+            output = (output.astype(np.float32) - zero) * np.float32(scale)
+        return output
+
+
+def _without_argmax(data: bytes) -> bytes:
+    """Returns a flat buffer whose output is what a last argmax was taken of, or `data` as it is."""
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph = model.subgraphs[0]
+    codes = [max(each.builtinCode, each.deprecatedBuiltinCode) for each in model.operatorCodes]
+    for operator in graph.operators:
+        is_argmax = codes[operator.opcodeIndex] == schema.BuiltinOperator.ARG_MAX
+        if is_argmax and list(operator.outputs) == list(graph.outputs[:1]):
+            break
+    else:
+        return data
+    scores = int(operator.inputs[0])
+    graph.operators.remove(operator)
+    for signature in model.signatureDefs or ():
+        for each in signature.outputs:
+            if each.tensorIndex == graph.outputs[0]:
+                each.tensorIndex = scores
+    graph.outputs = [scores, *graph.outputs[1:]]
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def scale_to(image: np.ndarray, input_range: tuple[float, float]) -> np.ndarray:

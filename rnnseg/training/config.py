@@ -52,6 +52,18 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
       sampled_patches: the number of patches of every image to train on (squares of one canvas
         stride per side), chosen at random at every step, those with a label first; None: the whole
         image. It takes less memory and time, with 1x1 kernels on a frozen encoder.
+      kept_views: the number of random views (crops, scaled and mirrored) of every image that are
+        encoded once, before the first epoch; every step then mixes patches of all of them
+        (`rnnseg.training.kept_views`). Of each view, `sampled_patches` are kept, squares of one
+        output stride per side. None: crops are drawn and encoded anew at every step.
+      teacher: a segmentation model of the same classes, as `rnnseg.inference.teachers.Teacher`
+        takes it, whose scores of the kept views are learned beside the labels (distillation); None:
+        there is none.
+      teacher_range: the values for black and white that a teacher of another maker expects if it
+        takes floats.
+      teacher_share: the share of its scores in the loss; that of the labels is what is left of 1.
+      temperature: what logits are divided by to compare them with the teacher's
+        (`rnnseg.training.losses.DistillationLoss`).
       loss: the training loss (`rnnseg.training.losses`): "cross_entropy"; "focal", with a gamma of
         2; "dice"; or "cross_entropy_dice", the sum of the two.
       label_smoothing: the share of the target that is spread over all classes, as in
@@ -113,6 +125,30 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
         least=1,
         most=2**30,
         name="--sample-patches",
+    )
+    kept_views: int | None = option(
+        None,
+        "Encode this number of views per image once, and train on mixed patches of all.",
+        least=1,
+        most=1000,
+        name="--keep-views",
+    )
+    teacher: str | None = option(
+        None, "Segmentation model whose scores of kept views are learned, too: distillation."
+    )
+    teacher_range: tuple[float, float] | None = option(
+        None,
+        "Values for black and white of a teacher of another maker that takes floats.",
+        form="BLACK,WHITE",
+    )
+    teacher_share: float = option(
+        0.5,
+        "Share of the teacher's scores in the loss; the rest is of the labels.",
+        above=0,
+        most=1,
+    )
+    temperature: float = option(
+        3.0, "Divisor of the logits that are compared with the teacher's.", least=1, most=100
     )
     loss: str = option("cross_entropy", "Training loss; focal has a gamma of 2.", choices=LOSSES)
     class_weights: str | None = option(
@@ -233,6 +269,13 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
             )
         if self.sampled_patches is not None:
             self._check_sampling()
+        if self.kept_views is not None:
+            self._check_kept_views()
+        elif self.teacher is not None:
+            raise UserError(
+                f"teacher={self.teacher!r}: it scores views that are kept; give their number "
+                "(--keep-views 2)"
+            )
         if self.loss == "dice":
             for name, none in (("label_smoothing", 0), ("hard_pixels", 1)):
                 if getattr(self, name) != none:
@@ -273,6 +316,31 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
         ):
             if wrong:
                 raise UserError(f"sampled_patches={self.sampled_patches}: {reason}")
+
+    def _check_kept_views(self):
+        for wrong, reason in (
+            (
+                self.sampled_patches is None,
+                "patches of every view are kept; give their number (--sample-patches 64)",
+            ),
+            (
+                self.context_channels and self.context_rates,
+                f"context at rates {list(self.context_rates)} sees more than a patch; leave it out "
+                "(--context-rates none)",
+            ),
+            (
+                self.loss in ("dice", "cross_entropy_dice"),
+                f"the loss {self.loss} sees whole images",
+            ),
+            (self.hard_pixels != 1, f"hard_pixels={self.hard_pixels:g} are those of whole images"),
+            (self.accumulate > 1, f"accumulate={self.accumulate} is for whole images"),
+            (
+                self.teacher is not None and self.loss != "cross_entropy",
+                f"with a teacher the loss is cross_entropy, not {self.loss}",
+            ),
+        ):
+            if wrong:
+                raise UserError(f"kept_views={self.kept_views}: {reason}")
 
     @property
     def model_options(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from rnnseg.data.sharing import Share
 from rnnseg.data.source import Source
 from rnnseg.errors import UserError
 from rnnseg.evaluation.evaluator import check_classes
+from rnnseg.inference.teachers import Teacher
 from rnnseg.locks import hold_folder
 from rnnseg.models.base import SegmentationModel
 from rnnseg.models.loading import load_model
@@ -29,7 +31,8 @@ from rnnseg.training.averaging import swap_averages
 from rnnseg.training.callbacks import RunFiles
 from rnnseg.training.class_weights import AUTO, balanced_weights, read_class_weights
 from rnnseg.training.config import TrainingConfig
-from rnnseg.training.losses import DiceLoss, SegmentationLoss, SumOfLosses
+from rnnseg.training.kept_views import keep_patches, mixed_batches
+from rnnseg.training.losses import DiceLoss, DistillationLoss, SegmentationLoss, SumOfLosses
 from rnnseg.training.optimizers import build_optimizer, steps_done
 from rnnseg.training.replicas import training_strategy
 from rnnseg.training.runs import Run
@@ -87,6 +90,13 @@ def training_loss(
     dice = DiceLoss(class_weights)
     if config.loss == "dice":
         return dice
+    if config.teacher is not None:
+        return DistillationLoss(
+            config.teacher_share,
+            config.temperature,
+            label_smoothing=config.label_smoothing,
+            class_weights=class_weights,
+        )
     pixels = SegmentationLoss(
         config.label_smoothing,
         class_weights,
@@ -192,6 +202,15 @@ def _train(
             model = _load_last(run, config)
         check_classes(model, source)
         rows = run.history_until(steps_done(model))
+    if config.kept_views is not None and share.count * strategy.num_replicas_in_sync > 1:
+        raise UserError(
+            f"kept_views={config.kept_views}: expected one worker and at most one GPU; use one of "
+            "them (CUDA_VISIBLE_DEVICES=0), or omit this option"
+        )
+    teacher = None
+    if config.teacher is not None:
+        path = pathlib.Path(config.teacher)
+        teacher = Teacher(path, config.teacher_range, with_scores=True)
     crops, steps = _training_crops(config, source, len(rows), seed, share)
     is_new = not has_begun
     if is_new:  # a loaded model brings its loss
@@ -202,7 +221,8 @@ def _train(
             taken = start_from(config.init, model)
             if share.is_first:
                 print(f"{'init':12s}{config.init}: {taken}", flush=True)
-    batches = _prepared_batches(crops, config, model, len(rows) * steps, seed, share)
+    if config.kept_views is None:
+        batches = _prepared_batches(crops, config, model, len(rows) * steps, seed, share)
     if share.count > 1:  # otherwise Keras divides them
         each = config.batch_size // strategy.num_replicas_in_sync
         divided = batches.rebatch(each)
@@ -227,6 +247,10 @@ def _train(
         try:
             # Validation names what is damaged by itself.
             with named_damage(source, config.train_split), keep_together():
+                if config.kept_views is not None:
+                    batches = _mixed_batches(
+                        config, source, model, run, steps, len(rows), seed, teacher
+                    )
                 model.fit(
                     batches,
                     epochs=config.epochs,
@@ -259,18 +283,45 @@ def _training_crops(
         source,
         config.train_split,
         config.batch_size * config.accumulate,
-        Augmentation(
-            config.crop,
-            config.scale,
-            config.flip,
-            DISTORTIONS[config.augment],
-            config.balanced_crops,
-        ),
+        _augmentation(config),
         config.epochs,
         epochs_done,
         seed,
         share,
     )
+
+
+def _augmentation(config: TrainingConfig) -> Augmentation:
+    return Augmentation(
+        config.crop, config.scale, config.flip, DISTORTIONS[config.augment], config.balanced_crops
+    )
+
+
+def _mixed_batches(
+    config: TrainingConfig,
+    source: Source,
+    model: SampledSegmenter,
+    run: Run,
+    steps: int,
+    epochs_done: int,
+    seed: int | None,
+    teacher: Teacher | None,
+) -> tf.data.Dataset:
+    """Encodes the views of a run, and returns the batches of `fit` for the steps not done."""
+    assert config.kept_views is not None and config.sampled_patches is not None  # by its checks
+    kept = keep_patches(
+        model,
+        source,
+        config.train_split,
+        _augmentation(config),
+        config.kept_views,
+        config.sampled_patches,
+        run.folder,
+        seed,
+        None if teacher is None else teacher.scores,
+    )
+    size = config.batch_size * config.sampled_patches
+    return mixed_batches(kept, size, config.epochs * steps, epochs_done * steps, seed)
 
 
 def _prepared_batches(
@@ -311,7 +362,7 @@ def _load_last(run: Run, config: TrainingConfig) -> SegmentationModel:
 
 def _with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     """Makes paths absolute, so that the run continues from any working folder."""
-    words = {"encoder_weights": "imagenet", "class_weights": AUTO, "init": None}
+    words = {"encoder_weights": "imagenet", "class_weights": AUTO, "init": None, "teacher": None}
     paths = {name: getattr(config, name) for name in words}
     for name, value in paths.items():
         if value not in (None, words[name]) and (os.path.exists(value) or not is_preset(value)):

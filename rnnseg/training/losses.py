@@ -187,6 +187,75 @@ class SegmentationLoss(PixelLoss):
 
 
 @keras.saving.register_keras_serializable("rnnseg")
+class DistillationLoss(SegmentationLoss):
+    """The cross-entropy with labels, and the divergence from what another model says: a teacher.
+
+    This is distillation (Hinton et al., 2015). Beside its most probable class, a teacher says which
+    others are likely. Both logits are divided by a temperature, so that these count. The teacher's
+    part is multiplied with its square, so that gradients keep their size.
+
+    Args:
+      teacher_share: the weight of the teacher's part, more than 0 to 1; that of the labels is what
+        is left of 1.
+      temperature: the divisor of the logits, at least 1.
+      **options: as in `SegmentationLoss`.
+
+    Raises:
+      UserError: a value out of its range.
+    """
+
+    def __init__(
+        self,
+        teacher_share: float = 0.5,
+        temperature: float = 3.0,
+        name: str = "distillation_loss",
+        **options: Any,
+    ) -> None:
+        super().__init__(name=name, **options)
+        if not 0 < teacher_share <= 1:
+            raise UserError(f"teacher_share={teacher_share}: expected more than 0 and at most 1")
+        if not (math.isfinite(temperature) and temperature >= 1):
+            raise UserError(f"temperature={temperature}: expected at least 1")
+        self.teacher_share = teacher_share
+        self.temperature = temperature
+
+    def __call__(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Computes the part of the labels; see `PixelLoss.__call__`."""
+        return (1 - self.teacher_share) * super().__call__(y_true, y_pred, sample_weight)
+
+    def of_scores(self, scores: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Computes the part of the teacher.
+
+        Args:
+          scores: its logits, `(batch, h, w, classes)`; a pixel does not count where any is not
+            finite.
+          logits: those of the model, likewise.
+
+        Returns:
+          A scalar: the mean Kullback-Leibler divergence of the counted pixels, with its weight.
+        """
+        scores, logits = tf.cast(scores, self.dtype), tf.cast(logits, self.dtype)
+        counted = tf.reduce_all(tf.math.is_finite(scores), -1)
+        # Zeros have a gradient, NaNs have none.
+        scores = tf.where(counted[..., tf.newaxis], scores, 0.0)
+        expected = tf.nn.log_softmax(scores / self.temperature)
+        found = tf.nn.log_softmax(logits / self.temperature)
+        losses = tf.reduce_sum(tf.exp(expected) * (expected - found), -1)
+        counts = tf.cast(counted, losses.dtype)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(losses * counts), tf.reduce_sum(counts))
+        return self.teacher_share * self.temperature**2 * mean
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments for `from_config`."""
+        return super().get_config() | {
+            "teacher_share": self.teacher_share,
+            "temperature": self.temperature,
+        }
+
+
+@keras.saving.register_keras_serializable("rnnseg")
 class DiceLoss(PixelLoss):
     """One minus the soft Dice coefficient, the mean over the classes that an image shows.
 

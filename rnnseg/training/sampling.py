@@ -10,6 +10,7 @@ from rnnseg.data.sharing import WHOLE, Share
 from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError
 from rnnseg.grid import canvas_size
+from rnnseg.models.encoder import MEAN, Features
 from rnnseg.models.recurrent import RecurrentSegmenter
 
 
@@ -27,6 +28,34 @@ class SampledImages(NamedTuple):
 
     images: tf.Tensor
     patches: tf.Tensor
+
+
+class SampledFeatures(NamedTuple):
+    """The features of patches of any images to train on, encoded before.
+
+    Such a patch is a square of image pixels with the side of one output stride. It takes the
+    features at its corners and between them: with 1x1 kernels, no others are involved.
+
+    Attributes:
+      features: by the names of their layers, those of every depth, `(patches, n, n, channels)` with
+        `n = output_stride / stride + 1`; and the mean of the deepest ones of the whole image, as
+        `MEAN`, `(patches, 1, 1, channels)`.
+    """
+
+    features: Features
+
+
+class TaughtLabels(NamedTuple):
+    """The labels of `SampledFeatures`, and what a teacher says of the same patches.
+
+    Attributes:
+      labels: class indices or `IGNORE_LABEL`, `(patches, output_stride, output_stride)`.
+      scores: the teacher's logits at every canvas pixel of the patches but the last row and column,
+        `(patches, n, n, classes)` with `n = output_stride / canvas_stride`.
+    """
+
+    labels: tf.Tensor
+    scores: tf.Tensor
 
 
 @keras.saving.register_keras_serializable("rnnseg")
@@ -59,7 +88,7 @@ class SampledSegmenter(RecurrentSegmenter):
         """Segments images of one size, or patches of them.
 
         Args:
-          images: as in `RecurrentSegmenter.call`, or `SampledImages`.
+          images: as in `RecurrentSegmenter.call`, or `SampledImages`, or `SampledFeatures`.
           iterations: as in `RecurrentSegmenter.call`.
           canvas: as in `RecurrentSegmenter.call`.
           training: as in `RecurrentSegmenter.call`.
@@ -67,16 +96,65 @@ class SampledSegmenter(RecurrentSegmenter):
         Returns:
           For images, the result of `RecurrentSegmenter.call`. For `SampledImages`, the logits of
           the patches, one below the other, `(batch, patches * canvas_stride, canvas_stride,
-          classes)`.
+          classes)`. For `SampledFeatures`, those of its patches, `(patches, output_stride,
+          output_stride, classes)`.
         """
-        if not isinstance(images, SampledImages):
+        if not isinstance(images, (SampledImages, SampledFeatures)):
             return super().call(images, iterations, canvas, training)
-        images, patches = images
         iterations = self.iterations if iterations is None else iterations
+        if isinstance(images, SampledFeatures):
+            stages = self.encoder.stages[: self.stages_for(iterations)]
+            features = images.features
+            prepared = self._prepared_of(
+                [
+                    {name: features[name] for name in (*each, MEAN) if name in features}
+                    for each in stages
+                ]
+            )
+            canvases = self._canvases_of_call(prepared, iterations, canvas, training)
+            side = self.output_stride
+            return self._outputs([self.logits(each, (side, side)) for each in canvases])
+        images, patches = images
         prepared = self._prepared(images, self.stages_for(iterations), training)
         prepared = [_at_corners(each, patches) for each in prepared]
         canvases = self._canvases_of_call(prepared, iterations, canvas, training)
         return self._outputs([self._patch_logits(each, patches) for each in canvases])
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Computes the loss; for `TaughtLabels`, of a model compiled with a `DistillationLoss`."""
+        if not isinstance(y, TaughtLabels):
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        loss = super().compute_loss(x, y.labels, y_pred, sample_weight, training)
+        answers, weights = (y_pred,), [1.0]
+        if isinstance(y_pred, tuple):
+            answers, weights = y_pred, self.logits_weights
+        stride = self.canvas_stride
+        for weight, logits in zip(weights, answers, strict=True):
+            # On canvas pixels nothing is interpolated.
+            taught = self.loss.of_scores(y.scores, logits[:, ::stride, ::stride])
+            loss += weight / sum(weights) * taught
+        return loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Computes the compiled metrics of the last answer."""
+        labels = y.labels if isinstance(y, TaughtLabels) else y
+        return super().compute_metrics(x, labels, y_pred, sample_weight)
+
+    def look_at_range(self, images: Any) -> None:
+        """Warns once of images that were normalized before; see `RecurrentSegmenter`."""
+        if isinstance(images, SampledImages):
+            images = images.images
+        if not isinstance(images, SampledFeatures):
+            super().look_at_range(images)
 
     def _patch_logits(self, canvas, patches):
         """Computes the logits of patches, one below the other, from the canvas at their corners."""

@@ -51,7 +51,12 @@ def describe(
             f"weights are averaged over about the last {1 / (1 - config.ema):.0f} of "
             f"{config.epochs * steps} steps; the average is validated and saved"
         )
-    if config.sampled_patches:
+    if config.kept_views:
+        rows["views"] = (
+            f"{config.kept_views} of every image, encoded once; {config.sampled_patches} patches "
+            "of each are kept"
+        )
+    elif config.sampled_patches:
         cells = math.prod(
             grid.canvas_size(side, model.output_stride, model.canvas_stride) for side in config.crop
         )
@@ -92,6 +97,8 @@ def _training(
         text += f"{config.batch_size // workers} of them in each of {workers} workers, "
     elif gpus > 1:
         text += f"{config.batch_size // gpus} of them on each of {gpus} GPUs, "
-    if config.sampled_patches:
+    if config.kept_views:
+        text += f"as many mixed patches as {config.sampled_patches} per image, "
+    elif config.sampled_patches:
         text += f"{config.sampled_patches} patches per image, "
     return text + (f"{model.iterations} iterations" if model.recurrent else "feed-forward")

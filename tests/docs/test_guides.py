@@ -67,6 +67,7 @@ NOT_RUN = {
     r"rnnseg video runs/mine 0 ": "a webcam",
     r"rnnseg evaluate .*--output-stride 8": "not with small_cnn; tests/test_cli.py does it",
     r"--from mobilenet_v2_voc": "its encoder is larger; tests/training/test_start.py does it",
+    r"--teacher runs/large": "there is no such run; tests/training/test_loop.py has a teacher",
     r"rnnseg video MODEL": "stands for all of them",
     r"rnnseg export (?!.*(float16,int8|--images|--size any))": "as the README's",
     r"python -m experiments\.(paper_scale|video|device_benchmark)": "tests of their own",

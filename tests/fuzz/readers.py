@@ -134,7 +134,7 @@ def _event_files(folder, out):
 def _teacher(folder, out):
     import numpy as np
 
-    from data_prep.teachers import Teacher
+    from rnnseg.inference.teachers import Teacher
 
     Teacher(folder / "model.tflite", threads=1)(np.full((50, 40, 3), 90, np.uint8))
 

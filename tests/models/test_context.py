@@ -12,18 +12,27 @@ from tests.support.reference import convolve
 FEATURES = np.random.default_rng(0).normal(size=(2, 9, 11, 5)).astype(np.float32)
 
 
-def make_context(stride=16, channels=3):
+def make_context(stride=16, channels=3, rates=(6, 12)):
     keras.utils.set_random_seed(1)
-    layer = Context(channels, stride, name="context")
+    layer = Context(channels, stride, rates, name="context")
     layer.build((None, None, None, 5))
     for weight in layer.weights:  # biases start from zero
         weight.assign(keras.random.normal(weight.shape))
     return layer
 
 
-@pytest.mark.parametrize(("stride", "rates"), [(8, (12, 24)), (16, (6, 12)), (32, (3, 6))])
-def test_context_stands_beside_the_features(stride, rates):
-    layer = make_context(stride)
+@pytest.mark.parametrize(
+    ("stride", "given", "rates"),
+    [
+        (8, (6, 12), (12, 24)),
+        (16, (6, 12), (6, 12)),
+        (32, (6, 12), (3, 6)),
+        (8, (3,), (6,)),
+        (16, (), ()),
+    ],
+)
+def test_context_stands_beside_the_features(stride, given, rates):
+    layer = make_context(stride, rates=given)
     x = np.float64(FEATURES)
     seen = [x]
     for branch, rate in zip(layer.branches, rates, strict=True):
@@ -34,6 +43,13 @@ def test_context_stands_beside_the_features(stride, rates):
     expected = np.concatenate([x, *(np.maximum(each, 0) for each in seen[1:])], -1)
     np.testing.assert_allclose(layer(FEATURES), expected, rtol=1e-4, atol=1e-4)
     assert layer.compute_output_shape(FEATURES.shape) == expected.shape
+
+
+def test_the_context_of_a_part_is_that_of_the_whole_image():
+    layer = make_context(rates=())
+    mean = FEATURES.mean((1, 2), keepdims=True)
+    part = layer(FEATURES[:, 2:4, 5:9], mean=mean)
+    np.testing.assert_allclose(part, layer(FEATURES)[:, 2:4, 5:9], rtol=1e-5)
 
 
 def test_recurrence_with_context_is_the_recurrence_on_wider_features():

@@ -9,6 +9,8 @@ from rnnseg.models.options import PSPNetOptions, RecurrentOptions
 from rnnseg.training import recipes
 from rnnseg.training.config import TrainingConfig, load_recipe, settings_for
 
+KEPT = {"kept_views": 2, "sampled_patches": 9, "train_encoder": False}
+
 
 @pytest.mark.parametrize(
     "options, message",
@@ -62,6 +64,21 @@ from rnnseg.training.config import TrainingConfig, load_recipe, settings_for
             {"sampled_patches": 9, "train_encoder": False, "model": "pspnet"},
             "sampled_patches=9: pspnet sees whole images; omit this option",
         ),
+        (
+            {"kept_views": 2, "train_encoder": False},
+            "kept_views=2: patches of every view are kept; give their.*--sample-patches 64",
+        ),
+        (
+            KEPT | {"context_channels": 4},
+            "kept_views=2: context at rates .6, 12. sees more.*--context-rates none",
+        ),
+        (KEPT | {"loss": "dice"}, "kept_views=2: the loss dice sees whole images"),
+        (KEPT | {"hard_pixels": 0.5}, "kept_views=2: hard_pixels=0.5 are those of whole images"),
+        (KEPT | {"accumulate": 3}, "kept_views=2: accumulate=3 is for whole images"),
+        (KEPT | {"teacher": "a", "loss": "focal"}, "with a teacher the loss is cross_entropy"),
+        ({"teacher": "a.tflite"}, "teacher='a.tflite': it scores views.*--keep-views 2"),
+        (KEPT | {"temperature": 0.5}, "temperature=0.5: expected 1 to 100"),
+        (KEPT | {"teacher_share": 0}, "teacher_share=0: expected more than 0 and at most 1"),
     ],
 )
 def test_wrong_values_are_named(options, message):

@@ -1,6 +1,8 @@
+import contextlib
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,6 +22,7 @@ from rnnseg.training.class_weights import balanced_weights
 from rnnseg.training.config import TrainingConfig
 from rnnseg.training.losses import DiceLoss
 from rnnseg.training.sampling import sampled_batches
+from tests.support.models import make_model
 from tests.support.sources import halves, make_source, tiny_source
 
 CONFIG = TrainingConfig(
@@ -364,3 +367,58 @@ def test_a_run_on_sampled_patches_resumes_with_the_next_patches(
     for weight, old, new in zip(model.weights, before, model.get_weights(), strict=True):
         trained = weight.path.startswith("stack")
         assert np.any(old != new) == trained, weight.path
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """A configuration with a frozen encoder that keeps views, and a teacher of the classes."""
+    weights = tmp_path / "encoder.weights.h5"
+    encoders.build_encoder("small_cnn", output_stride=8).network.save_weights(weights)
+    teacher = make_model(num_classes=3, class_names=("left", "right", "top"))
+    teacher.save(tmp_path / "teacher.keras")
+    return dataclasses.replace(
+        CONFIG,
+        encoder_weights=str(weights),
+        train_encoder=False,
+        context_channels=4,
+        context_rates=(),
+        sampled_patches=5,
+        kept_views=2,
+        teacher=str(tmp_path / "teacher.keras"),
+        epochs=3,
+    )
+
+
+def test_a_run_on_kept_views_resumes_with_the_next_patches(
+    source, frozen, tmp_path, monkeypatch, capsys
+):
+    whole = loop.train(frozen, tmp_path / "whole")
+    printed = capsys.readouterr().out
+    assert "2 images each, as many mixed patches as 5 per image, 2 iterations" in printed
+    assert "2 of every image, encoded once; 5 patches of each are kept" in printed
+    kill_in_epoch(monkeypatch, 2)
+    with pytest.raises(Killed):
+        loop.train(frozen, tmp_path / "run")
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "open_source", lambda data: source)
+    run = loop.train(frozen, tmp_path / "run", resume=True)
+    assert sorted(each.name for each in run.folder.iterdir()) == sorted(
+        each.name for each in whole.folder.iterdir()
+    )
+    model, expected = load_model(run.last), load_model(whole.last)
+    for ours, theirs in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert load_model(run.last, compile=True).loss.temperature == 3
+
+
+def test_views_are_kept_on_one_device(source, frozen, tmp_path, monkeypatch):
+    strategy = SimpleNamespace(num_replicas_in_sync=2, scope=contextlib.nullcontext)
+    monkeypatch.setattr(loop, "training_strategy", lambda size: strategy)
+    with pytest.raises(UserError, match="kept_views=2: expected one worker and at most one GPU"):
+        loop.train(frozen, tmp_path / "run")
+
+
+def test_a_teacher_that_is_missing_is_told_before_the_encoding(source, frozen, tmp_path):
+    config = dataclasses.replace(frozen, teacher=str(tmp_path / "none.keras"))
+    with pytest.raises(UserError, match="none.keras: no such model"):
+        loop.train(config, tmp_path / "run")

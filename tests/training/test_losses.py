@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from rnnseg import UserError
-from rnnseg.training.losses import DiceLoss, SegmentationLoss, SumOfLosses
+from rnnseg.training.losses import DiceLoss, DistillationLoss, SegmentationLoss, SumOfLosses
 
 CLASSES = 5
 SHAPE = (3, 6, 7)
@@ -131,6 +131,38 @@ def test_hard_pixels_are_the_share_of_each_image_with_the_largest_loss(share):
     expected = np.concatenate(chosen).mean()
     ours = SegmentationLoss(hard_pixels=share)(labels, logits)
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_distillation_by_numpy():
+    labels, logits = example()
+    scores = np.random.default_rng(1).normal(0, 4, logits.shape)
+    scores[0, 1, 2, 3] = np.nan
+    scores[2, 2] = np.inf
+    options = dict(label_smoothing=0.1, class_weights=(1, 2, 3, 4, 5))
+    loss = DistillationLoss(0.3, 2.5, **options)
+    np.testing.assert_allclose(
+        loss(labels, logits), 0.7 * SegmentationLoss(**options)(labels, logits), rtol=1e-6
+    )
+
+    def probabilities(values):
+        powers = np.exp(np.float64(values) / 2.5)
+        return powers / powers.sum(-1, keepdims=True)
+
+    with np.errstate(invalid="ignore"):
+        p, q = probabilities(scores), probabilities(logits)
+    divergence = (p * np.log(p / q)).sum(-1)
+    expected = 0.3 * 2.5**2 * np.nanmean(divergence)
+    assert np.isnan(divergence).sum() == 1 + SHAPE[2]
+    value, gradient = value_and_gradient(
+        lambda scores, logits, _: loss.of_scores(scores, logits), scores, logits
+    )
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert np.isfinite(gradient).all() and not gradient[2, 2].any()
+    same, gradient = value_and_gradient(
+        lambda scores, logits, _: loss.of_scores(scores, logits), logits, logits
+    )
+    np.testing.assert_allclose(same, 0, atol=1e-6)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
 def test_dice_is_keras_own_where_all_classes_are_present():

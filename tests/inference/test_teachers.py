@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from data_prep.teachers import Teacher, agreed, view_sizes
 from rnnseg.errors import UserError
+from rnnseg.inference.teachers import Teacher
 from tests.support.models import make_model
 
 SIZE = (12, 16)
@@ -81,6 +82,59 @@ def test_models_of_other_makers_label_images_of_any_size(files, kind, size):
     np.testing.assert_array_equal(found[:, far], expected_of(image)[:, far])
 
 
+@pytest.mark.parametrize(
+    "kind", ["uint8 scores", "-1 to 1, class map", "Keras, 0 to 1, half the size", "SavedModel"]
+)
+def test_models_of_other_makers_score_the_pixels(files, kind):
+    """Also one that gives a class map, which is the argmax of scores."""
+    teacher = Teacher(files[kind], RANGES.get(kind), with_scores=True)
+    image = half_dark((8, 6))
+    found = teacher.scores(image)
+    assert found.shape == (8, 6, 2) and found.dtype == np.float32
+    np.testing.assert_array_equal(found[:, [0, 5]].argmax(-1), expected_of(image)[:, [0, 5]])
+    if "Keras" not in kind:  # which averages pixels
+        brightness = image.mean(-1)
+        expected = np.stack([127.5 - brightness, brightness - 127.5], -1)
+        np.testing.assert_allclose(found, expected, atol=1)
+
+
+def test_logarithms_stand_for_probabilities(tmp_path):
+    def function(images):
+        return tf.nn.softmax(brightness_scores(images) / 100)
+
+    teacher = Teacher(convert(function, tf.uint8, tmp_path / "softmax.tflite"), with_scores=True)
+    image = half_dark()
+    scores = brightness_scores(image[None])[0] / 100
+    np.testing.assert_allclose(
+        teacher.scores(image), scores - tf.reduce_logsumexp(scores, -1, keepdims=True), atol=1e-4
+    )
+
+
+def test_quantized_scores_are_what_they_stand_for(real_data):
+    path = real_data / "weights" / "deeplabv3_mnv2_pascal_quant.tflite"
+    image = np.asarray(Image.open(next((real_data / "unlabelled").glob("imagenet_*.jpg"))))
+    scores = Teacher(path, with_scores=True).scores(image)
+    assert scores.shape == (*image.shape[:2], 21)
+    # Several classes may have the same eight bits.
+    best = np.take_along_axis(scores, Teacher(path)(image)[..., None], -1)[..., 0]
+    np.testing.assert_array_equal(best, scores.max(-1))
+    assert 2 < np.abs(scores).max() < 60
+
+
+def test_a_class_map_is_no_score(tmp_path):
+    path = convert(lambda x: tf.cast(x[..., 0] > 0, tf.int32), tf.float32, tmp_path / "map.tflite")
+    with pytest.raises(UserError, match="gives a class map.*expected scores"):
+        Teacher(path, (0, 1), with_scores=True).scores(half_dark())
+
+
+def test_models_of_this_package_score(tmp_path):
+    model = make_model(num_classes=3, class_names=("a", "b", "c"))
+    model.save(tmp_path / "mine.keras")
+    image = np.random.default_rng(1).integers(0, 256, (32, 40, 3), np.uint8)
+    found = Teacher(tmp_path / "mine.keras", with_scores=True).scores(image)
+    np.testing.assert_allclose(found, model(image[None])[0], atol=1e-5)
+
+
 def test_models_of_this_package_bring_their_classes(tmp_path):
     model = make_model(num_classes=3, class_names=("a", "b", "c"))
     model.save(tmp_path / "mine.keras")
@@ -114,27 +168,3 @@ def test_a_model_that_gives_no_class_map_is_named(tmp_path):
     )
     with pytest.raises(UserError, match="expected a class map"):
         Teacher(fractions, (0, 1))(half_dark())
-
-
-def test_labels_are_those_on_which_all_views_agree():
-    image = half_dark()
-    calls = []
-
-    def sees_the_left(view):
-        """Says 1 to the left third of what it sees, and 2 to bright rest."""
-        calls.append(view.shape[:2])
-        labels = np.full(view.shape[:2], 2)
-        labels[:, : view.shape[1] // 3] = 1
-        return labels
-
-    labels = agreed(sees_the_left, image, [SIZE, (6, 8)])
-    assert calls == [SIZE, SIZE, (6, 8), (6, 8)]
-    assert set(np.unique(labels[:, :5])) == {255} and set(np.unique(labels[:, 11:])) == {255}
-    assert set(np.unique(labels[:, 6:10])) == {2}
-    same = agreed(expected_of, image, [SIZE])
-    np.testing.assert_array_equal(same, expected_of(image))
-
-
-def test_views_that_a_model_would_scale_down_are_looked_at_once():
-    assert view_sizes((101, 201), (0.5, 1, 1.5), None) == [(51, 101), (101, 201), (151, 301)]
-    assert view_sizes((101, 201), (0.5, 1, 1.5, 2), (201, 201)) == [(51, 101), (101, 201)]

@@ -4,22 +4,20 @@ import hashlib
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from rnnseg import grid
-from rnnseg.data.source import IGNORE_LABEL
 from rnnseg.errors import UserError, first_line
 from rnnseg.runtime.foreign_file import GREY, ForeignFile, scale_to
-from rnnseg.runtime.letterbox import content_size, resize_nearest, scale_and_pad
+from rnnseg.runtime.letterbox import resize_nearest, scale_and_pad
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 # The input of a SavedModel is that of this signature.
 _SIGNATURE = "serving_default"
+_LEAST_PROBABILITY = 1e-6
 
 
 class Teacher:
@@ -30,6 +28,7 @@ class Teacher:
       input_range: the values that a model of another maker expects for 0 and for 255, if it takes
         floats.
       threads: the number of threads of a LiteRT file; None for all processors.
+      with_scores: True for a teacher whose `scores` are asked for.
 
     Attributes:
       name: the name of the file or folder.
@@ -49,9 +48,14 @@ class Teacher:
         path: pathlib.Path,
         input_range: tuple[float, float] | None = None,
         threads: int | None = None,
+        with_scores: bool = False,
     ):
         self.path, self.name = path, path.name
-        self.names = self.colors = self.size = None
+        self.names: Sequence[str] | None = None
+        self.colors: Sequence[Sequence[int]] | None = None
+        self.size: tuple[int, int] | None = None
+        self._model: Any = None
+        self._predict: Callable[..., np.ndarray]
         if not path.exists():
             raise UserError(
                 f"{path}: no such model; expected a .tflite or .keras file, a SavedModel, or the "
@@ -61,9 +65,13 @@ class Teacher:
             self._open_foreign(*_open_saved_model(path), input_range)
         elif path.suffix == ".tflite":
             if _is_own_file(path):
+                if with_scores:
+                    raise UserError(
+                        f"{path} gives class maps, no scores; take the run that it comes from"
+                    )
                 self._open_own_file(threads, input_range)
             else:
-                file = ForeignFile(path, threads, input_range or (-1.0, 1.0))
+                file = ForeignFile(path, threads, input_range or (-1.0, 1.0), with_scores)
                 _check_range(path, file.takes_floats, input_range)
                 self._predict, self.size = file.predict, file.size
         else:
@@ -85,11 +93,43 @@ class Teacher:
         """
         if self.names is not None:
             return self._predict(image)
-        fitted, content = image, image.shape[:2]
-        if self.size is not None:
-            fitted, content = scale_and_pad(image, self.size, GREY)
+        fitted, content = self._fitted(image)
         classes = self._classes(self._predict(fitted), fitted.shape[:2])
         return resize_nearest(classes[: content[0], : content[1]], image.shape[:2])
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """Scores all classes at every pixel of an image.
+
+        Args:
+          image: RGB, uint8 `(height, width, 3)`, of any size.
+
+        Returns:
+          Logits, float32 `(height, width, classes)`. Those of a model that gives probabilities are
+          their logarithms.
+
+        Raises:
+          UserError: the model cannot segment an image of this size, or its output is no scores.
+        """
+        if self.names is not None:
+            return np.asarray(self._model(image[np.newaxis]))[0]
+        fitted, content = self._fitted(image)
+        output = np.asarray(self._predict(fitted), np.float32)
+        if output.ndim != 3 or output.shape[2] == 1:
+            raise UserError(
+                f"{self.path} gives a class map, {output.shape}: expected scores, (height, width, "
+                "classes)"
+            )
+        output = _resized(output, fitted.shape[:2])[: content[0], : content[1]]
+        output = _resized(output, image.shape[:2])
+        if output.min() >= 0 and np.allclose(output.sum(-1), 1, atol=0.02):
+            output = np.log(np.maximum(output, _LEAST_PROBABILITY))
+        return output
+
+    def _fitted(self, image):
+        """Returns an image in the size of the model, and the size of its content."""
+        if self.size is None:
+            return image, image.shape[:2]
+        return scale_and_pad(image, self.size, GREY)
 
     def _open_own_file(self, threads, input_range) -> None:
         from rnnseg.runtime.file_model import FileModel
@@ -115,6 +155,7 @@ class Teacher:
                 return
         model = load_model(self.path)
         _check_range(self.path, False, input_range)
+        self._model = model
         self._predict, self.names, self.colors = Predictor(model), model.names, model.colors
 
     def _open_foreign(self, function, shape, dtype, input_range) -> None:
@@ -145,11 +186,7 @@ class Teacher:
         if output.ndim == 3 and output.shape[2] == 1:
             output = output[..., 0]
         if output.ndim == 3:
-            if output.shape[:2] != size:
-                import tensorflow as tf
-
-                output = tf.image.resize(output, size).numpy()
-            return output.argmax(-1).astype(np.int32)
+            return _resized(output, size).argmax(-1).astype(np.int32)
         labels = output.astype(np.int32)
         if output.ndim != 2 or not np.array_equal(labels, output):
             raise UserError(
@@ -159,52 +196,13 @@ class Teacher:
         return labels if labels.shape == size else resize_nearest(labels, size)
 
 
-def view_sizes(
-    size: tuple[int, int], scales: tuple[float, ...], teacher_size: tuple[int, int] | None
-) -> list[tuple[int, int]]:
-    """Returns the sizes at which an image is looked at, each once.
+def _resized(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns scores, `(h, w, classes)`, interpolated at another size."""
+    if scores.shape[:2] == size:
+        return scores
+    import tensorflow as tf
 
-    Args:
-      size: the (height, width) of the image, in pixels.
-      scales: the factors of both sides.
-      teacher_size: the (height, width) that the teacher takes; larger views would be scaled down to
-        it, so they are scaled to it at once. None: any.
-    """
-    sizes = [tuple(grid.scaled_size(side, scale) for side in size) for scale in scales]
-    if teacher_size is not None:
-        sizes = [content_size(each, teacher_size) for each in sizes]
-    return list(dict.fromkeys(sizes))
-
-
-def agreed(
-    teacher: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
-    sizes: list[tuple[int, int]],
-) -> np.ndarray:
-    """Returns the labels of an image on which all views of it agree.
-
-    Args:
-      teacher: maps an image, uint8 `(h, w, 3)`, to its class map, `(h, w)`.
-      image: RGB, uint8 `(height, width, 3)`.
-      sizes: the (height, width) of every view; each is looked at mirrored, too.
-
-    Returns:
-      int32 `(height, width)`: the class, or 255 where two views differ.
-    """
-    labels = None
-    for height, width in sizes:
-        view = image
-        if view.shape[:2] != (height, width):
-            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-            view = np.asarray(resized)
-        for mirrored in (False, True):
-            found = teacher(np.ascontiguousarray(view[:, ::-1]) if mirrored else view)
-            found = resize_nearest(found[:, ::-1] if mirrored else found, image.shape[:2])
-            if labels is None:
-                labels = found.astype(np.int32)
-            else:
-                labels[labels != found] = IGNORE_LABEL
-    return labels
+    return tf.image.resize(scores, size).numpy()
 
 
 def _check_range(path, floats: bool, input_range) -> None:
