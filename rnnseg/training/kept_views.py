@@ -3,6 +3,9 @@
 A frozen encoder gives the same features for the same view in every epoch. Computed once and kept,
 they make a step several times cheaper. And a step can have few patches each of very many images,
 where a batch of images would have many of few: its gradient then stands for the whole data set.
+
+The loss is taken on canvas pixels, each of which lies on a pixel of the image, not on those between
+them, whose logits are interpolated: that takes half as long.
 """
 
 import dataclasses
@@ -17,7 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from rnnseg.data.pipeline import Augmentation, training_views
-from rnnseg.data.source import Source
+from rnnseg.data.source import IGNORE_LABEL, Source
 from rnnseg.errors import UserError
 from rnnseg.models.encoder import DEEPEST, MEAN
 from rnnseg.models.recurrent import RecurrentSegmenter
@@ -33,9 +36,9 @@ class KeptPatches:
 
     Attributes:
       features: as in `SampledFeatures`, float16 on disk.
-      labels: class indices or `IGNORE_LABEL`, uint8, `(patches, output_stride, output_stride)`.
-      scores: those of a teacher, as in `TaughtLabels`, float16, NaN beyond the image; None without
-        a teacher.
+      labels: class indices or `IGNORE_LABEL` at the canvas pixels, uint8, as in `TaughtLabels`.
+      scores: those of a teacher, as in `TaughtLabels`, float16, NaN beyond the image; None
+        without a teacher.
     """
 
     features: Mapping[str, np.ndarray]
@@ -84,8 +87,8 @@ def keep_patches(
     }
     shapes[MEAN] = (1, 1, model.encoder.channels)
     features = {name: _unnamed(folder, _KEPT, (most, *shape)) for name, shape in shapes.items()}
-    labels = _unnamed(folder, np.uint8, (most, stride, stride))
-    side = stride // model.canvas_stride
+    side = stride // model.canvas_stride + 1
+    labels = _unnamed(folder, np.uint8, (most, side, side))
     scores = None
     if teacher is not None:
         scores = _unnamed(folder, _KEPT, (most, side, side, source.num_classes))
@@ -95,12 +98,9 @@ def keep_patches(
     def patches_of(image, label, step):
         found = dict(model.encode(image[tf.newaxis]))
         place = tf.stack([base_seed, step])
-        patches, blocks = sample_patches(label[tf.newaxis], count, stride, place)
+        patches, _ = sample_patches(label[tf.newaxis], count, stride, place)
         number = tf.shape(patches)[1]
-        kept = {
-            name: _windows(found[name], patches[0], stride // (side - 1), stride)
-            for name, side in sides.items()
-        }
+        kept = {name: _windows(found[name], patches[0], side) for name, side in sides.items()}
         mean = tf.reduce_mean(found[DEEPEST], [1, 2], keepdims=True)
         kept[MEAN] = tf.repeat(mean, number, axis=0)
         limit = float(np.finfo(_KEPT).max)
@@ -108,16 +108,20 @@ def keep_patches(
             name: tf.cast(tf.clip_by_value(each, -limit, limit), tf.float16)
             for name, each in kept.items()
         }
-        return kept, tf.reshape(blocks, (number, stride, stride)), patches[0]
+        return kept, patches[0]
 
     done = 0
     examples = training_views(source, split, augmentation, views, seed)
     for step, (image, label) in enumerate(tqdm(examples, "encoding", images, unit="view")):
-        kept, blocks, patches = patches_of(image, label, tf.constant(step))
-        end = done + len(blocks)
+        kept, patches = patches_of(image, label, tf.constant(step))
+        end = done + len(patches)
         for name, each in kept.items():
             features[name][done:end] = each
-        labels[done:end] = blocks
+        label = label.numpy()[..., np.newaxis]
+        at = patches.numpy() * stride
+        labels[done:end] = _at_canvas_pixels(label, at, model.canvas_stride, side, IGNORE_LABEL)[
+            ..., 0
+        ]
         if scores is not None and teacher is not None:
             found = teacher(image.numpy())
             if found.shape[2] != source.num_classes:
@@ -125,7 +129,7 @@ def keep_patches(
                     f"the teacher scores {found.shape[2]} classes; expected the "
                     f"{source.num_classes} of {source.name}"
                 )
-            scores[done:end] = _at_canvas_pixels(found, patches.numpy(), stride, side)
+            scores[done:end] = _at_canvas_pixels(found, at, model.canvas_stride, side, np.nan)
         done = end
     features = {name: each[:done] for name, each in features.items()}
     return KeptPatches(features, labels[:done], None if scores is None else scores[:done])
@@ -178,25 +182,22 @@ def mixed_batches(
     ).prefetch(2)
 
 
-def _at_canvas_pixels(scores, patches, stride, side) -> np.ndarray:
-    """Returns scores at canvas pixels of patches, `(patches, side, side, classes)`; else NaN."""
-    within = np.arange(side) * (stride // side)
-    rows, columns = (stride * patches[:, axis, np.newaxis] + within for axis in (0, 1))
-    height, width, _ = scores.shape
-    found = scores[
+def _at_canvas_pixels(values, corners, stride, side, outside) -> np.ndarray:
+    """Returns values, `(h, w, channels)`, at `(patches, side, side)` canvas pixels from corners."""
+    rows, columns = (corners[:, axis, np.newaxis] + stride * np.arange(side) for axis in (0, 1))
+    height, width, _ = values.shape
+    found = values[
         np.minimum(rows, height - 1)[:, :, np.newaxis],
         np.minimum(columns, width - 1)[:, np.newaxis],
     ]
     inside = (rows < height)[:, :, np.newaxis] & (columns < width)[:, np.newaxis]
-    return np.where(inside[..., np.newaxis], found, np.nan)
+    return np.where(inside[..., np.newaxis], found, outside)
 
 
-def _windows(features, patches, stride, patch_stride):
-    """Gathers the features of patches, `(patches, n, n, channels)`."""
-    ratio = patch_stride // stride
-    offsets = tf.stack(tf.meshgrid(*[tf.range(ratio + 1)] * 2, indexing="ij"), -1)
-    places = patches[:, tf.newaxis, tf.newaxis] * ratio + offsets
-    return tf.gather_nd(features[0], places)
+def _windows(features, patches, side):
+    """Gathers the features of patches, `(patches, side, side, channels)`."""
+    offsets = tf.stack(tf.meshgrid(*[tf.range(side)] * 2, indexing="ij"), -1)
+    return tf.gather_nd(features[0], patches[:, tf.newaxis, tf.newaxis] * (side - 1) + offsets)
 
 
 def _unnamed(folder, dtype, shape) -> np.ndarray:

@@ -33,8 +33,8 @@ class SampledImages(NamedTuple):
 class SampledFeatures(NamedTuple):
     """The features of patches of any images to train on, encoded before.
 
-    Such a patch is a square of image pixels with the side of one output stride. It takes the
-    features at its corners and between them: with 1x1 kernels, no others are involved.
+    Such a patch is a square of image pixels with the side of one output stride. Its canvas pixels
+    take the features at its corners and between them: with 1x1 kernels, no others are involved.
 
     Attributes:
       features: by the names of their layers, those of every depth, `(patches, n, n, channels)` with
@@ -49,9 +49,9 @@ class TaughtLabels(NamedTuple):
     """The labels of `SampledFeatures`, and what a teacher says of the same patches.
 
     Attributes:
-      labels: class indices or `IGNORE_LABEL`, `(patches, output_stride, output_stride)`.
-      scores: the teacher's logits at every canvas pixel of the patches but the last row and column,
-        `(patches, n, n, classes)` with `n = output_stride / canvas_stride`.
+      labels: class indices or `IGNORE_LABEL` at the canvas pixels, `(patches, n, n)` with `n =
+        output_stride / canvas_stride + 1`.
+      scores: the teacher's logits there, `(patches, n, n, classes)`.
     """
 
     labels: tf.Tensor
@@ -96,8 +96,8 @@ class SampledSegmenter(RecurrentSegmenter):
         Returns:
           For images, the result of `RecurrentSegmenter.call`. For `SampledImages`, the logits of
           the patches, one below the other, `(batch, patches * canvas_stride, canvas_stride,
-          classes)`. For `SampledFeatures`, those of its patches, `(patches, output_stride,
-          output_stride, classes)`.
+          classes)`. For `SampledFeatures`, those of the canvas pixels of its patches, `(patches, n,
+          n, classes)`, as in `TaughtLabels`.
         """
         if not isinstance(images, (SampledImages, SampledFeatures)):
             return super().call(images, iterations, canvas, training)
@@ -111,9 +111,7 @@ class SampledSegmenter(RecurrentSegmenter):
                     for each in stages
                 ]
             )
-            canvases = self._canvases_of_call(prepared, iterations, canvas, training)
-            side = self.output_stride
-            return self._outputs([self.logits(each, (side, side)) for each in canvases])
+            return self._outputs(self._canvases_of_call(prepared, iterations, canvas, training))
         images, patches = images
         prepared = self._prepared(images, self.stages_for(iterations), training)
         prepared = [_at_corners(each, patches) for each in prepared]
@@ -135,11 +133,8 @@ class SampledSegmenter(RecurrentSegmenter):
         answers, weights = (y_pred,), [1.0]
         if isinstance(y_pred, tuple):
             answers, weights = y_pred, self.logits_weights
-        stride = self.canvas_stride
         for weight, logits in zip(weights, answers, strict=True):
-            # On canvas pixels nothing is interpolated.
-            taught = self.loss.of_scores(y.scores, logits[:, ::stride, ::stride])
-            loss += weight / sum(weights) * taught
+            loss += weight / sum(weights) * self.loss.of_scores(y.scores, logits)
         return loss
 
     def compute_metrics(

@@ -59,6 +59,22 @@ def keep(model, source, folder, augmentation=WHOLE, views=1, count=100, seed=3):
     return keep_patches(model, source, "train", augmentation, views, count, folder, seed)
 
 
+def beyond(values, outside):
+    """Continues a map below and to the right of the image."""
+    return np.pad(
+        values, [(0, 17), (0, 17)] + [(0, 0)] * (np.ndim(values) - 2), constant_values=outside
+    )
+
+
+def places(kept, label):
+    """Yields the index of every patch of an image, and its canvas pixels in `beyond(...)`."""
+    for row in range(0, label.shape[0] - 1, 16):
+        for column in range(0, label.shape[1] - 1, 16):
+            part = np.s_[row : row + 17 : 8, column : column + 17 : 8]
+            (at,) = np.flatnonzero((kept.labels == beyond(label, 255)[part]).all((1, 2)))
+            yield at, part
+
+
 def test_logits_of_kept_patches_are_those_of_the_images(model, source, tmp_path):
     kept = keep(model, source, tmp_path)
     assert {name: each.shape for name, each in kept.features.items()} == {
@@ -68,27 +84,21 @@ def test_logits_of_kept_patches_are_those_of_the_images(model, source, tmp_path)
         MEAN: (18, 1, 1, model.encoder.channels),
     }
     found = model.weighted_logits(SampledFeatures(dict(kept.features)))
-    images = list(read_images(source, "train"))
-    expected = [model.weighted_logits(image[np.newaxis]) for image, *_ in images]
     assert len(found) == 2
-    places = []
-    for number, (_, label, _) in enumerate(images):
-        padded = np.pad(label, [(0, -side % 16) for side in label.shape], constant_values=255)
-        # The last pixels of 33 and 49 are corners of patches, and in none.
-        rows, columns = ((side - 1) // 16 + (side % 16 != 1) for side in label.shape)
-        places += [
-            (number, row, column, padded) for row in range(rows) for column in range(columns)
-        ]
-    assert len(places) == 18
-    for number, row, column, label in places:
-        part = np.s_[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
-        (at,) = np.flatnonzero((kept.labels == label[part]).all((1, 2)))
-        for ours, whole in zip(found, expected[number], strict=True):
-            inside = whole[0][part]
-            height, width = inside.shape[:2]
-            # Features are kept in half precision.
-            spread = whole.numpy().std()
-            np.testing.assert_allclose(ours[at, :height, :width], inside, atol=0.02 * spread)
+    seen = 0
+    for image, label, _ in read_images(source, "train"):
+        expected = model.weighted_logits(image[np.newaxis])
+        for at, part in places(kept, label):
+            for ours, whole in zip(found, expected, strict=True):
+                inside = np.isfinite(beyond(whole[0], np.nan)[part])
+                # Features are kept in half precision.
+                np.testing.assert_allclose(
+                    ours[at][inside],
+                    beyond(whole[0], np.nan)[part][inside],
+                    atol=0.02 * whole.numpy().std(),
+                )
+            seen += 1
+    assert seen == 18
 
 
 def test_views_differ_and_follow_the_seed(model, source, tmp_path):
@@ -145,18 +155,13 @@ def test_a_teacher_scores_canvas_pixels(model, source, tmp_path):
         return np.stack([image.sum(-1, dtype=np.float32), image[..., 0], image[..., 1]], -1)
 
     kept = keep_patches(model, source, "train", WHOLE, 1, 100, tmp_path, 3, brightness)
-    assert kept.scores.shape == (18, 2, 2, 3)
-    found = 0
+    assert kept.scores.shape == (18, 3, 3, 3)
     for image, label, _ in read_images(source, "train"):
-        padded = np.pad(label, [(0, 16), (0, 16)], constant_values=255)
-        scores = np.pad(brightness(image), [(0, 16), (0, 16), (0, 0)], constant_values=np.nan)
-        for row in range(0, label.shape[0] - 1, 16):
-            for column in range(0, label.shape[1] - 1, 16):
-                part = np.s_[row : row + 16, column : column + 16]
-                (at,) = np.flatnonzero((kept.labels == padded[part]).all((1, 2)))
-                np.testing.assert_array_equal(kept.scores[at], scores[part][::8, ::8])
-                found += 1
-    assert found == 18 and np.isnan(kept.scores).any()
+        for at, part in places(kept, label):
+            np.testing.assert_array_equal(
+                kept.scores[at], beyond(brightness(image), np.nan)[part].astype(np.float16)
+            )
+    assert np.isnan(kept.scores).any()
 
 
 def test_a_teacher_of_other_classes_is_refused(model, source, tmp_path):
@@ -169,7 +174,7 @@ def test_a_teacher_of_other_classes_is_refused(model, source, tmp_path):
 def test_a_step_learns_from_the_teacher_at_every_weighted_iteration(model, source, tmp_path):
     """The stack has four classes: the teacher's scores are given by hand."""
     kept = keep(model, source, tmp_path)
-    scores = np.random.default_rng(2).normal(0, 3, (len(kept), 2, 2, 4)).astype(np.float16)
+    scores = np.random.default_rng(2).normal(0, 3, (len(kept), 3, 3, 4)).astype(np.float16)
     scores[5, 0, 1] = np.nan
     batch, labels = next(
         iter(mixed_batches(KeptPatches(kept.features, kept.labels, scores), 18, 1))
@@ -178,8 +183,7 @@ def test_a_step_learns_from_the_teacher_at_every_weighted_iteration(model, sourc
     model.compile(loss=loss, optimizer="sgd")
     first, last = model.weighted_logits(batch)
     parts = [
-        loss(labels.labels, each) + loss.of_scores(labels.scores, each[:, ::8, ::8])
-        for each in (first, last)
+        loss(labels.labels, each) + loss.of_scores(labels.scores, each) for each in (first, last)
     ]
     found = model.compute_loss(batch, labels, (first, last))
     np.testing.assert_allclose(found, np.average(parts, weights=(1, 2)), rtol=1e-5)
