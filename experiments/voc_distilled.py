@@ -4,16 +4,16 @@ r"""Trains on PASCAL VOC and on images without labels, which another model label
         --teacher deeplabv3_mnv2_pascal_quant.tflite --weights mobilenet_v2_coco_voc.weights.h5 \
         --out runs/voc_distilled
 
-The student sees true labels where there are any, those of `SegmentationClassAug`, and the labels of
-the teacher on the images of `--images` (`rnnseg prepare pseudo_labels`: where several views of an
-image agree). Classes are weighted, so that rare ones are learned, and in the last epochs they are
-not, so that rare ones are not found where they are not. `RECIPE` has the options of the training,
-and `LAST` those of the last epochs that differ; the encoder is one that was trained to segment, and
-stays as it is.
+The student, a stack on an encoder that was trained to segment and stays as it is, learns what the
+teacher says of every image: not only the most probable class, but how probable all are
+(`--teacher` of `rnnseg train`). Beside that it sees true labels where there are any, those of
+`SegmentationClassAug`, and the classes of the teacher on the images of `--images` (`rnnseg prepare
+pseudo_labels`: where an image and its mirror image agree). Every image is encoded a few times, once
+for all epochs (`--keep-views`). `RECIPE` has the options of the training.
 
-In `--out` are the teacher's labels, the records (`voc`), the runs (`weighted` and then `run`), the
-files for devices (`exported`) and the preset (`mobilenet_v2_voc`), with scores at several scales of
-the images. What is finished is not done again, and an interrupted training goes on. Then
+In `--out` are the teacher's labels, the records (`voc`), the run (`run`), the files for devices
+(`exported`) and the preset (`mobilenet_v2_voc`), with scores at several scales of the images. What
+is finished is not done again, and an interrupted training goes on. Then
 
     python -m experiments.device_benchmark runs/voc_distilled/exported/anytime_int8.tflite \
         --peer deeplabv3_mnv2_pascal_quant.tflite --data runs/voc_distilled/voc
@@ -44,33 +44,34 @@ if TYPE_CHECKING:
 RECIPE = dict(
     encoder="mobilenet_v2",
     output_stride=16,
-    # Frozen features hold little of their surroundings.
-    context_channels=64,
+    # Frozen features hold little of their surroundings; the teacher sees the mean of all, too.
+    context_channels=256,
+    context_rates=(),
     # It was trained to segment, by others, on far more images.
     train_encoder=False,
     # Its shallow layers were not, and tell little of objects.
     early_iterations=(),
-    # A patch has four pixels of the canvas at its corners: together, a third of the canvas. Else
-    # half the time of a step is that of the iterations.
-    sampled_patches=150,
-    crop=(321, 321),
-    scale=(0.5, 1.5),
-    batch_size=8,
-    epochs=14,
+    iterations=6,
+    kept_views=2,
+    sampled_patches=128,
+    # Whole images: the teacher knows objects best as they stand.
+    crop=(513, 513),
+    scale=(0.75, 1.0),
+    teacher_share=0.9,
+    temperature=3.0,
+    batch_size=2,
+    epochs=5,
     optimizer="adamw",
-    learning_rate=3e-3,
+    learning_rate=4e-3,
+    schedule="cosine",
     l2=0.0,
     label_smoothing=0.1,
-    class_weights="auto",
-    validate_every=7,
+    validate_every=5,
     seed=1,
 )
 
-LAST = dict(class_weights=None, epochs=2, learning_rate=1e-3, validate_every=1)
-"""The options of the last epochs that differ."""
-
-SCALES = (0.75, 1.0, 1.25)
-"""The scales at which the teacher looks at every image."""
+SCALES = (1.0,)
+"""The scales at which the teacher looks at every image for its classes."""
 
 IMAGE_SCALES = (0.5, 0.75, 1.0)
 """The scales of images that are scored."""
@@ -106,13 +107,12 @@ def main(voc, images, path, weights, out):
     from rnnseg.training.loop import train
 
     data = str(out / "voc")
-    weighted, options = out / "weighted", RECIPE | {"data": data}
-    train(TrainingConfig(encoder_weights=weights, **options), weighted, resume=True)
-    train(TrainingConfig(init=str(weighted), **options | LAST), out / "run", resume=True)
+    config = TrainingConfig(data=data, encoder_weights=weights, teacher=str(path), **RECIPE)
+    train(config, out / "run", resume=True)
     about = (
-        f"{labelled:,} images of PASCAL VOC with their labels, and {others:,} images with the "
-        f"labels of {path.name}, where its views of an image agreed. The encoder started from the "
-        f"weights of {pathlib.Path(weights).name}."
+        f"{labelled:,} images of PASCAL VOC with their labels, and {others:,} images without, all "
+        f"of them with what {path.name} says of them. The encoder has the weights of "
+        f"{pathlib.Path(weights).name}."
     )
     make_preset(out / "run", data, about, out / "exported", preset)
 

@@ -33,8 +33,7 @@ def arguments(tmp_path, monkeypatch):
     """Those of a small kit, with two images without labels."""
     monkeypatch.setattr(voc_distilled, "Teacher", Teacher)
     monkeypatch.setattr(voc_distilled, "SCALES", (1.0,))
-    small = dict(encoder="small_cnn", train_encoder=True, freeze_batch_norm=False, iterations=2)
-    small |= dict(sampled_patches=None, crop=(33, 33), batch_size=2, epochs=1, validate_every=1)
+    small = dict(encoder="small_cnn", iterations=2, crop=(33, 33), batch_size=2, epochs=1)
     monkeypatch.setattr(voc_distilled, "RECIPE", voc_distilled.RECIPE | small)
     generator = np.random.default_rng(1)
     kit = tmp_path / "VOC2012"
@@ -50,7 +49,7 @@ def arguments(tmp_path, monkeypatch):
     for name in ("d.jpg", "deep/e [1].bmp"):
         save(tmp_path / "photos" / name, generator.integers(0, 256, (40, 48, 3)))
     return [
-        *("--voc", kit, "--images", tmp_path / "photos", "--weights", "none"),
+        *("--voc", kit, "--images", tmp_path / "photos", "--weights", "coco.weights.h5"),
         *("--teacher", tmp_path / "teacher.tflite", "--out", tmp_path / "out"),
     ]
 
@@ -71,14 +70,14 @@ def test_the_student_sees_true_labels_and_those_of_the_teacher(tmp_path, argumen
     source = open_source(str(tmp_path / "out" / "voc"))
     assert source.class_names == PASCAL_VOC.names
     assert [source.require_split(split) for split in ("train", "val")] == [4, 1]
-    (weighted, first), (config, out) = configs
-    assert weighted.encoder_weights == "none" and weighted.class_weights == "auto"
-    assert config.init == str(first) and config.class_weights is None
-    assert config.data == weighted.data == str(tmp_path / "out" / "voc")
+    ((config, out),) = configs
+    assert config.encoder_weights == "coco.weights.h5" and not config.train_encoder
+    assert config.teacher == str(tmp_path / "teacher.tflite")
+    assert config.data == str(tmp_path / "out" / "voc")
     assert out == tmp_path / "out" / "run"
     ((run_folder, _, about, _, preset),) = presets
     assert run_folder == out and preset.name == "mobilenet_v2_voc"
-    assert "2 images of PASCAL VOC" in about and "2 images with the labels of teacher" in about
+    assert "2 images of PASCAL VOC" in about and "2 images without" in about
     settings = json.loads((tmp_path / "out" / "labels" / "pseudo_labels.json").read_text())
     assert settings["teacher"] == "teacher.tflite"
     # Mirrored, left is right: the views differ everywhere.
