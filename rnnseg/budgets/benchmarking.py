@@ -3,7 +3,6 @@
 import functools
 import importlib.metadata
 import math
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,15 +10,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from rnnseg.budgets import costs, timing
+from rnnseg.budgets import timing
 from rnnseg.budgets.budget import MOST_OF_TRAINED, Budget
+from rnnseg.budgets.memory import check_memory
 from rnnseg.budgets.profiles import Machine, Profile, SizeProfile
-from rnnseg.errors import UserError
 from rnnseg.models.base import SegmentationModel
 from rnnseg.runtime.file_model import FileModel
-
-# Counting the memory takes a second; images of fewer pixels fit into the memory of any machine.
-_LARGE = 1 << 22
 
 _Times = tuple[Mapping[str, float], Mapping[int, float]]
 
@@ -44,7 +40,11 @@ def measure(
     """
     for size in sizes:
         model.check_image(*size)
-        _check_memory(model, *size)
+        check_memory(
+            model,
+            size,
+            "benchmark a smaller --size (rnnseg segment computes large images in tiles)",
+        )
 
     def measure_size(image, on_round):
         parts, predictions = _stages(model, image), _predictions(model, image)
@@ -124,20 +124,6 @@ def _measure_sizes(
             image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
             profiles.append(SizeProfile(height, width, *measure_size(image, bar.update)))
     return tuple(profiles)
-
-
-def _check_memory(model: SegmentationModel, height: int, width: int) -> None:
-    """Raises a UserError if a whole image of this size needs more memory than the machine has."""
-    if height * width <= _LARGE:
-        return
-    needed = max(stage.memory for stage in costs.stages(model, height, width).values())
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there / 2:  # the rest is for the results, TensorFlow and other programs
-        raise UserError(
-            f"images of {height}x{width} pixels: {needed / 1e9:.0f} GB for the tensors of a stage, "
-            f"expected at most half of the {there / 1e9:.0f} GB of this machine; benchmark a "
-            "smaller --size (rnnseg segment computes large images in tiles)"
-        )
 
 
 def _stages(model: SegmentationModel, image: np.ndarray) -> dict[str, Callable]:

@@ -112,7 +112,9 @@ def keep_patches(
 
     done = 0
     examples = training_views(source, split, augmentation, views, seed)
-    for step, (image, label) in enumerate(tqdm(examples, "encoding", images, unit="view")):
+    for step, (image, label) in enumerate(
+        tqdm(examples, "encode", images, unit="view", disable=None)
+    ):
         kept, patches = patches_of(image, label, tf.constant(step))
         end = done + len(patches)
         for name, each in kept.items():

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnseg.budgets.memory import check_memory
 from rnnseg.data import absolute_data, open_source
 from rnnseg.data.augmentation import DISTORTIONS
 from rnnseg.data.pipeline import Augmentation, training_batches, with_boundary_weights
@@ -211,7 +212,6 @@ def _train(
     if config.teacher is not None:
         path = pathlib.Path(config.teacher)
         teacher = Teacher(path, config.teacher_range, with_scores=True)
-    crops, steps = _training_crops(config, source, len(rows), seed, share)
     is_new = not has_begun
     if is_new:  # a loaded model brings its loss
         class_weights = _class_weights_of_file(config, source)
@@ -221,6 +221,15 @@ def _train(
             taken = start_from(config.init, model)
             if share.is_first:
                 print(f"{'init':12s}{config.init}: {taken}", flush=True)
+    if not tf.config.list_physical_devices("GPU"):
+        # A step needs more than a prediction, so that what is refused would not fit anyhow.
+        check_memory(
+            model,
+            config.crop,
+            "train on a smaller --crop, or with a smaller --batch",
+            config.batch_size // (strategy.num_replicas_in_sync * share.count),
+        )
+    crops, steps = _training_crops(config, source, len(rows), seed, share)
     if config.kept_views is None:
         batches = _prepared_batches(crops, config, model, len(rows) * steps, seed, share)
     if share.count > 1:  # otherwise Keras divides them

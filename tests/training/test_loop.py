@@ -422,3 +422,12 @@ def test_a_teacher_that_is_missing_is_told_before_the_encoding(source, frozen, t
     config = dataclasses.replace(frozen, teacher=str(tmp_path / "none.keras"))
     with pytest.raises(UserError, match="none.keras: no such model"):
         loop.train(config, tmp_path / "run")
+
+
+def test_crops_that_do_not_fit_into_the_memory_are_refused(source, tmp_path):
+    config = dataclasses.replace(CONFIG, crop=(32768, 32768))
+    with pytest.raises(
+        UserError, match="2 images of 32768x32768 pixels: .* GB.*train on a smaller --crop"
+    ):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
