@@ -243,8 +243,8 @@ class DistillationLoss(SegmentationLoss):
         expected = tf.nn.log_softmax(scores / self.temperature)
         found = tf.nn.log_softmax(logits / self.temperature)
         losses = tf.reduce_sum(tf.exp(expected) * (expected - found), -1)
-        counts = tf.cast(counted, losses.dtype)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(losses * counts), tf.reduce_sum(counts))
+        losses = tf.boolean_mask(losses, counted)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), losses.dtype))
         return self.teacher_share * self.temperature**2 * mean
 
     def get_config(self) -> dict[str, Any]:
