@@ -3,7 +3,6 @@
 import os
 import pathlib
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
@@ -116,7 +115,7 @@ def _without_argmax(data: bytes) -> bytes:
             if each.tensorIndex == graph.outputs[0]:
                 each.tensorIndex = scores
     graph.outputs = [scores, *graph.outputs[1:]]
-    builder = flatbuffers.Builder(len(data))
+    builder = schema.flatbuffers.Builder(len(data))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 

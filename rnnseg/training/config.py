@@ -139,6 +139,8 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
     teacher_range: tuple[float, float] | None = option(
         None,
         "Values for black and white of a teacher of another maker that takes floats.",
+        least=-65535,
+        most=65535,
         form="BLACK,WHITE",
     )
     teacher_share: float = option(
@@ -271,10 +273,17 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
             self._check_sampling()
         if self.kept_views is not None:
             self._check_kept_views()
-        elif self.teacher is not None:
+        if self.teacher is None:
+            self._check_no_teacher()
+        elif self.kept_views is None:
             raise UserError(
                 f"teacher={self.teacher!r}: it scores views that are kept; give their number "
                 "(--keep-views 2)"
+            )
+        if self.teacher_range is not None and self.teacher_range[0] == self.teacher_range[1]:
+            raise UserError(
+                f"teacher_range={self.teacher_range}: expected two numbers that differ, such as -1 "
+                "for black and 1 for white"
             )
         if self.loss == "dice":
             for name, none in (("label_smoothing", 0), ("hard_pixels", 1)):
@@ -316,6 +325,16 @@ class TrainingConfig(LowLevelOptions, SDNOptions, CRFOptions, RecurrentOptions):
         ):
             if wrong:
                 raise UserError(f"sampled_patches={self.sampled_patches}: {reason}")
+
+    def _check_no_teacher(self):
+        for field in dataclasses.fields(self):
+            if field.name in ("teacher_range", "teacher_share", "temperature"):
+                value = getattr(self, field.name)
+                if value != field.default:
+                    raise UserError(
+                        f"{field.name}={value}: it is of a teacher, and there is none (--teacher "
+                        "MODEL)"
+                    )
 
     def _check_kept_views(self):
         for wrong, reason in (

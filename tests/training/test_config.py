@@ -77,6 +77,11 @@ KEPT = {"kept_views": 2, "sampled_patches": 9, "train_encoder": False}
         (KEPT | {"accumulate": 3}, "kept_views=2: accumulate=3 is for whole images"),
         (KEPT | {"teacher": "a", "loss": "focal"}, "with a teacher the loss is cross_entropy"),
         ({"teacher": "a.tflite"}, "teacher='a.tflite': it scores views.*--keep-views 2"),
+        ({"temperature": 2}, "temperature=2.0: it is of a teacher, and there is none"),
+        (
+            KEPT | {"teacher": "a", "teacher_range": (1, 1)},
+            "teacher_range=.1.0, 1.0.: expected two numbers that differ",
+        ),
         (KEPT | {"temperature": 0.5}, "temperature=0.5: expected 1 to 100"),
         (KEPT | {"teacher_share": 0}, "teacher_share=0: expected more than 0 and at most 1"),
     ],
