@@ -212,6 +212,12 @@ def _train(
     if config.teacher is not None:
         path = pathlib.Path(config.teacher)
         teacher = Teacher(path, config.teacher_range, with_scores=True)
+        # One of another maker does not tell its classes; `keep_patches` counts them.
+        if teacher.names is not None and tuple(teacher.names) != tuple(source.class_names):
+            raise UserError(
+                f"teacher {path} has the classes {', '.join(teacher.names)}; expected those of "
+                f"{source.name}, in their order: {', '.join(source.class_names)}"
+            )
     is_new = not has_begun
     if is_new:  # a loaded model brings its loss
         class_weights = _class_weights_of_file(config, source)

@@ -424,6 +424,15 @@ def test_a_teacher_that_is_missing_is_told_before_the_encoding(source, frozen, t
         loop.train(config, tmp_path / "run")
 
 
+def test_a_teacher_of_other_classes_is_refused_before_the_encoding(source, frozen, tmp_path):
+    names = ("right", "left", "top")
+    make_model(num_classes=3, class_names=names).save(tmp_path / "other.keras")
+    config = dataclasses.replace(frozen, teacher=str(tmp_path / "other.keras"))
+    with pytest.raises(UserError, match="other.keras has the classes right, left, top; expected"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_crops_that_do_not_fit_into_the_memory_are_refused(source, tmp_path):
     config = dataclasses.replace(CONFIG, crop=(32768, 32768))
     with pytest.raises(
