@@ -73,11 +73,11 @@ def keep_patches(
       count: the number of patches of every view; all of them if there are fewer.
       folder: the folder on whose disk the files lie.
       seed: fixes views and patches, which otherwise differ in every run.
-      teacher: maps an image, uint8 `(h, w, 3)`, to the logits of its pixels, `(h, w, classes)`;
-        None: there is none.
+      teacher: maps an image, uint8 `(h, w, 3)`, to the logits of its pixels in the classes of the
+        data, `(h, w, classes)`; None: there is none.
 
     Raises:
-      UserError: the teacher has another number of classes than the data, or the disk has no room.
+      UserError: the disk has no room.
     """
     images = source.require_split(split) * views
     most, stride = images * count, model.output_stride
@@ -126,11 +126,6 @@ def keep_patches(
         ]
         if scores is not None and teacher is not None:
             found = teacher(image.numpy())
-            if found.shape[2] != source.num_classes:
-                raise UserError(
-                    f"the teacher scores {found.shape[2]} classes; expected the "
-                    f"{source.num_classes} of {source.name}"
-                )
             scores[done:end] = _at_canvas_pixels(found, at, model.canvas_stride, side, np.nan)
         done = end
     features = {name: each[:done] for name, each in features.items()}

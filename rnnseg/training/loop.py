@@ -210,14 +210,7 @@ def _train(
         )
     teacher = None
     if config.teacher is not None:
-        path = pathlib.Path(config.teacher)
-        teacher = Teacher(path, config.teacher_range, with_scores=True)
-        # One of another maker does not tell its classes; `keep_patches` counts them.
-        if teacher.names is not None and tuple(teacher.names) != tuple(source.class_names):
-            raise UserError(
-                f"teacher {path} has the classes {', '.join(teacher.names)}; expected those of "
-                f"{source.name}, in their order: {', '.join(source.class_names)}"
-            )
+        teacher = Teacher(pathlib.Path(config.teacher), config.teacher_range, with_scores=True)
     is_new = not has_begun
     if is_new:  # a loaded model brings its loss
         class_weights = _class_weights_of_file(config, source)
@@ -235,6 +228,8 @@ def _train(
             "train on a smaller --crop, or with a smaller --batch",
             config.batch_size // (strategy.num_replicas_in_sync * share.count),
         )
+    if teacher is not None:
+        _check_teacher(teacher, source, config.crop)
     crops, steps = _training_crops(config, source, len(rows), seed, share)
     if config.kept_views is None:
         batches = _prepared_batches(crops, config, model, len(rows) * steps, seed, share)
@@ -288,6 +283,23 @@ def _check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
     for each in callbacks:
         if not isinstance(each, keras.callbacks.Callback):
             raise UserError(f"callbacks: {each!r}: expected instances of keras.callbacks.Callback")
+
+
+def _check_teacher(teacher: Teacher, source: Source, crop: tuple[int, int]) -> None:
+    """Raises a UserError if a teacher has other classes than the data."""
+    if teacher.names is None:
+        # A model of another maker does not tell its classes, so that they are counted.
+        count = teacher.scores(np.zeros((*crop, 3), np.uint8)).shape[2]
+        if count != source.num_classes:
+            raise UserError(
+                f"teacher {teacher.path} scores {count} classes; expected the "
+                f"{source.num_classes} of {source.name}"
+            )
+    elif tuple(teacher.names) != tuple(source.class_names):
+        raise UserError(
+            f"teacher {teacher.path} has the classes {', '.join(teacher.names)}; expected those of "
+            f"{source.name}, in their order: {', '.join(source.class_names)}"
+        )
 
 
 def _training_crops(

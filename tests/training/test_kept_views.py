@@ -164,13 +164,6 @@ def test_a_teacher_scores_canvas_pixels(model, source, tmp_path):
     assert np.isnan(kept.scores).any()
 
 
-def test_a_teacher_of_other_classes_is_refused(model, source, tmp_path):
-    with pytest.raises(UserError, match="the teacher scores 2 classes; expected the 3 of tiny"):
-        keep_patches(
-            model, source, "train", WHOLE, 1, 9, tmp_path, 3, lambda x: np.zeros((*x.shape[:2], 2))
-        )
-
-
 def test_a_step_learns_from_the_teacher_at_every_weighted_iteration(model, source, tmp_path):
     """The stack has four classes: the teacher's scores are given by hand."""
     kept = keep(model, source, tmp_path)

@@ -433,6 +433,19 @@ def test_a_teacher_of_other_classes_is_refused_before_the_encoding(source, froze
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_a_teacher_of_another_maker_with_more_classes_is_refused_before_the_encoding(
+    source, frozen, tmp_path
+):
+    foreign = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 1)])
+    foreign.save(tmp_path / "foreign.keras")
+    config = dataclasses.replace(
+        frozen, teacher=str(tmp_path / "foreign.keras"), teacher_range=(0.0, 1.0)
+    )
+    with pytest.raises(UserError, match="foreign.keras scores 5 classes; expected the 3 of"):
+        loop.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_crops_that_do_not_fit_into_the_memory_are_refused(source, tmp_path):
     config = dataclasses.replace(CONFIG, crop=(32768, 32768))
     with pytest.raises(
