@@ -1,18 +1,15 @@
-r"""The image at the top of the README: a photograph over the iterations, above curves.
+r"""The image at the top of the README: a photograph at several operating points, above curves.
 
-    pip install scikit-image
-    python -m experiments.overview runs/compared_voc/recurrence_seed1 \
-        --curve CamVid runs/compared_camvid/comparison.csv recurrence \
-        --curve "VOC, a subset" runs/compared_voc/comparison.csv recurrence \
-        --out docs/iterations.png
+    python -m experiments.overview mobilenet_v2_voc rnnseg/demos/media/dogs.jpg \
+        --point 0.25 1 --point 0.5 1 --point 1 10 \
+        --curve CamVid docs/experiments/camvid_comparison.csv recurrence --out docs/iterations.png
 
-The photograph is `skimage.data.cat()`: Chelsea, by Stefan van der Walt (CC0). The class with most
-pixels after the last iteration is shown: in every panel, a line marks its border, pixels of the
-class keep their colours, and all others are grey. The higher the probability of the best class (the
-softmax of the logits), the more of the photograph is visible. The curves come from tables of
-`experiments.comparison`, at output stride 16: the points of one recurrent system that none of its
-own beats, over all numbers of iterations and scales of the images, and every feed-forward system at
-the same scales, with the mIoU of the classes that occur in the split.
+The class with most pixels at the last point, other than the background, is shown: in every panel, a
+line marks its border, and the higher the probability of the best class (the softmax of the logits),
+the more of the photograph is visible. The curves come from tables of `experiments.comparison`, at
+output stride 16: the points of one recurrent system that none of its own beats, over all numbers of
+iterations and scales of the images, and every feed-forward system at the same scales, with the mIoU
+of the classes that occur in the split.
 """
 
 import csv
@@ -26,66 +23,79 @@ from PIL import Image
 
 from rnnseg import visualize
 from rnnseg.cli.base import Command
+from rnnseg.data.images import read_image
 from rnnseg.errors import UserError
 from rnnseg.files import atomic_path, check_writable
 
-from . import options
 from .runs import load_recurrent_model
 
 _STRIDE = "16"
+_POINT = (click.FloatRange(0.01, 10), click.IntRange(1))
 _LEAST_VISIBLE = 0.15  # the visible share of the photograph at certainty 0
+_CURVE_HEIGHT = 2.9  # inches
 _LINE, _DOT = visualize.LINE_COLORS[:2]
 
 
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN_OR_MODEL")
-@options.iteration_numbers("1,2,3,4,6,12")
+@click.argument("image_file", metavar="IMAGE")
+@click.option("--point", "points", nargs=2, type=_POINT, multiple=True, required=True,
+              metavar="SCALE ITERATIONS",
+              help="The scale of the image and the number of iterations of a panel; may be "
+              "repeated.")  # fmt: skip
 @click.option("--curve", "curves", nargs=3, multiple=True, metavar="TITLE FILE SYSTEM",
               help="A title, a table of experiments.comparison, and the system whose iterations "
               "are drawn; may be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="PNG file.")
-def main(model, iterations, curves, out):
-    """Draw a photograph over the iterations, and speed-accuracy curves."""
-    from rnnseg.budgets.costs import stage_costs
+def main(model, image_file, points, curves, out):
+    """Draw a photograph at several operating points, and speed-accuracy curves."""
+    from rnnseg.budgets.scaling import scaled_costs
 
     check_writable(out, ".png")
-    points = {title: read_points(file, system) for title, file, system in curves}
+    curves = {title: read_points(file, system) for title, file, system in curves}
+    image = read_image(image_file)
     segmenter = load_recurrent_model(model)
-    image = photograph()
-    logits = segmenter_logits(segmenter, image, iterations)
-    costs = stage_costs(segmenter, *image.shape[:2])
-    titles = [f"n = {n}: {costs.total(n) / 1e9:.2f} G" for n in iterations]
-    save_figure(out, image, logits, titles, points)
+    shown = probabilities(segmenter, image, points)
+    titles = [
+        f"scale {scale:g}, n = {iterations}:"
+        f" {scaled_costs(segmenter, *image.shape[:2], scale).total(iterations) / 1e9:.2f} G"
+        for scale, iterations in points
+    ]
+    best = shown_class(shown[-1], segmenter.class_names)
+    save_figure(out, image, shown, best, titles, curves)
     print(f"wrote {out}")
 
 
-def photograph() -> np.ndarray:
-    """Returns the cat, RGB, uint8 `(300, 451, 3)`.
-
-    Raises:
-      UserError: scikit-image is not installed.
-    """
-    try:
-        from skimage import data
-    except ImportError as error:
-        raise UserError(
-            "the photograph comes with scikit-image, which is not installed: "
-            "pip install scikit-image"
-        ) from error
-    return data.cat()
-
-
-def segmenter_logits(model, image: np.ndarray, iterations: Sequence[int]) -> np.ndarray:
-    """Returns the logits at every image pixel, `(several, h, w, classes)`.
+def probabilities(model, image: np.ndarray, points: Sequence[tuple[float, int]]) -> np.ndarray:
+    """Returns the probabilities of the classes at every image pixel, `(points, h, w, classes)`.
 
     Args:
       model: a `RecurrentSegmenter`.
       image: RGB, uint8 `(h, w, 3)`.
-      iterations: the numbers of iterations.
+      points: the scale of the image and the number of iterations of every point.
     """
-    canvases = model.compiled_stages.unroll(image[np.newaxis], max(iterations))[:, 0]
-    chosen = [canvases[number - 1] for number in iterations]
-    return np.stack([model.logits(each[np.newaxis], image.shape[:2])[0] for each in chosen])
+    from rnnseg.budgets.scaling import scale_images
+    from rnnseg.models.geometry import resize_aligned
+
+    found = []
+    for scale, iterations in points:
+        scaled = scale_images(image[np.newaxis], scale)
+        canvas = model.compiled_stages.canvas_of(scaled, iterations)
+        logits = model.logits(canvas, tuple(scaled.shape[1:3]))
+        found.append(softmax(resize_aligned(logits, image.shape[:2])[0].numpy()))
+    return np.stack(found)
+
+
+def shown_class(probabilities: np.ndarray, names: Sequence[str] | None) -> int:
+    """Returns the class with most pixels, other than the background.
+
+    Args:
+      probabilities: `(h, w, classes)`.
+      names: one name per class; None if they are not known.
+    """
+    pixels = np.bincount(probabilities.argmax(-1).ravel(), minlength=probabilities.shape[-1])
+    pixels[[name.lower() == "background" for name in names or ()]] = -1
+    return int(pixels.argmax())
 
 
 def read_points(file: str, system: str) -> Mapping[str, list[tuple[float, float]]]:
@@ -131,68 +141,62 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(-1, keepdims=True)
 
 
-def cut_out(image: np.ndarray, inside: np.ndarray, certainty: np.ndarray) -> np.ndarray:
-    """Returns a photograph with one part in colour and the rest in grey, faded by certainty.
+def faded(image: np.ndarray, certainty: np.ndarray) -> np.ndarray:
+    """Returns a photograph that is faded by certainty.
 
     Args:
       image: RGB, uint8 `(h, w, 3)`.
-      inside: the part in colour, bool `(h, w)`.
       certainty: 0-1, `(h, w)`; 0 is nearly white.
 
     Returns:
       RGB, uint8 `(h, w, 3)`.
     """
-    grey = 255 - 0.5 * (255 - image.mean(-1, keepdims=True))
     visible = _LEAST_VISIBLE + (1 - _LEAST_VISIBLE) * certainty[..., np.newaxis]
-    part = np.where(inside[..., np.newaxis], image, grey)
-    return np.rint(255 - visible * (255 - part)).astype(np.uint8)
+    return np.rint(255 - visible * (255.0 - image)).astype(np.uint8)
 
 
 def save_figure(
     path: pathlib.Path,
     image: np.ndarray,
-    logits: np.ndarray,
+    probabilities: np.ndarray,
+    shown: int,
     titles: Sequence[str],
-    points: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
 ) -> None:
     """Draws the panels in a row, and the curves below.
 
     Args:
       path: the PNG file.
       image: RGB, uint8 `(h, w, 3)`.
-      logits: the logits of every panel, `(panels, h, w, classes)`.
+      probabilities: those of the classes in every panel, `(panels, h, w, classes)`.
+      shown: the class whose border is drawn.
       titles: the titles of the panels.
-      points: the points from `read_points`, by the title of the curve.
+      curves: the points from `read_points`, by the title of the curve.
     """
     columns = 1 + len(titles)
     width = 10.67
     strip = width / columns * image.shape[0] / image.shape[1] + 0.35
-    figure = visualize.new_figure((width, strip + 2.9 * bool(points)))
+    figure = visualize.new_figure((width, strip + _CURVE_HEIGHT * bool(curves)))
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0.02)
-    above, *below = np.atleast_1d(
-        figure.subfigures(1 + bool(points), 1, height_ratios=[strip, 2.9][: 1 + bool(points)])
-    )
+    heights = [strip, _CURVE_HEIGHT][: 1 + bool(curves)]
+    above, *below = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
     first, *panels = above.subplots(1, columns)
     first.imshow(image)
     first.set_title("photograph", fontsize=9)
-    classes = logits.argmax(-1)
-    most = np.bincount(classes[-1].ravel()).argmax()
-    certainty = softmax(logits).max(-1)
-    for axes, class_map, sure, title in zip(panels, classes, certainty, titles, strict=True):
-        inside = class_map == most
-        axes.imshow(cut_out(image, inside, sure))
-        axes.contour(inside, [0.5], colors=_DOT, linewidths=1.5)
+    for axes, each, title in zip(panels, probabilities, titles, strict=True):
+        axes.imshow(faded(image, each.max(-1)))
+        axes.contour(each.argmax(-1) == shown, [0.5], colors=_DOT, linewidths=1.5)
         axes.set_title(title, fontsize=9)
     for axes in (first, *panels):
         axes.set_axis_off()
-    if points:
+    if curves:
         for axes, (title, systems) in zip(
-            np.atleast_1d(below[0].subplots(1, len(points))), points.items(), strict=True
+            np.atleast_1d(below[0].subplots(1, len(curves))), curves.items(), strict=True
         ):
             draw_curve(axes, title, systems)
     visualize.save_figure(path, figure)
-    # A palette reduces the file to a third. Median cut, Pillow's default method, would lose the
-    # green of the eyes.
+    # A palette reduces the file to a third. Median cut, Pillow's default method, would lose small
+    # parts of a colour of their own.
     with Image.open(path) as saved:
         small = saved.convert("RGB").quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=2)
     with atomic_path(path) as temporary:
@@ -214,8 +218,8 @@ def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[float, flo
         label = None if index else "feed-forward: one model each"
         costs, miou = zip(*points, strict=True)
         axes.plot(costs, miou, "D:", color=_DOT, markersize=3.5, linewidth=0.8, label=label)
-        axes.annotate(name, (costs[-1], miou[-1]), xytext=(4, -3), textcoords="offset points",
-                      fontsize=7)  # fmt: skip
+        axes.annotate(name, (costs[-1], miou[-1]), xytext=(0, 6), textcoords="offset points",
+                      fontsize=7, ha="center")  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
