@@ -40,6 +40,8 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
     The weights of a part (the encoder, a cell) are taken if it has the same inputs and outputs in
     both models. Those that belong to a class (its share of the canvas, of the last layer's gates,
     of the classifier) are taken for classes of the same name. All others stay as they are in `new`.
+    A recurrent model that shares no class with the old one takes the encoder alone: layers of a
+    stack that have learned to tell few other classes apart take longer to train than new ones.
 
     Args:
       old: a `rnnseg.models.base.SegmentationModel` to take weights from; it stays as it is.
@@ -49,6 +51,9 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
       What was taken.
     """
     sources = dict(_named(old))
+    same_classes = tuple(name for name in new.names if name in old.names)
+    if not same_classes and new.stack is not None:
+        sources = {key: each for key, each in sources.items() if _part(key) == "encoder"}
     values: dict[str, list[tuple[keras.Variable, np.ndarray | None]]] = {}
     for key, target in _named(new):
         value = None
@@ -63,7 +68,7 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
     return Transfer(
         taken=tuple(part for part in fits if fits[part]),
         left=tuple(part for part in fits if not fits[part]),
-        same_classes=tuple(name for name in new.names if name in old.names),
+        same_classes=same_classes,
         new_classes=tuple(name for name in new.names if name not in old.names),
     )
 

@@ -48,6 +48,16 @@ def test_classes_of_the_same_name_keep_their_weights_and_others_are_new():
     assert text.startswith("took encoder, gates of ")
 
 
+def test_a_recurrent_model_of_other_classes_takes_the_encoder_alone():
+    old = make_lively_model(class_names=OLD, increment_scale=2.0)
+    names = ("boat", "sea")
+    new = type(old).from_model(old, class_names=names)
+    assert new.transfer.taken == ("encoder",) and new.transfer.new_classes == names
+    assert {"increment_scale", "cell_0", "gates of deepest"} <= set(new.transfer.left)
+    np.testing.assert_array_equal(new.encode(images())["deepest"], old.encode(images())["deepest"])
+    assert float(new.stack.increment_scale) == new.options.increment_scale
+
+
 def test_the_old_model_and_the_new_one_share_no_weights():
     old = make_model(class_names=OLD)
     before = old.get_weights()
