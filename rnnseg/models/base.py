@@ -445,7 +445,8 @@ class SegmentationModel(FittedModel, InspectedModel, PresetModel, Stages[tf.Tens
         """Builds a model that starts from the weights of another one, for further training.
 
         It has the options of the old model, as far as `options` give no others. Weights are taken
-        where they fit (`rnnseg.models.transfer`): those of a class for the class of the same name.
+        where they fit (`rnnseg.models.transfer`): those of a class for the class of the same name,
+        and those of a stack if most classes are the same.
 
         Args:
           old: the model to start from, of this kind or of another.

@@ -54,7 +54,7 @@ class PresetModel:
         """Builds a pretrained model, or one that starts from its weights for further training.
 
         Without further arguments it is the model as it was trained. With them it is made by
-        `from_model`: classes of the same names keep their weights.
+        `from_model`: if most classes have names that the preset knows, these keep their weights.
 
         Args:
           preset: a name of `rnnseg.presets`, a folder that `save_to_preset` wrote, or

@@ -15,8 +15,8 @@ class Transfer:
       taken: the parts whose weights were taken, such as "encoder"; of what belongs to single
         classes, those of `same_classes`.
       left: the parts that keep their initial values, since the two models differ there.
-      same_classes: the names of the classes that both models have.
-      new_classes: the names of those that only the new model has.
+      same_classes: the names of the classes that keep their weights.
+      new_classes: the names of all others, which are learned anew.
     """
 
     taken: tuple[str, ...]
@@ -40,8 +40,8 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
     The weights of a part (the encoder, a cell) are taken if it has the same inputs and outputs in
     both models. Those that belong to a class (its share of the canvas, of the last layer's gates,
     of the classifier) are taken for classes of the same name. All others stay as they are in `new`.
-    A recurrent model that shares no class with the old one takes the encoder alone: layers of a
-    stack that have learned to tell few other classes apart take longer to train than new ones.
+    A recurrent model of which half of the classes or more are new takes the encoder alone: layers
+    of a stack that have learned to tell other classes apart take longer to train than new ones.
 
     Args:
       old: a `rnnseg.models.base.SegmentationModel` to take weights from; it stays as it is.
@@ -52,8 +52,9 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
     """
     sources = dict(_named(old))
     same_classes = tuple(name for name in new.names if name in old.names)
-    if not same_classes and new.stack is not None:
+    if new.stack is not None and 2 * len(same_classes) <= new.num_classes:
         sources = {key: each for key, each in sources.items() if _part(key) == "encoder"}
+        same_classes = ()
     values: dict[str, list[tuple[keras.Variable, np.ndarray | None]]] = {}
     for key, target in _named(new):
         value = None
@@ -69,7 +70,7 @@ def transfer_weights(old: keras.Model, new: keras.Model) -> Transfer:
         taken=tuple(part for part in fits if fits[part]),
         left=tuple(part for part in fits if not fits[part]),
         same_classes=same_classes,
-        new_classes=tuple(name for name in new.names if name not in old.names),
+        new_classes=tuple(name for name in new.names if name not in same_classes),
     )
 
 

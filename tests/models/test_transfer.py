@@ -48,9 +48,9 @@ def test_classes_of_the_same_name_keep_their_weights_and_others_are_new():
     assert text.startswith("took encoder, gates of ")
 
 
-def test_a_recurrent_model_of_other_classes_takes_the_encoder_alone():
+@pytest.mark.parametrize("names", [("boat", "sea"), ("boat", "road"), ("road", "boat", "sea")])
+def test_a_recurrent_model_of_mostly_new_classes_takes_the_encoder_alone(names):
     old = make_lively_model(class_names=OLD, increment_scale=2.0)
-    names = ("boat", "sea")
     new = type(old).from_model(old, class_names=names)
     assert new.transfer.taken == ("encoder",) and new.transfer.new_classes == names
     assert {"increment_scale", "cell_0", "gates of deepest"} <= set(new.transfer.left)
