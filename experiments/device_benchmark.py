@@ -128,8 +128,7 @@ class Peer:
               help="A LiteRT file published by others; may be repeated.")  # fmt: skip
 @click.option("--data", help="Labelled data, to measure mIoU on.")
 @click.option("--split", default="val", show_default=True, help="Split to run on.")
-@click.option("--threads", type=click.IntRange(min=1), multiple=True, default=(1, 4),
-              show_default=True, help="Number of threads; may be repeated.")  # fmt: skip
+@options.threads((1, 4))
 @options.repeats(21)
 def main(files, peers, data, split, threads, repeats):
     """Print latency, size, memory and mIoU of exported files, beside published ones."""

@@ -1,7 +1,7 @@
 """Command-line options that several experiments share."""
 
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import click
 
@@ -108,6 +108,22 @@ def repeats(default: int) -> Callable:
       default: the number.
     """
     return _count("--repeats", default, "Number of repetitions.")
+
+
+def threads(default: Sequence[int]) -> Callable:
+    """Returns the option `--threads`, numbers of threads; it may be repeated.
+
+    Args:
+      default: the numbers.
+    """
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        multiple=True,
+        default=default,
+        show_default=True,
+        help="Number of threads; may be repeated.",
+    )
 
 
 def table(default: str | None = None) -> Callable:
