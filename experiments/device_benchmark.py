@@ -155,10 +155,13 @@ def main(files, peers, data, split, threads, repeats):
 
 
 def file_names(paths: Sequence[pathlib.Path]) -> dict[pathlib.Path, str]:
-    """Returns names of files for tables: with their folders if two of them have the same name."""
-    last = [path.name for path in paths]
-    unique = len(set(last)) == len(last)
-    return {path: path.name if unique else f"{path.parent.name}/{path.name}" for path in paths}
+    """Returns names of files for tables: as many folders before each as tell all of them apart."""
+    different = set(paths)
+    for count in range(1, 1 + max(len(path.parts) for path in paths)):
+        names = {path: "/".join(path.parts[-count:]) for path in paths}
+        if len(set(names.values())) == len(different):
+            break
+    return names
 
 
 def measure_times(

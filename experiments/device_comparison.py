@@ -22,14 +22,17 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import click
+import numpy as np
 
+from rnnseg import grid
 from rnnseg.budgets.budget import OperatingPoint, frontier
 from rnnseg.cli.base import Command
 from rnnseg.cli.parameters import SCALES
 from rnnseg.files import check_writable
+from rnnseg.runtime.letterbox import resize_nearest
 
 from . import options
-from .device_benchmark import Ours, measure_miou, measure_times
+from .device_benchmark import Maps, Ours, measure_miou, measure_times
 from .runs import choose_examples, open_split, read_examples, run_names
 from .tables import markdown_table, save_csv
 
@@ -71,7 +74,7 @@ def main(models, data, split, scales, threads, repeats, out):
     check_writable(out / "comparison.csv")
     source = open_split(data, split)
     size = common_size(source, split)
-    sizes = {each: tuple(max(1, round(each * side)) for side in size) for each in scales}
+    sizes = {each: tuple(grid.scaled_size(side, each) for side in size) for each in scales}
     files = {}
     for name, path in zip(run_names(models), models, strict=True):
         own = exported(path, data, split, sizes.values(), out)
@@ -137,14 +140,47 @@ def common_size(source, split: str) -> tuple[int, int]:
     return sizes.most_common(1)[0][0]
 
 
-def opened(files: Mapping[tuple[str, float], pathlib.Path], threads: int) -> list[Ours]:
+class ScaledFile(Ours):
+    """An `anytime.tflite` for scaled images, which enlarges them where the scale is above 1.
+
+    Smaller images are the runtime's own work; larger ones it would pad.
+
+    Args:
+      path: the file.
+      threads: the number of threads of the operators.
+      name: the name in tables.
+      scale: the scale of the images.
+    """
+
+    def __init__(self, path: pathlib.Path, threads: int, name: str, scale: float):
+        super().__init__(path, threads, name)
+        self._scale = scale
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """Returns an image, uint8 RGB, scaled to the file's size."""
+        return super().fit(self._enlarged(image))
+
+    def maps(self, image: np.ndarray) -> Maps:
+        """Returns the class maps of an image, at its own size."""
+        found = super().maps(self._enlarged(image))
+        return {number: resize_nearest(each, image.shape[:2]) for number, each in found.items()}
+
+    def _enlarged(self, image):
+        if self._scale <= 1:
+            return image
+        from rnnseg.budgets.scaling import scale_images
+
+        return np.rint(scale_images(image[np.newaxis], self._scale)[0]).astype(np.uint8)
+
+
+def opened(files: Mapping[tuple[str, float], pathlib.Path], threads: int) -> list[ScaledFile]:
     """Opens all files.
 
     Args:
       files: the files, by name of the model and scale.
       threads: the number of threads of the operators.
     """
-    return [Ours(path, threads, _title(*key)) for key, path in files.items()]
+    return [ScaledFile(path, threads, _title(*key), key[1]) for key, path in files.items()]
 
 
 def _title(name: str, scale: float) -> str:

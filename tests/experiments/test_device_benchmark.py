@@ -94,6 +94,8 @@ def test_files_of_one_name_have_those_of_their_folders():
     names = device_benchmark.file_names(paths)
     assert list(names.values()) == ["a/x.tflite", "b/x.tflite", "b/y.tflite"]
     assert list(device_benchmark.file_names(paths[1:]).values()) == ["x.tflite", "y.tflite"]
+    paths = [pathlib.Path(each) for each in ("one/int8/x.tflite", "two/int8/x.tflite")]
+    assert list(device_benchmark.file_names(paths).values()) == list(map(str, paths))
 
 
 def test_memory_and_size_are_told():

@@ -5,7 +5,8 @@ import pytest
 
 import rnnseg
 from experiments import device_comparison
-from experiments.device_comparison import Point
+from experiments.device_benchmark import Ours
+from experiments.device_comparison import Point, ScaledFile
 from rnnseg.evaluation.evaluator import Evaluator
 from rnnseg.exporting.parity import Parity
 from rnnseg.models.loading import load_model
@@ -49,7 +50,7 @@ def test_all_files_are_measured_in_one_run_and_exports_are_kept(source, exports,
     expected = Evaluator(load_model(path), (1, 2, 3, 6, 12))(source, "val", progress=False)
     mious = [float(row["miou"]) / 100 for row in found if row["scale"] == "1.0"]
     np.testing.assert_allclose(mious, expected.miou, atol=2e-3)
-    assert [size for _, size in exports] == [(20, 28), (41, 57)]
+    assert [size for _, size in exports] == [(21, 29), (41, 57)]
     compare(path, "1", out)
     assert len(exports) == 2
     make_lively_model(num_classes=3).save(tmp_path / "model.keras")
@@ -57,6 +58,21 @@ def test_all_files_are_measured_in_one_run_and_exports_are_kept(source, exports,
     folders = {folder.parent for folder, _ in exports}
     assert len(exports) == 3 and len(folders) == 2
     assert all(each.name.startswith("model_") for each in folders)
+
+
+def test_images_are_enlarged_for_scales_above_one(tmp_path):
+    model = make_lively_model()
+    path = write_anytime(model, (81, 113), tmp_path)
+    blocks = np.random.default_rng(3).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    image = blocks.repeat(7, 0).repeat(8, 1)[:41, :57]
+    unroll = Evaluator(model, (1, 6), (2.0,)).unroll
+    found = ScaledFile(path, 1, "large", 2.0).maps(image)
+    padded = Ours(path, 1).maps(image)
+    for number in (1, 6):
+        expected = unroll.predict(image, number)
+        assert found[number].shape == (41, 57)
+        assert (found[number] == expected).mean() > 0.98
+        assert (padded[number] == expected).mean() < 0.6
 
 
 def test_stars_mark_what_no_other_point_beats_on_as_many_threads():
