@@ -5,13 +5,15 @@ r"""The speed-accuracy frontier of trained models on devices: as int8 files, at 
         --out runs/devices
 
 Exports every model in int8, once for each scale: for images of the most common size of the split,
-scaled. Exports are kept in `--out`, below a name with the digest of the weights, so that a second
-call only does what is missing. Then all files are measured in one run: predictions of 1, 2, 3, 6
-and 12 iterations (one of a feed-forward model) take turns on each number of threads, and the mIoU
-is that of all images of the split. One table has all points, with medians of milliseconds; a star
-marks those that no other point beats in both. `comparison.csv` in `--out` has the same numbers.
+scaled. Exports are kept in `--out`, below a name with a digest of the weights and of the path of
+the data that int8 is calibrated on, so that a second call only does what is missing. Then all files
+are measured in one run: predictions of 1, 2, 3, 6 and 12 iterations (one of a feed-forward model)
+take turns on each number of threads, and the mIoU is that of all images of the split. One table has
+all points, with medians of milliseconds; a star marks those that no other point beats in both.
+`comparison.csv` in `--out` has the same numbers.
 
-Times do not depend on the weights; how much mIoU int8 costs does.
+Times begin with an image of the file's size and end with its class map; mIoU is measured at the
+size of the images. Times do not depend on the weights; how much mIoU int8 costs does.
 """
 
 import collections
@@ -113,7 +115,7 @@ def exported(
 
     model = load_model(path)
     open_split(data, split, model)
-    folder = out / f"{run_names([path])[0]}_{digest(model)}"
+    folder = out / f"{run_names([path])[0]}_{digest(model, data)}"
     files = {each: folder / f"{each[0]}x{each[1]}" / _FILE for each in sizes}
     for (height, width), file in files.items():
         if not file.is_file():
@@ -126,9 +128,14 @@ def exported(
     return files
 
 
-def digest(model) -> str:
-    """Returns the first digits of the SHA-256 digest of a model's weights."""
-    found = hashlib.sha256()
+def digest(model, data: str) -> str:
+    """Returns the first digits of a SHA-256 digest of what int8 files are made from.
+
+    Args:
+      model: the model; its weights count.
+      data: the path of the data.
+    """
+    found = hashlib.sha256(data.encode())
     for weight in model.get_weights():
         found.update(weight.tobytes())
     return found.hexdigest()[:8]

@@ -17,7 +17,7 @@ from tests.support.models import make_lively_model
 
 @pytest.fixture
 def exports(monkeypatch):
-    """Exports write float32 files in place of int8; yields the folders and sizes of all of them."""
+    """Exports write float32 files in place of int8; returns their folders and sizes."""
     made = []
 
     def export_model(model, out, size, quantize, data, split, on_progress):
@@ -53,6 +53,8 @@ def test_all_files_are_measured_in_one_run_and_exports_are_kept(source, exports,
     assert [size for _, size in exports] == [(21, 29), (41, 57)]
     compare(path, "1", out)
     assert len(exports) == 2
+    model = load_model(path)
+    assert device_comparison.digest(model, "tiny") != device_comparison.digest(model, "other")
     make_lively_model(num_classes=3).save(tmp_path / "model.keras")
     compare(tmp_path / "model.keras", "0.5", out)
     folders = {folder.parent for folder, _ in exports}
