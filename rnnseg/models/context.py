@@ -83,6 +83,18 @@ class Context(InspectedLayer):
         seen = run_branches(features, self.branches, self.image_level, mean)
         return tf.concat([tf.cast(features, seen[0].dtype), *seen], axis=-1)
 
+    def whole_image(self, features: tf.Tensor, mean: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns the context that is the same at every pixel, the last channels of the result.
+
+        Args:
+          features: as in `call`.
+          mean: as in `call`.
+
+        Returns:
+          `(batch, 1, 1, self.channels)`.
+        """
+        return run_image_level(features, self.image_level, mean)
+
 
 def atrous_rates(rates: Sequence[int], output_stride: int) -> list[int]:
     """Returns atrous rates that cover the same input pixels at any output stride.
@@ -114,9 +126,26 @@ def run_branches(
       The results of the branches and that of the image level at every pixel, each `(batch, h, w,
       channels of the layer)`.
     """
-    if mean is None:
-        mean = tf.reduce_mean(features, [1, 2], keepdims=True)
-    whole = image_level(mean, **options)
+    whole = run_image_level(features, image_level, mean, **options)
     near = [branch(features, **options) for branch in branches]
     everywhere = tf.concat([tf.shape(features)[:-1], [whole.shape[-1]]], 0)
     return [*near, tf.broadcast_to(whole, everywhere)]
+
+
+def run_image_level(
+    features: tf.Tensor, image_level: Callable, mean: tf.Tensor | None = None, **options: Any
+) -> tf.Tensor:
+    """Runs the branch of `run_branches` that sees the mean of all features, once per image.
+
+    Args:
+      features: `(batch, h, w, channels)`.
+      image_level: as in `run_branches`.
+      mean: as in `run_branches`.
+      **options: as in `run_branches`.
+
+    Returns:
+      `(batch, 1, 1, channels of the layer)`.
+    """
+    if mean is None:
+        mean = tf.reduce_mean(features, [1, 2], keepdims=True)
+    return image_level(mean, **options)

@@ -305,26 +305,42 @@ class ConvLSTMStack(InspectedLayer):
         }
 
     def prepare(
-        self, features: Mapping[str, tf.Tensor], prepared: tf.Tensor | None = None
+        self,
+        features: Mapping[str, tf.Tensor],
+        prepared: tf.Tensor | None = None,
+        whole_image: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Computes the features' share of the first gates.
 
         Args:
           features: the features of some depths, by name.
           prepared: the share of other depths, to which this one is added; None: there are none.
+          whole_image: the last channels of the deepest features if they are the same at every
+            pixel, `(batch, 1, 1, channels)`: with kernels of 1, their share is, too; None: all
+            channels are in `features`.
 
         Returns:
           `(batch, h, w, 4 * widths[0])`, on the canvas.
         """
+        # Features on the same grid are added there: upsampling is linear, and costs as much as the
+        # convolutions.
+        by_factor: dict[int, tf.Tensor] = {}
         for name, gates in self._gates.items():
             if name in features:
                 x = tf.cast(features[name], self.compute_dtype)
-                share = gates.convolution_op(x, tf.cast(gates.kernel, self.compute_dtype))
-                if prepared is None:
+                kernel = tf.cast(gates.kernel, self.compute_dtype)
+                share = gates.convolution_op(x, kernel[..., : x.shape[-1], :])
+                if prepared is None and not by_factor:
                     bias = tf.cast(self.feature_gates.bias, self.compute_dtype)
                     share = tf.nn.bias_add(share, bias)
-                share = geometry.spread(share, self._factors[name])
-                prepared = share if prepared is None else prepared + share
+                if gates is self.feature_gates and whole_image is not None:
+                    whole = tf.cast(whole_image, self.compute_dtype)
+                    share += gates.convolution_op(whole, kernel[..., x.shape[-1] :, :])
+                factor = self._factors[name]
+                by_factor[factor] = by_factor[factor] + share if factor in by_factor else share
+        for factor, share in by_factor.items():
+            spread = geometry.spread(share, factor)
+            prepared = spread if prepared is None else prepared + spread
         return prepared
 
     def initial_state(self, prepared: tf.Tensor) -> tuple[tf.Tensor, tuple[LSTMState, ...]]:

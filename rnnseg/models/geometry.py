@@ -69,6 +69,9 @@ def upsample(canvas: tf.Tensor, size: Sequence[int] | tf.Tensor, stride: int) ->
     height, width = _size(canvas)
     covered = [grid.covered_size(side, stride) for side in (height, width)]
     logits = resize_aligned(canvas, covered)
+    if not tf.is_tensor(size) and logits.shape[1:3] == tuple(size):
+        # LiteRT would copy all of it to cut off nothing.
+        return logits
     return logits[:, : size[0], : size[1]]
 
 

@@ -125,10 +125,14 @@ class RecurrentSegmenter(SupervisedSegmenter):
         Returns:
           `(batch, h, w, 4 * hidden_channels[0])`.
         """
+        whole_image = None
         if self.context is not None and DEEPEST in features:
-            seen = self.context(features[DEEPEST], features.get(MEAN))
-            features = {**features, DEEPEST: seen}
-        return self.stack.prepare(features, prepared)
+            given = features[DEEPEST], features.get(MEAN)
+            if self.context.branches or self.stack.kernel_size > 1:
+                features = {**features, DEEPEST: self.context(*given)}
+            else:
+                whole_image = self.context.whole_image(*given)
+        return self.stack.prepare(features, prepared, whole_image)
 
     def canvas_of(
         self,

@@ -69,6 +69,24 @@ def test_recurrence_with_context_is_the_recurrence_on_wider_features():
     assert (costs.encode, costs.refine) == (plain.encode, plain.refine)
 
 
+def test_the_context_of_the_whole_image_is_computed_once_per_image():
+    model = make_model(context_channels=3, context_rates=())
+    images = np.random.default_rng(1).integers(0, 256, (2, 40, 48, 3), np.uint8)
+    features = model.encode(images)
+    at_every_pixel = model.stack.prepare({DEEPEST: model.context(features[DEEPEST])})
+    np.testing.assert_allclose(model.prepare(features), at_every_pixel, rtol=1e-4, atol=1e-5)
+    costs, plain = (budgets.stage_costs(each, 40, 48) for each in (model, make_model()))
+    assert costs.prepare - plain.prepare == model.encoder.channels * 3 + 3 * 4 * 6
+
+
+def test_the_context_of_the_whole_image_ends_where_larger_kernels_reach_the_border():
+    model = make_model(context_channels=3, context_rates=(), kernel_size=3)
+    images = np.random.default_rng(1).integers(0, 256, (1, 40, 48, 3), np.uint8)
+    features = model.encode(images)
+    at_every_pixel = model.stack.prepare({DEEPEST: model.context(features[DEEPEST])})
+    np.testing.assert_array_equal(model.prepare(features), at_every_pixel)
+
+
 def test_context_is_saved_and_trained(tmp_path):
     model = make_model(context_channels=3)
     images = np.random.default_rng(1).integers(0, 256, (2, 40, 48, 3), np.uint8)

@@ -229,6 +229,23 @@ def test_shares_add_up_depth_by_depth():
     np.testing.assert_allclose(prepared, stack.prepare(features), atol=1e-5)
 
 
+def test_depths_on_the_same_grid_are_upsampled_once():
+    depths = (Depth("fine", 3, 8), Depth("middle", 5, 16), Depth(DEEPEST, 7, 16))
+    stack = make_stack(depths=depths, canvas_stride=8)
+    features = {
+        "fine": features_like((2, 5, 9, 3)),
+        "middle": features_like((2, 3, 5, 5)),
+        DEEPEST: features_like((2, 3, 5, 7)),
+    }
+    alone = None
+    for name in features:
+        alone = stack.prepare({name: features[name]}, alone)
+    np.testing.assert_allclose(stack.prepare(features), alone, atol=1e-5)
+    specs = {name: tf.TensorSpec((1, *each.shape[1:])) for name, each in features.items()}
+    counted = costs.count_multiply_adds(stack.prepare, specs)
+    assert counted == 24 * (5 * 9 * 3 + 3 * 5 * (5 + 7)) + 3 * 5 * 9 * 24
+
+
 def test_a_coarse_depth_costs_what_its_own_pixels_cost():
     stack = make_stack(depths=THREE_DEPTHS[1:], canvas_stride=8)
     specs = {"middle": tf.TensorSpec((1, 9, 7, 5)), DEEPEST: tf.TensorSpec((1, 5, 4, 7))}

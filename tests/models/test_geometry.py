@@ -35,6 +35,17 @@ def test_sizes_may_be_known_only_at_run_time():
     assert upsample(tf.zeros((1, 4, 5, 2)), [20, 30]).shape == (1, 20, 30, 2)
 
 
+@pytest.mark.parametrize(("size", "slices"), [((25, 33), 0), ([25, 33], 0), ((25, 32), 1)])
+def test_nothing_is_copied_where_nothing_is_cut_off(size, slices):
+    upsample = tf.function(
+        lambda canvas: geometry.upsample(canvas, size, 8),
+        input_signature=[tf.TensorSpec((1, 4, 5, 2))],
+        autograph=False,
+    ).get_concrete_function()
+    assert [each.type for each in upsample.graph.get_operations()].count("StridedSlice") == slices
+    assert upsample(tf.zeros((1, 4, 5, 2))).shape == (1, *size, 2)
+
+
 def test_aligned_resizing_keeps_the_corners():
     images = np.random.default_rng(0).normal(size=(1, 9, 17, 2)).astype(np.float32)
     np.testing.assert_allclose(geometry.resize_aligned(images, (5, 9)), images[:, ::2, ::2])
