@@ -7,7 +7,8 @@ for `--epochs` epochs, evaluates its last model on images of half the size after
 and prints one line per variant: the mean IoU by number of iterations, and the multiply-adds after
 the first, the sixth and the twelfth. The table is also written to `variants.csv` in `--out`.
 
-The other systems are those of `experiments.comparison`, with the options that they have there.
+The other systems are those of `experiments.comparison`, with the options that they have there; each
+is also there with class weights.
 
 On two cores a variant of CamVid takes four minutes. The ranking is a hint for what is worth a full
 training: with one seed, differences below a point decide nothing. Trainings and evaluations are
@@ -57,6 +58,8 @@ _BASE = {
     "class_weights": None,
     **_LAST_ONLY,
 }
+_OTHERS = {name: options for name, options in SYSTEMS.items() if "model" in options}
+
 # The options of every variant that differ from `_BASE`; layers are those of MobileNetV2.
 VARIANTS: Mapping[str, Mapping[str, object]] = {
     "paper's canvas": {"canvas_stride": 16, "hidden_channels": (128, 64), "skip_layers": ()},
@@ -155,14 +158,16 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "iteration_weights": (1.0,),
         "increment_scale": 3.0,
     },
-    "LR-ASPP 128, class weights": {**SYSTEMS["LR-ASPP 128"], "class_weights": "auto"},
-    "FCN-8s, class weights": {**SYSTEMS["FCN-8s"], "class_weights": "auto"},
     "LR-ASPP 128, class and boundary weights": {
         **SYSTEMS["LR-ASPP 128"],
         "class_weights": "auto",
         "boundary_weight": 3.0,
     },
-    **{name: options for name, options in SYSTEMS.items() if "model" in options},
+    **_OTHERS,
+    **{
+        f"{name}, class weights": {**options, "class_weights": "auto"}
+        for name, options in _OTHERS.items()
+    },
 }
 
 
