@@ -172,8 +172,17 @@ def _stages(
     """Returns the traced function of every stage, by name; each is traced once: it takes time."""
     model.check_image(height, width)
     encode = _trace(model.encode, _image_spec(height, width))
-    prepare = _trace(model.prepare, _specs(encode))
 
+    def prepare_in_stages(features):
+        # As predictions do: depths on the same grid are upsampled together within a stage.
+        left = dict(features)
+        prepared: list[tf.Tensor] = []
+        for names in model.encoder.stages[:-1]:
+            seen = {name: left.pop(name) for name in names}
+            prepared = [model.prepare(seen, *prepared)]
+        return model.prepare(left, *prepared)
+
+    prepare = _trace(prepare_in_stages, _specs(encode))
     canvas = tf.TensorSpec((1, *model.canvas_size(height, width), model.num_classes))
     return {
         "encode": encode,

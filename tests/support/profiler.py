@@ -1,5 +1,6 @@
 """TensorFlow's profiler, which counts the operations of a graph by means of its own."""
 
+import itertools
 import math
 
 import pytest
@@ -58,7 +59,7 @@ def check_stages(encoder: str, output_stride: int, **options) -> None:
     for stage in ("encode", "prepare", "refine"):
         expected = traced_operations(traced[stage], *_KINDS) / 2
         if stage == "prepare":
-            expected += resized(model, model.encoder.depths, height, width)
+            expected += resized(model, model.encoder.stages, height, width)
         assert getattr(counted, stage) == pytest.approx(expected, rel=0.01), stage
     check_early_stages(model, height, width)
 
@@ -68,20 +69,16 @@ def check_early_stages(model, height: int, width: int) -> None:
     counted = costs.stage_costs(model, height, width).early
     assert len(counted) == len(model.early_iterations)
     layers = {depth.name: depth for depth in model.encoder.depths}
-    seen = []
-    for early, before, names in zip(
-        counted, model.first_iterations[1:], model.encoder.stages, strict=False
-    ):
+    for number, (early, before) in enumerate(zip(counted, model.first_iterations[1:], strict=True)):
         assert early.iterations == before
-        seen += names
-
+        stages = model.encoder.stages[: number + 1]
+        seen = list(itertools.chain(*stages))
         # Skip layers lie behind one another, and these sizes need no padding.
         network = cutting.up_to(model.encoder.network, seen[-1])
         expected = profiled(network, tf.TensorSpec((1, height, width, 3)))
         assert early.encode == pytest.approx(expected, rel=0.01)
-        depths = [layers[name] for name in seen]
-        expected = resized(model, depths, height, width)
-        for depth in depths:
+        expected = resized(model, stages, height, width)
+        for depth in (layers[name] for name in seen):
             sides = [grid.canvas_size(side, depth.stride) for side in (height, width)]
             expected += math.prod(sides) * depth.channels * 4 * model.stack.widths[0]
         assert early.prepare == expected
@@ -92,11 +89,14 @@ def profiled(function, *specs) -> float:
     return float_operations(function, *specs, *_KINDS) / 2
 
 
-def resized(model, depths, height: int, width: int) -> int:
-    """Returns the multiply-adds that bring some depths to the canvas, which no profiler counts.
+def resized(model, stages, height: int, width: int) -> int:
+    """Returns the multiply-adds that bring the depths of stages to the canvas.
 
-    Three linear interpolations per value of the first layer's four gates.
+    No profiler counts them: three linear interpolations per value of the first layer's four gates,
+    once for all depths of a stage that have the same stride.
     """
     pixels = math.prod(model.canvas_size(height, width))
-    coarser = sum(depth.stride > model.canvas_stride for depth in depths)
+    strides = {depth.name: depth.stride for depth in model.encoder.depths}
+    each = [{strides[name] for name in names} for names in stages]
+    coarser = sum(stride > model.canvas_stride for those in each for stride in those)
     return coarser * 3 * pixels * 4 * model.stack.widths[0]
