@@ -329,13 +329,17 @@ class ConvLSTMStack(InspectedLayer):
             if name in features:
                 x = tf.cast(features[name], self.compute_dtype)
                 kernel = tf.cast(gates.kernel, self.compute_dtype)
-                share = gates.convolution_op(x, kernel[..., : x.shape[-1], :])
+                whole_kernel = None
+                if gates is self.feature_gates and whole_image is not None:
+                    own = x.shape[-1]
+                    kernel, whole_kernel = kernel[..., :own, :], kernel[..., own:, :]
+                share = gates.convolution_op(x, kernel)
                 if prepared is None and not by_factor:
                     bias = tf.cast(self.feature_gates.bias, self.compute_dtype)
                     share = tf.nn.bias_add(share, bias)
-                if gates is self.feature_gates and whole_image is not None:
+                if whole_kernel is not None:
                     whole = tf.cast(whole_image, self.compute_dtype)
-                    share += gates.convolution_op(whole, kernel[..., x.shape[-1] :, :])
+                    share += gates.convolution_op(whole, whole_kernel)
                 factor = self._factors[name]
                 by_factor[factor] = by_factor[factor] + share if factor in by_factor else share
         for factor, share in by_factor.items():

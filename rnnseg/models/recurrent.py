@@ -128,6 +128,8 @@ class RecurrentSegmenter(SupervisedSegmenter):
         whole_image = None
         if self.context is not None and DEEPEST in features:
             given = features[DEEPEST], features.get(MEAN)
+            # Larger kernels see where the image ends. Models with branches were saved by the first
+            # version, and keep their answers to the last bit.
             if self.context.branches or self.stack.kernel_size > 1:
                 features = {**features, DEEPEST: self.context(*given)}
             else:

@@ -246,6 +246,15 @@ def test_depths_on_the_same_grid_are_upsampled_once():
     assert counted == 24 * (5 * 9 * 3 + 3 * 5 * (5 + 7)) + 3 * 5 * 9 * 24
 
 
+def test_features_of_other_widths_are_refused():
+    stack = make_stack(depths=THREE_DEPTHS[2:], canvas_stride=16)
+    narrow, whole = features_like((1, 3, 3, 4)), features_like((1, 1, 1, 3))
+    stack.prepare({DEEPEST: narrow}, whole_image=whole)
+    for wrong in (None, whole[..., :2]):
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+            stack.prepare({DEEPEST: narrow}, whole_image=wrong)
+
+
 def test_a_coarse_depth_costs_what_its_own_pixels_cost():
     stack = make_stack(depths=THREE_DEPTHS[1:], canvas_stride=8)
     specs = {"middle": tf.TensorSpec((1, 9, 7, 5)), DEEPEST: tf.TensorSpec((1, 5, 4, 7))}
