@@ -206,6 +206,8 @@ def save_figure(
 def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[float, float]]]) -> None:
     """Draws a recurrent system as a thick line, others as thin ones with their names at the end.
 
+    Names of systems that end above the thick line are above their last point, others below it.
+
     Args:
       axes: the Matplotlib axes.
       title: the title of the curve.
@@ -218,8 +220,11 @@ def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[float, flo
         label = None if index else "feed-forward: one model each"
         costs, miou = zip(*points, strict=True)
         axes.plot(costs, miou, "D:", color=_DOT, markersize=3.5, linewidth=0.8, label=label)
-        axes.annotate(name, (costs[-1], miou[-1]), xytext=(0, 6), textcoords="offset points",
-                      fontsize=7, ha="center")  # fmt: skip
+        # Names stand on the far side of the curve, where they do not cross it.
+        above = miou[-1] >= np.interp(costs[-1], *zip(*curve, strict=True))
+        axes.annotate(name, (costs[-1], miou[-1]), xytext=(0, 5 if above else -5),
+                      textcoords="offset points", fontsize=7, ha="center",
+                      va="bottom" if above else "top")  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

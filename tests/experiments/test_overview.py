@@ -66,3 +66,12 @@ def test_overview_says_which_system_and_which_mean():
     assert axes.get_ylabel() == "mIoU of the classes that occur (%)"
     (entry,) = axes.get_legend().get_texts()
     assert entry.get_text() == "RNN, context: one model, any number of iterations"
+
+
+def test_names_do_not_cross_the_curve():
+    axes = visualize.new_figure((4, 3)).subplots()
+    systems = {"RNN": [(1, 50), (3, 54)], "better": [(2, 53)], "worse": [(1, 40), (2, 51)]}
+    overview.draw_curve(axes, "VOC", systems)
+    assert {each.get_text(): each.get_va() for each in axes.texts} == {
+        "better": "bottom", "worse": "top"
+    }  # fmt: skip
