@@ -220,8 +220,10 @@ def draw_curve(axes, title: str, systems: Mapping[str, Sequence[tuple[float, flo
         label = None if index else "feed-forward: one model each"
         costs, miou = zip(*points, strict=True)
         axes.plot(costs, miou, "D:", color=_DOT, markersize=3.5, linewidth=0.8, label=label)
-        # Names stand on the far side of the curve, where they do not cross it.
-        above = miou[-1] >= np.interp(costs[-1], *zip(*curve, strict=True))
+        # Names stand on the far side of the curve, where they do not cross it. Its lines are
+        # straight over the logarithm of the cost.
+        own_costs, own_miou = zip(*curve, strict=True)
+        above = miou[-1] >= np.interp(np.log(costs[-1]), np.log(own_costs), own_miou)
         axes.annotate(name, (costs[-1], miou[-1]), xytext=(0, 5 if above else -5),
                       textcoords="offset points", fontsize=7, ha="center",
                       va="bottom" if above else "top")  # fmt: skip

@@ -70,7 +70,7 @@ def test_overview_says_which_system_and_which_mean():
 
 def test_names_do_not_cross_the_curve():
     axes = visualize.new_figure((4, 3)).subplots()
-    systems = {"RNN": [(1, 50), (3, 54)], "better": [(2, 53)], "worse": [(1, 40), (2, 51)]}
+    systems = {"RNN": [(1, 50), (4, 54)], "better": [(2, 52.1)], "worse": [(1, 40), (2, 51.9)]}
     overview.draw_curve(axes, "VOC", systems)
     assert {each.get_text(): each.get_va() for each in axes.texts} == {
         "better": "bottom", "worse": "top"
